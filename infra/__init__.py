@@ -1,0 +1,1 @@
+"""The outside world: settings, connections, migrations, metrics, local services."""

@@ -1,0 +1,1 @@
+"""Local forms of every service, each one class with start, ready and stop."""

@@ -1,0 +1,1 @@
+"""Stand-ins for devices: sensors and an OT-2, seeded."""

@@ -1,0 +1,62 @@
+"""Every error Headwater raises on purpose.
+
+    HeadwaterError
+    ├── UnavailableError          a service is away or too slow: try again, then report
+    ├── RejectedError             what was asked can never work as it stands: do not try again
+    │   ├── SettingsError         settings are missing or contradict each other
+    │   ├── ContractError         a contract or a pipeline's definition is wrong
+    │   ├── NotFoundError         something was asked for by a name that is not there
+    │   └── QueryError            a database refused a statement
+    └── VerificationError         what is stored is not what was recorded
+
+A bad *record* is never an exception: it is a row of the rejected half of its batch.
+Drivers' errors are translated where the driver is imported (`infra/postgres.py`, `infra/graph.py`,
+`infra/mqtt`), so that callers know two kinds: try again, or do not.
+"""
+
+from collections.abc import Sequence
+
+
+class HeadwaterError(Exception):
+    """One sentence: what happened, and what to do."""
+
+
+class UnavailableError(HeadwaterError):
+    """A service is away or too slow; the same call may work later."""
+
+    def __init__(self, service: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"{service} is unavailable: {reason}." + (f" {hint}" if hint else ""))
+        self.service = service
+        self.reason = reason
+        self.hint = hint
+
+
+class RejectedError(HeadwaterError):
+    """The same call will fail the same way; something has to change first."""
+
+
+class SettingsError(RejectedError):
+    """Settings are missing or contradict each other; the sentence names them."""
+
+
+class ContractError(RejectedError):
+    """A contract or a pipeline's definition is wrong."""
+
+
+class NotFoundError(RejectedError):
+    """Something was asked for by a name that is not there."""
+
+
+class QueryError(RejectedError):
+    """A database refused a statement."""
+
+
+class VerificationError(HeadwaterError):
+    """What is stored is not what was recorded.
+
+    `differences` holds one sentence per difference.
+    """
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        super().__init__(f"verification found {len(differences)} difference(s): " + "; ".join(differences))
+        self.differences = tuple(differences)

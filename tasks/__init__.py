@@ -1,0 +1,1 @@
+"""The steps: extract, transform, load, report."""

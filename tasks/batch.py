@@ -1,0 +1,103 @@
+"""What travels through the pipeline: a batch as received, its refined halves, and the receipt of its commit.
+
+    source ─▶ RawBatch ─refine─▶ Refined ─load─▶ Receipt
+
+Frames have fixed columns, named here once.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+# A message as received. Its row number is its sequence in the batch.
+MESSAGE_SCHEMA = pl.Schema({"location": pl.String, "payload": pl.Binary})
+"""`location`: the MQTT topic, the URL path or the file line it came from; `payload`: its bytes."""
+
+# What every accepted row carries besides its contract's columns.
+ORIGIN_SCHEMA = pl.Schema({"sequence": pl.Int32, "part": pl.Int32, "input_hash": pl.Int64})
+"""`sequence`: the message it came from; `part`: which row of that message (null: the only one);
+`input_hash`: `lineage.digest.row_hashes` of the decoded input, before any enrichment."""
+
+# A rejected record: which bytes, and every rule it broke.
+REJECTED_SCHEMA = pl.Schema(
+    {
+        "sequence": pl.Int32,
+        "part": pl.Int32,
+        "stage": pl.String,  # "decode" | "validate" | "load"
+        "rules": pl.List(pl.String),  # every broken rule, e.g. ["temperature.range", "timestamp.zone"]
+        "error_type": pl.String,  # the class of the first broken rule, e.g. "range"
+        "message": pl.String,  # one sentence for a person
+        "table": pl.String,  # the table it was meant for, null when it could not be told
+        "key": pl.String,  # canonical JSON of its natural key, null when it could not be told
+        "input_hash": pl.Int64,  # as an accepted row's, null when it could not be decoded
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where in a source that repeats exactly a batch came from. MQTT has none."""
+
+    source: str  # the dataset's URI
+    detail: Mapping[str, Any]  # e.g. {"path": …, "sha256": …, "from": 0, "to": 65536}
+
+
+async def _nothing() -> None:
+    """Acknowledge a source that keeps no account of what was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawBatch:
+    """What is committed together, exactly as it was received."""
+
+    dataset: str  # URI of the source dataset
+    messages: pl.DataFrame  # MESSAGE_SCHEMA, n rows
+    received_at: datetime  # UTC; the only clock a transform may use
+    received_until: datetime  # UTC; when the last message came
+    position: Position | None = None
+    may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
+    acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """The outcome of a batch's transform; read = accepted + rejected + duplicates + filtered."""
+
+    accepted: Mapping[str, pl.DataFrame]  # table name → its contract's columns and ORIGIN_SCHEMA
+    rejected: pl.DataFrame  # REJECTED_SCHEMA
+    duplicates: int  # the same record again within the batch
+    filtered: int  # left out on purpose by the transform
+    read: int  # records found in the messages; a message that cannot be decoded counts as one
+
+    def __post_init__(self) -> None:
+        out = sum(frame.height for frame in self.accepted.values())
+        out += self.rejected.height + self.duplicates + self.filtered
+        if out != self.read:
+            raise ValueError(f"the transform read {self.read} records and accounts for {out}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Data that a transform looks things up in, passed as frames so that the transform stays pure."""
+
+    frames: Mapping[str, pl.DataFrame]  # e.g. {"devices": …}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a commit did; the same numbers stand in the ledger."""
+
+    batch: int
+    dataset: str
+    read: int
+    accepted: Mapping[str, int]  # table name → rows
+    rejected: int
+    duplicates: int
+    filtered: int
+    way: str  # "fast" | "staging" | "repeat" (the position was committed before; nothing was written)
+    run_id: UUID | None
+    committed_at: datetime

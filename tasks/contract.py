@@ -1,0 +1,140 @@
+"""The contract of a dataset: columns, units, ranges, keys and time limits, read from one YAML file.
+
+A rule is one line. The contract decides what is accepted; the table it names is created from the same lines.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lineage.errors import ContractError
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+class ColumnType(StrEnum):
+    TEXT = "text"
+    FLOAT = "float"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+    JSON = "json"
+
+
+class Missing(StrEnum):
+    """What to do with a missing value."""
+
+    REJECT = "reject"  # the record is rejected: the column is required
+    NULL = "null"  # store a null
+    DEFAULT = "default"  # store the column's `default`
+
+
+class OnReturn(StrEnum):
+    """What a key that returns with other values means."""
+
+    APPEND = "append"  # a conflict: the newcomer is rejected
+    REVISE = "revise"  # a newer observation: it replaces, and the older goes to history
+
+
+class PartitionBy(StrEnum):
+    DAY = "day"
+    MONTH = "month"
+
+
+POLARS_TYPES: dict[ColumnType, pl.DataType] = {
+    ColumnType.TEXT: pl.String(),
+    ColumnType.FLOAT: pl.Float64(),
+    ColumnType.INTEGER: pl.Int64(),
+    ColumnType.BOOLEAN: pl.Boolean(),
+    ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"),
+    ColumnType.JSON: pl.String(),
+}
+POSTGRES_TYPES: dict[ColumnType, str] = {
+    ColumnType.TEXT: "text",
+    ColumnType.FLOAT: "double precision",
+    ColumnType.INTEGER: "bigint",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.TIMESTAMP: "timestamptz",
+    ColumnType.JSON: "jsonb",
+}
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Frozen):
+    """One column. `derived` columns are computed by the transform and never read from the input."""
+
+    name: Name
+    type: ColumnType
+    unit: str | None = None
+    path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
+    minimum: float | None = None  # inclusive
+    maximum: float | None = None  # inclusive
+    max_length: int | None = None  # characters
+    missing: Missing = Missing.NULL
+    default: str | float | int | bool | None = None
+    derived: bool = False
+    doc: str = ""
+
+    @property
+    def required(self) -> bool:
+        return self.missing is Missing.REJECT
+
+
+class Contract(Frozen):
+    """The typed schema of a stored dataset and the rules of its records."""
+
+    table: Name
+    version: int = 1
+    doc: str = ""
+    columns: tuple[Column, ...]
+    key: tuple[Name, ...]  # the natural key; holds the time column
+    time: Name  # the column that partitions the table
+    on_return: OnReturn = OnReturn.APPEND
+    partition_by: PartitionBy = PartitionBy.DAY
+    oldest: timedelta = timedelta(days=3653)  # older than this before received_at is rejected
+    furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.table}: a column is named twice")
+        for name in (*self.key, self.time):
+            if name not in names:
+                raise ValueError(f"{self.table}: {name} is not one of its columns")
+        if self.time not in self.key:
+            raise ValueError(f"{self.table}: the key must hold the time column {self.time}")
+        return self
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        """The columns read from the input, in order."""
+        return tuple(column for column in self.columns if not column.derived)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The Polars schema of the accepted rows, without their origin."""
+        return pl.Schema({column.name: POLARS_TYPES[column.type] for column in self.columns})
+
+
+def load_contract(path: Path) -> Contract:
+    """Read a contract from YAML; raises ContractError with the file and what is wrong."""
+    try:
+        return Contract.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ContractError(f"{path.name} is not a contract: {error}") from error
