@@ -23,19 +23,18 @@ ORIGIN_SCHEMA = pl.Schema({"sequence": pl.Int32, "part": pl.Int32, "input_hash":
 `input_hash`: `lineage.digest.row_hashes` of the decoded input, before any enrichment."""
 
 # A rejected record: which bytes, and every rule it broke.
-REJECTED_SCHEMA = pl.Schema(
-    {
-        "sequence": pl.Int32,
-        "part": pl.Int32,
-        "stage": pl.String,  # "decode" | "validate" | "load"
-        "rules": pl.List(pl.String),  # every broken rule, e.g. ["temperature.range", "timestamp.zone"]
-        "error_type": pl.String,  # the class of the first broken rule, e.g. "range"
-        "message": pl.String,  # one sentence for a person
-        "table": pl.String,  # the table it was meant for, null when it could not be told
-        "key": pl.String,  # canonical JSON of its natural key, null when it could not be told
-        "input_hash": pl.Int64,  # as an accepted row's, null when it could not be decoded
-    }
-)
+_REJECTED: dict[str, pl.DataType] = {
+    "sequence": pl.Int32(),
+    "part": pl.Int32(),
+    "stage": pl.String(),  # "decode" | "validate" | "load"
+    "rules": pl.List(pl.String()),  # every broken rule, e.g. ["temperature.range", "timestamp.zone"]
+    "error_type": pl.String(),  # the class of the first broken rule, e.g. "range"
+    "message": pl.String(),  # one sentence for a person
+    "table": pl.String(),  # the table it was meant for, null when it could not be told
+    "key": pl.String(),  # canonical JSON of its natural key, null when it could not be told
+    "input_hash": pl.Int64(),  # as an accepted row's, null when it could not be decoded
+}
+REJECTED_SCHEMA = pl.Schema(_REJECTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,10 +35,11 @@ class Missing(StrEnum):
 
 
 class OnReturn(StrEnum):
-    """What a key that returns with other values means."""
+    """What a key that returns with other values means, or that the table is computed from another."""
 
     APPEND = "append"  # a conflict: the newcomer is rejected
     REVISE = "revise"  # a newer observation: it replaces, and the older goes to history
+    RECOMPUTE = "recompute"  # an aggregate: the rows of an hour are replaced as a whole
 
 
 class PartitionBy(StrEnum):
@@ -127,7 +128,7 @@ class Contract(Frozen):
         return tuple(column.name for column in self.columns)
 
     @property
-    def schema(self) -> pl.Schema:
+    def row_schema(self) -> pl.Schema:
         """The Polars schema of the accepted rows, without their origin."""
         return pl.Schema({column.name: POLARS_TYPES[column.type] for column in self.columns})
 

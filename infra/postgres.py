@@ -1,0 +1,109 @@
+"""Postgres: the only place that imports asyncpg, and that turns its errors into ours."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
+
+import asyncpg
+import pgpq
+import polars as pl
+
+from lineage.errors import HeadwaterError, QueryError, UnavailableError
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Row: TypeAlias = asyncpg.Record
+UniqueViolation = asyncpg.UniqueViolationError
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,  # the server is shutting down, or an administrator cut us off
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
+    asyncpg.TransactionRollbackError,  # deadlock or serialization: the same call may work
+    asyncpg.LockNotAvailableError,
+)
+
+
+class DeadlockError(UnavailableError):
+    """Two transactions waited for each other and this one was cancelled; run it again."""
+
+    def __init__(self) -> None:
+        super().__init__("Postgres", "a deadlock was resolved by cancelling this transaction")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors for asyncpg's; a unique violation passes, its catcher decides."""
+    try:
+        yield
+    except (HeadwaterError, asyncpg.UniqueViolationError):
+        raise
+    except asyncpg.DeadlockDetectedError as error:
+        raise DeadlockError from error
+    except _AWAY as error:
+        raise UnavailableError("Postgres", str(error) or type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        raise QueryError(f"Postgres refused a statement: {error}") from error
+
+
+async def connect(dsn: str, *, application: str, statement_timeout_ms: int = 60_000) -> Connection:
+    """Open one connection; raises UnavailableError when there is none to be had."""
+    with translated():
+        return await asyncpg.connect(
+            dsn, timeout=10, server_settings=_server_settings(application, statement_timeout_ms)
+        )
+
+
+@asynccontextmanager
+async def open_pool(
+    dsn: str, *, application: str, size: int = 4, statement_timeout_ms: int = 60_000
+) -> AsyncIterator[Pool]:
+    """A small pool for reading and for what is not part of a commit."""
+    with translated():
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=size,
+            timeout=10,
+            server_settings=_server_settings(application, statement_timeout_ms),
+        )
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def _server_settings(application: str, statement_timeout_ms: int) -> dict[str, str]:
+    return {
+        "application_name": f"headwater {application}",
+        "timezone": "UTC",
+        "statement_timeout": str(statement_timeout_ms),
+        "lock_timeout": str(min(statement_timeout_ms, 30_000)),
+    }
+
+
+async def copy_frame(
+    connection: Connection, frame: pl.DataFrame, table: str, *, schema: str | None = "store"
+) -> None:
+    """Copy a frame into a table's columns of the same names, as binary COPY."""
+    await connection.copy_to_table(
+        table,
+        schema_name=schema,
+        source=_encode(frame),
+        columns=list(frame.columns),
+        format="binary",
+    )
+
+
+async def _encode(frame: pl.DataFrame) -> AsyncIterator[bytes]:
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    encoder = pgpq.ArrowToPostgresBinaryEncoder(arrow.schema)
+    yield encoder.write_header()
+    for batch in arrow.to_batches():
+        yield encoder.write_batch(batch)
+    yield encoder.finish()

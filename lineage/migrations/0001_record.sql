@@ -1,0 +1,92 @@
+-- The record: the ledger of commits and the lineage log, written in the same transaction as the rows.
+CREATE SCHEMA IF NOT EXISTS store;
+
+-- Every change of these tables but INSERT is refused: the record is append-only, truly.
+CREATE FUNCTION store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE SEQUENCE store.batch_number AS bigint;
+
+-- A writer is one Postgres connection's lifetime; its entries are numbered from 1 without gaps.
+CREATE TABLE store.lineage_writers (
+    writer      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    opened_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    application text NOT NULL
+);
+
+CREATE TABLE store.lineage_log (
+    writer            bigint NOT NULL,
+    number            bigint NOT NULL,
+    batch             bigint NOT NULL,
+    relationship_type text NOT NULL,
+    source_kind       text NOT NULL,
+    source_key        text NOT NULL,
+    source_facts      json NOT NULL,
+    target_kind       text NOT NULL,
+    target_key        text NOT NULL,
+    target_facts      json NOT NULL,
+    transformation_id text,
+    run_id            uuid,
+    created_at        timestamptz NOT NULL,
+    hash              bytea NOT NULL,
+    PRIMARY KEY (writer, number)
+);
+CREATE INDEX lineage_log_batch ON store.lineage_log USING brin (batch);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_log
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
+
+-- One row per commit; read = accepted + rejected + duplicates + filtered.
+CREATE TABLE store.ledger (
+    batch             bigint PRIMARY KEY,
+    dataset           text NOT NULL,
+    position_id       text UNIQUE,
+    position          json,
+    received_at       timestamptz NOT NULL,
+    received_until    timestamptz NOT NULL,
+    processed_at      timestamptz NOT NULL,
+    read              bigint NOT NULL,
+    accepted          bigint NOT NULL,
+    rejected          bigint NOT NULL,
+    duplicates        bigint NOT NULL,
+    filtered          bigint NOT NULL,
+    way               text NOT NULL,
+    raw_digest        bytea,
+    transformation_id text NOT NULL,
+    run_id            uuid,
+    writer            bigint NOT NULL,
+    first_entry       bigint NOT NULL,
+    last_entry        bigint NOT NULL,
+    chain_head        bytea NOT NULL,
+    CONSTRAINT books_balance CHECK (read = accepted + rejected + duplicates + filtered)
+);
+CREATE INDEX ledger_processed ON store.ledger (processed_at);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.ledger
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
+
+-- What each commit put into each table; `bucket` is the hour of an aggregate, null otherwise.
+CREATE TABLE store.ledger_outputs (
+    batch      bigint NOT NULL,
+    table_name text NOT NULL,
+    bucket     timestamptz,
+    rows       bigint NOT NULL,
+    values_sum bigint NOT NULL
+);
+CREATE INDEX ledger_outputs_batch ON store.ledger_outputs (batch);
+CREATE INDEX ledger_outputs_bucket ON store.ledger_outputs (table_name, bucket, batch) WHERE bucket IS NOT NULL;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.ledger_outputs
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
+
+-- How far each sink has carried each writer's entries.
+CREATE TABLE store.relay_cursors (
+    sink   text NOT NULL,
+    writer bigint NOT NULL,
+    number bigint NOT NULL,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (sink, writer)
+);
+
+CREATE VIEW public.ledger AS SELECT * FROM store.ledger;
+CREATE VIEW public.ledger_outputs AS SELECT * FROM store.ledger_outputs;
+CREATE VIEW public.lineage_log AS SELECT * FROM store.lineage_log;

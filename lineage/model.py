@@ -1,0 +1,126 @@
+"""The words of the record: nodes, edges and the closed list of relationships between them.
+
+An `Edge` is what a step says happened; `log.py` writes it beside the rows, `projection.py` turns it
+into the graph. Everything here is a value: no I/O, no clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+Fact = str | int | bool | None
+"""What a node or an edge may carry: canonical values only, times as microseconds since 1970 UTC."""
+
+
+class NodeKind(StrEnum):
+    """The labels of the graph."""
+
+    DATASET = "Dataset"
+    COLUMN = "Column"
+    BATCH = "Batch"
+    TRANSFORMATION = "Transformation"
+    RUN = "Run"
+    SUBJECT = "Subject"
+
+
+class RelationshipType(StrEnum):
+    """The closed list of relationships.
+
+    FEEDS    Batch → Batch, and Dataset → Dataset: the target was made from the source
+    DERIVES  Column → Column: a value of the target is computed from, or chosen by, the source
+    PART_OF  Batch → Dataset, Column → Dataset
+    ABOUT    Subject → Dataset (a device) or → Batch (an experiment)
+    WROTE    Run → Batch
+    RAN      Run → Transformation
+    """
+
+    FEEDS = "FEEDS"
+    DERIVES = "DERIVES"
+    PART_OF = "PART_OF"
+    ABOUT = "ABOUT"
+    WROTE = "WROTE"
+    RAN = "RAN"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node by its kind and key; `facts` never change once written, so writing it again is harmless."""
+
+    kind: NodeKind
+    key: str
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transformation:
+    """A named function and its version (see `version.py`)."""
+
+    name: str
+    version: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution: a Prefect flow run, or the lifetime of a listener."""
+
+    id: UUID
+    kind: Literal["flow", "listener", "command"]
+    name: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """One entry of the lineage log before it is numbered: source → target."""
+
+    relationship_type: RelationshipType
+    source: Node
+    target: Node
+    created_at: datetime
+    transformation_id: str | None = None
+    run_id: UUID | None = None
+
+
+def dataset_node(uri: str) -> Node:
+    return Node(NodeKind.DATASET, uri)
+
+
+def batch_node(uri: str, number: int, **facts: Fact) -> Node:
+    """What one commit put into, or took from, one dataset."""
+    return Node(NodeKind.BATCH, f"{uri}#{number}", {"dataset": uri, "number": number, **facts})
+
+
+def bucket_node(uri: str, start: datetime, **facts: Fact) -> Node:
+    """One hour of an aggregate; it is recomputed as a whole, so it is one node whatever fed it."""
+    return Node(
+        NodeKind.BATCH, f"{uri}#{start:%Y-%m-%dT%HZ}", {"dataset": uri, "hour": micros(start), **facts}
+    )
+
+
+def subject_node(kind: Literal["device", "experiment"], identity: str) -> Node:
+    return Node(NodeKind.SUBJECT, f"{kind}:{identity}", {"kind": kind, "id": identity})
+
+
+def run_node(of: Run) -> Node:
+    facts: dict[str, Fact] = {"kind": of.kind, "name": of.name, "started_at": micros(of.started_at)}
+    return Node(NodeKind.RUN, str(of.id), facts)
+
+
+def transformation_node(of: Transformation) -> Node:
+    return Node(NodeKind.TRANSFORMATION, of.id, {"name": of.name, "version": of.version})
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970 UTC; exact, unlike `timestamp()`."""
+    from_epoch = moment - _EPOCH
+    return (from_epoch.days * 86_400 + from_epoch.seconds) * 1_000_000 + from_epoch.microseconds
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -1,0 +1,25 @@
+"""One rule per system for naming a dataset.
+
+A name never holds a host or a port: those change, the dataset does not. Where a store lives is a
+setting; OpenLineage's namespaces are made on export.
+"""
+
+
+def mqtt(topic_filter: str) -> str:
+    """A stream of messages, by its topic filter."""
+    return f"mqtt:{topic_filter}"
+
+
+def opentrons(robot: str) -> str:
+    """The runs of one robot, by the robot's name."""
+    return f"opentrons:{robot}/runs"
+
+
+def postgres(table: str) -> str:
+    """A stored table, by the name people query it under."""
+    return f"postgres:{table}"
+
+
+def file(pattern: str) -> str:
+    """Files, by the pattern that finds them."""
+    return f"file:{pattern}"

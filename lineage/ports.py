@@ -1,0 +1,35 @@
+"""What the record needs from the outside, so that the drivers stay outside.
+
+asyncpg's connections and the graph adapter of `infra/graph.py` fit; so do others of the same shape.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+
+class Connection(Protocol):
+    """A Postgres connection, as asyncpg's is."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+    async def executemany(self, command: str, args: Any) -> None: ...
+    async def fetch(self, query: str, *args: Any) -> list[Any]: ...
+    async def fetchrow(self, query: str, *args: Any) -> Any: ...
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+class Graph(Protocol):
+    """A property graph that answers Cypher over Bolt."""
+
+    async def read(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows of a read-only query."""
+        ...
+
+    def stream(self, query: str) -> AsyncIterator[dict[str, Any]]:
+        """Rows of a large read-only query, one by one."""
+        ...
+
+    async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Run the statements in one transaction."""
+        ...

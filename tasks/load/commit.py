@@ -1,0 +1,162 @@
+"""The commit: raw, curated, rejected, ledger and lineage of one batch in one Postgres transaction.
+
+Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that may
+have been delivered before, or that meets a key that is there, takes the staging way (`settle.py`).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from infra.postgres import UniqueViolation, copy_frame, translated
+from lineage.digest import message_digests
+from lineage.log import Span, await_end_of
+from tasks.batch import RawBatch, Receipt, Refined
+from tasks.contract import Contract, OnReturn
+from tasks.load import edges
+from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
+from tasks.load.raw import write_raw
+from tasks.load.rejected import copy_rejected
+from tasks.load.settle import Settled, settle
+from tasks.load.store import Session, Store
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One batch on its way to its commit, kept between tries: the answer to a COMMIT may be lost."""
+
+    number: int | None = None
+    writer: int | None = None
+
+
+async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt) -> Receipt:
+    """Commit a batch, or find that it is committed.
+
+    After UnavailableError call again with the same `attempt`.
+    """
+    try:
+        with translated():
+            session = await store.session()
+            done = await _committed_before(session, plan, batch, attempt)
+            return done or await _commit(store, session, plan, batch, refined, attempt)
+    except BaseException:
+        store.discard()  # whatever stood open is rolled back with its connection
+        raise
+
+
+async def _committed_before(
+    session: Session, plan: LoadPlan, batch: RawBatch, attempt: Attempt
+) -> Receipt | None:
+    """The receipt of an earlier try whose answer was lost, or of a position committed before."""
+    if attempt.number is not None and attempt.writer is not None:
+        if attempt.writer != session.writer.id:
+            await await_end_of(session.connection, attempt.writer)
+        done = await receipt_by_batch(session.connection, attempt.number)
+        if done is not None:
+            return done
+    position_id = plan.position_id(batch)
+    return await receipt_by_position(session.connection, position_id) if position_id else None
+
+
+async def _commit(
+    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+) -> Receipt:
+    for table, rows in refined.accepted.items():
+        await store.partitions.ensure(plan.contracts[table], rows[plan.contracts[table].time])
+    commit = Commit(
+        connection=session.connection,
+        number=await session.connection.fetchval("SELECT nextval('store.batch_number')"),
+        at=datetime.now(UTC),
+        plan=plan,
+        batch=batch,
+        digests=message_digests(batch.messages["payload"]),
+    )
+    attempt.number, attempt.writer = commit.number, session.writer.id
+    async with session.connection.transaction():
+        settled = await _store_rows(commit, _placed(commit, refined))
+        await write_raw(commit)
+        await _mark_hours(commit, settled.refined)
+        new = await _new_subjects(commit, settled.refined, store.known_subjects)
+        span = await _write_lineage(store, session, commit, settled.refined, new)
+        receipt = await write_ledger(commit, settled, span)
+    session.writer.committed(span)
+    store.known_subjects.update(new)
+    store.announced.add(_announcement(session, plan))
+    return receipt
+
+
+def _placed(commit: Commit, refined: Refined) -> Refined:
+    """The accepted rows with the columns of their stored tables, sorted by key."""
+    contracts = commit.plan.contracts
+    placed = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
+    return replace(refined, accepted=placed)
+
+
+def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.with_columns(processed_at=commit.now, batch=pl.lit(commit.number, dtype=pl.Int64))
+    if contract.on_return is OnReturn.REVISE:
+        rows = rows.with_columns(observed_at=pl.lit(commit.batch.received_at, dtype=UTC_MICROS))
+    return rows.sort(contract.key)
+
+
+async def _store_rows(commit: Commit, refined: Refined) -> Settled:
+    contracts = commit.plan.contracts
+    revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
+    if not commit.batch.may_repeat and not revises:
+        try:
+            async with commit.connection.transaction():
+                for table in sorted(refined.accepted):
+                    await copy_frame(commit.connection, refined.accepted[table], table)
+                await copy_rejected(commit, refined.rejected)
+            return Settled(refined, "fast")
+        except UniqueViolation:
+            pass  # a key or a rejected record is there already: the staging way tells which
+    return await settle(commit, refined)
+
+
+async def _mark_hours(commit: Commit, refined: Refined) -> None:
+    """Say which hours of which tables this batch changed, for the aggregates."""
+    for table, rows in refined.accepted.items():
+        hours = rows[commit.plan.contracts[table].time].dt.truncate("1h").unique().sort().to_list()
+        await commit.connection.execute(
+            "INSERT INTO store.change_marks (table_name, hour, batch) "
+            "SELECT $1, unnest($2::timestamptz[]), $3",
+            table,
+            hours,
+            commit.number,
+        )
+
+
+async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:
+    """The devices and experiments no commit has named before, in a fixed order against deadlocks."""
+    seen: set[edges.Subject] = set()
+    for table, (kind, column) in commit.plan.subjects.items():
+        if table in refined.accepted:
+            uri = edges.uri_of(table)
+            seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
+    unknown = sorted(seen - known)
+    if not unknown:
+        return []
+    rows = await commit.connection.fetch(
+        "INSERT INTO store.subjects (kind, id, dataset) "
+        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT DO NOTHING "
+        "RETURNING kind, id, dataset",
+        *([subject[i] for subject in unknown] for i in range(3)),
+    )
+    return [(row["kind"], row["id"], row["dataset"]) for row in rows]
+
+
+async def _write_lineage(
+    store: Store, session: Session, commit: Commit, refined: Refined, new: list[edges.Subject]
+) -> Span:
+    stored = edges.Stored(accepted=refined.accepted, rejected=refined.rejected.height)
+    entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
+    if _announcement(session, commit.plan) not in store.announced:
+        entries.insert(0, edges.of_announcement(commit.plan, commit.at))
+    return await session.writer.append(commit.connection, commit.number, entries)
+
+
+def _announcement(session: Session, plan: LoadPlan) -> tuple[int, str, str]:
+    return session.writer.id, plan.transformation.id, str(plan.run.id)

@@ -1,0 +1,99 @@
+"""Which edges a commit records: a pure function of the batch, the plan and what was stored."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from lineage import naming
+from lineage.model import (
+    Edge,
+    Node,
+    RelationshipType,
+    batch_node,
+    dataset_node,
+    micros,
+    run_node,
+    subject_node,
+    transformation_node,
+)
+from tasks.batch import RawBatch
+from tasks.load.plan import LoadPlan
+
+RAW = naming.postgres("raw_batches")
+REJECTED = naming.postgres("rejected")
+
+uri_of = naming.postgres
+
+Subject = tuple[str, str, str]
+"""Kind, identity and the dataset it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a commit put where."""
+
+    accepted: Mapping[str, pl.DataFrame]  # table name → rows
+    rejected: int
+
+
+def of_commit(
+    number: int, batch: RawBatch, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
+) -> list[Edge]:
+    """Source → raw, raw → each table that got rows, raw → rejected, and the subjects seen first."""
+
+    def edge(source: Node, target: Node, kind: RelationshipType = RelationshipType.FEEDS) -> Edge:
+        return Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=now,
+            transformation_id=plan.transformation.id,
+            run_id=plan.run.id,
+        )
+
+    received = batch_node(
+        batch.dataset,
+        number,
+        received_at=micros(batch.received_at),
+        received_until=micros(batch.received_until),
+        position_id=plan.position_id(batch),
+    )
+    raw = batch_node(RAW, number, rows=batch.messages.height)
+    edges = [edge(received, raw)]
+    for table, rows in stored.accepted.items():
+        if rows.height:
+            edges.append(edge(raw, batch_node(naming.postgres(table), number, rows=rows.height)))
+    if stored.rejected:
+        edges.append(edge(raw, batch_node(REJECTED, number, rows=stored.rejected)))
+    edges += [
+        edge(source, target, RelationshipType.ABOUT) for source, target in _about(plan, number, stored, new)
+    ]
+    return edges
+
+
+def of_announcement(plan: LoadPlan, now: datetime) -> Edge:
+    """Which run ran which transformation; recorded by a writer's first commit of it."""
+    return Edge(
+        relationship_type=RelationshipType.RAN,
+        source=run_node(plan.run),
+        target=transformation_node(plan.transformation),
+        created_at=now,
+        transformation_id=plan.transformation.id,
+        run_id=plan.run.id,
+    )
+
+
+def _about(
+    plan: LoadPlan, number: int, stored: Stored, new: Iterable[Subject]
+) -> Iterable[tuple[Node, Node]]:
+    """A device is about a dataset, once; an experiment is about each of its batches."""
+    for kind, identity, uri in new:
+        if kind == "device":
+            yield subject_node("device", identity), dataset_node(uri)
+    for table, (kind, column) in plan.subjects.items():
+        if kind == "experiment" and table in stored.accepted:
+            target = batch_node(naming.postgres(table), number)
+            for identity in stored.accepted[table][column].unique().sort():
+                yield subject_node("experiment", identity), target

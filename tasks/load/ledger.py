@@ -1,0 +1,104 @@
+"""The ledger: one balanced row per commit, and one row per table it wrote to."""
+
+import json
+
+from infra.postgres import Connection, Row
+from lineage.digest import digest_of, row_hashes, sum_of
+from lineage.log import Span
+from tasks.batch import Receipt
+from tasks.load.plan import Commit
+from tasks.load.settle import Settled
+
+_COLUMNS = (
+    "batch, dataset, position_id, position, received_at, received_until, processed_at, "
+    "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
+    "writer, first_entry, last_entry, chain_head"
+)
+_INSERT = (
+    f"INSERT INTO store.ledger ({_COLUMNS}) "
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+)
+
+
+async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
+    """Write the commit's books; Postgres refuses them unless they balance."""
+    receipt, batch, position = _receipt(commit, settled), commit.batch, commit.batch.position
+    await commit.connection.execute(
+        _INSERT,
+        receipt.batch,
+        receipt.dataset,
+        commit.plan.position_id(batch),
+        json.dumps({"source": position.source, **position.detail}) if position else None,
+        batch.received_at,
+        batch.received_until,
+        receipt.committed_at,
+        receipt.read,
+        sum(receipt.accepted.values()),
+        receipt.rejected,
+        receipt.duplicates,
+        receipt.filtered,
+        receipt.way,
+        digest_of(commit.digests.to_list()),
+        commit.plan.transformation.id,
+        receipt.run_id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    outputs = [
+        (receipt.batch, table, rows.height, sum_of(row_hashes(rows, commit.plan.contracts[table].names)))
+        for table, rows in settled.refined.accepted.items()
+        if rows.height
+    ]
+    await commit.connection.executemany(
+        "INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum) VALUES ($1, $2, $3, $4)",
+        outputs,
+    )
+    return receipt
+
+
+def _receipt(commit: Commit, settled: Settled) -> Receipt:
+    refined = settled.refined
+    return Receipt(
+        batch=commit.number,
+        dataset=commit.batch.dataset,
+        read=refined.read,
+        accepted={table: rows.height for table, rows in refined.accepted.items()},
+        rejected=refined.rejected.height,
+        duplicates=refined.duplicates,
+        filtered=refined.filtered,
+        way=settled.way,
+        run_id=commit.plan.run.id,
+        committed_at=commit.at,
+    )
+
+
+async def receipt_by_batch(connection: Connection, number: int) -> Receipt | None:
+    """The receipt of a committed batch; None if there is none of that number."""
+    row = await connection.fetchrow("SELECT * FROM store.ledger WHERE batch = $1", number)
+    return None if row is None else await _receipt_of(connection, row, row["way"])
+
+
+async def receipt_by_position(connection: Connection, position_id: str) -> Receipt | None:
+    """The receipt of the batch that holds a position, marked as a repeat; None if it was never read."""
+    row = await connection.fetchrow("SELECT * FROM store.ledger WHERE position_id = $1", position_id)
+    return None if row is None else await _receipt_of(connection, row, "repeat")
+
+
+async def _receipt_of(connection: Connection, row: Row, way: str) -> Receipt:
+    outputs = await connection.fetch(
+        "SELECT table_name, rows FROM store.ledger_outputs WHERE batch = $1", row["batch"]
+    )
+    return Receipt(
+        batch=row["batch"],
+        dataset=row["dataset"],
+        read=row["read"],
+        accepted={output["table_name"]: output["rows"] for output in outputs},
+        rejected=row["rejected"],
+        duplicates=row["duplicates"],
+        filtered=row["filtered"],
+        way=way,
+        run_id=row["run_id"],
+        committed_at=row["processed_at"],
+    )

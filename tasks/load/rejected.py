@@ -1,0 +1,86 @@
+"""Rejected records as they are stored: pointing to their bytes, and known again when they come back."""
+
+import polars as pl
+import polars_hash as plh
+
+from infra.postgres import copy_frame
+from tasks.load.plan import Commit
+
+NO_PART = "-"
+
+
+def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
+    """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and message digest for rows of a batch.
+
+    It is the same when the message is delivered again, whatever batch it comes in then.
+    """
+    messages = _located(commit).with_columns(digest=commit.digests.bin.encode("hex"))
+    found = rows.select("sequence", "part").join(messages, on="sequence", how="left", maintain_order="left")
+    text = pl.concat_str(
+        pl.lit(commit.batch.dataset),
+        pl.col("location").fill_null(""),
+        pl.col("part").cast(pl.String).fill_null(NO_PART),
+        pl.col("digest"),
+        separator="\x1f",
+    ).alias("text")
+    hashes = found.select(text).select(plh.col("text").chash.sha2_256().str.decode("hex"))
+    return hashes["text"].alias("identity")
+
+
+async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> None:
+    """Copy rejected records (REJECTED_SCHEMA, n) into their table; a known one is a unique violation."""
+    if rejected.height:
+        await copy_frame(commit.connection, stored_form(commit, rejected), "rejected")
+
+
+async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Insert the records that nobody rejected meanwhile; returns those."""
+    if rejected.is_empty():
+        return rejected
+    stored = stored_form(commit, rejected)
+    columns = ", ".join(stored.columns)
+    await commit.connection.execute(
+        "CREATE TEMP TABLE staging_rejected (LIKE store.rejected INCLUDING DEFAULTS)"
+    )
+    await copy_frame(commit.connection, stored, "staging_rejected", schema=None)
+    rows = await commit.connection.fetch(
+        f"INSERT INTO store.rejected ({columns}) SELECT {columns} FROM staging_rejected ORDER BY identity "
+        "ON CONFLICT DO NOTHING RETURNING identity"
+    )
+    await commit.connection.execute("DROP TABLE staging_rejected")
+    inserted = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
+    return rejected.filter(identities(commit, rejected).is_in(inserted.implode()))
+
+
+def stored_form(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Rejected records with the columns of `store.rejected`, sorted by identity against deadlocks."""
+    versions = {table: contract.version for table, contract in commit.plan.contracts.items()}
+    newest = max(versions.values())
+    return (
+        rejected.with_columns(identity=identities(commit, rejected))
+        .join(_located(commit), on="sequence", how="left", maintain_order="left")
+        .select(
+            "identity",
+            pl.lit(commit.number, dtype=pl.Int64).alias("batch"),
+            "sequence",
+            "part",
+            pl.lit(commit.batch.dataset).alias("dataset"),
+            "location",
+            "stage",
+            "rules",
+            "error_type",
+            "message",
+            pl.col("table").alias("table_name"),
+            "key",
+            "input_hash",
+            pl.col("table").replace_strict(versions, default=newest, return_dtype=pl.Int32).alias("contract"),
+            commit.now.alias("rejected_at"),
+        )
+        .sort("identity")
+    )
+
+
+def _located(commit: Commit) -> pl.DataFrame:
+    """Each message's sequence and location."""
+    located = commit.batch.messages.select("location").with_row_index("sequence")
+    return located.with_columns(pl.col("sequence").cast(pl.Int32))

@@ -1,0 +1,155 @@
+"""The staging way: what was stored or rejected before is told from what is new, row by row.
+
+A verdict never flips. A row whose key and input hash are stored is a duplicate, even if today's contract
+would reject it; a record rejected before is a duplicate, even if today's contract would take it; a key
+stored with another input hash is a conflict (`append`) or a revision (`revise`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from infra.postgres import Row, copy_frame
+from tasks.batch import REJECTED_SCHEMA, Refined
+from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.load.plan import Commit
+from tasks.load.rejected import identities, insert_rejected
+from tasks.load.revise import revise
+
+ROW = ["sequence", "part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A batch after it was compared with what is stored; its rows are stored already."""
+
+    refined: Refined
+    way: str
+
+
+async def settle(commit: Commit, refined: Refined) -> Settled:
+    """Compare a batch with what is stored, and store what is new."""
+    refined = await _without_rejected_before(commit, refined)
+    refined = await _without_stored_before(commit, refined)
+    for table in sorted(refined.accepted):
+        contract, rows = commit.plan.contracts[table], refined.accepted[table]
+        if contract.on_return is OnReturn.REVISE:
+            refined = _with_outcome(refined, table, await revise(commit.connection, contract, rows))
+        else:
+            refined = _with_outcome(refined, table, *await _append(commit, contract, rows))
+    kept = await insert_rejected(commit, refined.rejected)
+    raced = refined.rejected.height - kept.height
+    refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)
+    return Settled(refined, "staging")
+
+
+async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
+    """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
+    frames = {**refined.accepted, "": refined.rejected}
+    ids = {table: identities(commit, frame) for table, frame in frames.items()}
+    asked = pl.concat(list(ids.values())).unique().sort()
+    rows = await commit.connection.fetch(
+        "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])", asked.to_list()
+    )
+    if not rows:
+        return refined
+    known = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
+    kept = {table: frame.filter(~ids[table].is_in(known.implode())) for table, frame in frames.items()}
+    rejected = kept.pop("")
+    dropped = sum(f.height for f in frames.values()) - sum(f.height for f in kept.values()) - rejected.height
+    return replace(refined, accepted=kept, rejected=rejected, duplicates=refined.duplicates + dropped)
+
+
+async def _without_stored_before(commit: Commit, refined: Refined) -> Refined:
+    """Rejected records that are stored, key and input alike, were accepted once: duplicates."""
+    rejected = refined.rejected.with_row_index("row")
+    stored: list[int] = []
+    for table, contract in commit.plan.contracts.items():
+        candidates = rejected.filter(
+            (pl.col("table") == table) & pl.col("key").is_not_null() & pl.col("input_hash").is_not_null()
+        )
+        if candidates.height:
+            stored += await _stored(commit, contract, candidates)
+    if not stored:
+        return refined
+    kept = rejected.filter(~pl.col("row").is_in(stored)).drop("row")
+    return replace(refined, rejected=kept, duplicates=refined.duplicates + len(stored))
+
+
+async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
+    asked = [
+        json.loads(key) | {"row": row, "input_hash": hash_}
+        for row, key, hash_ in candidates.select("row", "key", "input_hash").iter_rows()
+    ]
+    columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
+    rows = await commit.connection.fetch(
+        f"SELECT a.row FROM json_to_recordset($1::json) AS a({columns}, row int, input_hash bigint) "
+        f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) WHERE s.input_hash = a.input_hash",
+        json.dumps(asked),
+    )
+    return [row["row"] for row in rows]
+
+
+async def _append(
+    commit: Commit, contract: Contract, rows: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Insert the rows whose key is new; returns those, and those whose key is stored with other values."""
+    if rows.is_empty():
+        return rows, rows
+    table, columns, key = contract.table, ", ".join(rows.columns), ", ".join(contract.key)
+    await commit.connection.execute(f"CREATE TEMP TABLE staging (LIKE store.{table}) ON COMMIT DROP")
+    await copy_frame(commit.connection, rows, "staging", schema=None)
+    inserted = await commit.connection.fetch(
+        f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM staging ORDER BY {key} "
+        f"ON CONFLICT DO NOTHING RETURNING sequence, part"
+    )
+    same = " AND ".join(f"s.{name} = g.{name}" for name in contract.key)
+    conflicting = await commit.connection.fetch(
+        f"SELECT g.sequence, g.part FROM staging g JOIN store.{table} s ON {same} "
+        "WHERE s.input_hash <> g.input_hash"
+    )
+    await commit.connection.execute("DROP TABLE staging")
+    return _only(rows, inserted), _only(rows, conflicting)
+
+
+def _only(rows: pl.DataFrame, wanted: Sequence[Row]) -> pl.DataFrame:
+    """The rows whose (sequence, part) came back from Postgres, in their order."""
+    pairs = pl.DataFrame(
+        [(row["sequence"], row["part"]) for row in wanted],
+        schema=dict.fromkeys(ROW, pl.Int32),
+        orient="row",
+    )
+    return rows.join(pairs, on=ROW, how="semi", nulls_equal=True, maintain_order="left")
+
+
+def _with_outcome(
+    refined: Refined, table: str, kept: pl.DataFrame, conflicts: pl.DataFrame | None = None
+) -> Refined:
+    rejected = refined.rejected
+    conflicting = 0
+    if conflicts is not None and conflicts.height:
+        conflicting = conflicts.height
+        rejected = pl.concat([rejected, _conflicts(table, conflicts)])
+    dropped = refined.accepted[table].height - kept.height - conflicting
+    return replace(
+        refined,
+        accepted={**refined.accepted, table: kept},
+        rejected=rejected,
+        duplicates=refined.duplicates + dropped,
+    )
+
+
+def _conflicts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(
+        "sequence",
+        "part",
+        pl.lit("load").alias("stage"),
+        pl.lit(["key.conflict"], dtype=pl.List(pl.String)).alias("rules"),
+        pl.lit("conflict").alias("error_type"),
+        pl.lit("The key is stored with other values; the first one stands.").alias("message"),
+        pl.lit(table).alias("table"),
+        pl.lit(None, dtype=pl.String).alias("key"),
+        "input_hash",
+    ).cast(REJECTED_SCHEMA)

@@ -1,0 +1,63 @@
+"""Where commits go: one Postgres connection, which is one writer of the lineage log."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from infra.postgres import Connection, Pool, connect, translated
+from lineage.log import Writer, open_writer
+from tasks.load.partitions import Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection and the writer it is."""
+
+    connection: Connection
+    writer: Writer
+
+
+class Store:
+    """Holds the session; `discard` after an error, the next `session` opens a new one."""
+
+    def __init__(self, dsn: str, pool: Pool, *, application: str) -> None:
+        self._dsn = dsn
+        self._application = application
+        self._session: Session | None = None
+        self.pool = pool
+        self.partitions = Partitions(pool)
+        self.known_subjects: set[tuple[str, str, str]] = set()
+        self.announced: set[tuple[int, str, str]] = set()
+
+    async def session(self) -> Session:
+        """The open session; raises UnavailableError when Postgres is away."""
+        if self._session is not None and self._session.connection.is_closed():
+            self._session = None
+        if self._session is None:
+            connection = await connect(self._dsn, application=self._application)
+            with translated():
+                self._session = Session(connection, await open_writer(connection, self._application))
+        return self._session
+
+    def discard(self) -> None:
+        """Cut the connection at once: what it had not committed is rolled back, and its writer ends."""
+        if self._session is not None:
+            self._session.connection.terminate()
+            self._session = None
+
+    async def close(self) -> None:
+        """Close the connection in good order."""
+        if self._session is not None:
+            await self._session.connection.close()
+            self._session = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.close()
+        else:
+            self.discard()

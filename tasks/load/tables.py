@@ -1,0 +1,123 @@
+"""Curated tables made from their contracts: time-series tables, partitioned, with a view for people.
+
+A stored table is `store.NAME` and what people query is the view `public.NAME`; a `revise` contract
+also gets `store.NAME_history`. Preparing a table again adds the columns that are new in its contract
+and changes nothing else.
+"""
+
+import hashlib
+import json
+
+from infra.migrate import LOCK
+from infra.postgres import Connection, translated
+from lineage.errors import ContractError
+from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+
+ORIGIN_COLUMNS: dict[str, str] = {
+    "processed_at": "timestamptz NOT NULL",
+    "batch": "bigint NOT NULL",
+    "raw_batch": "bigint",
+    "sequence": "integer NOT NULL",
+    "part": "integer",
+    "input_hash": "bigint NOT NULL",
+}
+"""What every row of a table fed by messages carries: its commit, and the way back to its bytes."""
+
+REVISION_COLUMNS: dict[str, str] = {"observed_at": "timestamptz NOT NULL"}
+"""When the source said so: of two observations of one key the newer one stands."""
+
+AGGREGATE_COLUMNS: dict[str, str] = {"processed_at": "timestamptz NOT NULL", "batch": "bigint NOT NULL"}
+
+
+def stored_columns(contract: Contract) -> dict[str, str]:
+    """Every column of the stored table and its Postgres type, in order."""
+    columns = {
+        column.name: POSTGRES_TYPES[column.type] + (" NOT NULL" if column.name in contract.key else "")
+        for column in contract.columns
+    }
+    if contract.on_return is OnReturn.RECOMPUTE:
+        return columns | AGGREGATE_COLUMNS
+    if contract.on_return is OnReturn.REVISE:
+        return columns | ORIGIN_COLUMNS | REVISION_COLUMNS
+    return columns | ORIGIN_COLUMNS
+
+
+async def prepare_table(connection: Connection, contract: Contract) -> None:
+    """Create or extend the contract's table, history and view; record the contract's version."""
+    text = json.dumps(contract.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with translated():
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            known = "SELECT FROM store.contracts WHERE table_name = $1 AND hash = $2"
+            if await connection.fetchrow(known, contract.table, digest) is not None:
+                return
+            await _create(connection, contract)
+            await _extend(connection, contract)
+            await connection.execute(
+                "INSERT INTO store.contracts (table_name, version, hash, contract) VALUES ($1, $2, $3, $4)",
+                contract.table,
+                contract.version,
+                digest,
+                text,
+            )
+
+
+async def _create(connection: Connection, contract: Contract) -> None:
+    name, columns = contract.table, _definition(stored_columns(contract))
+    key = ", ".join(contract.key)
+    await connection.execute(
+        f"CREATE TABLE IF NOT EXISTS store.{name} ({columns}, PRIMARY KEY ({key})) "
+        f"PARTITION BY RANGE ({contract.time})"
+    )
+    # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages.
+    await connection.execute(f"CREATE INDEX IF NOT EXISTS {name}_batch ON store.{name} USING brin (batch)")
+    await connection.execute(
+        f"CREATE INDEX IF NOT EXISTS {name}_{contract.time} ON store.{name} USING brin ({contract.time})"
+    )
+    if contract.on_return is OnReturn.REVISE:
+        await connection.execute(
+            f"CREATE TABLE IF NOT EXISTS store.{name}_history "
+            f"({columns}, replaced_by bigint NOT NULL, PRIMARY KEY ({key}, batch))"
+        )
+        await connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {name}_history_batch ON store.{name}_history USING brin (batch)"
+        )
+
+
+async def _extend(connection: Connection, contract: Contract) -> None:
+    """Add the columns the contract has and the table has not; refuse one whose type changed."""
+    name = contract.table
+    rows = await connection.fetch(
+        "SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute "
+        "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
+        f"store.{name}",
+    )
+    standing = {row["attname"]: row["type"] for row in rows}
+    tables = [name, f"{name}_history"] if contract.on_return is OnReturn.REVISE else [name]
+    for column in contract.columns:
+        wanted = POSTGRES_TYPES[column.type]
+        there = standing.get(column.name)
+        if there is None:
+            for table in tables:
+                await connection.execute(f"ALTER TABLE store.{table} ADD COLUMN {column.name} {wanted}")
+        elif there.replace("timestamp with time zone", "timestamptz") != wanted:
+            raise ContractError(
+                f"{name}.{column.name} is stored as {there} and the contract now says {wanted}: "
+                "give the column a new name"
+            )
+    await _publish(connection, name)
+
+
+async def _publish(connection: Connection, name: str) -> None:
+    """The view people query; new columns come last, so that views built on it keep standing."""
+    shown = await connection.fetchval(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
+        "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
+        f"store.{name}",
+    )
+    await connection.execute(f"CREATE OR REPLACE VIEW public.{name} AS SELECT {shown} FROM store.{name}")
+
+
+def _definition(columns: dict[str, str]) -> str:
+    return ", ".join(f"{name} {type_}" for name, type_ in columns.items())
