@@ -1,0 +1,136 @@
+"""Every local service starts, is found again, survives being killed, and leaves nothing behind."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local import process
+from infra.local.addresses import Address, AddressBook
+from infra.local.registry import service, stop_all
+from infra.local.service import LocalService
+from lineage.errors import NotFoundError, UnavailableError
+
+ENGINES = ["postgres", "embedded", "mosquitto"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "a directory" / ".headwater"
+    yield root
+    stop_all(root)
+
+
+def started_by_us(root: Path) -> list[psutil.Process]:
+    """Every process whose working directory lies under `root`."""
+    found = []
+    for candidate in psutil.process_iter():
+        try:
+            if Path(candidate.cwd()).is_relative_to(root):
+                found.append(candidate)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("name", [*ENGINES, "prefect"])
+def test_starts_once_and_stops_cleanly(name: str, root: Path, downloads: Path) -> None:
+    local = service(name, root, downloads)
+    assert local.address() is None
+    assert not local.ready()
+
+    first = local.start()
+    assert local.ready()
+    assert AddressBook(root).get(name) == first
+    assert service(name, root, downloads).start() == first, "a second start finds the first one's server"
+    listening = {  # Java writes the address its own way
+        connection.laddr.ip
+        for each in started_by_us(root)
+        for connection in each.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+
+    local.stop()
+    assert not local.ready()
+    assert not process.answers(first.port)
+    assert started_by_us(root) == []
+    assert AddressBook(root).read() == {}
+    local.stop()  # nothing left to stop: not an error
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_starts_again_at_the_same_port_after_it_was_killed(name: str, root: Path, downloads: Path) -> None:
+    local = service(name, root, downloads)
+    first = local.start()
+    local.kill()
+    second = local.start()
+    assert second.pid != first.pid
+    assert second.url == first.url
+    assert local.ready()
+
+
+def test_two_starts_at_once_start_one(root: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        addresses = list(pool.map(lambda _: service("postgres", root).start(), range(4)))
+    assert len(set(addresses)) == 1
+
+
+def test_a_process_that_took_the_pid_is_left_alone(root: Path, downloads: Path) -> None:
+    local = service("mosquitto", root, downloads)
+    address = local.start()
+    other = address.model_copy(update={"created": address.created - 60})
+    AddressBook(root).put(other)
+    local.stop()
+    assert process.answers(address.port), "its creation time did not match: it is not ours to stop"
+    AddressBook(root).put(address)
+    local.stop()
+    assert not process.answers(address.port)
+
+
+def test_no_password_in_the_address_book_nor_on_a_command_line(root: Path) -> None:
+    for name in ("postgres", "embedded"):
+        address = service(name, root).start()
+        assert address.password
+        assert address.password not in (root / "services.json").read_text()
+        assert address.password not in " ".join(psutil.Process(address.pid).cmdline())
+        assert address.password_file
+        assert address.password_file.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_that_fails_to_start_says_why(root: Path, downloads: Path) -> None:
+    local = service("mosquitto", root, downloads)
+    database = root / "mosquitto" / "mosquitto.db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"not a database of Mosquitto's")
+    with pytest.raises(UnavailableError, match="did not become ready"):
+        local.start()
+    assert started_by_us(root) == []
+
+
+def test_an_unknown_service_is_named(root: Path) -> None:
+    with pytest.raises(NotFoundError, match="'cassandra'"):
+        service("cassandra", root)
+
+
+def test_url_with_password_escapes(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("p@ss/word\n")
+    address = Address(
+        service="x",
+        pid=1,
+        created=0,
+        port=2,
+        url="bolt://127.0.0.1:2/db",
+        log=secret,
+        user="u",
+        password_file=secret,
+    )
+    assert address.url_with_password == "bolt://u:p%40ss%2Fword@127.0.0.1:2/db"
+
+
+def test_every_service_has_a_file_and_a_name() -> None:
+    for name, kind in {each.name: each for each in LocalService.__subclasses__()}.items():
+        assert isinstance(service(name, Path()), kind)
