@@ -22,6 +22,9 @@ class Mosquitto(LocalService):
     name: ClassVar[str] = "mosquitto"
     patience: ClassVar[float] = 20.0
 
+    def provision(self) -> None:
+        find_mosquitto(self.downloads)
+
     def prepare(self) -> Launch:
         program = find_mosquitto(self.downloads)
         port = self.port()

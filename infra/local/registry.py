@@ -5,13 +5,14 @@ from pathlib import Path
 from infra.local.addresses import AddressBook
 from infra.local.embedded_graph import EmbeddedGraph
 from infra.local.mosquitto import Mosquitto
+from infra.local.neo4j_server import Neo4j
 from infra.local.postgres import Postgres
 from infra.local.prefect_server import PrefectServer
 from infra.local.service import LocalService
 from lineage.errors import NotFoundError
 
 SERVICES: dict[str, type[LocalService]] = {
-    service.name: service for service in (Postgres, EmbeddedGraph, Mosquitto, PrefectServer)
+    service.name: service for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, PrefectServer)
 }
 
 

@@ -94,6 +94,9 @@ class LocalService(ABC):
         with self._lock():
             self._end(signal.SIGKILL)
 
+    def provision(self) -> None:  # noqa: B027 -- most services come with our packages
+        """Install or download what the server needs, and keep it; `start` does so too."""
+
     @abstractmethod
     def prepare(self) -> Launch:
         """Install what is missing, write configuration, choose ports. The server does not run."""
