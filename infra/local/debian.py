@@ -31,7 +31,7 @@ def find(program: str) -> Path | None:
 def find_or_install(program: str, package: str, title: str) -> Path:
     """Find a program; as root on Debian install its package; else SettingsError says what to install."""
     found = find(program)
-    if found is None and _may_install():
+    if found is None and may_install():
         install(package, title)
         found = find(program)
     if found is None:
@@ -86,28 +86,8 @@ def unpack(package: str, title: str, directory: Path) -> None:
         shutil.rmtree(work)
 
 
-def find_mosquitto(downloads: Path) -> Program:
-    """Find Mosquitto, or install or unpack it; raises SettingsError with what to install."""
-    found = find("mosquitto")
-    if found is None and _may_install():
-        install("mosquitto", "Mosquitto")
-        found = find("mosquitto")
-    if found is not None:
-        return Program(found)
-    return mosquitto_without_root(downloads)
-
-
-def mosquitto_without_root(downloads: Path) -> Program:
-    """Mosquitto from Debian's packages, unpacked under `downloads`; raises SettingsError."""
-    if shutil.which("apt-get") and shutil.which("dpkg"):
-        unpack("mosquitto", "Mosquitto", downloads)
-    program = unpacked("mosquitto", "mosquitto", downloads)
-    if program is None:
-        raise SettingsError("Mosquitto is not installed: install the package `mosquitto`.")
-    return program
-
-
-def _may_install() -> bool:
+def may_install() -> bool:
+    """Whether we are root on a system with apt-get."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 

@@ -1,18 +1,24 @@
 """Every local service starts, is found again, survives being killed, and leaves nothing behind."""
 
-from collections.abc import Iterator
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import psutil
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
-from infra.local import process
+from infra.local import debian, process
 from infra.local.addresses import Address, AddressBook
+from infra.local.mosquitto import Mosquitto
 from infra.local.registry import service, stop_all
 from infra.local.service import LocalService
-from lineage.errors import NotFoundError, UnavailableError
+from lineage.errors import NotFoundError, SettingsError, UnavailableError
 
 ENGINES = ["postgres", "embedded", "mosquitto"]
 
@@ -114,6 +120,74 @@ def test_a_server_that_fails_to_start_says_why(root: Path, downloads: Path) -> N
     with pytest.raises(UnavailableError, match="did not become ready"):
         local.start()
     assert started_by_us(root) == []
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="unpacks Debian's packages")
+def test_mosquitto_without_being_installed_nor_root(
+    root: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "find", lambda _: None)
+    monkeypatch.setattr(debian, "may_install", lambda: False)
+    local = service("mosquitto", root, downloads)
+    address = local.start()
+    assert Path(psutil.Process(address.pid).exe()).is_relative_to(downloads)
+    assert local.ready()
+
+
+def test_mosquitto_that_cannot_be_had_says_what_to_install(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "find", lambda _: None)
+    monkeypatch.setattr(debian, "may_install", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(SettingsError, match="install the package `mosquitto`"):
+        service("mosquitto", root, tmp_path).start()
+
+
+def test_what_mosquitto_holds_for_a_client_survives_kill(root: Path, downloads: Path) -> None:
+    local = Mosquitto(root, downloads, autosave_changes=1)
+    published = 100
+    with subscriber(local.start()):
+        pass  # its session stays
+    publish(local.start(), published)
+    local.kill()
+    with subscriber(local.start()) as received:
+        until(lambda: len(received) >= published - 1)
+
+
+@contextmanager
+def subscriber(address: Address) -> Iterator[list[bytes]]:
+    """A client whose session outlives it; yields what it receives at QoS 1."""
+    received: list[bytes] = []
+    granted = threading.Event()
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="keeper", clean_session=False)
+    client.on_message = lambda _client, _data, message: received.append(bytes(message.payload))
+    client.on_subscribe = lambda *_: granted.set()
+    client.connect("127.0.0.1", address.port)
+    client.subscribe("kept/#", qos=1)
+    client.loop_start()
+    assert granted.wait(10)
+    yield received
+    client.disconnect()
+    client.loop_stop()
+
+
+def publish(address: Address, count: int) -> None:
+    """Publish at QoS 1, one after the other, each acknowledged."""
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", address.port)
+    client.loop_start()
+    for number in range(count):
+        client.publish("kept/x", str(number), qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_an_unknown_service_is_named(root: Path) -> None:
