@@ -22,6 +22,7 @@ class EmbeddedGraph(LocalService):
     """An ArcadeDB server with one database, `headwater`; Bolt at `url`, HTTP at `http_port`."""
 
     name: ClassVar[str] = "embedded"
+    role: ClassVar[str] = "graph"
 
     def prepare(self) -> Launch:
         password = self.password()

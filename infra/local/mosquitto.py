@@ -27,6 +27,7 @@ class Mosquitto(LocalService):
     """A broker on loopback without passwords; sessions and queued messages survive its restart."""
 
     name: ClassVar[str] = "mosquitto"
+    role: ClassVar[str] = "mqtt"
     patience: ClassVar[float] = 20.0
 
     def __init__(

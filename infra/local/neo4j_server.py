@@ -34,6 +34,7 @@ class Neo4j(LocalService):
     """A Neo4j server with authentication and Bolt on loopback; its database is `neo4j`."""
 
     name: ClassVar[str] = "neo4j"
+    role: ClassVar[str] = "graph"
     patience: ClassVar[float] = 120.0
 
     @property

@@ -38,6 +38,7 @@ class Postgres(LocalService):
     """A PostgreSQL 18 server with one superuser and one database, both named `headwater`."""
 
     name: ClassVar[str] = "postgres"
+    role: ClassVar[str] = "postgres"
     stop_signal: ClassVar[signal.Signals] = (
         signal.SIGINT
     )  # "fast": SIGTERM would wait for every client to leave

@@ -12,6 +12,7 @@ class PrefectServer(LocalService):
     """A Prefect server; `url` is the API's, for `PREFECT_API_URL`. The web page is at the same port."""
 
     name: ClassVar[str] = "prefect"
+    role: ClassVar[str] = "prefect"
     patience: ClassVar[float] = 120.0  # the first start creates its database
 
     def prepare(self) -> Launch:

@@ -13,11 +13,10 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from infra.local import debian, process
+from infra.local import debian, process, registry
 from infra.local.addresses import Address, AddressBook
 from infra.local.mosquitto import Mosquitto
-from infra.local.registry import service, stop_all
-from infra.local.service import LocalService
+from infra.local.registry import SERVICES, endpoints, service, stop_all
 from lineage.errors import NotFoundError, SettingsError, UnavailableError
 
 ENGINES = ["postgres", "embedded", "mosquitto"]
@@ -110,6 +109,24 @@ def test_no_password_in_the_address_book_nor_on_a_command_line(root: Path) -> No
         assert address.password not in " ".join(psutil.Process(address.pid).cmdline())
         assert address.password_file
         assert address.password_file.stat().st_mode & 0o077 == 0
+
+
+def test_clients_find_what_runs_by_its_role(root: Path, downloads: Path) -> None:
+    assert endpoints(root) == {}
+    postgres = service("postgres", root).start()
+    broker = service("mosquitto", root, downloads).start()
+    assert endpoints(root) == {
+        "postgres": {
+            "url": postgres.url,
+            "user": "headwater",
+            "password": postgres.password,
+            "database": "headwater",
+        },
+        "mqtt": {"url": broker.url},
+    }
+    service("mosquitto", root).kill()
+    AddressBook(root).put(broker)  # as it stands after a power cut
+    assert set(endpoints(root)) == {"postgres"}
 
 
 def test_a_server_that_fails_to_start_says_why(root: Path, downloads: Path) -> None:
@@ -212,5 +229,8 @@ def test_url_with_password_escapes(tmp_path: Path) -> None:
 
 
 def test_every_service_has_a_file_and_a_name() -> None:
-    for name, kind in {each.name: each for each in LocalService.__subclasses__()}.items():
-        assert isinstance(service(name, Path()), kind)
+    here = Path(registry.__file__).parent
+    written = {each.stem for each in here.glob("*.py") if "(LocalService):" in each.read_text()}
+    registered = {kind.__module__.rsplit(".", 1)[1] for kind in SERVICES.values()}
+    assert registered == written
+    assert all(name == kind.name for name, kind in SERVICES.items())
