@@ -1,0 +1,61 @@
+# Headwater's commands. `make` alone lists them. Everything lands in .venv/ and .headwater/, nothing elsewhere.
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+GRAPH ?= embedded
+WORKERS ?= 2
+RUN := .venv/bin/python
+HEADWATER := .venv/bin/headwater
+# Installed means installed from exactly these.
+PINS := pyproject.toml requirements-dev.txt requirements-uv.txt
+
+.PHONY: help setup check test demo up bench chaos clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · WORKERS=n  tests at once"
+
+setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
+
+# The first Python that is new enough and can make an environment: a name on PATH may be an empty shim.
+.venv/installed: $(PINS)
+	@for python in python3.13 python3.12 python3.11 python3; do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Setting up .venv with $$("$$python" --version) …"; \
+			exec "$$python" -m venv --clear .venv; \
+		fi; \
+	done; \
+	echo "Headwater needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3-venv)." >&2; \
+	exit 1
+	$(RUN) -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-uv.txt
+	.venv/bin/uv pip install --python $(RUN) --require-hashes -r requirements-dev.txt
+	.venv/bin/uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: setup  ## ruff, mypy strict and import-linter, under a minute
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: setup  ## everything, against real Postgres, Neo4j, Mosquitto and Prefect
+	$(RUN) -m infra.local.provision mosquitto neo4j
+	$(RUN) -m pytest -n $(WORKERS) --ignore=tests/bench --ignore=tests/chaos
+
+demo: setup  ## devices and a robot, ingested, traced back and proven; then everything stops
+	$(HEADWATER) demo --graph "$(GRAPH)"
+
+up: setup  ## start the local services and the pipelines, print every address, leave them running
+	$(HEADWATER) up --graph "$(GRAPH)"
+
+bench: setup  ## measure throughput and latency on this machine
+	$(RUN) -m pytest tests/bench --timeout=0 -s
+
+chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
+	$(RUN) -m pytest tests/chaos --timeout=0
+
+clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
+	@if [ -x $(RUN) ]; then $(RUN) -m infra.local.stop; fi
+	@if [ -d .headwater ]; then find .headwater -mindepth 1 -maxdepth 1 ! -name downloads -exec rm -rf {} +; fi
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,52 @@
+"""Every local service by its name: one file and one line here for each."""
+
+from pathlib import Path
+
+from infra.local.addresses import AddressBook
+from infra.local.embedded_graph import EmbeddedGraph
+from infra.local.mosquitto import Mosquitto
+from infra.local.neo4j_server import Neo4j
+from infra.local.postgres import Postgres
+from infra.local.prefect_server import PrefectServer
+from infra.local.process import is_alive
+from infra.local.service import LocalService
+from lineage.errors import NotFoundError
+
+SERVICES: dict[str, type[LocalService]] = {
+    service.name: service for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, PrefectServer)
+}
+
+
+def service(name: str, root: Path, downloads: Path | None = None) -> LocalService:
+    """The service of that name with its data under `root`; raises NotFoundError."""
+    if name not in SERVICES:
+        raise NotFoundError(f"There is no local service {name!r}: choose from {', '.join(SERVICES)}.")
+    return SERVICES[name](root, downloads)
+
+
+def endpoints(root: Path) -> dict[str, dict[str, str]]:
+    """Role → what a client needs (`url`, `user`, `password`, `database`, where there is one), of what runs.
+
+    Roles are `postgres`, `graph`, `mqtt` and `prefect`; when two graphs run, the one started last counts.
+    Holds passwords: never log it.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for address in sorted(AddressBook(root).read().values(), key=lambda each: each.created):
+        if is_alive(address.pid, address.created):
+            known = {
+                "url": address.url,
+                "user": address.user,
+                "password": address.password,
+                "database": address.database,
+            }
+            role = SERVICES[address.service].role
+            found[role] = {name: value for name, value in known.items() if value is not None}
+    return found
+
+
+def stop_all(root: Path) -> tuple[str, ...]:
+    """Stop every service recorded under `root`; returns their names."""
+    names = tuple(AddressBook(root).read())
+    for name in names:
+        service(name, root).stop()
+    return names
