@@ -1,6 +1,6 @@
 """paho, for what is rare: publishing, and notices that something changed. The stream does not go through it.
 
-The one place that imports paho. paho runs a network thread, which speaks to us by `call_soon_threadsafe` only.
+The one place that imports paho. Its network thread speaks to us by `call_soon_threadsafe` only.
 """
 
 import asyncio
@@ -257,7 +257,7 @@ class Subscriber:
     async def __aenter__(self) -> Self:
         """Connect and subscribe; raises UnavailableError or RejectedError."""
         self._granted = asyncio.get_running_loop().create_future()
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
         properties.SessionExpiryInterval = round(self._expiry.total_seconds())
         await self._link.start(self._keepalive, clean_start=False, properties=properties)
         try:

@@ -117,8 +117,8 @@ def _findings(session_kept: bool, published: int, returned: int, in_flight: int)
     findings = []
     if returned < published:
         findings.append(
-            f"of {published:,} messages to a subscriber that was away {published - returned:,} are lost; raise "
-            "the broker's queue (Mosquitto: max_queued_messages 0, max_queued_bytes 0)."
+            f"of {published:,} messages to a subscriber that was away {published - returned:,} are lost; "
+            "raise the broker's queue (Mosquitto: max_queued_messages 0, max_queued_bytes 0)."
         )
     if in_flight < min(returned, published):
         findings.append(
