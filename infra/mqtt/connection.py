@@ -108,6 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
+        self._closing = False  # what still comes is left for the next connection
         self._heard = self._loop.time()  # when the broker was last heard, or reading was resumed
         self._packet_id = 0
 
@@ -195,15 +196,25 @@ class Connection(asyncio.BufferedProtocol):
         await self._request(frames.PINGREQ, frames.PingResp)
 
     async def close(self) -> None:
-        """Say goodbye; the broker keeps a persistent session and what is unacknowledged."""
-        if self._transport is not None and self.lost is None:
-            self._transport.write(frames.DISCONNECT)
-            self._lose("we closed the connection")
-            self._transport.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_GOODBYE):
-                    await self._closed.wait()
-            self._transport.abort()
+        """Say goodbye; the broker keeps a persistent session and what is unacknowledged.
+
+        A ping first: Mosquitto 2.0.11 reads no further once the socket is closed, and would send again what
+        the last acknowledgements were for.
+        """
+        if self._transport is None or self.lost is not None:
+            return
+        self._closing = True
+        self._regulate()
+        with suppress(TimeoutError, UnavailableError):
+            async with asyncio.timeout(_GOODBYE):
+                await self.ping()
+        self._transport.write(frames.DISCONNECT)
+        self._lose("we closed the connection")
+        self._transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._closed.wait()
+        self._transport.abort()
 
     def abort(self, reason: str) -> None:
         """Cut the connection without a goodbye."""
@@ -303,7 +314,7 @@ class Connection(asyncio.BufferedProtocol):
             future = self._waiting.pop(type(answer), None)
             if future is not None and not future.done():
                 future.set_result(answer)
-        if len(publishes):
+        if len(publishes) and not self._closing:
             self._receive(publishes)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -328,6 +339,7 @@ class Connection(asyncio.BufferedProtocol):
     def _regulate(self) -> None:
         """Stop or resume reading by the limits."""
         over = self.unacknowledged >= self.limits.messages or self.unacknowledged_size >= self.limits.size
+        over = over and not self._closing
         if self._transport is None or over == self._paused or self.lost is not None:
             return
         self._paused = over

@@ -349,16 +349,19 @@ async def test_what_is_not_a_broker_is_refused_for_good() -> None:
     server.close()
 
 
+async def deliver(session: Session) -> None:
+    """Connect and wait for the loss, which may come before the subscription is answered."""
+    connection = await session.connect()
+    await until_lost(connection)
+    assert connection.lost is not None
+    raise connection.lost
+
+
 async def test_a_broken_frame_later_is_a_lost_connection() -> None:
     server = await answer_with(b"\x90\x03\x00\x01\x01" + b"\x32\x02\x00\x00")
     session = Session(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", FILTER)
-    try:
-        connection = await session.connect()
-        await until_lost(connection)
-    except UnavailableError as error:
-        assert "PUBLISH" in str(error)
-    else:
-        assert "PUBLISH" in str(connection.lost)
+    with pytest.raises(UnavailableError, match="PUBLISH frame"):
+        await deliver(session)
     server.close()
 
 
@@ -389,7 +392,7 @@ async def test_urls_that_name_no_broker(url: str) -> None:
 
 
 async def test_nobody_there_is_unavailable() -> None:
-    with pytest.raises(UnavailableError, match="MQTT broker mqtt://127.0.0.1:9"):
+    with pytest.raises(UnavailableError, match="is unavailable"):
         await Session("mqtt://127.0.0.1:9", "a", FILTER).connect()
 
 
