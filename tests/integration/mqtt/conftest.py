@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -22,14 +23,16 @@ class Mosquitto:
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._configuration = directory / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", listener, "user root", "max_queued_messages 0"]
+        self._database = directory / "mosquitto.db"
+        lines = [f"listener {self.port} 127.0.0.1", listener, "user root"]
+        if "max_queued_messages" not in extra:
+            lines.append("max_queued_messages 0")
         if "max_inflight_messages" not in extra:
             lines.append("max_inflight_messages 60000")
         if "allow_anonymous" not in extra:
             lines.append("allow_anonymous true")
         if persistence:
             lines += ["persistence true", f"persistence_location {directory}/"]
-            lines += ["autosave_on_changes true", "autosave_interval 1"]
         self._configuration.write_text("\n".join([*lines, extra, ""]))
 
     def start(self) -> None:
@@ -46,6 +49,17 @@ class Mosquitto:
             (self._process.kill if kill else self._process.terminate)()
             self._process.wait(10)
             self._process = None
+
+    def save(self) -> None:
+        """Have it write its sessions and messages to disk, as it does every half hour."""
+        assert self._process is not None
+        self._database.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        for _ in range(200):
+            if self._database.exists():
+                return
+            time.sleep(0.05)
+        raise RuntimeError("mosquitto did not save its state")
 
     def _answers(self) -> bool:
         with closing(socket.socket()) as attempt:
@@ -136,3 +150,45 @@ async def proxy(mosquitto: Mosquitto) -> AsyncIterator[Proxy]:
     yield proxy
     server.close()
     await proxy.close()
+
+
+class FakeBroker:
+    """Answers what is sent to it with one prepared piece of bytes after the other, then stays silent."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._answers: list[bytes] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def answer(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
+
+    async def close(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.append(writer)
+        for answer in self._answers:
+            await reader.read(1024)
+            writer.write(answer)
+        await reader.read()
+
+
+@pytest.fixture
+async def fake_broker() -> AsyncIterator[FakeBroker]:
+    broker = FakeBroker()
+    server = await broker.start()
+    yield broker
+    server.close()
+    await broker.close()

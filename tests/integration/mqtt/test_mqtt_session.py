@@ -15,10 +15,12 @@ from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 
-from .conftest import Mosquitto, Proxy
+from .conftest import FakeBroker, Mosquitto, Proxy
 
 FILTER = "sensors/+/readings"
 TOPIC = "sensors/d1/readings"
+ACCEPTED = b"\x20\x02\x00\x00"  # CONNACK
+GRANTED = b"\x90\x03\x00\x01\x01"  # SUBACK, QoS 1
 
 
 def numbered(count: int, start: int = 0) -> list[tuple[str, bytes]]:
@@ -106,6 +108,8 @@ async def test_a_broker_that_restarts_sends_again_what_was_not_acknowledged(
     connection = await session.connect()
     await publish_many(mosquitto.url, numbered(50))
     deliveries = await receive(connection, 50)
+    if kill:
+        mosquitto.save()
     mosquitto.stop(kill=kill)
     await until_lost(connection)
     with pytest.raises(UnavailableError):
@@ -121,6 +125,25 @@ async def test_a_broker_that_restarts_sends_again_what_was_not_acknowledged(
     assert session.unacknowledged == 50
     assert session.numbers.reconnects == 1
     assert session.numbers.sessions_lost == 0
+
+
+async def test_a_broker_that_forgot_our_acknowledgements_repeats(
+    mosquitto: Mosquitto, session: Session
+) -> None:
+    connection = await session.connect()
+    await publish_many(mosquitto.url, numbered(50))
+    await connection.buffered(50, 1 << 30, 20)
+    mosquitto.save()
+    for delivery in await receive(connection, 50):
+        assert not delivery.may_repeat
+        delivery.acknowledge()
+    await connection.ping()
+    mosquitto.stop(kill=True)
+    mosquitto.start()
+    await until_lost(connection)
+    again = await receive(await session.connect(), 50)
+    assert payloads(again) == [payload for _, payload in numbered(50)]
+    assert all(delivery.may_repeat for delivery in again)
 
 
 async def test_late_acknowledgements_do_not_destroy_the_messages_of_a_new_session(
@@ -227,20 +250,12 @@ async def test_reading_pauses_at_the_limit_in_bytes(mosquitto: Mosquitto) -> Non
         assert session.numbers.received == 20
 
 
-async def test_a_silent_broker_is_noticed() -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"\x20\x02\x00\x00")  # CONNACK
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    session = Session(
-        f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", FILTER, keepalive=timedelta(seconds=1)
-    )
-    connection = await session._open(clean=False, again=False)
+async def test_a_silent_broker_is_noticed(fake_broker: FakeBroker) -> None:
+    fake_broker.answer(ACCEPTED, GRANTED)
+    session = Session(fake_broker.url, "slot-1", FILTER, keepalive=timedelta(seconds=1))
+    connection = await session.connect()
     await until_lost(connection)
     assert "nothing was heard" in str(connection.lost)
-    server.close()
 
 
 @pytest.mark.parametrize("piece", [1, 7])
@@ -313,40 +328,28 @@ async def test_after_the_window_only_marked_messages_may_repeat(mosquitto: Mosqu
         assert not fresh.may_repeat
 
 
-async def answer_with(suback: bytes) -> asyncio.Server:
-    """A broker that accepts everybody and answers each SUBSCRIBE so."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1024)
-        writer.write(b"\x20\x02\x00\x00")
-        await reader.read(1024)
-        writer.write(suback)
-        await reader.read()
-        writer.close()
-
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
-
-
 @pytest.mark.parametrize(("code", "word"), [(0x00, "QoS 0"), (0x80, "refused")])
-async def test_a_subscription_that_would_lose_messages_is_refused(code: int, word: str) -> None:
-    server = await answer_with(b"\x90\x03\x00\x01" + bytes((code,)))
-    session = Session(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", FILTER)
+async def test_a_subscription_that_would_lose_messages_is_refused(
+    fake_broker: FakeBroker, code: int, word: str
+) -> None:
+    fake_broker.answer(ACCEPTED, GRANTED[:-1] + bytes((code,)))
     with pytest.raises(RejectedError, match=word):
-        await session.connect()
-    server.close()
+        await Session(fake_broker.url, "slot-1", FILTER).connect()
 
 
-async def test_what_is_not_a_broker_is_refused_for_good() -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1024)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 200)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    session = Session(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", FILTER)
+async def test_what_is_not_a_broker_is_refused_for_good(fake_broker: FakeBroker) -> None:
+    fake_broker.answer(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 200)
     with pytest.raises(RejectedError, match="first byte 0x48"):
-        await session.connect()
-    server.close()
+        await Session(fake_broker.url, "slot-1", FILTER).connect()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, RejectedError), (2, RejectedError), (3, UnavailableError), (5, RejectedError)]
+)
+async def test_a_refused_connection(fake_broker: FakeBroker, code: int, error: type[Exception]) -> None:
+    fake_broker.answer(b"\x20\x02\x00" + bytes((code,)))
+    with pytest.raises(error):
+        await Session(fake_broker.url, "slot-1", FILTER).connect()
 
 
 async def deliver(session: Session) -> None:
@@ -357,12 +360,10 @@ async def deliver(session: Session) -> None:
     raise connection.lost
 
 
-async def test_a_broken_frame_later_is_a_lost_connection() -> None:
-    server = await answer_with(b"\x90\x03\x00\x01\x01" + b"\x32\x02\x00\x00")
-    session = Session(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", "a", FILTER)
+async def test_a_broken_frame_later_is_a_lost_connection(fake_broker: FakeBroker) -> None:
+    fake_broker.answer(ACCEPTED, GRANTED + b"\x32\x02\x00\x00")
     with pytest.raises(UnavailableError, match="PUBLISH frame"):
-        await deliver(session)
-    server.close()
+        await deliver(Session(fake_broker.url, "slot-1", FILTER))
 
 
 @pytest.fixture
