@@ -146,7 +146,8 @@ class Publisher:
         ca_file: Path | None = None,
     ) -> None:
         self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv311, ca_file, patience)
-        self._link.client.max_inflight_messages_set(in_flight)
+        # Unlimited: we bound it ourselves. With a limit, paho walks through all in flight at each PUBACK.
+        self._link.client.max_inflight_messages_set(0)
         self._link.client.on_publish = self._on_publish
         self._in_flight = in_flight
         self._sent, self._answered = 0, 0

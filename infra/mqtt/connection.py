@@ -82,13 +82,13 @@ class Delivery:
 class Connection(asyncio.BufferedProtocol):
     """Use `Connection.open`; afterwards `buffered`, `take`, `close`.
 
-    `lost` is None while the connection stands, and then the UnavailableError that says why it does not.
+    `lost` is None while the connection stands, and then the error that says why it does not.
     What was read before the loss can still be taken.
     """
 
     def __init__(self, address: Address, keepalive: timedelta, limits: Limits, numbers: Numbers) -> None:
         self.address, self.limits, self.numbers = address, limits, numbers
-        self.lost: UnavailableError | None = None
+        self.lost: UnavailableError | RejectedError | None = None
         self.received = 0  # messages on this connection
         self.unacknowledged = 0  # messages, of QoS 0 and 1, from receipt until acknowledged
         self.unacknowledged_size = 0  # bytes
@@ -104,7 +104,8 @@ class Connection(asyncio.BufferedProtocol):
         self._goal = (1, 1)  # messages and bytes that `buffered` waits for
         self._reached = asyncio.Event()
         self._closed = asyncio.Event()
-        self._waiting: dict[type[frames.Answer], asyncio.Future[frames.Answer]] = {}
+        self._waiting: dict[type[frames.Answer], asyncio.Future[frames.Answer | None]] = {}
+        self._topic_filter = ""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
@@ -172,6 +173,7 @@ class Connection(asyncio.BufferedProtocol):
             password=self.address.password,
         )
         answer = await self._request(packet, frames.ConnAck)
+        assert answer is not None  # noqa: S101 - nothing is received before CONNACK
         if refusal := frames.check_connack(answer):
             if answer.return_code == 3:
                 raise UnavailableError(f"the MQTT broker {self.address}", refusal)
@@ -184,12 +186,20 @@ class Connection(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(self._keepalive / 2, self._keep_alive)
 
     async def subscribe(self, topic_filter: str) -> None:
-        """Subscribe at QoS 1; raises RejectedError if refused or granted less."""
-        packet = frames.subscribe(self._next_id(), topic_filter)
-        frames.check_suback(await self._request(packet, frames.SubAck), topic_filter)
+        """Subscribe at QoS 1; raises RejectedError if refused or granted less.
 
-    async def unsubscribe(self, topic_filter: str) -> None:
-        await self._request(frames.unsubscribe(self._next_id(), topic_filter), frames.UnsubAck)
+        The answer may stand behind more waiting messages than the limits let us read. Then this returns
+        without it, and a refusal that comes later ends the connection: `lost` is the RejectedError.
+        """
+        self._topic_filter = topic_filter
+        await self._request(frames.subscribe(self._next_id(), topic_filter), frames.SubAck)
+        if isinstance(self.lost, RejectedError):
+            raise self.lost
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Ask for no new messages; a later `ping` tells that the broker has handled it."""
+        if self._transport is not None and self.lost is None:
+            self._transport.write(frames.unsubscribe(self._next_id(), topic_filter))
 
     async def ping(self) -> None:
         """Return when the broker has handled all we sent before."""
@@ -311,9 +321,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(error)
             return
         for answer in answers:
-            future = self._waiting.pop(type(answer), None)
-            if future is not None and not future.done():
-                future.set_result(answer)
+            self._answered(answer)
         if len(publishes) and not self._closing:
             self._receive(publishes)
 
@@ -322,6 +330,16 @@ class Connection(asyncio.BufferedProtocol):
         self._closed.set()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, answer: frames.Answer) -> None:
+        future = self._waiting.pop(type(answer), None)
+        if future is not None and not future.done():
+            future.set_result(answer)
+        if isinstance(answer, frames.SubAck):
+            try:
+                frames.check_suback(answer, self._topic_filter)
+            except RejectedError as error:
+                self._end(error)
 
     def _receive(self, publishes: frames.Publishes) -> None:
         count = len(publishes)
@@ -346,6 +364,9 @@ class Connection(asyncio.BufferedProtocol):
         if over:
             self.numbers.pauses += 1
             self._transport.pause_reading()
+            subscribing = self._waiting.pop(frames.SubAck, None)
+            if subscribing is not None and not subscribing.done():
+                subscribing.set_result(None)
         else:
             self._heard = self._loop.time()
             self._transport.resume_reading()
@@ -364,10 +385,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(frames.PINGREQ)
         self._timer = self._loop.call_later(self._keepalive / 2, self._keep_alive)
 
-    async def _request(self, packet: bytes, answer: type[_Answer]) -> _Answer:
+    async def _request(self, packet: bytes, answer: type[_Answer]) -> _Answer | None:
+        """Send and wait for the answer; None when it cannot be read before messages are acknowledged."""
         if self._transport is None or self.lost is not None:
             raise self.lost or UnavailableError(f"the MQTT broker {self.address}", "it is not connected")
-        future = self._loop.create_future()
+        future: asyncio.Future[frames.Answer | None] = self._loop.create_future()
         self._waiting[answer] = future
         self._transport.write(packet)
         try:
@@ -377,25 +399,35 @@ class Connection(asyncio.BufferedProtocol):
             raise UnavailableError(f"the MQTT broker {self.address}", "it does not answer") from error
         finally:
             self._waiting.pop(answer, None)
-        assert isinstance(result, answer)  # noqa: S101 - the key it waited under
+        assert result is None or isinstance(result, answer)  # noqa: S101 - the key it waited under
         return result
 
     def _fail(self, error: frames.MalformedFrameError) -> None:
         """What is not MQTT from the start is refused for good; later it is a broken connection."""
-        greeting = self._waiting.pop(frames.ConnAck, None)
-        if greeting is not None and not greeting.done():
-            greeting.set_exception(error)
-        self.abort(str(error).rstrip("."))
+        if frames.ConnAck in self._waiting:
+            self._end(error)
+        else:
+            self.abort(str(error).rstrip("."))
 
     def _lose(self, reason: str) -> None:
+        self._note(UnavailableError(f"the MQTT broker {self.address}", reason))
+
+    def _end(self, error: RejectedError) -> None:
+        """Cut a connection that is of no use."""
+        self._note(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _note(self, error: UnavailableError | RejectedError) -> None:
+        """The connection is lost, and why; only the first reason counts."""
         if self.lost is not None:
             return
-        self.lost = UnavailableError(f"the MQTT broker {self.address}", reason)
+        self.lost = error
         if self._timer is not None:
             self._timer.cancel()
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(self.lost)
+                future.set_exception(error)
         self._waiting.clear()
         self._tell()
 

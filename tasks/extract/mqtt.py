@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
-from lineage.errors import UnavailableError
+from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 
 log = structlog.get_logger(__name__)
@@ -79,6 +79,8 @@ async def batches(source: MqttSource, session: Session, dataset: str) -> AsyncIt
         connection = await _connect(session, backoff, subscribe=True)
         while delivery := await _gather(connection, source):
             yield _batch(delivery, dataset)
+        if isinstance(connection.lost, RejectedError):  # the subscription's late answer
+            raise connection.lost
         log.warning("mqtt connection lost", reason=str(connection.lost), client_id=source.client_id)
 
 
@@ -93,8 +95,8 @@ async def drain(
     while True:
         await session.close()
         connection = await _connect(session, backoff, subscribe=False)
+        connection.unsubscribe(session.topic_filter)
         try:
-            await connection.unsubscribe(session.topic_filter)
             while True:
                 if delivery := await _gather(connection, source, silence.total_seconds()):
                     yield _batch(delivery, dataset)

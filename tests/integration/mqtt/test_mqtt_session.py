@@ -337,6 +337,17 @@ async def test_a_subscription_that_would_lose_messages_is_refused(
         await Session(fake_broker.url, "slot-1", FILTER).connect()
 
 
+async def test_a_refusal_behind_more_messages_than_the_limits_let_us_read(fake_broker: FakeBroker) -> None:
+    message = b"\x32\x05\x00\x01a\x00\x01"
+    fake_broker.answer(ACCEPTED, message * 20, GRANTED[:-1] + b"\x80")
+    session = Session(fake_broker.url, "slot-1", FILTER, limits=Limits(messages=10))
+    connection = await session.connect()
+    for delivery in await receive(connection, 20):
+        delivery.acknowledge()
+    await until_lost(connection)
+    assert isinstance(connection.lost, RejectedError)
+
+
 async def test_what_is_not_a_broker_is_refused_for_good(fake_broker: FakeBroker) -> None:
     fake_broker.answer(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 200)
     with pytest.raises(RejectedError, match="first byte 0x48"):
