@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from infra.mqtt import frames
 from infra.mqtt.address import Address
+from infra.mqtt.inbox import Inbox, Read
 from lineage.errors import RejectedError, UnavailableError
 
 # One read holds at most READ_SIZE / SMALLEST_PUBLISH = 9,362 messages, so that a limit of 50,000 can never
@@ -51,15 +52,6 @@ class Numbers:
     reconnects: int = 0
     sessions_lost: int = 0
     pauses: int = 0  # how often reading stopped because of the limits
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """The messages of one read."""
-
-    publishes: frames.Publishes
-    at: datetime  # UTC
-    clock: float  # the event loop's time, seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -98,8 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._space = memoryview(bytearray(READ_SIZE))
         self._splitter = frames.FrameSplitter()
-        self._chunks: deque[_Chunk] = deque()
-        self._buffered, self._buffered_size = 0, 0
+        self._inbox = Inbox()
         self._taken: deque[Delivery] = deque()  # not yet acknowledged to the broker
         self._goal = (1, 1)  # messages and bytes that `buffered` waits for
         self._reached = asyncio.Event()
@@ -246,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def oldest_buffered(self) -> float | None:
         """When the first message that was not taken was read, in the loop's time."""
-        return self._chunks[0].clock if self._chunks else None
+        return self._inbox.oldest
 
     @property
     def oldest_unacknowledged(self) -> float | None:
@@ -254,31 +245,16 @@ class Connection(asyncio.BufferedProtocol):
         return self._taken[0].clock if self._taken else self.oldest_buffered
 
     def full(self, messages: int, size: int) -> bool:
-        return self._buffered >= messages or self._buffered_size >= size
+        """Whether so many messages or bytes are here."""
+        return self._inbox.messages >= messages or self._inbox.size >= size
 
     def take(self, messages: int, size: int) -> Delivery | None:
         """The oldest messages, as many as fit into both limits and at least one; None if there are none."""
-        if not self._chunks:
+        taken = self._inbox.take(messages, size)
+        if taken is None:
             return None
-        first = last = self._chunks[0]
-        taken = frames.Publishes()
-        while self._chunks:
-            chunk = self._chunks[0]
-            count = _fitting(chunk.publishes, messages - len(taken), size - taken.size)
-            if not len(taken):
-                count = max(count, 1)
-            if count < len(chunk.publishes):
-                if count:
-                    head, chunk.publishes = chunk.publishes.cut(count)
-                    taken.extend(head)
-                    last = chunk
-                break
-            taken.extend(chunk.publishes)
-            last = self._chunks.popleft()
-        self._buffered -= len(taken)
-        self._buffered_size -= taken.size
-        repeat = taken.repeated or first.clock <= self.repeats_until
-        delivery = Delivery(self, taken, first.at, last.at, first.clock, repeat)
+        repeat = taken.publishes.repeated or taken.clock <= self.repeats_until
+        delivery = Delivery(self, taken.publishes, taken.first_at, taken.last_at, taken.clock, repeat)
         self._taken.append(delivery)
         return delivery
 
@@ -343,12 +319,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _receive(self, publishes: frames.Publishes) -> None:
         count = len(publishes)
-        self._chunks.append(_Chunk(publishes, datetime.now(UTC), self._heard))
+        now = datetime.now(UTC)
+        self._inbox.add(Read(publishes, now, now, self._heard))
         self.received += count
         self.numbers.received += count
         self.numbers.qos0 += publishes.unacknowledgeable
-        self._buffered += count
-        self._buffered_size += publishes.size
         self.unacknowledged += count
         self.unacknowledged_size += publishes.size
         self._regulate()
@@ -434,16 +409,3 @@ class Connection(asyncio.BufferedProtocol):
     def _next_id(self) -> int:
         self._packet_id = self._packet_id % 65_535 + 1
         return self._packet_id
-
-
-def _fitting(publishes: frames.Publishes, messages: int, size: int) -> int:
-    """How many of them fit into so many messages and bytes."""
-    if len(publishes) <= messages and publishes.size <= size:
-        return len(publishes)
-    count = 0
-    for topic, payload in zip(publishes.topics[:messages], publishes.payloads, strict=False):
-        size -= len(topic) + len(payload)
-        if size < 0:
-            break
-        count += 1
-    return count
