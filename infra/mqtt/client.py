@@ -219,8 +219,8 @@ class Subscriber:
     """Notices: `async with Subscriber(…) as notices: async for topic, payload in notices`; MQTT 5, QoS 1.
 
     It reconnects by itself, and its session is kept for `expiry`, so that what came while it was away comes
-    later. A message counts as delivered once it is in our queue: fit for notices, which say only that
-    something changed, not for data. When the queue is full the oldest is dropped and counted in `dropped`.
+    later, and a notice can come twice. A message counts as delivered once it is in our queue: fit for
+    notices, which say only that something changed, not for data. When the queue is full the oldest is dropped and counted in `dropped`.
     """
 
     def __init__(

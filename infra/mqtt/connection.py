@@ -367,6 +367,8 @@ class Connection(asyncio.BufferedProtocol):
         future: asyncio.Future[frames.Answer | None] = self._loop.create_future()
         self._waiting[answer] = future
         self._transport.write(packet)
+        if self._paused and answer is frames.SubAck:  # messages came with CONNACK and filled the window
+            future.set_result(None)
         try:
             async with asyncio.timeout(max(10.0, self._keepalive)):
                 result = await future

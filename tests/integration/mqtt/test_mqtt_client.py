@@ -35,7 +35,10 @@ async def test_notices_arrive_also_those_sent_while_we_were_away(mosquitto: Mosq
         assert await take(notices, 1) == [("robot-server/runs", b"1")]
     await publish_many(mosquitto.url, [("robot-server/runs/a", b"3")])
     async with Subscriber(mosquitto.url, "trigger", ["robot-server/#"]) as notices:
-        assert await take(notices, 1) == [("robot-server/runs/a", b"3")]
+        notice = (await take(notices, 1))[0]
+        if notice == ("robot-server/runs", b"1"):  # we left before its acknowledgement did
+            notice = (await take(notices, 1))[0]
+        assert notice == ("robot-server/runs/a", b"3")
 
 
 async def test_a_subscriber_reconnects_and_subscribes_again(make_mosquitto: Callable[..., Mosquitto]) -> None:

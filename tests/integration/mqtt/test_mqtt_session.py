@@ -337,9 +337,14 @@ async def test_a_subscription_that_would_lose_messages_is_refused(
         await Session(fake_broker.url, "slot-1", FILTER).connect()
 
 
-async def test_a_refusal_behind_more_messages_than_the_limits_let_us_read(fake_broker: FakeBroker) -> None:
-    message = b"\x32\x05\x00\x01a\x00\x01"
-    fake_broker.answer(ACCEPTED, message * 20, GRANTED[:-1] + b"\x80")
+MESSAGES = b"\x32\x05\x00\x01a\x00\x01" * 20
+
+
+@pytest.mark.parametrize("first", [(ACCEPTED, MESSAGES), (ACCEPTED + MESSAGES,)])
+async def test_a_refusal_behind_more_messages_than_the_limits_let_us_read(
+    fake_broker: FakeBroker, first: tuple[bytes, ...]
+) -> None:
+    fake_broker.answer(*first, GRANTED[:-1] + b"\x80")
     session = Session(fake_broker.url, "slot-1", FILTER, limits=Limits(messages=10))
     connection = await session.connect()
     for delivery in await receive(connection, 20):
