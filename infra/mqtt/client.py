@@ -220,7 +220,8 @@ class Subscriber:
 
     It reconnects by itself, and its session is kept for `expiry`, so that what came while it was away comes
     later, and a notice can come twice. A message counts as delivered once it is in our queue: fit for
-    notices, which say only that something changed, not for data. When the queue is full the oldest is dropped and counted in `dropped`.
+    notices, which say only that something changed, not for data. When the queue is full the oldest is dropped
+    and counted in `dropped`.
     """
 
     def __init__(
