@@ -1,0 +1,52 @@
+"""Where a broker is and who we are to it: `mqtt://user:password@host:1883`, or `mqtts://` for TLS."""
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from lineage.errors import SettingsError
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A broker's address; as text it never shows the password."""
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL; raises SettingsError, which does not repeat the URL (it may hold a password)."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise SettingsError("the MQTT URL cannot be read; write mqtt://host:1883.") from error
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise SettingsError("the MQTT URL must look like mqtt://host:1883 or mqtts://host:8883.")
+        return cls(
+            host=parts.hostname,
+            port=port or _PORTS[parts.scheme],
+            tls=parts.scheme == "mqtts",
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+        )
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+    def context(self, ca_file: Path | None = None) -> ssl.SSLContext | None:
+        """What TLS needs: the system's authorities, or only those in `ca_file` (PEM); None without TLS."""
+        if not self.tls:
+            return None
+        try:
+            return ssl.create_default_context(cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError(f"the CA file {ca_file} cannot be read: {error}.") from error
