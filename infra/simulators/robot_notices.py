@@ -31,6 +31,8 @@ class Notices:
         self._broker = asyncio.Event()
         self._broker.set()
         self._deaf = False
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Notices:
         if self._publish is None or self._deaf:
             return
         self._waiting.append((topic, payload))
+        self._empty.clear()
         self._something.set()
 
     def lose_broker(self, *, forever: bool = False) -> None:
@@ -63,6 +66,10 @@ class Notices:
     def find_broker(self) -> None:
         self._broker.set()
 
+    async def flushed(self) -> None:
+        """Wait until all that was said is with the broker."""
+        await self._empty.wait()
+
     async def _send_all(self) -> None:
         while True:
             await self._something.wait()
@@ -71,6 +78,7 @@ class Notices:
                 await self._broker.wait()
                 await self._send(*self._waiting[0])
                 self._waiting.popleft()
+            self._empty.set()
 
     async def _send(self, topic: str, payload: bytes) -> None:
         if self._publish is None:
