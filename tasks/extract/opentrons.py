@@ -23,7 +23,8 @@ from infra.http import Answer, HttpClient, http_client
 from lineage.digest import message_digest
 from lineage.errors import RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
-from tasks.canonical import canonical_json, read_json
+from tasks.canonical import canonical_json
+from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 ENDED = frozenset({"succeeded", "failed", "stopped"})
@@ -96,7 +97,7 @@ async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[RunListed, 
     """
     answer = await client.get("/runs")
     _refuse_errors(robot, answer)
-    runs = _objects(_data(answer.body))
+    runs = objects(data_of(answer.body))
     if runs is None:
         raise RejectedError(f"robot {robot.name} answered /runs with something that is no list of runs")
     return tuple(listed for run in runs if (listed := _listed(run)) is not None)
@@ -111,8 +112,8 @@ async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen 
     last = await _get_known(client, robot, f"/runs/{run_id}/commands", params)
     if last is None:
         return None
-    commands = _objects(_data(last.body)) or []
-    return _seen(robot, run_id, _data(run_answer.body), commands, _meta(last.body).get("totalLength"))
+    commands = objects(data_of(last.body)) or []
+    return _seen(robot, run_id, data_of(run_answer.body), commands, meta_of(last.body).get("totalLength"))
 
 
 async def fetch_run(client: HttpClient, robot: RobotSource, run_id: UUID) -> RawBatch | None:
@@ -126,7 +127,7 @@ async def fetch_run(client: HttpClient, robot: RobotSource, run_id: UUID) -> Raw
     run_answer = await _get_known(client, robot, f"/runs/{run_id}")
     if run_answer is None:
         return None
-    run = _data(run_answer.body)
+    run = data_of(run_answer.body)
     protocol = await _protocol(client, robot, run)
     pages = await _pages(client, robot, run_id)
     if pages is None:
@@ -163,7 +164,7 @@ async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages
         if answer is None:
             return None
         pages.answers.append(answer)
-        commands, meta = _objects(_data(answer.body)), _meta(answer.body)
+        commands, meta = objects(data_of(answer.body)), meta_of(answer.body)
         if commands is None:  # the transform rejects it, with its bytes
             pages.unreadable.append(answer.body)
             return pages
@@ -174,10 +175,10 @@ async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages
                 f"run {run_id} of robot {robot.name} has more than {robot.max_commands} commands; "
                 "raise the pipeline's max_commands"
             )
-        cursor = _count(meta.get("cursor"), cursor) + len(
+        cursor = count(meta.get("cursor"), cursor) + len(
             commands
         )  # where it was clamped to, not where we asked
-        if len(pages.commands) == known or cursor >= _count(meta.get("totalLength"), cursor):
+        if len(pages.commands) == known or cursor >= count(meta.get("totalLength"), cursor):
             return pages
 
 
@@ -203,17 +204,8 @@ async def _get_known(
 def _refuse_errors(robot: RobotSource, answer: Answer) -> None:
     if answer.status == 200:
         return
-    said = "; ".join(_details(answer.body)) or "no reason given"
+    said = "; ".join(error_details(answer.body)) or "no reason given"
     raise RejectedError(f"robot {robot.name} answered {answer.status} to {answer.location}: {said}")
-
-
-def _details(body: bytes) -> list[str]:
-    """The robot's own words: `errors[].detail`, or the older `message`."""
-    document = _json(body)
-    if not isinstance(document, dict):
-        return []
-    details = [error.get("detail") for error in _objects(document.get("errors")) or []]
-    return [detail for detail in (*details, document.get("message")) if isinstance(detail, str) and detail]
 
 
 def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, Any]], total: Any) -> RunSeen:
@@ -223,8 +215,8 @@ def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, A
         robot=robot.name,
         run_id=run_id,
         status=str(run.get("status", "unreadable")),
-        commands=_count(total, len(commands)),
-        actions=len(_objects(run.get("actions")) or []),
+        commands=count(total, len(commands)),
+        actions=len(objects(run.get("actions")) or []),
         last_completed_at=last if isinstance(last, str) else None,
     )
 
@@ -263,13 +255,13 @@ def _content(run: Answer, protocol: Answer | None, pages: _Pages) -> str:
     Paging, `meta` and `links` are left out, and of the protocol all but its name: its answer changes with
     every other run that uses it.
     """
-    metadata = (_mapping(_data(protocol.body)).get("metadata") if protocol else None) or {}
-    readable = _data(run.body)
+    metadata = (mapping(data_of(protocol.body)).get("metadata") if protocol else None) or {}
+    readable = data_of(run.body)
     return (
         canonical_json(
             {
                 "run": readable if readable is not None else run.body.hex(),
-                "protocol": _mapping(metadata).get("protocolName"),
+                "protocol": mapping(metadata).get("protocolName"),
                 "commands": list(pages.commands.values()),
                 "unreadable": [body.hex() for body in pages.unreadable],
             }
@@ -277,32 +269,3 @@ def _content(run: Answer, protocol: Answer | None, pages: _Pages) -> str:
         .encode("utf-8", "backslashreplace")
         .decode()
     )
-
-
-def _json(body: bytes) -> Any:
-    """The document, or None: what cannot be read is kept as it is and rejected by the transform."""
-    try:
-        return read_json(body)
-    except ValueError:
-        return None
-
-
-def _data(body: bytes) -> Any:
-    return _mapping(_json(body)).get("data")
-
-
-def _meta(body: bytes) -> dict[str, Any]:
-    return _mapping(_mapping(_json(body)).get("meta"))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[dict[str, Any]] | None:
-    """The objects of a list, or None when it is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else None
-
-
-def _count(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
