@@ -24,7 +24,7 @@ from lineage.digest import message_digest
 from lineage.errors import RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
 from tasks.canonical import canonical_json
-from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects
+from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects, text
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 ENDED = frozenset({"succeeded", "failed", "stopped"})
@@ -214,10 +214,10 @@ def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, A
     return RunSeen(
         robot=robot.name,
         run_id=run_id,
-        status=str(run.get("status", "unreadable")),
+        status=text(run.get("status")) or "unreadable",
         commands=count(total, len(commands)),
         actions=len(objects(run.get("actions")) or []),
-        last_completed_at=last if isinstance(last, str) else None,
+        last_completed_at=text(last),
     )
 
 
@@ -227,13 +227,12 @@ def _listed(run: dict[str, Any]) -> RunListed | None:
         run_id = UUID(str(run.get("id")))
     except ValueError:
         return None
-    created, completed = run.get("createdAt"), run.get("completedAt")
     return RunListed(
         run_id=run_id,
-        status=str(run.get("status", "unreadable")),
+        status=text(run.get("status")) or "unreadable",
         current=run.get("current") is True,
-        created_at=created if isinstance(created, str) else None,
-        completed_at=completed if isinstance(completed, str) else None,
+        created_at=text(run.get("createdAt")),
+        completed_at=text(run.get("completedAt")),
     )
 
 

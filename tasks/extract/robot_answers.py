@@ -45,6 +45,11 @@ def objects(value: Any) -> list[dict[str, Any]] | None:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else None
 
 
+def text(value: Any) -> str | None:
+    """A text that Postgres can hold, None for anything else: positions are stored as jsonb."""
+    return value if isinstance(value, str) and value.isprintable() else None
+
+
 def count(value: Any, otherwise: int) -> int:
     """A number of things, or `otherwise` when it is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise

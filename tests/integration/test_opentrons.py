@@ -290,6 +290,21 @@ async def test_answers_that_are_not_json_are_kept_and_rejected_not_raised() -> N
     assert refined(batch).rejected["rules"].to_list() == [["page.json"], ["page.json"]]
 
 
+async def test_a_position_never_holds_what_jsonb_cannot() -> None:
+    run_id = str(uuid4())
+    run = {"id": run_id, "status": "run\x00ning", "completedAt": "\ud800", "protocolId": None}
+    paths = {f"/runs/{run_id}": {"data": run}, f"/runs/{run_id}/commands": {"data": []}}
+    async with misbehaving(paths, {}) as client:
+        batch = await fetch_run(client, SOURCE, UUID(run_id))
+    assert batch is not None
+    assert batch.position is not None
+    assert (batch.position.detail["status"], batch.position.detail["last_completed_at"]) == (
+        "unreadable",
+        None,
+    )
+    assert "status.nul" in refined(batch).rejected["rules"].to_list()[0]
+
+
 async def test_a_run_without_end_is_refused_rather_than_held_in_memory() -> None:
     run_id = str(uuid4())
 
