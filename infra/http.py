@@ -1,0 +1,63 @@
+"""HTTP as the extracts use it: exact bytes out, our errors up. The only place that imports httpx.
+
+A service that is away, too slow, or answers 429 or 5xx is unavailable; every other answer is handed
+back with its status, for the caller knows what a 404 means to it.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from lineage.errors import SettingsError, UnavailableError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer of a server."""
+
+    location: str  # the path with its query, without scheme, host and port
+    status: int
+    body: bytes  # as received, after transfer and content encoding
+
+
+class HttpClient:
+    """A connection pool to one service; `http_client` opens and closes it."""
+
+    def __init__(self, service: str, client: httpx.AsyncClient) -> None:
+        self._service = service
+        self._client = client
+
+    async def get(self, path: str, params: Mapping[str, int | str] | None = None) -> Answer:
+        """GET; raises UnavailableError when there is no answer, or 429, or 5xx."""
+        try:
+            response = await self._client.get(path, params=dict(params or {}))
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError(self._service, reason, "Check that it runs and its URL.") from error
+        answer = Answer(
+            location=response.request.url.raw_path.decode("ascii"),
+            status=response.status_code,
+            body=response.content,
+        )
+        if answer.status == 429 or answer.status >= 500:
+            raise UnavailableError(self._service, f"it answered {answer.status} to {answer.location}")
+        return answer
+
+
+@asynccontextmanager
+async def http_client(
+    service: str, url: str, *, headers: Mapping[str, str], patience: timedelta = timedelta(seconds=10)
+) -> AsyncIterator[HttpClient]:
+    """A client for one service; `patience` bounds each wait for bytes, not the whole answer.
+
+    Raises SettingsError when `url` is not an http(s) URL.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise SettingsError(f"the URL of {service} must start with http:// or https://")
+    async with httpx.AsyncClient(
+        base_url=url, headers=dict(headers), timeout=patience.total_seconds(), trust_env=False
+    ) as client:
+        yield HttpClient(service, client)

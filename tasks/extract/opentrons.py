@@ -1,0 +1,270 @@
+"""Runs of an OT-2, fetched from its robot-server over HTTP.
+
+The robot announces over MQTT only *that* something changed (`tasks/extract/robot_notices.py`); what changed
+is fetched here. A run is fetched before its commands, so that what is stored can only be older than
+what a later notice brings, never newer in one part and final in the other.
+
+What the real server does and this module is built for: without a cursor it answers from the running
+command, so a cursor is always sent; a cursor past the end is clamped and repeats the last command;
+`totalLength` grows while the run goes; only 20 runs are kept, so a run may be gone between two pages.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import polars as pl
+
+from infra.http import Answer, HttpClient, http_client
+from lineage.digest import message_digest
+from lineage.errors import RejectedError, SettingsError
+from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
+from tasks.canonical import canonical_json
+from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects, text
+
+PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
+ENDED = frozenset({"succeeded", "failed", "stopped"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotSource:
+    """One robot, as a source of runs."""
+
+    name: str  # what people call it; part of keys and rows
+    dataset: str  # the dataset's URI, without host and port
+    page_length: int = 100  # commands per page
+    max_commands: int = 100_000  # per run; more is refused rather than held in memory
+    version: str = "*"  # the header Opentrons-Version: * or a number ≥ 2
+
+    def __post_init__(self) -> None:
+        if self.version != "*" and not (self.version.isdecimal() and int(self.version) >= 2):
+            raise SettingsError(f"Opentrons-Version must be * or a number from 2 up, not {self.version!r}")
+        if self.page_length < 1:
+            raise SettingsError(f"the page length of robot {self.name} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSeen:
+    """What tells one state of a run from the next."""
+
+    robot: str
+    run_id: UUID
+    status: str
+    commands: int  # how many the run has so far
+    actions: int  # how often it was played, paused or stopped
+    last_completed_at: str | None  # of the run, else of its last command; as the robot wrote it
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunListed:
+    """One line of the robot's list of runs."""
+
+    run_id: UUID
+    status: str
+    current: bool
+    created_at: str | None
+    completed_at: str | None
+
+
+@asynccontextmanager
+async def robot_client(
+    robot: RobotSource, url: str, patience: timedelta = timedelta(seconds=10)
+) -> AsyncIterator[HttpClient]:
+    """A client with the header the robot asks for; `url` like `http://ot2:31950`."""
+    headers = {"Opentrons-Version": robot.version, "Accept": "application/json"}
+    async with http_client(f"robot {robot.name}", url, headers=headers, patience=patience) as client:
+        yield client
+
+
+def notice_key(seen: RunSeen) -> str:
+    """The idempotency key of a run as it was seen: a notice itself carries no identity."""
+    last = seen.last_completed_at or "-"
+    return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}"
+
+
+async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[RunListed, ...]:
+    """The runs the robot still keeps, oldest first, for the slow polling beside the notices.
+
+    Raises UnavailableError when the robot is away, RejectedError when it refuses or answers something else.
+    """
+    answer = await client.get("/runs")
+    _refuse_errors(robot, answer)
+    runs = objects(data_of(answer.body))
+    if runs is None:
+        raise RejectedError(f"robot {robot.name} answered /runs with something that is no list of runs")
+    return tuple(listed for run in runs if (listed := _listed(run)) is not None)
+
+
+async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen | None:
+    """What `notice_key` needs, in two small requests; None when the robot no longer knows the run."""
+    run_answer = await _get_known(client, robot, f"/runs/{run_id}")
+    if run_answer is None:
+        return None
+    params = {"cursor": PAST_THE_END, "pageLength": 1}
+    last = await _get_known(client, robot, f"/runs/{run_id}/commands", params)
+    if last is None:
+        return None
+    commands = objects(data_of(last.body)) or []
+    return _seen(robot, run_id, data_of(run_answer.body), commands, meta_of(last.body).get("totalLength"))
+
+
+async def fetch_run(client: HttpClient, robot: RobotSource, run_id: UUID) -> RawBatch | None:
+    """A run and all its commands so far; None when the robot no longer knows the run.
+
+    Each answer is one message with its exact bytes: the run, its protocol when it has one, then the pages
+    of commands. Raises UnavailableError (away, 5xx) and RejectedError (any other refusal, with the
+    robot's own words).
+    """
+    received_at = datetime.now(UTC)
+    run_answer = await _get_known(client, robot, f"/runs/{run_id}")
+    if run_answer is None:
+        return None
+    run = data_of(run_answer.body)
+    protocol = await _protocol(client, robot, run)
+    pages = await _pages(client, robot, run_id)
+    if pages is None:
+        return None
+    answers = [run_answer, *([protocol] if protocol else []), *pages.answers]
+    seen = _seen(robot, run_id, run, list(pages.commands.values()), len(pages.commands))
+    return RawBatch(
+        dataset=robot.dataset,
+        messages=pl.DataFrame(
+            {"location": [a.location for a in answers], "payload": [a.body for a in answers]},
+            schema=MESSAGE_SCHEMA,
+        ),
+        received_at=received_at,
+        received_until=datetime.now(UTC),
+        position=_position(robot, seen, _content(run_answer, protocol, pages)),
+        may_repeat=True,
+    )
+
+
+@dataclass(slots=True)
+class _Pages:
+    answers: list[Answer] = field(default_factory=list)
+    commands: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, the latest observation
+    unreadable: list[bytes] = field(default_factory=list)
+
+
+async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages | None:
+    """All pages of a run's commands; ends at the end of the list, or when a page brings nothing new."""
+    pages = _Pages()
+    cursor = 0
+    while True:
+        params = {"cursor": cursor, "pageLength": robot.page_length}
+        answer = await _get_known(client, robot, f"/runs/{run_id}/commands", params)
+        if answer is None:
+            return None
+        pages.answers.append(answer)
+        commands, meta = objects(data_of(answer.body)), meta_of(answer.body)
+        if commands is None:  # the transform rejects it, with its bytes
+            pages.unreadable.append(answer.body)
+            return pages
+        known = len(pages.commands)
+        pages.commands.update({str(command.get("id")): command for command in commands})
+        if len(pages.commands) > robot.max_commands:
+            raise RejectedError(
+                f"run {run_id} of robot {robot.name} has more than {robot.max_commands} commands; "
+                "raise the pipeline's max_commands"
+            )
+        cursor = count(meta.get("cursor"), cursor) + len(
+            commands
+        )  # where it was clamped to, not where we asked
+        if len(pages.commands) == known or cursor >= count(meta.get("totalLength"), cursor):
+            return pages
+
+
+async def _protocol(client: HttpClient, robot: RobotSource, run: Any) -> Answer | None:
+    """The run's protocol, for its name; a run without one, or whose protocol was deleted, is ordinary."""
+    protocol_id = run.get("protocolId") if isinstance(run, dict) else None
+    if not isinstance(protocol_id, str) or not protocol_id:
+        return None
+    return await _get_known(client, robot, f"/protocols/{quote(protocol_id, safe='')}")
+
+
+async def _get_known(
+    client: HttpClient, robot: RobotSource, path: str, params: Mapping[str, int | str] | None = None
+) -> Answer | None:
+    """An answer of 200, or None for 404: the robot does not know, or no longer knows, what is asked for."""
+    answer = await client.get(path, params)
+    if answer.status == 404:
+        return None
+    _refuse_errors(robot, answer)
+    return answer
+
+
+def _refuse_errors(robot: RobotSource, answer: Answer) -> None:
+    if answer.status == 200:
+        return
+    said = "; ".join(error_details(answer.body)) or "no reason given"
+    raise RejectedError(f"robot {robot.name} answered {answer.status} to {answer.location}: {said}")
+
+
+def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, Any]], total: Any) -> RunSeen:
+    run = run if isinstance(run, dict) else {}
+    last = run.get("completedAt") or (commands[-1].get("completedAt") if commands else None)
+    return RunSeen(
+        robot=robot.name,
+        run_id=run_id,
+        status=text(run.get("status")) or "unreadable",
+        commands=count(total, len(commands)),
+        actions=len(objects(run.get("actions")) or []),
+        last_completed_at=text(last),
+    )
+
+
+def _listed(run: dict[str, Any]) -> RunListed | None:
+    """One run of the list; None for an id that is no UUID, which nothing could fetch."""
+    try:
+        run_id = UUID(str(run.get("id")))
+    except ValueError:
+        return None
+    return RunListed(
+        run_id=run_id,
+        status=text(run.get("status")) or "unreadable",
+        current=run.get("current") is True,
+        created_at=text(run.get("createdAt")),
+        completed_at=text(run.get("completedAt")),
+    )
+
+
+def _position(robot: RobotSource, seen: RunSeen, content: str) -> Position:
+    detail = {
+        "robot": robot.name,
+        "run_id": str(seen.run_id),
+        "status": seen.status,
+        "commands": seen.commands,
+        "last_completed_at": seen.last_completed_at,
+        "content_sha256": message_digest(content.encode()).hex(),
+    }
+    return Position(source=robot.dataset, detail=detail)
+
+
+def _content(run: Answer, protocol: Answer | None, pages: _Pages) -> str:
+    """What was seen, as one text that is the same as long as the run is the same.
+
+    Paging, `meta` and `links` are left out, and of the protocol all but its name: its answer changes with
+    every other run that uses it.
+    """
+    metadata = (mapping(data_of(protocol.body)).get("metadata") if protocol else None) or {}
+    readable = data_of(run.body)
+    return (
+        canonical_json(
+            {
+                "run": readable if readable is not None else run.body.hex(),
+                "protocol": mapping(metadata).get("protocolName"),
+                "commands": list(pages.commands.values()),
+                "unreadable": [body.hex() for body in pages.unreadable],
+            }
+        )
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )
