@@ -177,14 +177,16 @@ def share_metrics(settings: Settings) -> Path:
     too late. The directory belongs to one machine: processes are told apart by their ids.
     """
     directory = settings.metrics_directory.absolute()
-    if os.environ.get(METRICS_VARIABLE) != str(directory):
-        if "prometheus_client" in sys.modules:
-            raise SettingsError(
-                "prometheus_client was imported before the metrics directory was set: "
-                "call share_metrics() first in the entry point"
-            )
-        os.environ[METRICS_VARIABLE] = str(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    if "prometheus_client" not in sys.modules:
+        os.environ[METRICS_VARIABLE] = str(directory)
+        for left in directory.glob(f"gauge_live*_{os.getpid()}.db"):  # by an ended process that had our id
+            left.unlink()
+    elif os.environ.get(METRICS_VARIABLE) != str(directory):
+        raise SettingsError(
+            "prometheus_client was imported before the metrics directory was set: "
+            "call share_metrics() first in the entry point"
+        )
     return directory
 
 
