@@ -1,0 +1,143 @@
+"""Where each service is: what the settings say, otherwise the local service that `headwater up` started.
+
+The address book of local services is `<home>/services.json`: name → {"url": …, "user": …, "password": …}.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from infra.settings import Settings, variable
+from infra.settings_rules import split
+from lineage.errors import SettingsError
+
+Addresses = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresEndpoint:
+    dsn: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphEndpoint:
+    """`ca` comes only with a `+s` URI; the driver takes one or the other, see `driver_uri`."""
+
+    uri: str
+    user: str | None
+    password: SecretStr | None
+    database: str | None
+    ca: Path | None
+
+    @property
+    def driver_uri(self) -> str:
+        """The URI to pass beside `encrypted=True, trusted_certificates=…`, which refuse a `+s` scheme."""
+        return self.uri.replace("+s://", "://", 1) if self.ca else self.uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttEndpoint:
+    """`tls` without `ca` trusts the system's authorities."""
+
+    host: str
+    port: int
+    user: str | None
+    password: SecretStr | None
+    tls: bool
+    ca: Path | None
+    certificate: Path | None
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    postgres: PostgresEndpoint
+    graph: GraphEndpoint
+    mqtt: MqttEndpoint
+    prefect_api_url: str
+
+
+def resolve(settings: Settings, addresses: Addresses) -> Endpoints:
+    """All four; raises SettingsError for the first that is neither set nor running."""
+    return Endpoints(
+        postgres=resolve_postgres(settings, addresses),
+        graph=resolve_graph(settings, addresses),
+        mqtt=resolve_mqtt(settings, addresses),
+        prefect_api_url=resolve_prefect(settings, addresses),
+    )
+
+
+def resolve_postgres(settings: Settings, addresses: Addresses) -> PostgresEndpoint:
+    if settings.postgres_dsn:
+        return PostgresEndpoint(dsn=settings.postgres_dsn)
+    local = _local("postgres", "Postgres", "postgres_dsn", addresses)
+    return PostgresEndpoint(dsn=SecretStr(_with_login(local)))
+
+
+def resolve_graph(settings: Settings, addresses: Addresses) -> GraphEndpoint:
+    if settings.graph_uri:
+        return GraphEndpoint(
+            uri=settings.graph_uri,
+            user=settings.graph_user,
+            password=settings.graph_password,
+            database=settings.graph_database,
+            ca=settings.graph_ca,
+        )
+    local = _local("graph", "graph", "graph_uri", addresses)
+    password = local.get("password")
+    return GraphEndpoint(
+        uri=local["url"],
+        user=local.get("user"),
+        password=SecretStr(password) if password else None,
+        database=local.get("database"),
+        ca=None,
+    )
+
+
+def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
+    if settings.mqtt_url:
+        url = settings.mqtt_url.get_secret_value()
+    else:
+        url = _with_login(_local("mqtt", "MQTT broker", "mqtt_url", addresses))
+    parts = split(url, variable("mqtt_url"))
+    tls = parts.scheme == "mqtts"
+    return MqttEndpoint(
+        host=parts.hostname or "",
+        port=parts.port or (8883 if tls else 1883),
+        user=unquote(parts.username) if parts.username else None,
+        password=SecretStr(unquote(parts.password)) if parts.password else None,
+        tls=tls,
+        ca=settings.mqtt_ca,
+        certificate=settings.mqtt_certificate,
+        key=settings.mqtt_key,
+    )
+
+
+def resolve_prefect(settings: Settings, addresses: Addresses) -> str:
+    """The URL of Prefect's API, ending in /api."""
+    if settings.prefect_api_url:
+        return settings.prefect_api_url
+    return _local("prefect", "Prefect server", "prefect_api_url", addresses)["url"]
+
+
+def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[str, str]:
+    local = addresses.get(name)
+    if local and local.get("url"):
+        return local
+    raise SettingsError(
+        f"No {title} is set and no local one is running: run `headwater up`, or set {variable(field)}."
+    )
+
+
+def _with_login(local: Mapping[str, str]) -> str:
+    """The service's URL with its user and password in it, where it does not hold them already."""
+    parts = urlsplit(local["url"])
+    if "@" in parts.netloc or not local.get("user"):
+        return local["url"]
+    login = quote(local["user"], safe="")
+    if local.get("password"):
+        login += ":" + quote(local["password"], safe="")
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))

@@ -1,0 +1,224 @@
+"""Every setting of Headwater, and the only place that reads the environment.
+
+    HEADWATER_* ─load()─▶ Settings ─endpoints.resolve(…, local services)─▶ where everything is
+
+A setting that is unset means the local service. `docs/settings.md` is this model as a table.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infra import settings_rules as rules
+from infra.masking import MASK, mask
+from lineage.errors import SettingsError
+
+PREFIX = "HEADWATER_"
+NOT_SETTINGS = frozenset({"HEADWATER_SHARED_DATA"})
+"""Variables with our prefix that are no settings: where the tests find real data."""
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+Duration = Annotated[timedelta, BeforeValidator(rules.duration), Field(gt=timedelta(0))]
+
+
+class Robot(BaseModel):
+    """A robot whose HTTP interface is fetched when it says that a run changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")
+    url: str
+
+
+class Settings(BaseSettings):
+    """All settings; frozen. Make one with `load`, which refuses misspelt variables too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    home: Path = Field(Path(".headwater"), description="Where local services, metrics and downloads live")
+
+    postgres_dsn: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host:5432/database`; TLS by `sslmode`, `sslrootcert`, "
+        "`sslcert` and `sslkey` in its query",
+    )
+    statement_timeout: Duration = Field(
+        timedelta(seconds=60), description="Longest single statement in Postgres"
+    )
+    commit_timeout: Duration = Field(timedelta(minutes=5), description="Longest transaction of one batch")
+
+    graph_uri: str | None = Field(
+        None,
+        description="`bolt://host:7687` or `neo4j://…`; with TLS `bolt+s://`, `neo4j+s://`, or `+ssc` for a "
+        "self-signed certificate",
+    )
+    graph_user: str | None = Field(None, description="Its user")
+    graph_password: SecretStr | None = Field(None, description="Its password")
+    graph_database: str | None = Field(None, description="Its database; unset: the server's default")
+    graph_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificate")
+
+    mqtt_url: SecretStr | None = Field(
+        None, description="`mqtt://user:password@host:1883`, with TLS `mqtts://…:8883`"
+    )
+    mqtt_ca: Path | None = Field(
+        None, description="PEM file of the authority that signed the broker's certificate"
+    )
+    mqtt_certificate: Path | None = Field(
+        None, description="PEM file of our own certificate, when the broker asks"
+    )
+    mqtt_key: Path | None = Field(None, description="PEM file of its private key")
+    client_id: str = Field(
+        "headwater",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="MQTT client id; a listener appends its slot: `headwater-0`",
+    )
+    slot: int = Field(0, ge=0, le=999, description="Slot of this listener: stable, one per running listener")
+
+    prefect_api_url: str | None = Field(
+        None, description="`http(s)://host:4200/api`; an API key is Prefect's own `PREFECT_API_KEY`"
+    )
+    robots: Annotated[tuple[Robot, ...], NoDecode, BeforeValidator(rules.robots)] = Field(
+        (), description="Robots to fetch runs from: `name=http://host:31950`, comma-separated"
+    )
+    schedule_every: Duration | None = Field(
+        None, description="Runs every scheduled flow at this interval instead of its own; for the demo"
+    )
+
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Where `/metrics` and `/health` listen")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Their port; 0 is any free one")
+
+    log_level: Annotated[LogLevel, BeforeValidator(rules.upper)] = Field(
+        "INFO", description="Least level logged"
+    )
+    log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(rules.log_levels)] = Field(
+        {}, description="Level per room or library: `infra=WARNING,tasks.load=DEBUG`"
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="`console` for people, `json` for machines"
+    )
+    log_file: Path | None = Field(None, description="Also log to this file; its directory must exist")
+
+    @model_validator(mode="after")
+    def _valid_together(self) -> Self:
+        rules.check(self)
+        return self
+
+    @property
+    def metrics_directory(self) -> Path:
+        """Where every process leaves its metrics for the one that serves them."""
+        return self.home / "metrics"
+
+    @property
+    def listener_id(self) -> str:
+        """The MQTT client id of this listener: the same after a restart, so that its session is found."""
+        return f"{self.client_id}-{self.slot}"
+
+    def secrets(self) -> frozenset[str]:
+        """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
+        values = [self.graph_password.get_secret_value()] if self.graph_password else []
+        for url in (self.postgres_dsn, self.mqtt_url):
+            values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
+        return frozenset(filter(None, values))
+
+    def masked(self) -> dict[str, str]:
+        """Variable name → value as a person may see it, e.g. for `headwater status`."""
+        return {variable(name): shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+def load(**given: Any) -> Settings:
+    """Read the settings from HEADWATER_* variables; `given` ones go before them.
+
+    Raises SettingsError with every variable that is unknown, wrong or contradicts another one,
+    and never with a secret's value.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        sentence = "; ".join(_sentence(dict(problem)) for problem in error.errors(include_input=False))
+    # Outside the handler, so that the error does not carry pydantic's, which holds what was typed.
+    raise SettingsError(sentence)
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def share_metrics(settings: Settings) -> Path:
+    """Let this process and those it starts count into one directory; call it before anything else.
+
+    prometheus-client reads its variable once, when it is first imported (by Prefect, for one), and decides
+    then whether a process's numbers live in memory or in files. So an entry point calls this first and
+    imports the rest afterwards; processes it starts inherit the variable. Raises SettingsError when it is
+    too late. The directory belongs to one machine: processes are told apart by their ids.
+    """
+    directory = settings.metrics_directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    if "prometheus_client" not in sys.modules:
+        os.environ[METRICS_VARIABLE] = str(directory)
+        for left in directory.glob(f"gauge_live*_{os.getpid()}.db"):  # by an ended process that had our id
+            left.unlink()
+    elif os.environ.get(METRICS_VARIABLE) != str(directory):
+        raise SettingsError(
+            "prometheus_client was imported before the metrics directory was set: "
+            "call share_metrics() first in the entry point"
+        )
+    return directory
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = [variable(field) for field in Settings.model_fields]
+    for name in sorted(environment):
+        if not name.upper().startswith(PREFIX) or name.upper() in {*known, *NOT_SETTINGS}:
+            continue
+        nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
+        raise SettingsError(f"{name} is not a setting: did you mean {nearest}? Correct it or unset it.")
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:
+        return mask(message)
+    field = str(problem["loc"][0])
+    if message.startswith(PREFIX):
+        return mask(message)
+    return mask(f"{variable(field)} is not valid: {message[:1].lower()}{message[1:]}")
+
+
+def shown(value: object) -> str:
+    if value is None or value in ((), {}):
+        return ""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return mask(text) if "://" in text else MASK
+    if isinstance(value, dict):
+        return ",".join(f"{name}={level}" for name, level in value.items())
+    if isinstance(value, tuple):
+        return ",".join(f"{robot.name}={robot.url}" for robot in value)
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    return str(value)

@@ -1,0 +1,214 @@
+"""What a setting may look like, and which settings contradict each other.
+
+Every check raises ValueError with one sentence that names the variables and never holds a value that
+could be a secret. `check` runs them all over a whole `Settings`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
+
+LOGGERS = (
+    *("flows", "tasks", "lineage", "infra", "console"),  # ours
+    *(
+        "prefect",
+        "neo4j",
+        "asyncpg",
+        "paho",
+        "httpx",
+        "httpcore",
+        "uvicorn",
+        "fastapi",
+        "sqlalchemy",
+        "asyncio",
+    ),
+)
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+GRAPH_SCHEMES = ("bolt", "neo4j", "bolt+s", "neo4j+s", "bolt+ssc", "neo4j+ssc")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?\s*$")
+
+
+def duration(value: object) -> object:
+    """`500ms`, `30s`, `5m`, `1h`, `2d`, or bare seconds."""
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.match(value)
+    if not found:
+        raise ValueError("write a duration as 500ms, 30s, 5m, 1h or 2d")
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def robots(value: object) -> object:
+    """`name=url,name=url` as the fields of robots."""
+    if not isinstance(value, str):
+        return value
+    found = dict(_pairs(value, "name=http://host:31950"))
+    return tuple({"name": name, "url": url} for name, url in found.items())
+
+
+def log_levels(value: object) -> object:
+    """`infra=WARNING,tasks.load=DEBUG` as a mapping; the first part of each name must be known."""
+    levels = dict(_pairs(value, "infra=WARNING")) if isinstance(value, str) else value
+    if not isinstance(levels, dict):
+        return levels
+    for name in levels:
+        room = name.partition(".")[0]
+        if room not in LOGGERS:
+            nearest = get_close_matches(room, LOGGERS, n=1, cutoff=0.0)[0]
+            raise ValueError(f"{name} is neither a room nor a library that logs: did you mean {nearest}?")
+    return {name: upper(level) for name, level in levels.items()}
+
+
+def _pairs(value: str, example: str) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for number, part in enumerate(filter(None, (part.strip() for part in value.split(","))), start=1):
+        name, equals, rest = part.partition("=")
+        # The part itself may hold a password, so only its place is named.
+        if not (name.strip() and equals and rest.strip()):
+            raise ValueError(f"entry {number} must look like {example}")
+        if name.strip() in seen:
+            raise ValueError(f"entry {number} repeats a name")
+        seen.add(name.strip())
+        yield name.strip(), rest.strip()
+
+
+def passwords_in(url: str) -> Iterator[str]:
+    """The passwords a URL holds, as written and as meant."""
+    parts = split(url, "")
+    written = [parts.password] if parts.password else []
+    for name, values in parse_qs(parts.query).items():
+        written.extend(values if name in ("password", "sslpassword") else ())
+    for password in written:
+        yield password
+        yield unquote(password)
+
+
+def split(url: str, name: str) -> SplitResult:
+    """A URL's parts; the error of a broken one names the variable, never the URL."""
+    try:
+        parts = urlsplit(url)
+        if "," not in parts.netloc:  # several hosts, each with a port of its own, are Postgres' own form
+            _ = parts.port
+    except ValueError:
+        raise ValueError(f"{name} is not a URL: encode special characters of its password as %XX") from None
+    return parts
+
+
+def check(settings: "Settings") -> None:
+    """Raise ValueError at the first rule that is broken."""
+    for rule in _RULES:
+        rule(settings)
+
+
+def _postgres(settings: "Settings") -> None:
+    if settings.postgres_dsn is None:
+        return
+    name = "HEADWATER_POSTGRES_DSN"
+    parts = split(settings.postgres_dsn.get_secret_value(), name)
+    _need(parts.scheme in ("postgresql", "postgres"), f"{name} must begin with postgresql://")
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    _need(bool(parts.hostname or "host" in query), f"{name} names no host")
+    mode = query.get("sslmode", "prefer")
+    _need(mode in SSL_MODES, f"the sslmode in {name} must be one of {', '.join(SSL_MODES)}")
+    for part in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if part in query:
+            _need(mode != "disable", f"{name} holds {part} and sslmode=disable: remove one of them")
+            _file(f"{part} in {name}", Path(query[part]))
+    _both(f"sslcert in {name}", query.get("sslcert"), f"sslkey in {name}", query.get("sslkey"))
+
+
+def _graph(settings: "Settings") -> None:
+    uri, user, password = settings.graph_uri, settings.graph_user, settings.graph_password
+    _both("HEADWATER_GRAPH_USER", user, "HEADWATER_GRAPH_PASSWORD", password)
+    for name in ("user", "database", "ca"):
+        if getattr(settings, f"graph_{name}") is not None:
+            _need(uri is not None, f"HEADWATER_GRAPH_{name.upper()} is set and HEADWATER_GRAPH_URI is not")
+    if uri is None:
+        return
+    parts = split(uri, "HEADWATER_GRAPH_URI")
+    _need(
+        parts.scheme in GRAPH_SCHEMES,
+        f"HEADWATER_GRAPH_URI must begin with one of {', '.join(GRAPH_SCHEMES)}",
+    )
+    _need("@" not in parts.netloc, "HEADWATER_GRAPH_URI holds a user: use HEADWATER_GRAPH_USER and _PASSWORD")
+    _need(bool(parts.hostname), "HEADWATER_GRAPH_URI names no host")
+    if settings.graph_ca is not None:
+        why = "trusts any certificate" if parts.scheme.endswith("+ssc") else "is not encrypted"
+        secure = parts.scheme.endswith("+s")
+        _need(secure, f"HEADWATER_GRAPH_CA is set and HEADWATER_GRAPH_URI {why}: use a scheme with +s")
+        _file("HEADWATER_GRAPH_CA", settings.graph_ca)
+
+
+def _mqtt(settings: "Settings") -> None:
+    _both("HEADWATER_MQTT_CERTIFICATE", settings.mqtt_certificate, "HEADWATER_MQTT_KEY", settings.mqtt_key)
+    files = ("ca", "certificate", "key")
+    given = {f"HEADWATER_MQTT_{name.upper()}": getattr(settings, f"mqtt_{name}") for name in files}
+    given = {name: path for name, path in given.items() if path is not None}
+    for name, path in given.items():
+        _need(settings.mqtt_url is not None, f"{name} is set and HEADWATER_MQTT_URL is not")
+        _file(name, path)
+    if settings.mqtt_url is None:
+        return
+    parts = split(settings.mqtt_url.get_secret_value(), "HEADWATER_MQTT_URL")
+    _need(parts.scheme in ("mqtt", "mqtts"), "HEADWATER_MQTT_URL must begin with mqtt:// or mqtts://")
+    _need(bool(parts.hostname), "HEADWATER_MQTT_URL names no host")
+    _need(parts.path in ("", "/") and not parts.query, "HEADWATER_MQTT_URL takes no path and no query")
+    _need(not (parts.password and not parts.username), "HEADWATER_MQTT_URL holds a password and no user")
+    for name in given:
+        _need(parts.scheme == "mqtts", f"{name} is set and HEADWATER_MQTT_URL is not encrypted: use mqtts://")
+
+
+def _web(settings: "Settings") -> None:
+    urls = [("HEADWATER_PREFECT_API_URL", settings.prefect_api_url)]
+    urls += [(f"{robot.name} in HEADWATER_ROBOTS", robot.url) for robot in settings.robots]
+    for name, url in urls:
+        if url is None:
+            continue
+        parts = split(url, name)
+        _need(parts.scheme in ("http", "https") and bool(parts.hostname), f"{name} must be an http(s):// URL")
+        _need("@" not in parts.netloc, f"{name} holds a user or a password: it takes none")
+
+
+def _times(settings: "Settings") -> None:
+    _need(
+        settings.statement_timeout <= settings.commit_timeout,
+        "HEADWATER_STATEMENT_TIMEOUT is longer than HEADWATER_COMMIT_TIMEOUT, which ends it first",
+    )
+
+
+def _log(settings: "Settings") -> None:
+    path = settings.log_file
+    if path is None:
+        return
+    _need(not path.is_dir(), "HEADWATER_LOG_FILE is a directory: name a file in it")
+    _need(path.parent.is_dir(), "HEADWATER_LOG_FILE is in a directory that does not exist: create it first")
+
+
+def _need(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _both(first: str, one: object, second: str, other: object) -> None:
+    _need(one is None or other is not None, f"{first} is set and {second} is not: set both or neither")
+    _need(other is None or one is not None, f"{second} is set and {first} is not: set both or neither")
+
+
+def _file(name: str, path: Path) -> None:
+    _need(path.is_file(), f"{name} names a file that does not exist")
+
+
+_RULES: tuple[Callable[["Settings"], None], ...] = (_postgres, _graph, _mqtt, _web, _times, _log)
