@@ -77,6 +77,7 @@ class Column(Frozen):
     path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
     minimum: float | None = None  # inclusive
     maximum: float | None = None  # inclusive
+    min_length: int | None = None  # characters
     max_length: int | None = None  # characters
     missing: Missing = Missing.NULL
     default: str | float | int | bool | None = None
@@ -86,6 +87,18 @@ class Column(Frozen):
     @property
     def required(self) -> bool:
         return self.missing is Missing.REJECT
+
+    @property
+    def source_path(self) -> tuple[str, ...]:
+        """The names that lead to its value in a decoded record, outermost first."""
+        return self.path or (self.name,)
+
+
+class Together(Frozen):
+    """Columns that are given together or not at all; the rule is `name.incomplete`."""
+
+    name: Name
+    columns: tuple[Name, ...]
 
 
 class Contract(Frozen):
@@ -99,6 +112,8 @@ class Contract(Frozen):
     time: Name  # the column that partitions the table
     on_return: OnReturn = OnReturn.APPEND
     partition_by: PartitionBy = PartitionBy.DAY
+    together: tuple[Together, ...] = ()
+    max_bytes: int = 1_048_576  # a longer message is rejected undecoded
     oldest: timedelta = timedelta(days=3653)  # older than this before received_at is rejected
     furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
 
@@ -107,7 +122,8 @@ class Contract(Frozen):
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.table}: a column is named twice")
-        for name in (*self.key, self.time):
+        grouped = [name for group in self.together for name in group.columns]
+        for name in (*self.key, self.time, *grouped):
             if name not in names:
                 raise ValueError(f"{self.table}: {name} is not one of its columns")
         if self.time not in self.key:
