@@ -45,7 +45,7 @@ def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 def _parse(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Most devices write `…T…Z`, which is read fast; only the rest pays for the other forms."""
     text = pl.col(name)
-    common = pl.when(text.str.contains(_COMMON)).then(_clock(text) + _fraction(text))
+    common = pl.when(text.str.contains(_COMMON)).then(_clock(text.str.slice(0, 19)) + _fraction(text))
     timed = frame.with_columns(common.alias(_TIME))
     if timed[_TIME].null_count():
         known = pl.col(_TIME).is_not_null()
@@ -56,7 +56,8 @@ def _parse(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _other_forms(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     text, epoch, fault = pl.col(name), pl.col(cells.epoch(name)), pl.col(cells.fault(name))
-    zoned = pl.when(text.str.contains(_ZONED)).then(_clock(text) + _fraction(text) - _offset(text))
+    head = pl.concat_str(text.str.slice(0, 10), pl.lit("T"), text.str.slice(11, 8))
+    zoned = pl.when(text.str.contains(_ZONED)).then(_clock(head) + _fraction(text) - _offset(text))
     frame = frame.with_columns(pl.coalesce(zoned, _from_epoch(epoch)).alias(_TIME))
     kind = (
         pl.when(epoch.is_not_null())
@@ -69,9 +70,8 @@ def _other_forms(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.col(_TIME).is_null()).then(pl.coalesce(fault, kind)).otherwise(fault))
 
 
-def _clock(text: pl.Expr) -> pl.Expr:
+def _clock(head: pl.Expr) -> pl.Expr:
     """Microseconds of the date and time before the fraction; null for a day that no calendar has."""
-    head = pl.concat_str(text.str.slice(0, 10), pl.lit("T"), text.str.slice(11, 8))
     return head.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False).to_physical()
 
 
