@@ -84,6 +84,12 @@ class Column(Frozen):
     derived: bool = False
     doc: str = ""
 
+    @model_validator(mode="after")
+    def _default_is_used(self) -> Self:
+        if (self.missing is Missing.DEFAULT) != (self.default is not None):
+            raise ValueError(f"{self.name}: `missing: default` and a `default` go together")
+        return self
+
     @property
     def required(self) -> bool:
         return self.missing is Missing.REJECT

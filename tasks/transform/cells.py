@@ -6,7 +6,8 @@ read a message:
 * `sequence` (Int32): the message;
 * one column per input of the contract; a timestamp is still text;
 * `NAME.epoch` (Float64) for a timestamp given as a number, in seconds or milliseconds;
-* `NAME.fault` (String): the rule that kept the value from being read, else null.
+* `NAME.fault` (String): the rule that kept the value from being read, else null; the column is there only
+  when some message of the batch has such a fault.
 """
 
 import polars as pl
@@ -21,6 +22,11 @@ def fault(name: str) -> str:
     return f"{name}.fault"
 
 
+def is_fault(name: str) -> bool:
+    """Whether a column is one of the faults."""
+    return name.endswith(".fault")
+
+
 def epoch(name: str) -> str:
     """The column that holds a timestamp given as a number."""
     return f"{name}.epoch"
@@ -32,7 +38,7 @@ def type_of(column: Column) -> pl.DataType:
 
 
 def schema(contract: Contract) -> pl.Schema:
-    """The columns that decoding gives, in order."""
+    """All columns that decoding may give, in order."""
     fields: dict[str, pl.DataType] = {SEQUENCE: pl.Int32()}
     for column in contract.inputs:
         fields[column.name] = type_of(column)

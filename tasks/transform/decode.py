@@ -14,7 +14,7 @@ from tasks.transform import cells, record
 from tasks.transform.shape import learn
 
 MOST_SHAPES: Final = 8  # a batch of more shapes than this reads its rest the strict way
-FEWEST: Final = 64  # fewer messages than this are not worth learning a shape for
+FEWEST: Final = 400  # fewer messages than this are read sooner one by one than a shape is learned
 
 UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
 
@@ -30,8 +30,11 @@ class Decoded:
     undecodable: pl.DataFrame
 
 
-def decode(payloads: pl.Series, contract: Contract) -> Decoded:
-    """Decode messages (Binary, n), each of them one JSON object."""
+def decode(payloads: pl.Series, contract: Contract, fewest: int = FEWEST) -> Decoded:
+    """Decode messages (Binary, n), each of them one JSON object.
+
+    `fewest` changes how fast it is, never what comes out.
+    """
     messages = pl.DataFrame({"payload": payloads}).with_row_index(cells.SEQUENCE)
     messages = messages.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32))
     size = pl.col("payload").bin.size()
@@ -40,19 +43,20 @@ def decode(payloads: pl.Series, contract: Contract) -> Decoded:
     messages = messages.with_columns(rule=unfit.otherwise(None))
     refused = messages.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
     fit = messages if refused.is_empty() else messages.filter(pl.col("rule").is_null())
-    read, rest = by_shapes(fit.select(cells.SEQUENCE, "payload"), contract)
+    read, rest = by_shapes(fit.select(cells.SEQUENCE, "payload"), contract, fewest)
     strict = by_record(rest, contract)
     records = pl.concat([*read, strict.records], how="diagonal")
     return Decoded(_complete(records, contract), pl.concat([refused, strict.undecodable]))
 
 
-def by_shapes(messages: pl.DataFrame, contract: Contract) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+def by_shapes(
+    messages: pl.DataFrame, contract: Contract, fewest: int
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
     """Read what can be read fast; returns the frames read and the messages that are left."""
-    texts = messages.with_columns(text=pl.col("payload").cast(pl.String, strict=False))
-    rest = texts
+    rest = messages.with_columns(_texts(messages["payload"]).alias("text"))
     read: list[pl.DataFrame] = []
     for attempt in range(MOST_SHAPES):
-        if rest.height < FEWEST:
+        if rest.height < fewest:
             break
         sample = rest["text"][rest.height * attempt // MOST_SHAPES]
         shape = learn(sample, contract) if sample is not None else None
@@ -65,6 +69,21 @@ def by_shapes(messages: pl.DataFrame, contract: Contract) -> tuple[list[pl.DataF
         read.append(found.filter(matched).drop("matched"))
         rest = rest.filter(~matched)
     return read, rest.drop("text")
+
+
+def _texts(payloads: pl.Series) -> pl.Series:
+    """Payloads as text, null where they are not UTF-8."""
+    try:
+        return payloads.cast(pl.String)
+    except pl.exceptions.ComputeError:  # Polars casts all or none
+        return pl.Series(map(_text, payloads), dtype=pl.String)
+
+
+def _text(payload: bytes) -> str | None:
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def by_record(messages: pl.DataFrame, contract: Contract) -> Decoded:
@@ -85,10 +104,12 @@ def by_record(messages: pl.DataFrame, contract: Contract) -> Decoded:
 
 
 def _complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """All the columns of `cells.schema` in order: what no message had is null; minus zero is zero."""
+    """The columns of `cells.schema` in order, without faults that no message has; minus zero is zero."""
     columns = []
     for name, dtype in cells.schema(contract).items():
-        column = pl.col(name) if name in records.columns else pl.lit(None)
-        column = column.cast(dtype)
+        present = name in records.columns
+        if cells.is_fault(name) and (not present or records[name].null_count() == records.height):
+            continue
+        column = (pl.col(name) if present else pl.lit(None)).cast(dtype)
         columns.append((column + 0.0 if dtype == pl.Float64 else column).alias(name))
     return records.select(columns)

@@ -44,7 +44,9 @@ def settle(frame: pl.DataFrame, contract: Contract) -> Settled:
     revise = contract.on_return is OnReturn.REVISE
     order = frame.sort(cells.SEQUENCE, descending=revise, maintain_order=True)
     ranked = order.sort(key, maintain_order=True)
-    again = ranked.select(pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)).to_series()
+    again = ranked.select(
+        pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
+    ).to_series()
     again = again.fill_null(False)
     if not again.any():
         return Settled(ranked, ranked.clear(), 0, ranked.clear())

@@ -63,7 +63,9 @@ class PlaceFinder:
         if new:
             self.warm()
             assert self._look is not None  # noqa: S101 - warm() has just set it
-            points = [(latitude / CELLS_PER_DEGREE, longitude / CELLS_PER_DEGREE) for latitude, longitude in new]
+            points = [
+                (latitude / CELLS_PER_DEGREE, longitude / CELLS_PER_DEGREE) for latitude, longitude in new
+            ]
             answers = dict(zip(new, self._look(points), strict=True))
             found |= answers
             self._remember(answers)

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from tasks.batch import ORIGIN_SCHEMA, RawBatch, Reference, Refined
+from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.contract import Contract
 from tasks.transform import cells, keys, timestamps
 from tasks.transform.decode import decode
@@ -56,7 +56,7 @@ def refine(
 def topic_rules() -> list[Rule]:
     """The topic must be a device's own, and name the device that the payload names."""
     location, device = pl.col(_LOCATION), pl.col("device_id")
-    fits = location.str.contains(TOPIC)
+    fits = location.str.contains(TOPIC).fill_null(False)
     own = location == pl.concat_str(pl.lit("sensors/"), device, pl.lit("/readings"))
     return [
         Rule("topic.pattern", ~fits, "the topic is not sensors/{device_id}/readings"),
@@ -80,7 +80,9 @@ def enrich(
     )
     temperature, humidity = pl.col("temperature"), pl.col("humidity")
     return (
-        readings.with_columns(cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(("latitude", "longitude")))
+        readings.with_columns(
+            cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(("latitude", "longitude"))
+        )
         .join(register, on="device_id", how="left", maintain_order="left")
         .join(places, on=CELL, how="left", maintain_order="left")
         .drop(CELL)
@@ -110,15 +112,19 @@ def _enriched(
     found = places.find(cells_of(filled))
     devices = reference.frames.get("devices", DEVICES.to_frame())
     plan = enrich(filled.lazy(), devices.lazy(), found.lazy(), source_name)
-    columns = [pl.col(name).cast(dtype) for name, dtype in contract.schema.items()]
-    origin = [pl.col("sequence"), pl.lit(None, pl.Int32).alias("part"), pl.col("input_hash")]
-    return plan.select(*columns, *origin).collect().match_to_schema(pl.Schema(contract.schema | ORIGIN_SCHEMA))
+    schema = {**contract.schema, **ORIGIN_SCHEMA}
+    rows = plan.with_columns(part=pl.lit(None)).select(
+        pl.col(name).cast(dtype) for name, dtype in schema.items()
+    )
+    return rows.collect(engine="in-memory")  # faster than streaming for what fits a batch
 
 
 def _undecodable(
     refused: pl.DataFrame, batch: RawBatch, sentences: dict[str, str], contract: Contract
 ) -> pl.DataFrame:
     """Messages that are no record; a wrong topic is named as well."""
+    if refused.is_empty():
+        return REJECTED_SCHEMA.to_frame()
     fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC).alias("fits")
     topic = pl.when(~pl.col("fits")).then(pl.lit("topic.pattern"))
     listed = refused.with_columns(fits).with_columns(
@@ -129,7 +135,11 @@ def _undecodable(
 
 def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
     """Records that break a rule. Their input has a hash only where all of it could be read."""
-    whole = pl.all_horizontal(pl.col(cells.fault(c.name)).is_null() for c in contract.inputs)
+    if bad.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    whole = pl.all_horizontal(
+        pl.lit(True), *(pl.col(name).is_null() for name in bad.columns if cells.is_fault(name))
+    )
     hashed = keys.hash_inputs(bad, contract).with_columns(
         pl.when(whole).then(pl.col(keys.INPUT_HASH)).alias(keys.INPUT_HASH), keys.canonical_key(bad, contract)
     )
@@ -137,6 +147,9 @@ def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -
 
 
 def _conflicting(conflicts: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
+    """Records whose key another record of the batch took first."""
+    if conflicts.is_empty():
+        return REJECTED_SCHEMA.to_frame()
     listed = conflicts.with_columns(
         pl.lit([keys.CONFLICT], pl.List(pl.String)).alias(RULES), keys.canonical_key(conflicts, contract)
     )

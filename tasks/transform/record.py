@@ -9,7 +9,6 @@
   else in the message they make it no JSON: `payload.json`.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 import polars as pl
+from pydantic_core import from_json
 
 from tasks.contract import Column, ColumnType, Contract
 from tasks.transform import cells
@@ -24,10 +24,8 @@ from tasks.transform import cells
 Cell = tuple[Any, str | None]  # a value, or null and the kind of fault
 
 _INT64: Final = 1 << 63
-_INT64_DIGITS: Final = 19  # a number of fewer digits fits
 _WHOLE: Final = float(1 << 53)
 _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what may not be finite
-_SHALLOW: Final = 100  # brackets
 
 
 def read(payload: bytes, contract: Contract) -> dict[str, Any] | str:
@@ -49,28 +47,32 @@ def _why_not(payload: bytes, contract: Contract) -> dict[str, Any] | str:
 
 def _with_non_finite(text: str, contract: Contract) -> dict[str, Any] | None:
     """The record of a text whose only faults are numbers that are not finite, all where a column reads them."""
-    if not _SUSPECT.search(text) or "\\ud" in text.lower() or text.count("{") + text.count("[") > _SHALLOW:
-        return None  # what else the lenient parser would let pass: lone surrogates, deep nesting
-    found: list[float] = []
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        if not math.isfinite(value):
-            found.append(value)
-        return value
-
-    def integer(digits: str) -> float | int:
-        return int(digits) if len(digits) < _INT64_DIGITS else number(digits)
-
+    if not _SUSPECT.search(text):
+        return None
     try:
-        record = json.loads(text, parse_float=number, parse_int=integer, parse_constant=number)
-    except (ValueError, RecursionError):
+        record = from_json(text, allow_inf_nan=True)
+    except ValueError:
         return None
     if not isinstance(record, dict):
         return None
-    values = [_dig(record, column.source_path) for column in contract.inputs]
-    read_here = [value for value in values if isinstance(value, float) and not math.isfinite(value)]
-    return record if found and len(read_here) == len(found) else None
+    here = sum(_is_non_finite(_dig(record, column.source_path)) for column in contract.inputs)
+    return record if 0 < here == _count_non_finite(record) else None
+
+
+def _count_non_finite(value: Any) -> int:
+    """How many numbers in a decoded value are not finite; its depth is bounded by the parser."""
+    if isinstance(value, dict):
+        return sum(map(_count_non_finite, value.values()))
+    if isinstance(value, list):
+        return sum(map(_count_non_finite, value))
+    return int(_is_non_finite(value))
+
+
+def _is_non_finite(value: Any) -> bool:
+    try:
+        return _is_number(value) and not math.isfinite(value)
+    except OverflowError:  # an integer beyond a double
+        return True
 
 
 def _dig(record: Any, path: Sequence[str]) -> Any:
@@ -105,7 +107,7 @@ def _column(column: Column, values: list[Any], faults: list[str | None]) -> list
     """The cells of one column, its epochs when it is a timestamp, and its faults."""
     extra: list[pl.Series] = []
     if column.type is ColumnType.TIMESTAMP:
-        epochs = [float(value) if _is_number(value) else None for value in values]
+        epochs = [_epoch(value) if _is_number(value) else None for value in values]
         extra.append(pl.Series(cells.epoch(column.name), epochs, pl.Float64))
         values = [None if _is_number(value) else value for value in values]
     if not _is_plain(column.type, values):
@@ -122,11 +124,15 @@ def _is_plain(kind: ColumnType, values: list[Any]) -> bool:
     """True where no single value needs a look."""
     if not set(map(type, values)) <= _PLAIN[kind]:
         return False
-    return kind is not ColumnType.FLOAT or all(map(math.isfinite, filter(None, values)))
+    return kind is not ColumnType.FLOAT or not any(map(_is_non_finite, values))
 
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
+
+
+def _epoch(value: float) -> float:
+    return math.inf if _is_non_finite(value) else float(value)
 
 
 def _text(value: Any) -> Cell:
@@ -136,8 +142,7 @@ def _text(value: Any) -> Cell:
 def _float(value: Any) -> Cell:
     if not _is_number(value):
         return None, "type"
-    number = float(value)
-    return (number, None) if math.isfinite(number) else (None, "finite")
+    return (None, "finite") if _is_non_finite(value) else (float(value), None)
 
 
 def _whole(value: Any) -> Cell:

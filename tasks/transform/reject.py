@@ -24,7 +24,12 @@ def rejected(
 
     `key` and `input_hash` are taken where the frame has them. `error_type` is the kind of the first rule.
     """
-    known = [pl.col(name) if name in frame.columns else pl.lit(None).alias(name) for name in ("part", "key", "input_hash")]
+    if frame.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    known = [
+        pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
+        for name in ("part", "key", "input_hash")
+    ]
     rules = pl.col("rules")
     said = rules.list.eval(pl.element().replace(sentences)).list.join("; ")
     return frame.select(

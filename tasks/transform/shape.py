@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import orjson
 import polars as pl
 
 from tasks.contract import Column, ColumnType, Contract
-from tasks.transform import cells
+from tasks.transform import cells, record
 
 Path = tuple[str, ...]
 
@@ -26,9 +25,17 @@ _INTEGER: Final = r"-?(?:0|[1-9][0-9]{0,17})"
 _TRUTH: Final = r"true|false"
 _TOKEN: Final = re.compile(
     rf'(?P<space>[ \t\r\n]+)|(?P<text>"{_TEXT}")|(?P<number>{_NUMBER})|(?P<truth>{_TRUTH})|(?P<null>null)'
-    r"|(?P<mark>[{}:,])"
+    r"|(?P<endless>NaN|-?Infinity)|(?P<mark>[{}:,])"
 )
-_LIKE: Final = {"text": f'"{_TEXT}"', "number": _NUMBER, "truth": f"(?:{_TRUTH})", "null": "null"}
+_FINITE: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?"  # nobody looks at it again: it must not overflow
+_LIKE: Final = {
+    "text": f'"{_TEXT}"',
+    "number": _FINITE,
+    "truth": f"(?:{_TRUTH})",
+    "null": "null",
+    "endless": "(?:NaN|-?Infinity)",
+}
+_ENDLESS: Final = {ColumnType.FLOAT: "finite", ColumnType.TIMESTAMP: "unit"}
 _CAPTURED: Final = {
     (ColumnType.TEXT, "text"): f'"({_TEXT})"',
     (ColumnType.TIMESTAMP, "text"): f'"({_TEXT})"',
@@ -38,7 +45,7 @@ _CAPTURED: Final = {
     (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
 }
 _EXACT: Final = 1e15  # larger numbers may overflow: left to the strict reader
-_MATCHED: Final = "1"  # the first group holds the opening brace: it tells a match from a row of nulls
+_MATCHED: Final = "1"  # every group of a shape takes part in its match, so the first tells if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +53,25 @@ class Shape:
     """One template: its expression, what its groups hold, and which rules each of its messages breaks."""
 
     pattern: str
-    groups: Mapping[str, pl.DataType]  # output column → type, in the order of the groups after the first
+    groups: Mapping[str, pl.DataType]  # output column → type, in the order of the groups
     faults: Mapping[str, str]  # column → rule
 
     def read(self, texts: pl.Series) -> pl.DataFrame:
         """Decode texts (String, n) to the shape's columns and `matched` (Boolean), n rows."""
-        parts = texts.str.extract_groups(self.pattern).struct.unnest()
         columns = [
             _typed(pl.col(str(number)), dtype).alias(name)
-            for number, (name, dtype) in enumerate(self.groups.items(), start=2)
+            for number, (name, dtype) in enumerate(self.groups.items(), start=1)
         ]
         faults = [pl.lit(rule).alias(cells.fault(name)) for name, rule in self.faults.items()]
         matched = pl.col(_MATCHED).is_not_null().alias("matched")
-        frame = parts.select(matched, *columns, *faults)
         floats = [name for name, dtype in self.groups.items() if dtype == pl.Float64]
         exact = [(pl.col(name).abs() < _EXACT).fill_null(True) for name in floats]
-        return frame.with_columns(pl.all_horizontal("matched", *exact))
+        half = texts.len() // 2  # an expression runs on one core: two halves on two
+        halves = [part.to_frame("text").lazy() for part in (texts[:half], texts[half:])]
+        groups = pl.col("text").str.extract_groups(self.pattern).struct.unnest()
+        parts = [part.select(groups).select(matched, *columns, *faults) for part in halves]
+        read = [part.with_columns(pl.all_horizontal("matched", *exact)) for part in parts]
+        return pl.concat(read, rechunk=True).collect(engine="in-memory")
 
 
 def _typed(part: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -70,10 +80,7 @@ def _typed(part: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def learn(sample: str, contract: Contract) -> Shape | None:
     """The shape of one message; None when it holds anything that only the strict reader may judge."""
-    try:
-        if not isinstance(orjson.loads(sample), dict):
-            return None
-    except orjson.JSONDecodeError:
+    if isinstance(record.read(sample.encode(), contract), str):
         return None
     return _Template({column.source_path: column for column in contract.inputs}).fill(sample)
 
@@ -121,6 +128,8 @@ class _Template:
                 return None
             else:
                 path.pop()
+        if not self.groups:  # nothing that the contract wants
+            return None
         return Shape(f"^{''.join(self.pattern)}$", self.groups, self.faults)
 
     def _brace(self, brace: str, path: list[str]) -> bool:
@@ -129,7 +138,7 @@ class _Template:
             return False
         if brace == "}" and path:
             path.pop()
-        self.pattern.append(r"(\{)" if not self.pattern else "\\" + brace)
+        self.pattern.append("\\" + brace)
         return True
 
     def _value(self, kind: str, text: str, path: Path) -> bool:
@@ -138,6 +147,8 @@ class _Template:
         leads_on = any(other[: len(path)] == path for other in self.columns if other != path)
         if kind == "other" or (leads_on and kind != "null"):
             return False
+        if column is None and kind == "endless":
+            return False
         if column is None or kind == "null":
             self.pattern.append(_LIKE[kind])
             return True
@@ -145,7 +156,8 @@ class _Template:
             return False
         group = _CAPTURED.get((column.type, kind))
         if group is None:
-            self.faults[column.name] = f"{column.name}.type"
+            fault = _ENDLESS.get(column.type, "type") if kind == "endless" else "type"
+            self.faults[column.name] = f"{column.name}.{fault}"
         elif column.type is ColumnType.TIMESTAMP and kind == "number":
             self.groups[cells.epoch(column.name)] = pl.Float64()
         else:

@@ -45,19 +45,22 @@ def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 def _parse(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Most devices write `…T…Z`, which is read fast; only the rest pays for the other forms."""
     text = pl.col(name)
-    common = pl.when(text.str.contains(_COMMON)).then(_clock(text.str.slice(0, 19)) + _fraction(text))
+    common = pl.when(text.str.contains(_COMMON)).then(
+        _clock(text.str.slice(0, 19)) + _fraction(text.str.slice(20))
+    )
     timed = frame.with_columns(common.alias(_TIME))
     if timed[_TIME].null_count():
         known = pl.col(_TIME).is_not_null()
-        timed = pl.concat([timed.filter(known), _other_forms(timed.filter(~known), name)])
+        timed = pl.concat([timed.filter(known), _other_forms(timed.filter(~known), name)], how="diagonal")
     times = pl.col(_TIME).cast(POLARS_TYPES[ColumnType.TIMESTAMP]).alias(name)
     return timed.with_columns(times).drop(_TIME, cells.epoch(name))
 
 
 def _other_forms(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    text, epoch, fault = pl.col(name), pl.col(cells.epoch(name)), pl.col(cells.fault(name))
+    text, epoch = pl.col(name), pl.col(cells.epoch(name))
     head = pl.concat_str(text.str.slice(0, 10), pl.lit("T"), text.str.slice(11, 8))
-    zoned = pl.when(text.str.contains(_ZONED)).then(_clock(head) + _fraction(text) - _offset(text))
+    fraction = _fraction(text.str.extract(r"\.([0-9]+)").fill_null(""))
+    zoned = pl.when(text.str.contains(_ZONED)).then(_clock(head) + fraction - _offset(text))
     frame = frame.with_columns(pl.coalesce(zoned, _from_epoch(epoch)).alias(_TIME))
     kind = (
         pl.when(epoch.is_not_null())
@@ -67,7 +70,10 @@ def _other_forms(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         .when(text.is_not_null())
         .then(pl.lit(f"{name}.format"))
     )
-    return frame.with_columns(pl.when(pl.col(_TIME).is_null()).then(pl.coalesce(fault, kind)).otherwise(fault))
+    fault = cells.fault(name)
+    known = pl.col(fault) if fault in frame.columns else pl.lit(None, pl.String)
+    unread = pl.when(pl.col(_TIME).is_null()).then(kind)
+    return frame.with_columns(pl.coalesce(known, unread).alias(fault))
 
 
 def _clock(head: pl.Expr) -> pl.Expr:
@@ -76,8 +82,8 @@ def _clock(head: pl.Expr) -> pl.Expr:
 
 
 def _fraction(text: pl.Expr) -> pl.Expr:
-    """Microseconds of the fraction; its further digits are cut off."""
-    digits = text.str.extract(r"\.([0-9]{1,6})").fill_null("")
+    """Microseconds of a fraction's digits, which a Z may follow; its further digits are cut off."""
+    digits = text.str.slice(0, _MICROSECONDS).str.strip_chars_end("Z")
     return digits.str.pad_end(_MICROSECONDS, "0").cast(pl.Int64, strict=False)
 
 
