@@ -21,7 +21,7 @@ UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`records`: typed cells (see `cells.py`); `undecodable`: `sequence` and the one rule broken (`payload.…`).
+    """`records`: typed cells (see `cells.py`); `undecodable`: `sequence` and the one `rule` broken.
 
     Every message is in exactly one of them. Neither is in any order.
     """
@@ -38,9 +38,9 @@ def decode(payloads: pl.Series, contract: Contract, fewest: int = FEWEST) -> Dec
     messages = pl.DataFrame({"payload": payloads}).with_row_index(cells.SEQUENCE)
     messages = messages.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32))
     size = pl.col("payload").bin.size()
-    unfit = pl.when(size == 0).then(pl.lit("payload.empty"))
-    unfit = unfit.when(size > contract.max_bytes).then(pl.lit("payload.size"))
-    messages = messages.with_columns(rule=unfit.otherwise(None))
+    empty = pl.when(size == 0).then(pl.lit("payload.empty"))
+    unfit = empty.when(size > contract.max_bytes).then(pl.lit("payload.size"))
+    messages = messages.with_columns(rule=unfit)
     refused = messages.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
     fit = messages if refused.is_empty() else messages.filter(pl.col("rule").is_null())
     read, rest = by_shapes(fit.select(cells.SEQUENCE, "payload"), contract, fewest)

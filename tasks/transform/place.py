@@ -1,9 +1,10 @@
 """Where a pair of coordinates is: nearest town, country and time zone, from data that libraries bring along.
 
-Nothing is asked over the network and the same coordinates always give the same answer, so a transform that uses
-a `PlaceFinder` is still pure. Coordinates are looked up once per cell of 0.01° (about 1 km); what a cell answers
-does not depend on which point of it a device gave. The nearest town is by degrees, as the library measures: at
-sea it may be far away, and near the poles or the date line another may be nearer.
+Nothing is asked over the network and the same coordinates always give the same answer, so a transform that
+uses a `PlaceFinder` is still pure. Coordinates are looked up once per cell of 0.01° (about 1 km), at its
+centre, so that the answer does not depend on which point of the cell a device gave. The nearest town is by
+degrees, as the library measures: at sea it may be far away, and near the poles or the date line another may
+be nearer.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,8 +42,8 @@ def cell(coordinate: pl.Expr) -> pl.Expr:
 class PlaceFinder:
     """Looks cells up, each once; remembers the last `most` of them.
 
-    `load` gives the function that answers; by default the two libraries, which take about 1 s and 150 MB and are
-    loaded when the first coordinate comes, or by `warm`.
+    `load` gives the function that answers; by default the two libraries, which take about 1 s and 150 MB and
+    are loaded when the first coordinate comes, or by `warm`.
     """
 
     def __init__(self, load: Callable[[], Look] | None = None, most: int = MOST_CELLS) -> None:

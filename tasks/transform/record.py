@@ -46,7 +46,7 @@ def _why_not(payload: bytes, contract: Contract) -> dict[str, Any] | str:
 
 
 def _with_non_finite(text: str, contract: Contract) -> dict[str, Any] | None:
-    """The record of a text whose only faults are numbers that are not finite, all where a column reads them."""
+    """The record of a text that fails only by numbers that are not finite, all where a column reads them."""
     if not _SUSPECT.search(text):
         return None
     try:

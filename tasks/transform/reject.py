@@ -20,7 +20,7 @@ PAYLOAD_SENTENCES: Final = {
 def rejected(
     frame: pl.DataFrame, stage: str, sentences: Mapping[str, str], table: str | None = None
 ) -> pl.DataFrame:
-    """Rejected rows (REJECTED_SCHEMA, n) of rows (n) that have at least `sequence` and `rules` (List(String)).
+    """Rejected rows (REJECTED_SCHEMA, n) of rows (n) with at least `sequence` and `rules` (List(String)).
 
     `key` and `input_hash` are taken where the frame has them. `error_type` is the kind of the first rule.
     """

@@ -3,8 +3,8 @@
 Accepted:
 
 * RFC 3339 text with a zone (`Z` or an offset), of seconds or any finer precision; what is finer than a
-  microsecond is cut off. A space or a small `t` may stand for the `T`, as the RFC allows. A leap second (`:60`)
-  is not accepted: no store has a place for it.
+  microsecond is cut off. A space or a small `t` may stand for the `T`, as the RFC allows. A leap second
+  (`:60`) is not accepted: no store has a place for it.
 * A JSON number from 1e8 up to 1e11 is seconds since 1970 UTC (1973 to 5138), from 1e11 up to 1e14
   milliseconds (1973 to 5138), rounded to the microsecond. No number can be meant as both.
 

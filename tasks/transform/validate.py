@@ -153,7 +153,7 @@ _A: Final = {
 
 
 def _span(column: Column) -> str:
-    low = "−∞" if column.minimum is None else f"{column.minimum:g}"
+    low = "-∞" if column.minimum is None else f"{column.minimum:g}"
     high = "∞" if column.maximum is None else f"{column.maximum:g}"
     return f"{low} to {high}" + (f" {column.unit}" if column.unit else "")
 
