@@ -125,9 +125,9 @@ def _undecodable(
     """Messages that are no record; a wrong topic is named as well."""
     if refused.is_empty():
         return REJECTED_SCHEMA.to_frame()
-    fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC).alias("fits")
+    fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC)
     topic = pl.when(~pl.col("fits")).then(pl.lit("topic.pattern"))
-    listed = refused.with_columns(fits).with_columns(
+    listed = refused.with_columns(fits.fill_null(False).alias("fits")).with_columns(
         pl.concat_list(pl.col("rule"), topic).list.drop_nulls().alias(RULES)
     )
     return rejected(listed, "decode", sentences, contract.table)

@@ -159,7 +159,12 @@ def _truth(value: Any) -> Cell:
 
 def _json(value: Any) -> Cell:
     """Canonical JSON; a NUL anywhere in it is a fault, for no store keeps one."""
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    if _is_non_finite(value):
+        return None, "finite"
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # nested deeper than 254, or an integer beyond 64 bits
+        return None, "json"
     return (None, "nul") if "\\u0000" in text else (text, None)
 
 

@@ -4,7 +4,7 @@ Every rule is named `SUBJECT.KIND` and is broken or not by one row alone. The su
 columns or what a transform adds of its own (`topic`, `payload`); the kind tells programs what is wrong.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -48,19 +48,12 @@ def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     companion, name = cells.fault(column.name), column.name
     if companion not in schema:
         return
-    expected = {
-        f"{name}.type": f"{name} is not {_A[column.type]}",
-        f"{name}.finite": f"{name} is not a finite number",
-        f"{name}.zone": f"{name} has no time zone",
-        f"{name}.format": f"{name} is not an RFC 3339 time",
-        f"{name}.unit": f"{name} is a number that is neither seconds nor milliseconds since 1970",
-        f"{name}.range": f"{name} is too large",
-        f"{name}.nul": f"{name} holds a NUL character",
-    }
     for outer in column.source_path[:-1]:
-        expected[f"{outer}.type"] = f"{outer} is not an object"
-    for rule, sentence in expected.items():
-        yield Rule(rule, pl.col(companion) == rule, sentence)
+        rule = f"{outer}.type"
+        yield Rule(rule, pl.col(companion) == rule, f"{outer} is not an object")
+    for kind, sentence in {"type": f"is not {_A[column.type]}", **_UNREAD.get(column.type, {})}.items():
+        rule = f"{name}.{kind}"
+        yield Rule(rule, pl.col(companion) == rule, f"{name} {sentence}")
 
 
 def _own(column: Column, schema: pl.Schema) -> Iterator[Rule]:
@@ -111,12 +104,15 @@ def _absent(name: str, schema: pl.Schema) -> pl.Expr:
 
 
 def _distinct(found: Sequence[Rule]) -> list[Rule]:
-    """Rules of one name become one, broken where any of them is: `location.type` of both its columns."""
+    """Rules of one name become one, broken where any of them is: `location.type` of both its columns.
+
+    The last one's sentence stays: what the contract says of a column, whether or not a fault says it too.
+    """
     by_name: dict[str, Rule] = {}
     for rule in found:
         known = by_name.get(rule.name)
         broken = known.broken.fill_null(False) | rule.broken.fill_null(False) if known else rule.broken
-        by_name[rule.name] = Rule(rule.name, broken, known.sentence if known else rule.sentence)
+        by_name[rule.name] = Rule(rule.name, broken, rule.sentence)
     return list(by_name.values())
 
 
@@ -149,6 +145,21 @@ _A: Final = {
     ColumnType.BOOLEAN: "true or false",
     ColumnType.TIMESTAMP: "a time",
     ColumnType.JSON: "JSON",
+}
+# Besides a wrong type, what can keep a value from being read.
+_UNREAD: Final[Mapping[ColumnType, Mapping[str, str]]] = {
+    ColumnType.FLOAT: {"finite": "is not a finite number"},
+    ColumnType.INTEGER: {"range": "does not fit 64 bits"},
+    ColumnType.TIMESTAMP: {
+        "zone": "has no time zone",
+        "format": "is not an RFC 3339 time",
+        "unit": "is a number that is neither seconds nor milliseconds since 1970",
+    },
+    ColumnType.JSON: {
+        "finite": "is not a finite number",
+        "json": "cannot be stored as JSON",
+        "nul": "holds a NUL character",
+    },
 }
 
 

@@ -1,6 +1,14 @@
-"""What temperature and humidity mean for people and for surfaces, as Polars expressions."""
+"""What temperature and humidity mean for people and for surfaces, as Polars expressions.
+
+No expression here divides by a constant. Polars divides a column by a constant by multiplying with its
+reciprocal, but not where the column is one row long: the last bit would depend on the size of the batch.
+"""
+
+from typing import Final
 
 import polars as pl
+
+_FIVE_NINTHS: Final = 5.0 / 9.0
 
 
 def heat_index(temperature: pl.Expr, humidity: pl.Expr) -> pl.Expr:
@@ -22,7 +30,7 @@ def heat_index(temperature: pl.Expr, humidity: pl.Expr) -> pl.Expr:
         .then(simple)
         .otherwise(_rothfusz(fahrenheit, humidity))
     )
-    return (felt - 32.0) / 1.8
+    return (felt - 32.0) * _FIVE_NINTHS
 
 
 def _rothfusz(t: pl.Expr, rh: pl.Expr) -> pl.Expr:
@@ -38,8 +46,8 @@ def _rothfusz(t: pl.Expr, rh: pl.Expr) -> pl.Expr:
         + 0.00085282 * t * rh * rh
         - 0.00000199 * t * t * rh * rh
     )
-    dry = (13.0 - rh) / 4.0 * ((17.0 - (t - 95.0).abs()) / 17.0).clip(lower_bound=0.0).sqrt()
-    humid = (rh - 85.0) / 10.0 * ((87.0 - t) / 5.0)
+    dry = (13.0 - rh) * 0.25 * ((17.0 - (t - 95.0).abs()) * (1.0 / 17.0)).clip(lower_bound=0.0).sqrt()
+    humid = (rh - 85.0) * (87.0 - t) * 0.02
     adjustment = (
         pl.when((rh < 13.0) & t.is_between(80.0, 112.0))
         .then(-dry)
@@ -58,5 +66,5 @@ def dew_point(temperature: pl.Expr, humidity: pl.Expr) -> pl.Expr:
     the vapour pressure from -40 to 50 °C. Null where either is null or the humidity is 0: dry air has none.
     """
     a, b = 17.625, 243.04
-    gamma = (humidity / 100.0).log() + a * temperature / (b + temperature)
+    gamma = (humidity * 0.01).log() + a * temperature / (b + temperature)
     return pl.when(humidity > 0.0).then(b * gamma / (a - gamma))

@@ -91,7 +91,9 @@ def room_samples() -> list[tuple[float, float, float]]:
     folder = Path(os.environ.get("HEADWATER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
     path = folder / "room" / "datatest.txt"
     if not path.exists():
-        return [(t, float(rh), _humidity_ratio(t, rh)) for t in (5.0, 20.0, 24.4, 35.0) for rh in (20, 55, 90)]
+        return [
+            (t, float(rh), _humidity_ratio(t, rh)) for t in (5.0, 20.0, 24.4, 35.0) for rh in (20, 55, 90)
+        ]
     lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
     return [(float(row[2]), float(row[3]), float(row[6])) for row in lines]
 
