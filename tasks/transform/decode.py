@@ -111,5 +111,7 @@ def _complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         if cells.is_fault(name) and (not present or records[name].null_count() == records.height):
             continue
         column = (pl.col(name) if present else pl.lit(None)).cast(dtype)
-        columns.append((column + 0.0 if dtype == pl.Float64 else column).alias(name))
+        if dtype == pl.Float64:  # not `+ 0.0`: Polars leaves a column of more than one row as it is
+            column = pl.when(column == 0.0).then(0.0).otherwise(column)
+        columns.append(column.alias(name))
     return records.select(columns)
