@@ -107,9 +107,13 @@ def _column(column: Column, values: list[Any], faults: list[str | None]) -> list
     """The cells of one column, its epochs when it is a timestamp, and its faults."""
     extra: list[pl.Series] = []
     if column.type is ColumnType.TIMESTAMP:
-        epochs = [_epoch(value) if _is_number(value) else None for value in values]
+        epochs: list[float | None] = [None] * len(values)
+        for at, value in enumerate(values):
+            if _is_non_finite(value):
+                values[at], faults[at] = None, f"{column.name}.unit"
+            elif _is_number(value):
+                values[at], epochs[at] = None, float(value)
         extra.append(pl.Series(cells.epoch(column.name), epochs, pl.Float64))
-        values = [None if _is_number(value) else value for value in values]
     if not _is_plain(column.type, values):
         reader = _READERS[column.type]
         for at, value in enumerate(values):
@@ -129,10 +133,6 @@ def _is_plain(kind: ColumnType, values: list[Any]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
-
-
-def _epoch(value: float) -> float:
-    return math.inf if _is_non_finite(value) else float(value)
 
 
 def _text(value: Any) -> Cell:
