@@ -57,8 +57,9 @@ def _canonical(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return pl.concat_str(column.str.len_bytes().cast(pl.String), pl.lit(":"), column)
     if dtype.is_float():
-        bits = (column.cast(pl.Float64) + 0.0).reinterpret(dtype=pl.Int64)
-        return bits.cast(pl.String)
+        # Not `+ 0.0`: Polars leaves a column of more than one row as it is.
+        unsigned = pl.when(column == 0.0).then(0.0).otherwise(column.cast(pl.Float64))
+        return unsigned.reinterpret(dtype=pl.Int64).cast(pl.String)
     if isinstance(dtype, pl.Datetime):
         return column.dt.timestamp("us").cast(pl.String)
     if dtype == pl.Date:

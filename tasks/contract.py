@@ -78,15 +78,34 @@ class Column(Frozen):
     path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
     minimum: float | None = None  # inclusive
     maximum: float | None = None  # inclusive
+    min_length: int | None = None  # characters
     max_length: int | None = None  # characters
     missing: Missing = Missing.NULL
     default: str | float | int | bool | None = None
     derived: bool = False
     doc: str = ""
 
+    @model_validator(mode="after")
+    def _default_is_used(self) -> Self:
+        if (self.missing is Missing.DEFAULT) != (self.default is not None):
+            raise ValueError(f"{self.name}: `missing: default` and a `default` go together")
+        return self
+
     @property
     def required(self) -> bool:
         return self.missing is Missing.REJECT
+
+    @property
+    def source_path(self) -> tuple[str, ...]:
+        """The names that lead to its value in a decoded record, outermost first."""
+        return self.path or (self.name,)
+
+
+class Together(Frozen):
+    """Columns that are given together or not at all; the rule is `name.incomplete`."""
+
+    name: Name
+    columns: tuple[Name, ...]
 
 
 class Contract(Frozen):
@@ -100,6 +119,8 @@ class Contract(Frozen):
     time: Name  # the column that partitions the table
     on_return: OnReturn = OnReturn.APPEND
     partition_by: PartitionBy = PartitionBy.DAY
+    together: tuple[Together, ...] = ()
+    max_bytes: int = 1_048_576  # a longer message is rejected undecoded
     oldest: timedelta = timedelta(days=3653)  # older than this before received_at is rejected
     furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
 
@@ -108,7 +129,8 @@ class Contract(Frozen):
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.table}: a column is named twice")
-        for name in (*self.key, self.time):
+        grouped = [name for group in self.together for name in group.columns]
+        for name in (*self.key, self.time, *grouped):
             if name not in names:
                 raise ValueError(f"{self.table}: {name} is not one of its columns")
         if self.time not in self.key:

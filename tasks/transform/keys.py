@@ -1,0 +1,85 @@
+"""Keys within one batch: what is the same record again, and what contradicts one that came before it.
+
+Across batches the database settles the same questions by the same rule.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from lineage.digest import row_hashes
+from tasks.contract import ColumnType, Contract, OnReturn
+from tasks.transform import cells
+
+INPUT_HASH: Final = "input_hash"
+CONFLICT: Final = "key.conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`kept`: one row per key, sorted by key; `conflicts`: rows whose key was taken by other values;
+    `duplicates`: rows that said the same again; `superseded`: rows that a newer one of the batch replaced."""
+
+    kept: pl.DataFrame
+    conflicts: pl.DataFrame
+    duplicates: int
+    superseded: pl.DataFrame
+
+
+def hash_inputs(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Add `input_hash` over the contract's input columns: before defaults, before any enrichment."""
+    names = [column.name for column in contract.inputs]
+    return frame.with_columns(row_hashes(frame, names).alias(INPUT_HASH))
+
+
+def settle(frame: pl.DataFrame, contract: Contract) -> Settled:
+    """Settle rows with `input_hash` and `sequence` that keep every other rule.
+
+    `append`: the first of a key (lowest sequence) is kept; a later one is a duplicate when its input is the
+    same, else a conflict. `revise`: the last is kept; earlier ones are duplicates or superseded.
+    """
+    key = list(contract.key)
+    revise = contract.on_return is OnReturn.REVISE
+    order = frame.sort(cells.SEQUENCE, descending=revise, maintain_order=True)
+    ranked = order.sort(key, maintain_order=True)
+    again = ranked.select(
+        pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
+    ).to_series()
+    again = again.fill_null(False)
+    if not again.any():
+        return Settled(ranked, ranked.clear(), 0, ranked.clear())
+    kept, later = ranked.filter(~again), ranked.filter(again)
+    first = later.select(key).join(kept.select(*key, INPUT_HASH), on=key, how="left", maintain_order="left")
+    same = later[INPUT_HASH] == first[INPUT_HASH]
+    differing = later.filter(~same)
+    none = differing.clear()
+    conflicts, superseded = (none, differing) if revise else (differing, none)
+    return Settled(kept, conflicts, int(same.sum()), superseded)
+
+
+def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
+    """The natural key of each row as canonical JSON (String, n): sorted names, no spaces, µs in UTC.
+
+    Null where a part of the key is missing or holds a NUL character, which no store takes.
+    """
+    names = sorted(contract.key)
+    parts: list[pl.Expr] = []
+    for name in names:
+        kind = contract.column(name).type
+        parts += [pl.lit(f"{'{' if name == names[0] else ','}{json.dumps(name)}:"), _as_json(name, kind)]
+    text = pl.concat_str(*parts, pl.lit("}"))
+    held = [pl.col(n) for n in names if contract.column(n).type is ColumnType.TEXT]
+    storable = pl.all_horizontal(pl.lit(True), *(~c.str.contains("\x00", literal=True) for c in held))
+    return frame.select(pl.when(storable).then(text).alias("key")).to_series()
+
+
+def _as_json(name: str, kind: ColumnType) -> pl.Expr:
+    column = pl.col(name)
+    if kind is ColumnType.TIMESTAMP:
+        return pl.format('"{}"', column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    if kind is ColumnType.TEXT:
+        quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
+        return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))
+    return column.cast(pl.String)

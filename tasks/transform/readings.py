@@ -1,0 +1,156 @@
+"""Readings of sensors: from the messages as received to rows of `sensor_readings`, and what was rejected.
+
+    payloads ─decode─▶ cells ─rules─▶ good ─keys─▶ one row per key ─enrich─▶ accepted
+                 └──────────┴───────────────┴─────▶ rejected
+
+Row-local but for keys that come twice in a batch, and without a clock: `received_at` is the batch's. The same
+message gets the same verdict in any batch.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
+from tasks.contract import Contract
+from tasks.transform import cells, keys, timestamps
+from tasks.transform.decode import decode
+from tasks.transform.place import CELL, PlaceFinder, cell
+from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
+from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
+from tasks.transform.weather import dew_point, heat_index
+
+TOPIC: Final = r"^sensors/[^/+#]+/readings$"
+DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
+"""The device register, one row per device: `reference.frames["devices"]`."""
+
+_LOCATION: Final = "message.location"
+
+
+def refine(
+    batch: RawBatch, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
+) -> Refined:
+    """Decode, validate, settle keys and enrich one batch of MQTT messages."""
+    decoded = decode(batch.messages["payload"], contract)
+    readings = timestamps.parse(_located(decoded.records, batch), contract)
+    rules = [*topic_rules(), *rules_of(contract, batch.received_at, readings.schema)]
+    good, bad = split(readings, rules)
+    settled = keys.settle(keys.hash_inputs(good, contract), contract)
+    accepted = _enriched(settled.kept, reference, contract, source_name, places)
+    sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
+    return Refined(
+        accepted={contract.table: accepted},
+        rejected=pl.concat(
+            [
+                _undecodable(decoded.undecodable, batch, sentences, contract),
+                _invalid(bad, sentences, contract),
+                _conflicting(settled.conflicts, sentences, contract),
+            ]
+        ).sort(cells.SEQUENCE),
+        duplicates=settled.duplicates,
+        filtered=settled.superseded.height,
+        read=batch.messages.height,
+    )
+
+
+def topic_rules() -> list[Rule]:
+    """The topic must be a device's own, and name the device that the payload names."""
+    location, device = pl.col(_LOCATION), pl.col("device_id")
+    fits = location.str.contains(TOPIC).fill_null(False)
+    own = location == pl.concat_str(pl.lit("sensors/"), device, pl.lit("/readings"))
+    return [
+        Rule("topic.pattern", ~fits, "the topic is not sensors/{device_id}/readings"),
+        Rule("topic.device", fits & ~own, "the topic names another device than the message"),
+    ]
+
+
+def enrich(
+    readings: pl.LazyFrame, devices: pl.LazyFrame, places: pl.LazyFrame, source_name: str
+) -> pl.LazyFrame:
+    """Add every derived column to valid readings; all other columns pass, and rows keep their order.
+
+    `readings` has device_id, temperature (°C), humidity (%), latitude and longitude (°); `devices` is the
+    register (DEVICES), `places` one row per cell (`place.PLACE_SCHEMA`). What neither knows is null.
+    """
+    register = devices.select(
+        "device_id",
+        device_name=pl.col("name"),
+        device_model=pl.col("model"),
+        device_site=pl.col("site"),
+    )
+    temperature, humidity = pl.col("temperature"), pl.col("humidity")
+    return (
+        readings.with_columns(
+            cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(("latitude", "longitude"))
+        )
+        .join(register, on="device_id", how="left", maintain_order="left")
+        .join(places, on=CELL, how="left", maintain_order="left")
+        .drop(CELL)
+        .with_columns(
+            heat_index=heat_index(temperature, humidity),
+            dew_point=dew_point(temperature, humidity),
+            source_name=pl.lit(source_name),
+        )
+    )
+
+
+def cells_of(readings: pl.DataFrame) -> pl.DataFrame:
+    """The distinct cells (`place.CELL`) of readings."""
+    latitude, longitude = cell(pl.col("latitude")), cell(pl.col("longitude"))
+    return readings.select(latitude.alias(CELL[0]), longitude.alias(CELL[1])).unique()
+
+
+def _located(records: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
+    return records.with_columns(batch.messages["location"].gather(records[cells.SEQUENCE]).alias(_LOCATION))
+
+
+def _enriched(
+    kept: pl.DataFrame, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
+) -> pl.DataFrame:
+    """The accepted rows in contract order, then where they came from."""
+    filled = fill_defaults(kept, contract)
+    found = places.find(cells_of(filled))
+    devices = reference.frames.get("devices", DEVICES.to_frame())
+    plan = enrich(filled.lazy(), devices.lazy(), found.lazy(), source_name)
+    schema = {**contract.schema, **ORIGIN_SCHEMA}
+    rows = plan.with_columns(part=pl.lit(None)).select(
+        pl.col(name).cast(dtype) for name, dtype in schema.items()
+    )
+    return rows.collect(engine="in-memory")  # faster than streaming for what fits a batch
+
+
+def _undecodable(
+    refused: pl.DataFrame, batch: RawBatch, sentences: dict[str, str], contract: Contract
+) -> pl.DataFrame:
+    """Messages that are no record; a wrong topic is named as well."""
+    if refused.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC)
+    topic = pl.when(~pl.col("fits")).then(pl.lit("topic.pattern"))
+    listed = refused.with_columns(fits.fill_null(False).alias("fits")).with_columns(
+        pl.concat_list(pl.col("rule"), topic).list.drop_nulls().alias(RULES)
+    )
+    return rejected(listed, "decode", sentences, contract.table)
+
+
+def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
+    """Records that break a rule. Their input has a hash only where all of it could be read."""
+    if bad.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    whole = pl.all_horizontal(
+        pl.lit(True), *(pl.col(name).is_null() for name in bad.columns if cells.is_fault(name))
+    )
+    hashed = keys.hash_inputs(bad, contract).with_columns(
+        pl.when(whole).then(pl.col(keys.INPUT_HASH)).alias(keys.INPUT_HASH), keys.canonical_key(bad, contract)
+    )
+    return rejected(hashed, "validate", sentences, contract.table)
+
+
+def _conflicting(conflicts: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
+    """Records whose key another record of the batch took first."""
+    if conflicts.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    listed = conflicts.with_columns(
+        pl.lit([keys.CONFLICT], pl.List(pl.String)).alias(RULES), keys.canonical_key(conflicts, contract)
+    )
+    return rejected(listed, "load", sentences, contract.table)

@@ -1,0 +1,43 @@
+"""Rows of the rejected half: which rules a record broke, and one sentence about it for a person."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from tasks.batch import REJECTED_SCHEMA
+
+PAYLOAD_SENTENCES: Final = {
+    "payload.empty": "the message is empty",
+    "payload.size": "the message is longer than the contract takes",
+    "payload.utf8": "the message is not UTF-8 text",
+    "payload.json": "the message is not JSON",
+    "payload.object": "the message is JSON but not an object",
+    "key.conflict": "its key came before with other values",
+}
+
+
+def rejected(
+    frame: pl.DataFrame, stage: str, sentences: Mapping[str, str], table: str | None = None
+) -> pl.DataFrame:
+    """Rejected rows (REJECTED_SCHEMA, n) of rows (n) with at least `sequence` and `rules` (List(String)).
+
+    `key` and `input_hash` are taken where the frame has them. `error_type` is the kind of the first rule.
+    """
+    if frame.is_empty():
+        return REJECTED_SCHEMA.to_frame()
+    known = [
+        pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
+        for name in ("part", "key", "input_hash")
+    ]
+    rules = pl.col("rules")
+    said = rules.list.eval(pl.element().replace(sentences)).list.join("; ")
+    return frame.select(
+        "sequence",
+        *known,
+        rules,
+        pl.lit(stage).alias("stage"),
+        rules.list.first().str.extract(r"([^.]+)$").alias("error_type"),
+        (said + ".").alias("message"),
+        pl.lit(table).alias("table"),
+    ).select(pl.col(name).cast(dtype) for name, dtype in REJECTED_SCHEMA.items())

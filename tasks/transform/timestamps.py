@@ -1,0 +1,101 @@
+"""Timestamps as devices write them, to UTC microseconds.
+
+Accepted:
+
+* RFC 3339 text with a zone (`Z` or an offset), of seconds or any finer precision; what is finer than a
+  microsecond is cut off. A space or a small `t` may stand for the `T`, as the RFC allows. A leap second
+  (`:60`) is not accepted: no store has a place for it.
+* A JSON number from 1e8 up to 1e11 is seconds since 1970 UTC (1973 to 5138), from 1e11 up to 1e14
+  milliseconds (1973 to 5138), rounded to the microsecond. No number can be meant as both.
+
+Rules: `NAME.zone` (text without a zone), `NAME.format` (any other text, or a day that no calendar has),
+`NAME.unit` (a number outside both spans).
+"""
+
+from typing import Final
+
+import polars as pl
+
+from tasks.contract import POLARS_TYPES, ColumnType, Contract
+from tasks.transform import cells
+
+SECONDS_FROM: Final = 1e8
+MILLISECONDS_FROM: Final = 1e11
+MILLISECONDS_UNTIL: Final = 1e14
+
+_TIME: Final = ".time"
+_LOCAL: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+_ZONELESS: Final = rf"^{_LOCAL}$"
+_ZONED: Final = rf"^{_LOCAL}(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
+_COMMON: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z$"
+_MICROSECONDS: Final = 6  # digits
+
+
+def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Replace each timestamp's text and epoch by its time, and name what was wrong in its fault.
+
+    The rows may come back in another order.
+    """
+    for column in contract.inputs:
+        if column.type is ColumnType.TIMESTAMP:
+            frame = _parse(frame, column.name)
+    return frame
+
+
+def _parse(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Most devices write `…T…Z`, which is read fast; only the rest pays for the other forms."""
+    text = pl.col(name)
+    common = pl.when(text.str.contains(_COMMON)).then(
+        _clock(text.str.slice(0, 19)) + _fraction(text.str.slice(20))
+    )
+    timed = frame.with_columns(common.alias(_TIME))
+    if timed[_TIME].null_count():
+        known = pl.col(_TIME).is_not_null()
+        timed = pl.concat([timed.filter(known), _other_forms(timed.filter(~known), name)], how="diagonal")
+    times = pl.col(_TIME).cast(POLARS_TYPES[ColumnType.TIMESTAMP]).alias(name)
+    return timed.with_columns(times).drop(_TIME, cells.epoch(name))
+
+
+def _other_forms(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    text, epoch = pl.col(name), pl.col(cells.epoch(name))
+    head = pl.concat_str(text.str.slice(0, 10), pl.lit("T"), text.str.slice(11, 8))
+    fraction = _fraction(text.str.extract(r"\.([0-9]+)").fill_null(""))
+    zoned = pl.when(text.str.contains(_ZONED)).then(_clock(head) + fraction - _offset(text))
+    frame = frame.with_columns(pl.coalesce(zoned, _from_epoch(epoch)).alias(_TIME))
+    kind = (
+        pl.when(epoch.is_not_null())
+        .then(pl.lit(f"{name}.unit"))
+        .when(text.str.contains(_ZONELESS))
+        .then(pl.lit(f"{name}.zone"))
+        .when(text.is_not_null())
+        .then(pl.lit(f"{name}.format"))
+    )
+    fault = cells.fault(name)
+    known = pl.col(fault) if fault in frame.columns else pl.lit(None, pl.String)
+    unread = pl.when(pl.col(_TIME).is_null()).then(kind)
+    return frame.with_columns(pl.coalesce(known, unread).alias(fault))
+
+
+def _clock(head: pl.Expr) -> pl.Expr:
+    """Microseconds of the date and time before the fraction; null for a day that no calendar has."""
+    return head.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False).to_physical()
+
+
+def _fraction(text: pl.Expr) -> pl.Expr:
+    """Microseconds of a fraction's digits, which a Z may follow; its further digits are cut off."""
+    digits = text.str.slice(0, _MICROSECONDS).str.strip_chars_end("Z")
+    return digits.str.pad_end(_MICROSECONDS, "0").cast(pl.Int64, strict=False)
+
+
+def _offset(text: pl.Expr) -> pl.Expr:
+    """Microseconds of the zone's offset; 0 for Z."""
+    zone = text.str.extract(r"([+-][0-9]{2}:[0-9]{2})$").fill_null("+00:00")
+    minutes = zone.str.slice(1, 2).cast(pl.Int64) * 60 + zone.str.slice(4, 2).cast(pl.Int64)
+    return pl.when(zone.str.starts_with("-")).then(-minutes).otherwise(minutes) * 60_000_000
+
+
+def _from_epoch(epoch: pl.Expr) -> pl.Expr:
+    """Microseconds of a number of seconds or milliseconds; null for any other number."""
+    seconds = pl.when((epoch >= SECONDS_FROM) & (epoch < MILLISECONDS_FROM)).then(epoch * 1e6)
+    either = seconds.when((epoch >= MILLISECONDS_FROM) & (epoch < MILLISECONDS_UNTIL)).then(epoch * 1e3)
+    return either.round().cast(pl.Int64)

@@ -1,0 +1,174 @@
+"""A contract's rules as Polars expressions: which rows break which of them.
+
+Every rule is named `SUBJECT.KIND` and is broken or not by one row alone. The subject is a column, a group of
+columns or what a transform adds of its own (`topic`, `payload`); the kind tells programs what is wrong.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import Final
+
+import polars as pl
+
+from tasks.contract import Column, ColumnType, Contract
+from tasks.transform import cells
+
+RULES: Final = "rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`broken`: a Boolean expression over the row, null counts as kept; `sentence`: what to tell a person."""
+
+    name: str
+    broken: pl.Expr
+    sentence: str
+
+
+def rules_of(contract: Contract, received_at: datetime, schema: pl.Schema) -> list[Rule]:
+    """The contract's rules in the order of its columns, for a frame of this schema.
+
+    Faults that decoding noted (`NAME.fault`, see `cells.py`) are rules too; a frame may have none.
+    """
+    found: list[Rule] = []
+    for column in contract.inputs:
+        found += _faults(column, schema)
+        found += _own(column, schema)
+        if column.name == contract.time:
+            found += _times(column.name, contract, received_at)
+    found += _groups(contract, schema)
+    return _distinct(found)
+
+
+def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
+    """What kept a value from being read."""
+    companion, name = cells.fault(column.name), column.name
+    if companion not in schema:
+        return
+    for outer in column.source_path[:-1]:
+        rule = f"{outer}.type"
+        yield Rule(rule, pl.col(companion) == rule, f"{outer} is not an object")
+    for kind, sentence in {"type": f"is not {_A[column.type]}", **_UNREAD.get(column.type, {})}.items():
+        rule = f"{name}.{kind}"
+        yield Rule(rule, pl.col(companion) == rule, f"{name} {sentence}")
+
+
+def _own(column: Column, schema: pl.Schema) -> Iterator[Rule]:
+    """What the contract says of one column alone."""
+    value, name = pl.col(column.name), column.name
+    if column.required:
+        yield Rule(f"{name}.required", _absent(name, schema), f"{name} is missing")
+    if column.type is ColumnType.TEXT:
+        yield Rule(f"{name}.nul", value.str.contains("\x00", literal=True), f"{name} holds a NUL character")
+    if column.min_length is not None:
+        short = value.str.len_chars() < column.min_length
+        yield Rule(f"{name}.min_length", short, f"{name} has fewer than {column.min_length} characters")
+    if column.max_length is not None:
+        long = value.str.len_chars() > column.max_length
+        yield Rule(f"{name}.max_length", long, f"{name} has more than {column.max_length} characters")
+    limits = [
+        *([value < column.minimum] if column.minimum is not None else []),
+        *([value > column.maximum] if column.maximum is not None else []),
+        *([~value.is_finite()] if column.type is ColumnType.FLOAT else []),
+    ]
+    if column.minimum is not None or column.maximum is not None:
+        yield Rule(f"{name}.range", reduce(or_, limits), f"{name} is outside {_span(column)}")
+    elif limits:
+        yield Rule(f"{name}.finite", limits[0], f"{name} is not a finite number")
+
+
+def _times(name: str, contract: Contract, received_at: datetime) -> Iterator[Rule]:
+    """The span of time the contract takes, seen from when the batch came."""
+    time = pl.col(name)
+    past, ahead = contract.oldest, contract.furthest
+    yield Rule(f"{name}.oldest", time < received_at - past, f"{name} is more than {_days(past)} old")
+    yield Rule(f"{name}.furthest", time > received_at + ahead, f"{name} is more than {_days(ahead)} ahead")
+
+
+def _groups(contract: Contract, schema: pl.Schema) -> Iterator[Rule]:
+    for group in contract.together:
+        absent = [_absent(name, schema) for name in group.columns]
+        partly = pl.any_horizontal(absent) & ~pl.all_horizontal(absent)
+        yield Rule(
+            f"{group.name}.incomplete", partly, f"{group.name} needs {' and '.join(group.columns)} together"
+        )
+
+
+def _absent(name: str, schema: pl.Schema) -> pl.Expr:
+    """True where a value was not given; one that was given and could not be read is not absent."""
+    absent = pl.col(name).is_null()
+    return absent & pl.col(cells.fault(name)).is_null() if cells.fault(name) in schema else absent
+
+
+def _distinct(found: Sequence[Rule]) -> list[Rule]:
+    """Rules of one name become one, broken where any of them is: `location.type` of both its columns.
+
+    The last one's sentence stays: what the contract says of a column, whether or not a fault says it too.
+    """
+    by_name: dict[str, Rule] = {}
+    for rule in found:
+        known = by_name.get(rule.name)
+        broken = known.broken.fill_null(False) | rule.broken.fill_null(False) if known else rule.broken
+        by_name[rule.name] = Rule(rule.name, broken, rule.sentence)
+    return list(by_name.values())
+
+
+def split(frame: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that keep every rule, and the others with `rules` (List(String)): all they break, in order."""
+    verdicts = frame.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
+    broken = verdicts.select(pl.any_horizontal(pl.all())).to_series()
+    if not broken.any():
+        return frame, frame.clear().with_columns(pl.lit([], pl.List(pl.String)).alias(RULES))
+    return frame.filter(~broken), frame.filter(broken).with_columns(_names(verdicts.filter(broken)))
+
+
+def _names(verdicts: pl.DataFrame) -> pl.Series:
+    """The names of the columns that are true, per row."""
+    used = [name for name in verdicts.columns if verdicts[name].any()]
+    named = [pl.when(pl.col(name)).then(pl.lit(name)).alias(name) for name in used]
+    return verdicts.select(pl.concat_list(named).list.drop_nulls().alias(RULES)).to_series()
+
+
+def fill_defaults(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Store the contract's defaults where a value is missing."""
+    fills = [pl.col(c.name).fill_null(c.default) for c in contract.inputs if c.default is not None]
+    return frame.with_columns(fills) if fills else frame
+
+
+_A: Final = {
+    ColumnType.TEXT: "text",
+    ColumnType.FLOAT: "a number",
+    ColumnType.INTEGER: "a whole number",
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.TIMESTAMP: "a time",
+    ColumnType.JSON: "JSON",
+}
+# Besides a wrong type, what can keep a value from being read.
+_UNREAD: Final[Mapping[ColumnType, Mapping[str, str]]] = {
+    ColumnType.FLOAT: {"finite": "is not a finite number"},
+    ColumnType.INTEGER: {"range": "does not fit 64 bits"},
+    ColumnType.TIMESTAMP: {
+        "zone": "has no time zone",
+        "format": "is not an RFC 3339 time",
+        "unit": "is a number that is neither seconds nor milliseconds since 1970",
+    },
+    ColumnType.JSON: {
+        "finite": "is not a finite number",
+        "json": "cannot be stored as JSON",
+        "nul": "holds a NUL character",
+    },
+}
+
+
+def _span(column: Column) -> str:
+    low = "-∞" if column.minimum is None else f"{column.minimum:g}"
+    high = "∞" if column.maximum is None else f"{column.maximum:g}"
+    return f"{low} to {high}" + (f" {column.unit}" if column.unit else "")
+
+
+def _days(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return "1 day" if days == 1 else f"{days:g} days"

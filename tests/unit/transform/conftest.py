@@ -1,0 +1,104 @@
+"""Messages of devices and the way to refine them, shared by the tests of the transforms."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
+from tasks.contract import Contract, load_contract
+from tasks.transform.place import Place, PlaceFinder
+from tasks.transform.readings import DEVICES, refine
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+RECEIVED_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+TOPIC = "sensors/probe-1/readings"
+
+READING: dict[str, Any] = {
+    "device_id": "probe-1",
+    "timestamp": "2026-11-21T11:59:58.123456Z",
+    "temperature": 21.5,
+    "humidity": 40,
+    "pressure": 1013.25,
+    "location": {"latitude": 48.137, "longitude": 11.575},
+}
+
+Refine = Callable[..., Refined]
+
+
+def message(**changes: Any) -> bytes:
+    """A good reading with some members changed; `...` leaves one out."""
+    return json.dumps({k: v for k, v in (READING | changes).items() if v is not ...}).encode()
+
+
+def raw_batch(payloads: Sequence[bytes], topics: str | Sequence[str] = TOPIC) -> RawBatch:
+    locations = [topics] * len(payloads) if isinstance(topics, str) else list(topics)
+    messages = pl.DataFrame({"location": locations, "payload": list(payloads)}, schema=MESSAGE_SCHEMA)
+    return RawBatch(
+        dataset="mqtt:sensors/+/readings",
+        messages=messages,
+        received_at=RECEIVED_AT,
+        received_until=RECEIVED_AT,
+    )
+
+
+def atlas() -> PlaceFinder:
+    """A finder that knows one town, without the libraries' data."""
+    return PlaceFinder(load=lambda: lambda points: [Place("Munich", "DE", "Europe/Berlin") for _ in points])
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    return load_contract(REPOSITORY / "tasks" / "contracts" / "sensor_readings.yaml")
+
+
+@pytest.fixture
+def refined(contract: Contract) -> Refine:
+    """`refined(*payloads, topics=…, devices=…)`: one batch, refined."""
+
+    def run(*payloads: bytes, topics: str | Sequence[str] = TOPIC, devices: Any = ()) -> Refined:
+        register = pl.DataFrame(list(devices), DEVICES, orient="row")
+        reference = Reference(frames={"devices": register})
+        return refine(raw_batch(payloads, topics), reference, contract, "lab sensors", atlas())
+
+    return run
+
+
+@pytest.fixture
+def rules(refined: Refine) -> Callable[..., list[str]]:
+    """The rules that one message breaks; fails if they differ in a batch large enough for the fast way."""
+
+    def broken(payload: bytes, topic: str = TOPIC) -> list[str]:
+        alone = refined(payload, topics=topic).rejected
+        many = refined(*[payload] * 500, topics=topic)
+        crowd = many.rejected["rules"].to_list()
+        verdict: list[str] = alone["rules"].to_list()[0] if alone.height else []
+        assert crowd == ([verdict] * 500 if verdict else [])
+        assert many.duplicates == (0 if verdict else 499)
+        return verdict
+
+    return broken
+
+
+@pytest.fixture(scope="session")
+def room_samples() -> list[tuple[float, float, float]]:
+    """Temperature (°C), humidity (%) and humidity ratio (kg/kg): a real room's where the data is there."""
+    folder = Path(os.environ.get("HEADWATER_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    path = folder / "room" / "datatest.txt"
+    if not path.exists():
+        return [
+            (t, float(rh), _humidity_ratio(t, rh)) for t in (5.0, 20.0, 24.4, 35.0) for rh in (20, 55, 90)
+        ]
+    lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    return [(float(row[2]), float(row[3]), float(row[6])) for row in lines]
+
+
+def _humidity_ratio(temperature: float, humidity: float) -> float:
+    """By Tetens' formula for the vapour pressure in hPa, at 1013.25 hPa."""
+    vapour = humidity / 100 * 6.1078 * 10 ** (7.5 * temperature / (237.3 + temperature))
+    return 0.622 * vapour / (1013.25 - vapour)
