@@ -78,7 +78,7 @@ class Postgres(LocalService):
         return asked.returncode == 0
 
     def settle(self, address: Address) -> None:
-        if not self.run_sql(address, f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):  # noqa: S608
+        if not self.run_sql(address, f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):
             self.run_sql(address, f"CREATE DATABASE {DATABASE}")
 
     def run_sql(self, address: Address, statement: str, database: str = "postgres") -> str:
