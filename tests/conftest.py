@@ -12,6 +12,7 @@ from infra.local.registry import stop_all
 
 pytest_plugins = [
     "tests.fixtures.postgres",
+    "tests.fixtures.schema",
     "tests.fixtures.graph",
     "tests.fixtures.mosquitto",
     "tests.fixtures.prefect",

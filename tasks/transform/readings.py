@@ -112,7 +112,7 @@ def _enriched(
     found = places.find(cells_of(filled))
     devices = reference.frames.get("devices", DEVICES.to_frame())
     plan = enrich(filled.lazy(), devices.lazy(), found.lazy(), source_name)
-    schema = {**contract.schema, **ORIGIN_SCHEMA}
+    schema = {**contract.row_schema, **ORIGIN_SCHEMA}
     rows = plan.with_columns(part=pl.lit(None)).select(
         pl.col(name).cast(dtype) for name, dtype in schema.items()
     )

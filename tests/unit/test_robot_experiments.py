@@ -344,6 +344,6 @@ def test_frames_have_the_contracts_columns_even_when_empty(
     result = refined()
     assert result.read == 0
     for table in TABLES:
-        expected = {**contracts[table].schema, **ORIGIN_SCHEMA}
+        expected = {**contracts[table].row_schema, **ORIGIN_SCHEMA}
         assert dict(result.accepted[table].schema) == expected
         assert dict(refined(a_run(), a_page(a_command())).accepted[table].schema) == expected

@@ -20,7 +20,7 @@ def test_accepted_rows_have_the_contracts_columns_and_their_origin(
     refined: Refine, contract: Contract
 ) -> None:
     accepted = refined(message()).accepted["sensor_readings"]
-    assert accepted.schema == pl.Schema({**contract.schema, **ORIGIN_SCHEMA})
+    assert accepted.schema == pl.Schema({**contract.row_schema, **ORIGIN_SCHEMA})
 
 
 def test_a_known_device_brings_its_register_entry(refined: Refine) -> None:

@@ -55,7 +55,7 @@ def test_accepted_rows_are_sorted_by_key(refined: Callable[..., Refined]) -> Non
 def rows(contract: Contract, temperatures: list[float]) -> pl.DataFrame:
     n = len(temperatures)
     cells = {"sequence": range(n), "device_id": ["a"] * n, "timestamp": [AT] * n, "temperature": temperatures}
-    schema = {column.name: contract.schema[column.name] for column in contract.inputs}
+    schema = {column.name: contract.row_schema[column.name] for column in contract.inputs}
     frame = pl.DataFrame(cells, schema_overrides={**schema, "sequence": pl.Int32}, strict=False)
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in frame.columns]
     return hash_inputs(frame.with_columns(missing), contract)

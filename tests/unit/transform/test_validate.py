@@ -28,7 +28,7 @@ CONTRACT = Contract(
     oldest=timedelta(days=30),
     furthest=timedelta(hours=12),
 )
-INPUTS = {name: dtype for name, dtype in CONTRACT.schema.items() if name != "made"}
+INPUTS = {name: dtype for name, dtype in CONTRACT.row_schema.items() if name != "made"}
 
 
 def judged(**changes: Any) -> list[str]:

@@ -1,0 +1,90 @@
+"""The graph over Bolt: the only place that imports the neo4j driver, and that turns its errors into ours."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import neo4j
+from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable, TransientError
+
+from infra.endpoints import GraphEndpoint
+from lineage.errors import QueryError, UnavailableError
+
+PAGE = 1_000
+"""Rows the driver fetches at a time."""
+
+
+class BoltGraph:
+    """`lineage.ports.Graph` over the official driver."""
+
+    def __init__(self, driver: neo4j.AsyncDriver, database: str | None) -> None:
+        self._driver = driver
+        self._database = database
+
+    async def read(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows of a read-only query."""
+        with _translated():
+            async with self._session(neo4j.READ_ACCESS) as session:
+                return await session.execute_read(_rows, query, dict(parameters))
+
+    async def stream(self, query: str) -> AsyncIterator[dict[str, Any]]:
+        """Rows of a large read-only query, one by one."""
+        with _translated():
+            async with self._session(neo4j.READ_ACCESS) as session:
+                async for record in await session.run(cast(LiteralString, query)):
+                    yield record.data()
+
+    async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Run the statements in one transaction, retried by the driver when that may help."""
+        with _translated():
+            async with self._session(neo4j.WRITE_ACCESS) as session:
+                await session.execute_write(_run_all, statements)
+
+    def _session(self, access: str) -> neo4j.AsyncSession:
+        return self._driver.session(database=self._database, default_access_mode=access, fetch_size=PAGE)
+
+
+async def _rows(
+    transaction: neo4j.AsyncManagedTransaction, query: str, parameters: dict[str, Any]
+) -> list[dict[str, Any]]:
+    result = await transaction.run(cast(LiteralString, query), parameters)
+    return await result.data()
+
+
+async def _run_all(
+    transaction: neo4j.AsyncManagedTransaction, statements: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    for query, parameters in statements:
+        result = await transaction.run(cast(LiteralString, query), dict(parameters))
+        await result.consume()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AuthError as error:
+        raise QueryError("The graph refused the user or the password: check HEADWATER_GRAPH_USER.") from error
+    except (ServiceUnavailable, TransientError, OSError, DriverError) as error:
+        raise UnavailableError("The graph", str(error) or type(error).__name__) from error
+    except Neo4jError as error:
+        raise QueryError(f"The graph refused a statement: {error.message}") from error
+
+
+@asynccontextmanager
+async def open_graph(endpoint: GraphEndpoint) -> AsyncIterator[BoltGraph]:
+    """The graph an endpoint names; the connection is made when it is first used."""
+    auth = None
+    if endpoint.user is not None and endpoint.password is not None:
+        auth = neo4j.basic_auth(endpoint.user, endpoint.password.get_secret_value())
+    async with neo4j.AsyncGraphDatabase.driver(
+        endpoint.driver_uri, auth=auth, **_trust(endpoint.ca)
+    ) as driver:
+        yield BoltGraph(driver, endpoint.database)
+
+
+def _trust(ca: Path | None) -> dict[str, Any]:
+    if ca is None:
+        return {}
+    return {"encrypted": True, "trusted_certificates": neo4j.TrustCustomCAs(str(ca))}

@@ -1,0 +1,224 @@
+"""The rules of the commit, on a real Postgres: one transaction, books that balance."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from infra.endpoints import GraphEndpoint
+from infra.graph import open_graph
+from infra.local.addresses import Address
+from infra.postgres import Pool, connect, open_pool
+from lineage import graph as graphs
+from lineage import naming, relay
+from lineage.log import FIRST_HEAD, canonical, chain, entry_of
+from lineage.model import Run, Transformation
+from lineage.projection import digest, project
+from tasks.batch import MESSAGE_SCHEMA, RawBatch, Receipt, Reference
+from tasks.contract import Contract, load_contract
+from tasks.load import raw
+from tasks.load.commit import Attempt, load
+from tasks.load.plan import LoadPlan
+from tasks.load.store import Store
+from tasks.load.tables import prepare_table
+from tasks.transform import readings
+from tasks.transform.place import PlaceFinder
+
+NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
+CONTRACT = load_contract(Path(__file__).parents[2] / "tasks" / "contracts" / "sensor_readings.yaml")
+REFERENCE = Reference(frames={"devices": pl.DataFrame(schema=readings.DEVICES)})
+
+
+def message(device: str, second: int, **values: object) -> tuple[str, bytes]:
+    reading = {
+        "device_id": device,
+        "timestamp": f"2026-11-21T00:00:{second:02d}Z",
+        "temperature": 20.5,
+        **values,
+    }
+    return f"sensors/{device}/readings", json.dumps(reading).encode()
+
+
+def a_batch(*messages: tuple[str, bytes], may_repeat: bool = False) -> RawBatch:
+    frame = pl.DataFrame(list(messages), schema=MESSAGE_SCHEMA, orient="row")
+    return RawBatch(
+        dataset=naming.mqtt("sensors/+/readings"),
+        messages=frame,
+        received_at=NOW,
+        received_until=NOW,
+        may_repeat=may_repeat,
+    )
+
+
+def a_plan(contract: Contract = CONTRACT) -> LoadPlan:
+    return LoadPlan(
+        pipeline="sensors",
+        contracts={contract.table: contract},
+        subjects={contract.table: ("device", "device_id")},
+        transformation=Transformation(name="sensors", version="0"),
+        run=Run(id=uuid4(), kind="listener", name="test", started_at=NOW),
+    )
+
+
+class Way:
+    """One pipeline over one store."""
+
+    def __init__(self, store: Store, pool: Pool, plan: LoadPlan) -> None:
+        self.store, self.pool, self.plan = store, pool, plan
+
+    async def take(self, batch: RawBatch, contract: Contract = CONTRACT) -> Receipt:
+        refined = readings.refine(batch, REFERENCE, contract, "mqtt", PlaceFinder())
+        return await load(self.store, self.plan, batch, refined, Attempt())
+
+    async def value(self, query: str) -> object:
+        return await self.pool.fetchval(query)
+
+
+@asynccontextmanager
+async def a_way(dsn: str) -> AsyncIterator[Way]:
+    async with open_pool(dsn, application="test") as pool:
+        async with pool.acquire() as connection:
+            await prepare_table(connection, CONTRACT)
+        async with Store(dsn, pool, application="test") as store:
+            yield Way(store, pool, a_plan())
+
+
+@pytest.fixture
+async def way(postgres_dsn: str) -> AsyncIterator[Way]:
+    async with a_way(postgres_dsn) as way:
+        yield way
+
+
+async def test_a_batch_is_one_transaction_and_its_books_balance(way: Way) -> None:
+    good, bad = message("a", 1), message("a", 2, temperature=200)
+    receipt = await way.take(a_batch(good, good, bad, ("sensors/a/readings", b"not json")))
+    assert (receipt.read, receipt.accepted["sensor_readings"]) == (4, 1)
+    assert (receipt.rejected, receipt.duplicates, receipt.way) == (2, 1, "fast")
+    ledger = await way.pool.fetchrow("SELECT * FROM ledger")
+    assert (
+        ledger["read"] == ledger["accepted"] + ledger["rejected"] + ledger["duplicates"] + ledger["filtered"]
+    )
+    assert await way.value("SELECT count(*) FROM sensor_readings") == 1
+    rules = await way.pool.fetch("SELECT rules FROM rejected ORDER BY sequence")
+    assert [row["rules"] for row in rules] == [["temperature.range"], ["payload.json"]]
+
+
+async def test_a_rejected_record_leads_to_its_bytes(way: Way) -> None:
+    await way.take(a_batch(message("a", 1), ("sensors/a/readings", b"\xff\x00")))
+    row = await way.pool.fetchrow(
+        "SELECT r.sequence, b.messages FROM rejected r JOIN raw_batches b USING (batch)"
+    )
+    assert raw.unpack(row["messages"])["payload"][row["sequence"]] == b"\xff\x00"
+
+
+async def test_what_is_delivered_again_is_a_duplicate(way: Way) -> None:
+    batch = a_batch(message("a", 1), message("b", 1), message("a", 2, humidity=-1))
+    await way.take(batch)
+    for again in (batch, replace(batch, may_repeat=True)):
+        receipt = await way.take(again)
+        assert (receipt.way, receipt.duplicates) == ("staging", 3)
+        assert (receipt.accepted["sensor_readings"], receipt.rejected) == (0, 0)
+    assert await way.value("SELECT count(*) FROM sensor_readings") == 2
+    assert await way.value("SELECT count(*) FROM rejected") == 1
+
+
+async def test_a_key_that_returns_with_other_values_is_a_conflict(way: Way) -> None:
+    await way.take(a_batch(message("a", 1)))
+    receipt = await way.take(a_batch(message("a", 1, temperature=21.0), message("a", 2)))
+    assert (receipt.accepted["sensor_readings"], receipt.rejected) == (1, 1)
+    assert await way.value("SELECT rules FROM rejected") == ["key.conflict"]
+    assert (
+        await way.value(
+            "SELECT temperature FROM sensor_readings WHERE \"timestamp\" < '2026-11-21 00:00:02Z'"
+        )
+        == 20.5
+    )
+
+
+async def test_a_verdict_never_flips_when_the_contract_changes(way: Way) -> None:
+    batch = a_batch(message("a", 1, temperature=60), message("a", 2, temperature=200), may_repeat=True)
+    await way.take(batch)
+    tight = _with_maximum(CONTRACT, 50.0)
+    wide = _with_maximum(CONTRACT, 500.0)
+    for contract in (tight, wide):
+        receipt = await way.take(batch, contract)
+        assert (receipt.accepted["sensor_readings"], receipt.rejected, receipt.duplicates) == (0, 0, 2)
+
+
+def _with_maximum(contract: Contract, maximum: float) -> Contract:
+    columns = tuple(
+        column.model_copy(update={"maximum": maximum}) if column.name == "temperature" else column
+        for column in contract.columns
+    )
+    return contract.model_copy(update={"columns": columns})
+
+
+async def test_a_lost_answer_to_commit_is_looked_up_not_tried_again(way: Way) -> None:
+    batch = a_batch(message("a", 1), may_repeat=False)
+    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PlaceFinder())
+    attempt = Attempt()
+    first = await load(way.store, way.plan, batch, refined, attempt)
+    way.store.discard()  # as if the connection had broken before the answer came
+    assert await load(way.store, way.plan, batch, refined, attempt) == first
+    assert await way.value("SELECT count(*) FROM ledger") == 1
+
+
+async def test_the_chain_of_a_writer_can_be_computed_again(way: Way) -> None:
+    for second in range(3):
+        await way.take(a_batch(message("a", second), message("b", second, pressure=1)))
+    head, rows = FIRST_HEAD, await way.pool.fetch("SELECT * FROM lineage_log ORDER BY writer, number")
+    for number, row in enumerate(rows, start=1):
+        entry = entry_of(row)
+        assert entry.number == number
+        head = chain(head, canonical(entry.writer, entry.number, entry.batch, entry.edge))
+        assert entry.hash == head
+    assert await way.value("SELECT chain_head FROM ledger ORDER BY batch DESC LIMIT 1") == head
+
+
+async def test_the_record_is_append_only(way: Way) -> None:
+    await way.take(a_batch(message("a", 1)))
+    for table in ("lineage_log", "ledger", "ledger_outputs"):
+        for statement in (
+            f"DELETE FROM store.{table}",
+            f"UPDATE store.{table} SET batch = 0",
+            f"TRUNCATE store.{table}",
+        ):
+            with pytest.raises(Exception, match="append-only"):
+                await way.pool.execute(change.format(table))
+
+
+async def test_the_graph_is_the_projection_of_the_log_and_can_be_rebuilt(
+    postgres_dsn: str, graph: Address
+) -> None:
+    endpoint = GraphEndpoint(
+        uri=graph.url,
+        user=graph.user,
+        password=SecretStr(graph.password or ""),
+        database=graph.database,
+        ca=None,
+    )
+    async with a_way(postgres_dsn) as way, open_graph(endpoint) as bolt:
+        for second in range(3):
+            await way.take(a_batch(message("a", second), message("b", second, pressure=1)))
+        await graphs.migrate(bolt)
+        connection = await connect(postgres_dsn, application="test")
+        while (await relay.carry(connection, bolt)).entries:
+            pass
+        entries = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
+        expected = project(entries)
+        assert digest(await graphs.read(bolt)) == digest(expected)
+        await graphs.write(bolt, expected)  # carried twice, nothing changes
+        assert digest(await graphs.read(bolt)) == digest(expected)
+        await graphs.clear(bolt)
+        assert not (await graphs.read(bolt)).nodes
+        assert await relay.rebuild(connection, bolt) == len(entries)
+        assert digest(await graphs.read(bolt)) == digest(expected)
+        assert (await relay.lag(connection)).entries == 0
+        await connection.close()
