@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import neo4j
 from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable, TransientError
@@ -32,7 +32,7 @@ class BoltGraph:
         """Rows of a large read-only query, one by one."""
         with _translated():
             async with self._session(neo4j.READ_ACCESS) as session:
-                async for record in await session.run(cast(LiteralString, query)):
+                async for record in await session.run(query):
                     yield record.data()
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -48,7 +48,7 @@ class BoltGraph:
 async def _rows(
     transaction: neo4j.AsyncManagedTransaction, query: str, parameters: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    result = await transaction.run(cast(LiteralString, query), parameters)
+    result = await transaction.run(query, parameters)
     return await result.data()
 
 
@@ -56,7 +56,7 @@ async def _run_all(
     transaction: neo4j.AsyncManagedTransaction, statements: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> None:
     for query, parameters in statements:
-        result = await transaction.run(cast(LiteralString, query), dict(parameters))
+        result = await transaction.run(query, dict(parameters))
         await result.consume()
 
 

@@ -1,5 +1,6 @@
 """The test rig: real services, started once per run, and fresh data per test. One file per service."""
 
+import os
 import signal
 import tempfile
 from pathlib import Path
@@ -24,6 +25,8 @@ _OWNED = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that runs the tests, or hands them out, owns the directory of all servers of this run."""
+    # A flow called as a plain function logs without a run, which Prefect warns about; warnings are errors.
+    os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
     worker_input: dict[str, str] | None = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[_ROOT] = Path(worker_input["services_root"])

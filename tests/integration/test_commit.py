@@ -185,11 +185,7 @@ async def test_the_chain_of_a_writer_can_be_computed_again(way: Way) -> None:
 async def test_the_record_is_append_only(way: Way) -> None:
     await way.take(a_batch(message("a", 1)))
     for table in ("lineage_log", "ledger", "ledger_outputs"):
-        for statement in (
-            f"DELETE FROM store.{table}",
-            f"UPDATE store.{table} SET batch = 0",
-            f"TRUNCATE store.{table}",
-        ):
+        for change in ("DELETE FROM store.{}", "UPDATE store.{} SET batch = 0", "TRUNCATE store.{}"):
             with pytest.raises(Exception, match="append-only"):
                 await way.pool.execute(change.format(table))
 
