@@ -68,6 +68,7 @@ async def serve_robot(robot: Robot, port: int = 0) -> AsyncIterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
+    listener.listen()  # who calls before the server accepts waits instead of being refused
     config = uvicorn.Config(
         robot_app(robot),
         log_config=None,
