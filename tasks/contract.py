@@ -61,7 +61,7 @@ POSTGRES_TYPES: dict[ColumnType, str] = {
     ColumnType.INTEGER: "bigint",
     ColumnType.BOOLEAN: "boolean",
     ColumnType.TIMESTAMP: "timestamptz",
-    ColumnType.JSON: "jsonb",
+    ColumnType.JSON: "json",  # not jsonb: the text as received, so that its row hash can be computed again
 }
 
 

@@ -15,13 +15,13 @@ from tasks.batch import RawBatch, Receipt, Reference, Refined
 class Steps:
     """What a pipeline does with a batch."""
 
-    refine: Callable[[RawBatch, Reference], Refined]
+    refine: Callable[[RawBatch, Reference], Awaitable[Refined]]
     load: Callable[[RawBatch, Refined], Awaitable[Receipt]]
 
 
 async def ingest(batch: RawBatch, reference: Reference, steps: Steps) -> Receipt:
     """Carry one batch the whole way; acknowledged only once it is committed."""
-    refined = steps.refine(batch, reference)  # accepted, rejected, filtered; pure, row-local
+    refined = await steps.refine(batch, reference)  # accepted, rejected, filtered; pure, row-local
     receipt = await steps.load(batch, refined)  # ONE transaction: rows, raw, rejected, ledger and lineage
     await batch.acknowledge()
     return receipt

@@ -1,0 +1,20 @@
+"""The command line: `headwater COMMAND`. One file per group of commands, one line here for each."""
+
+import sys
+
+import typer
+
+from console import start
+
+app = typer.Typer(
+    name="headwater",
+    help="Moves lab data into Postgres and commits its lineage with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(start.guarded(app))

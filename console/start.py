@@ -1,0 +1,58 @@
+"""How every command begins and ends: settings, logs and metrics first, one sentence when it fails.
+
+A command starts first and imports what it needs afterwards: prometheus-client decides when it is first
+imported (by Prefect, for one) whether a process counts into shared files, see `infra.settings.share_metrics`.
+
+Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, the same call fails again ·
+3 a service is away, the same call may work later · 130 interrupted.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from infra import logs
+from infra.local.registry import endpoints
+from infra.masking import mask
+from infra.settings import Settings, load, share_metrics
+from lineage.errors import HeadwaterError, UnavailableError, VerificationError
+
+DIFFERENCES: Final = 1
+REFUSED: Final = 2
+UNAVAILABLE: Final = 3
+INTERRUPTED: Final = 130
+
+Result = TypeVar("Result")
+
+
+def start(**given: Any) -> Settings:
+    """Read the settings (`given` ones go first), let this process's metrics be counted, set up the logs."""
+    settings = load(**given)
+    share_metrics(settings)
+    local = endpoints(settings.home).values()
+    logs.configure(settings, known=[address["password"] for address in local if "password" in address])
+    return settings
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's work to its end."""
+    return asyncio.run(work)
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """The exit status of a command; an error of ours is told in one sentence, without secrets."""
+    try:
+        command()
+    except HeadwaterError as error:
+        print(mask(str(error)), file=sys.stderr)
+        return status_of(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def status_of(error: HeadwaterError) -> int:
+    if isinstance(error, VerificationError):
+        return DIFFERENCES
+    return UNAVAILABLE if isinstance(error, UnavailableError) else REFUSED
