@@ -16,6 +16,7 @@ app = typer.Typer(
 
 app.command()(processes.listen)
 app.command()(processes.relay)
+app.command()(processes.serve)
 
 
 def main() -> None:
