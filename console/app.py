@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import processes, start
+from console import processes, run, start
 
 app = typer.Typer(
     name="headwater",
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)
+app.command()(run.run)
 
 
 def main() -> None:

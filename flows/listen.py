@@ -73,12 +73,9 @@ def source_of(settings: Settings, pipeline: Pipeline) -> MqttSource:
     """The pipeline's stream at the broker of the settings; raises ContractError if it has none."""
     if not isinstance(pipeline.source, MqttOptions):
         raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
-    return MqttSource(
-        **pipeline.source.model_dump(),
-        url=stores.mqtt_url(settings),
-        client_id=settings.listener_id,
-        ca_file=settings.mqtt_ca,
-    )
+    broker = stores.mqtt(settings)
+    options = pipeline.source.model_dump()
+    return MqttSource(**options, url=broker.url, tls=broker.tls, client_id=settings.listener_id)
 
 
 class Listener:

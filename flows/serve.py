@@ -113,8 +113,9 @@ async def _watch(
 
 async def _take_notices(settings: Settings, robots: list[RobotWatch]) -> None:
     """A notice does not say of which robot it is, so all are asked; who does not know the run says so."""
-    url, client_id = stores.mqtt_url(settings), f"{settings.client_id}-trigger"
-    async with Subscriber(url, client_id, NOTICE_TOPICS, ca_file=settings.mqtt_ca) as notices:
+    broker, client_id = stores.mqtt(settings), f"{settings.client_id}-trigger"
+    url = broker.url.get_secret_value()
+    async with Subscriber(url, client_id, NOTICE_TOPICS, tls=broker.tls) as notices:
         async for topic, payload in notices:
             if (what := runs_to_fetch(topic, payload)) is not None:
                 for robot in robots:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres
+from infra.endpoints import MqttEndpoint, resolve_graph, resolve_mqtt, resolve_postgres
 from infra.graph import BoltGraph
 from infra.graph import open_graph as open_bolt_graph
 from infra.local.registry import endpoints
@@ -21,9 +21,9 @@ def postgres_dsn(settings: Settings) -> str:
     return resolve_postgres(settings, endpoints(settings.home)).dsn.get_secret_value()
 
 
-def mqtt_url(settings: Settings) -> str:
-    """Where the broker is, with user and password: not for the eyes of people."""
-    return resolve_mqtt(settings, endpoints(settings.home)).url.get_secret_value()
+def mqtt(settings: Settings) -> MqttEndpoint:
+    """Where the broker is."""
+    return resolve_mqtt(settings, endpoints(settings.home))
 
 
 @asynccontextmanager

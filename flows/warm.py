@@ -26,7 +26,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import Abort
+from prefect.exceptions import Abort, TerminationSignal
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending, Scheduled
 from prefect.utilities.engine import propose_state
@@ -92,6 +92,8 @@ class WarmRunner:
                 await run_flow_async(
                     self._flow, flow_run=claimed, parameters=claimed.parameters, return_type="state"
                 )
+            except TerminationSignal:  # this process ends; Prefect passes the signal on to us
+                return StateType.CRASHED
             finally:
                 leasing.cancel()
                 await asyncio.gather(leasing, return_exceptions=True)

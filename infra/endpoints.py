@@ -6,12 +6,12 @@ The address book of local services is `<home>/services.json`: name â†’ {"url": â
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from infra.mqtt.address import Tls
 from infra.settings import Settings, variable
-from infra.settings_rules import split
 from lineage.errors import SettingsError
 
 Addresses = Mapping[str, Mapping[str, str]]
@@ -40,17 +40,10 @@ class GraphEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttEndpoint:
-    """`tls` without `ca` trusts the system's authorities."""
+    """`url` may hold user and password."""
 
-    host: str
-    port: int
-    user: str | None
-    password: SecretStr | None
-    tls: bool
-    ca: Path | None
-    certificate: Path | None
-    key: Path | None
-    url: SecretStr  # the whole of it, with user and password
+    url: SecretStr
+    tls: Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +96,8 @@ def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
         url = settings.mqtt_url.get_secret_value()
     else:
         url = _with_login(_local("mqtt", "MQTT broker", "mqtt_url", addresses))
-    parts = split(url, variable("mqtt_url"))
-    tls = parts.scheme == "mqtts"
-    return MqttEndpoint(
-        host=parts.hostname or "",
-        port=parts.port or (8883 if tls else 1883),
-        user=unquote(parts.username) if parts.username else None,
-        password=SecretStr(unquote(parts.password)) if parts.password else None,
-        tls=tls,
-        ca=settings.mqtt_ca,
-        certificate=settings.mqtt_certificate,
-        key=settings.mqtt_key,
-        url=SecretStr(url),
-    )
+    tls = Tls(ca=settings.mqtt_ca, certificate=settings.mqtt_certificate, key=settings.mqtt_key)
+    return MqttEndpoint(url=SecretStr(url), tls=tls)
 
 
 def resolve_prefect(settings: Settings, addresses: Addresses) -> str:

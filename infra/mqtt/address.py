@@ -12,6 +12,18 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files for TLS: whom to trust (unset: the system's authorities), and who we are if it asks."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+SYSTEM = Tls()
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A broker's address; as text it never shows the password."""
 
@@ -42,11 +54,15 @@ class Address:
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
-    def context(self, ca_file: Path | None = None) -> ssl.SSLContext | None:
-        """What TLS needs: the system's authorities, or only those in `ca_file` (PEM); None without TLS."""
+    def context(self, files: Tls = SYSTEM) -> ssl.SSLContext | None:
+        """What TLS needs, None without TLS; raises SettingsError when a file cannot be read."""
         if not self.tls:
             return None
         try:
-            return ssl.create_default_context(cafile=ca_file)
+            context = ssl.create_default_context(cafile=files.ca)
+            if files.certificate is not None:
+                context.load_cert_chain(files.certificate, files.key)
         except OSError as error:  # ssl.SSLError is one
-            raise SettingsError(f"the CA file {ca_file} cannot be read: {error}.") from error
+            named = ", ".join(str(file) for file in (files.ca, files.certificate, files.key) if file)
+            raise SettingsError(f"the TLS files of the broker cannot be read ({named}): {error}.") from error
+        return context

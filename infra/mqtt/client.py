@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from infra.mqtt.address import Address
+from infra.mqtt.address import SYSTEM, Address, Tls
 from lineage.errors import HeadwaterError, RejectedError, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -35,7 +34,7 @@ class _Link:
         url: str,
         client_id: str,
         version: MQTTProtocolVersion,
-        ca_file: Path | None,
+        tls: Tls,
         patience: timedelta,
     ) -> None:
         self.address = Address.parse(url)
@@ -47,7 +46,7 @@ class _Link:
         self.client.reconnect_delay_set(1, 30)
         if self.address.username is not None:
             self.client.username_pw_set(self.address.username, self.address.password)
-        if (context := self.address.context(ca_file)) is not None:
+        if (context := self.address.context(tls)) is not None:
             self.client.tls_set_context(context)
         self.client.on_connect = self._on_connect
         self.client.on_disconnect = self._on_disconnect
@@ -143,9 +142,9 @@ class Publisher:
         *,
         in_flight: int = 1_000,
         patience: timedelta = timedelta(seconds=30),
-        ca_file: Path | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
-        self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv311, ca_file, patience)
+        self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv311, tls, patience)
         # Unlimited: we bound it ourselves. With a limit, paho walks through all in flight at each PUBACK.
         self._link.client.max_inflight_messages_set(0)
         self._link.client.on_publish = self._on_publish
@@ -234,14 +233,14 @@ class Subscriber:
         expiry: timedelta = timedelta(days=1),
         queue_size: int = 10_000,
         patience: timedelta = timedelta(seconds=10),
-        ca_file: Path | None = None,
+        tls: Tls = SYSTEM,
     ) -> None:
         self.dropped = 0
         self._filters = list(topic_filters)
         self._keepalive, self._expiry = keepalive, expiry
         self._queue: asyncio.Queue[Message | RejectedError] = asyncio.Queue(queue_size)
         self._granted: asyncio.Future[None] | None = None
-        self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv5, ca_file, patience)
+        self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv5, tls, patience)
         self._link.client.on_message = self._on_message
         self._link.client.on_subscribe = self._on_subscribe
         self._link.on_connected = self._subscribe

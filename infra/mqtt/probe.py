@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
-from infra.mqtt.address import Address
+from infra.mqtt.address import SYSTEM, Address, Tls
 from infra.mqtt.client import Publisher
 from infra.mqtt.connection import Connection
 from lineage.errors import HeadwaterError, RejectedError
@@ -28,7 +27,7 @@ class BrokerFacts:
     findings: tuple[str, ...] = ()
 
 
-async def probe(url: str, *, messages: int = MESSAGES, ca_file: Path | None = None) -> BrokerFacts:
+async def probe(url: str, *, messages: int = MESSAGES, tls: Tls = SYSTEM) -> BrokerFacts:
     """Publish to a subscriber that is away, and count what it gets on its return; some seconds at most.
 
     It leaves nothing behind: its client id and topic are new and its session is ended. Raises only
@@ -36,18 +35,18 @@ async def probe(url: str, *, messages: int = MESSAGES, ca_file: Path | None = No
     """
     address = Address.parse(url)
     try:
-        version = await _version(address, ca_file)
+        version = await _version(address, tls)
     except HeadwaterError as error:
         return BrokerFacts(address=str(address), reachable=False, findings=(str(error),))
     try:
-        return await _try(url, address, version, messages, ca_file)
+        return await _try(url, address, version, messages, tls)
     except HeadwaterError as error:
         return BrokerFacts(address=str(address), reachable=True, version=version, findings=(str(error),))
 
 
-async def _version(address: Address, ca_file: Path | None) -> str | None:
+async def _version(address: Address, tls: Tls) -> str | None:
     """The broker's own words (retained under $SYS), or None if it says nothing within a second."""
-    connection = await _open(address, f"headwater-probe-{uuid4().hex[:12]}", ca_file, clean=True)
+    connection = await _open(address, f"headwater-probe-{uuid4().hex[:12]}", tls, clean=True)
     try:
         await connection.subscribe(_VERSION)
         await connection.buffered(1, 1, 1.0)
@@ -59,22 +58,20 @@ async def _version(address: Address, ca_file: Path | None) -> str | None:
     return delivery.publishes.payloads[0].decode(errors="replace") if delivery is not None else None
 
 
-async def _try(
-    url: str, address: Address, version: str | None, messages: int, ca_file: Path | None
-) -> BrokerFacts:
+async def _try(url: str, address: Address, version: str | None, messages: int, tls: Tls) -> BrokerFacts:
     client_id = f"headwater-probe-{uuid4().hex[:12]}"
     topic = f"headwater/probe/{client_id}"
-    away = await _open(address, client_id, ca_file)
+    away = await _open(address, client_id, tls)
     try:
         await away.subscribe(topic)
         await away.close()
-        async with Publisher(url, ca_file=ca_file, patience=timedelta(seconds=10)) as publisher:
+        async with Publisher(url, tls=tls, patience=timedelta(seconds=10)) as publisher:
             await publisher.publish_many((topic, str(number).encode()) for number in range(messages))
-        back = await _open(address, client_id, ca_file)
+        back = await _open(address, client_id, tls)
         in_flight, seen = await _receive(back, messages)
         await back.close()
     finally:
-        ending = await _open(address, client_id, ca_file, clean=True)
+        ending = await _open(address, client_id, tls, clean=True)
         await ending.close()
     return BrokerFacts(
         address=str(address),
@@ -128,6 +125,6 @@ def _findings(session_kept: bool, published: int, returned: int, in_flight: int)
     return findings
 
 
-async def _open(address: Address, client_id: str, ca_file: Path | None, *, clean: bool = False) -> Connection:
-    context = address.context(ca_file)
+async def _open(address: Address, client_id: str, tls: Tls, *, clean: bool = False) -> Connection:
+    context = address.context(tls)
     return await Connection.open(address, client_id, clean_session=clean, context=context)

@@ -7,13 +7,12 @@ be there and is not means that messages are gone: that is counted, logged and to
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from infra.mqtt.address import Address
+from infra.mqtt.address import SYSTEM, Address, Tls
 from infra.mqtt.connection import Connection, Limits, Numbers
 
 log = structlog.get_logger(__name__)
@@ -43,7 +42,7 @@ class Session:
         keepalive: timedelta = timedelta(seconds=60),
         limits: Limits | None = None,
         repeat_window: timedelta = timedelta(seconds=10),
-        ca_file: Path | None = None,
+        tls: Tls = SYSTEM,
         expected: bool = False,
         on_lost: Callable[[], None] = _ignore,
     ) -> None:
@@ -52,7 +51,7 @@ class Session:
         self.topic_filter = topic_filter
         self.numbers = Numbers()
         self.connection: Connection | None = None
-        self._context: ssl.SSLContext | None = self.address.context(ca_file)
+        self._context: ssl.SSLContext | None = self.address.context(tls)
         self._keepalive = keepalive
         self._limits = limits or Limits()
         self._repeat_window = repeat_window

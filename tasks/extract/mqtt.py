@@ -9,13 +9,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal
 
 import polars as pl
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
 from lineage.errors import RejectedError, UnavailableError
@@ -48,7 +48,7 @@ class MqttSource(MqttOptions):
 
     url: SecretStr  # mqtt:// or mqtts://, may hold user and password
     client_id: str = Field(min_length=1)  # stable: the broker keeps the session under this name
-    ca_file: Path | None = None
+    tls: Tls = SYSTEM
     keepalive: timedelta = Field(
         default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=18)
     )
@@ -69,7 +69,7 @@ def open_session(source: MqttSource, *, expected: bool = False) -> Session:
         keepalive=source.keepalive,
         limits=Limits(messages=source.max_unacknowledged, size=source.max_unacknowledged_bytes),
         repeat_window=source.repeat_window,
-        ca_file=source.ca_file,
+        tls=source.tls,
         expected=expected,
     )
 

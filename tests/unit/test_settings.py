@@ -225,7 +225,7 @@ def test_unset_means_the_local_service() -> None:
     endpoints = resolve(load(), LOCAL)
     assert endpoints.postgres.dsn.get_secret_value() == "postgresql://me:a%2Fb@127.0.0.1:5555/headwater"
     assert (endpoints.graph.uri, endpoints.graph.database) == ("bolt://127.0.0.1:7777", "lineage")
-    assert (endpoints.mqtt.host, endpoints.mqtt.port, endpoints.mqtt.tls) == ("127.0.0.1", 1888, False)
+    assert endpoints.mqtt.url.get_secret_value() == "mqtt://127.0.0.1:1888"
     assert endpoints.prefect_api_url == "http://127.0.0.1:4300/api"
     assert SECRET not in repr(endpoints)
 
@@ -236,12 +236,14 @@ def test_what_is_set_goes_before_the_local_service(pem: str) -> None:
         graph_uri="neo4j+s://g",
         graph_ca=pem,
         mqtt_url="mqtts://ann:p%40ss@broker",
+        mqtt_ca=pem,
     )
     assert resolve_postgres(settings, LOCAL).dsn.get_secret_value() == DSN
     graph = resolve_graph(settings, LOCAL)
     assert (graph.uri, graph.driver_uri, graph.user) == ("neo4j+s://g", "neo4j://g", None)
     mqtt = resolve_mqtt(settings, LOCAL)
-    assert (mqtt.port, mqtt.tls, mqtt.password and mqtt.password.get_secret_value()) == (8883, True, "p@ss")
+    assert mqtt.url.get_secret_value() == "mqtts://ann:p%40ss@broker"
+    assert mqtt.tls.ca == Path(pem)
 
 
 def test_neither_set_nor_running_says_what_to_do() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.mqtt import frames
+from infra.mqtt.address import Tls
 from infra.mqtt.client import Publisher, publish_many
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
@@ -431,12 +432,30 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+async def test_a_broker_that_asks_who_we_are(
+    make_mosquitto: Callable[..., Mosquitto], certificate: Path
+) -> None:
+    key = certificate.with_suffix(".key")
+    broker = make_mosquitto(
+        listener=f"certfile {certificate}\nkeyfile {key}\ncafile {certificate}\nrequire_certificate true"
+    )
+    url = broker.url.replace("mqtt://", "mqtts://")
+    async with Session(
+        url, "slot-1", FILTER, tls=Tls(ca=certificate, certificate=certificate, key=key)
+    ) as known:
+        await known.connect()
+    with pytest.raises(UnavailableError):
+        await Session(url, "slot-2", FILTER, tls=Tls(ca=certificate)).connect()
+
+
 async def test_tls(make_mosquitto: Callable[..., Mosquitto], certificate: Path) -> None:
     broker = make_mosquitto(listener=f"certfile {certificate}\nkeyfile {certificate.with_suffix('.key')}")
     url = broker.url.replace("mqtt://", "mqtts://")
-    async with Session(url, "slot-1", FILTER, ca_file=certificate, limits=Limits(messages=500)) as session:
+    async with Session(
+        url, "slot-1", FILTER, tls=Tls(ca=certificate), limits=Limits(messages=500)
+    ) as session:
         connection = await session.connect()
-        async with Publisher(url, ca_file=certificate) as publisher:
+        async with Publisher(url, tls=Tls(ca=certificate)) as publisher:
             await publisher.publish_many([(TOPIC, bytes(1_000_000)), *numbered(5_000)])
         seen = 0
         while seen < 5_001:

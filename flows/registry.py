@@ -1,0 +1,60 @@
+"""What can be run by name: the flows of `prefect.yaml`, with their parameters from text."""
+
+from collections.abc import Iterable, Mapping
+from inspect import signature
+from typing import Any
+
+from prefect import Flow
+from prefect.flows import load_flow_from_entrypoint
+from pydantic import BaseModel, ValidationError
+
+from flows.catalog import ROOT, pipelines
+from flows.deploy import declared
+from lineage.errors import NotFoundError, SettingsError
+
+
+def names() -> list[str]:
+    """The names that can be run."""
+    return [str(deployment["name"]) for deployment in declared()]
+
+
+def load_flow(name: str) -> Flow[..., Any]:
+    """The flow of a deployment; raises NotFoundError with the names there are."""
+    found = {deployment["name"]: deployment for deployment in declared()}
+    if name in found:
+        loaded: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / found[name]["entrypoint"]))
+        return loaded
+    if name in pipelines():
+        raise NotFoundError(f"{name} is a stream: run it with `headwater listen --pipeline {name}`.")
+    raise NotFoundError(f"There is nothing named {name!r} to run: choose from {', '.join(found)}.")
+
+
+def parameters(flow: Flow[..., Any], given: Iterable[str]) -> Mapping[str, Any]:
+    """The flow's parameters from `key=value` texts, each a field of its one parameter's model.
+
+    Raises SettingsError when a key is unknown, a value wrong or a field missing.
+    """
+    ((name, parameter),) = signature(flow.fn).parameters.items()
+    model: type[BaseModel] = parameter.annotation
+    values = dict(_pair(text) for text in given)
+    if not values and parameter.default is not parameter.empty:
+        return {}
+    try:
+        return {name: model.model_validate(values)}
+    except ValidationError as error:
+        problems = "; ".join(f"{_place(each['loc'])}: {each['msg'].lower()}" for each in error.errors())
+    fields = ", ".join(model.model_fields)
+    raise SettingsError(
+        f"{flow.name} cannot run with these values ({problems}); it takes --set with {fields}."
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise SettingsError(f"--set takes key=value, not {text!r}.")
+    return key, value
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
