@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import start
+from console import devices, rejected, start
 
 app = typer.Typer(
     name="headwater",
@@ -13,6 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(devices.commands, name="devices")
+app.add_typer(rejected.commands, name="rejected")
 
 
 def main() -> None:

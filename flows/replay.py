@@ -86,7 +86,7 @@ def _experiments(reference: Reference, run: Run) -> Pipeline:
     plan = LoadPlan(
         pipeline="experiments",
         contracts=contracts,
-        subjects={name: ("experiment", "experiment_id") for name in names},
+        subjects=dict.fromkeys(names, ("experiment", "experiment_id")),
         transformation=transformation_of(
             experiments.refine,
             name="experiments",

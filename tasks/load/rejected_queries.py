@@ -1,4 +1,4 @@
-"""Questions about rejected records: which there are, one in full, and which raw batches a replay would read."""
+"""Questions about rejected records: which there are, one in full, and what a replay would read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ Place = tuple[int, int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Of one record; `today`: its rejected row (REJECTED_SCHEMA) with its own part, when it stays rejected."""
+    """Of one record; `today`: its rejected row (REJECTED_SCHEMA, its own part) when it stays rejected."""
 
     identity: bytes
     verdict: str

@@ -17,7 +17,6 @@ from lineage.model import Run, Transformation
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import Attempt, load
-from tasks.load.plan import LoadPlan
 from tasks.load.rejected_queries import Which, list_rejected, origins, show_rejected
 from tasks.load.replay import Pipeline, replay
 from tasks.load.store import Store
