@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import devices, rejected, start
+from console import devices, processes, rejected, start
 
 app = typer.Typer(
     name="headwater",
@@ -13,6 +13,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command()(processes.listen)
+app.command()(processes.relay)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(rejected.commands, name="rejected")
 

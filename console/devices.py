@@ -20,7 +20,7 @@ def load(
     Rows stored before keep what the register said then.
     """
     settings = start()
-    from flows.rejected import register
+    from flows.devices import register
     from tasks.extract.devices import read_devices_file
 
     devices = read_devices_file(file)
@@ -34,7 +34,7 @@ def ls(
 ) -> None:
     """List the registered devices."""
     settings = start()
-    from flows.rejected import registered
+    from flows.devices import registered
 
     devices = run(registered(settings))
     if as_json:

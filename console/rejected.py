@@ -103,7 +103,7 @@ def replay(
     What today's version has judged before is left alone, so a second replay changes nothing.
     """
     settings = start()
-    from flows.rejected import replayed
+    from flows.replay import replayed
 
     total = run(
         replayed(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=_progress)
@@ -115,6 +115,8 @@ def replay(
         f"{'Nothing was changed. ' if dry_run else ''}{total['read']} judged: {total['accepted']} accepted, "
         f"{total['duplicates']} duplicates, {total['rejected']} rejected again."
     )
+    if total["refused"]:
+        print(f"{total['refused']} were refused by Postgres and stay as they are.", file=sys.stderr)
     if total["unchanged"]:
         print(f"{total['unchanged']} were judged before by today's version, or erased.", file=sys.stderr)
 

@@ -1,102 +1,99 @@
-"""Which pipeline judges the rejected records of a dataset, and the replay of the chosen ones."""
+"""Rejected records through today's pipelines again; one raw batch is one commit (`tasks/load/replay.py`)."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
-from infra.postgres import Pool
-from lineage.errors import NotFoundError
+import structlog
+
+from flows import catalog, stores
+from infra.settings import Settings
+from lineage import naming
+from lineage.errors import NotFoundError, QueryError
 from lineage.model import Run
-from lineage.version import transformation_of
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.contract import Contract, load_contract
+from tasks.extract.mqtt import MqttOptions
 from tasks.load.devices import read_devices
-from tasks.load.plan import LoadPlan
-from tasks.load.rejected_queries import Origin
+from tasks.load.rejected_queries import Origin, Which, origins
 from tasks.load.replay import Pipeline, replay
 from tasks.load.store import Store
-from tasks.transform import experiments, readings
-from tasks.transform.place import PlaceFinder
+from tasks.transform.registry import transform
 
-CONTRACTS = Path(__file__).parents[1] / "tasks" / "contracts"
+log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What became of one raw batch's records; no receipt: today's version has judged them before."""
-
-    origin: Origin
-    receipt: Receipt | None
+_ROBOTS = naming.opentrons("").partition(":")[0]
 
 
-async def replay_all(
-    store: Store, pool: Pool, origins: Sequence[Origin], *, dry_run: bool = False
-) -> AsyncIterator[Replayed]:
-    """Replay raw batch after raw batch, each in a transaction of its own."""
-    pipelines: dict[str, Pipeline] = {}
-    reference = Reference(frames={"devices": await read_devices(pool)})
-    run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
-    for origin in origins:
-        if origin.dataset not in pipelines:
-            pipelines[origin.dataset] = pipeline_of(origin.dataset, reference, run)
-        receipt = await replay(
-            store, pipelines[origin.dataset], origin.raw_batch, origin.identities, dry_run=dry_run
-        )
-        yield Replayed(origin, receipt)
+async def replayed(
+    settings: Settings, which: Which, *, dry_run: bool, tell: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
+
+    `unchanged`: chosen records not judged again; `refused`: those whose rows Postgres refuses, as they were.
+    """
+    total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
+    async with stores.open_store(settings, "rejected replay") as store:
+        await stores.prepare_tables(settings, [c for p in _catalog() for c in p.contracts().values()])
+        reference = Reference(frames={"devices": await read_devices(store.pool)})
+        run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
+        pipelines: dict[str, Pipeline] = {}
+        found = await origins(store.pool, which)
+        for done, origin in enumerate(found, start=1):
+            if origin.dataset not in pipelines:
+                pipelines[origin.dataset] = pipeline_of(origin.dataset, reference, run)
+            total.update(await _one(store, pipelines[origin.dataset], origin, dry_run))
+            tell(done, len(found))
+    return dict(total)
 
 
 def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
-    """The pipeline of a dataset, by its system; raises NotFoundError when nothing reads it today."""
-    system = dataset.partition(":")[0]
-    if system == "mqtt":
-        return _sensors(reference, run)
-    if system == "opentrons":
-        return _experiments(reference, run)
-    raise NotFoundError(f"no pipeline reads {dataset}: leave its records out with --dataset")
+    """The pipeline that reads a dataset today; raises NotFoundError when none does."""
+    pipeline = next((one for one in _catalog() if _reads(one, dataset)), None)
+    if pipeline is None:
+        raise NotFoundError(f"no pipeline reads {dataset} today: leave it out by --dataset, or add one")
+    function = pipeline.refine()
+
+    async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
+        return await asyncio.to_thread(function, batch, looked_up)
+
+    alone = transform(pipeline.transform).alone
+    return Pipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
 
 
-def _sensors(reference: Reference, run: Run) -> Pipeline:
-    contract = load_contract(CONTRACTS / "sensor_readings.yaml")
-    places = PlaceFinder()
-
-    async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return readings.refine(batch, reference, contract, "mqtt", places)
-
-    plan = LoadPlan(
-        pipeline="sensors",
-        contracts={contract.table: contract},
-        subjects={contract.table: ("device", "device_id")},
-        transformation=transformation_of(
-            readings.refine, name="sensors", within=("tasks", "lineage"), parameters=_parameters(contract)
-        ),
-        run=run,
-    )
-    return Pipeline(plan=plan, refine=refine, reference=reference, alone=True)
+def _catalog() -> Sequence[catalog.Pipeline]:
+    return list(catalog.pipelines().values())
 
 
-def _experiments(reference: Reference, run: Run) -> Pipeline:
-    names = ("experiments", "experiment_steps")
-    contracts = {name: load_contract(CONTRACTS / f"{name}.yaml") for name in names}
-
-    async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return experiments.refine(batch, reference, contracts)
-
-    plan = LoadPlan(
-        pipeline="experiments",
-        contracts=contracts,
-        subjects=dict.fromkeys(names, ("experiment", "experiment_id")),
-        transformation=transformation_of(
-            experiments.refine,
-            name="experiments",
-            within=("tasks", "lineage"),
-            parameters=_parameters(*contracts.values()),
-        ),
-        run=run,
-    )
-    return Pipeline(plan=plan, refine=refine, reference=reference, alone=False)
+def _reads(pipeline: catalog.Pipeline, dataset: str) -> bool:
+    if isinstance(pipeline.source, MqttOptions):
+        return naming.mqtt(pipeline.source.topic_filter) == dataset
+    return dataset.partition(":")[0] == _ROBOTS
 
 
-def _parameters(*contracts: Contract) -> dict[str, object]:
-    return {contract.table: contract.model_dump(mode="json") for contract in contracts}
+async def _one(store: Store, pipeline: Pipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
+    """One raw batch. Where Postgres refuses it as a whole, halves are tried: one record spoils no other."""
+    try:
+        receipt = await replay(store, pipeline, origin.raw_batch, origin.identities, dry_run=dry_run)
+    except QueryError as error:
+        count = len(origin.identities)
+        if count == 1 or not pipeline.alone:
+            log.warning("replay refused", raw_batch=origin.raw_batch, records=count, reason=str(error))
+            return {"refused": count}
+        halves = (origin.identities[: count // 2], origin.identities[count // 2 :])
+        both = Counter[str]()
+        for half in halves:
+            both.update(await _one(store, pipeline, Origin(origin.raw_batch, origin.dataset, half), dry_run))
+        return both
+    return _counts(receipt) if receipt else {"unchanged": len(origin.identities)}
+
+
+def _counts(receipt: Receipt) -> dict[str, int]:
+    return {
+        "batches": 1,
+        "read": receipt.read,
+        "accepted": sum(receipt.accepted.values()),
+        "rejected": receipt.rejected,
+        "duplicates": receipt.duplicates,
+    }

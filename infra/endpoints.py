@@ -50,6 +50,7 @@ class MqttEndpoint:
     ca: Path | None
     certificate: Path | None
     key: Path | None
+    url: SecretStr  # the whole of it, with user and password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
         ca=settings.mqtt_ca,
         certificate=settings.mqtt_certificate,
         key=settings.mqtt_key,
+        url=SecretStr(url),
     )
 
 

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.graph",
     "tests.fixtures.mosquitto",
     "tests.fixtures.prefect",
+    "tests.fixtures.headwater",
 ]
 
 _ROOT = pytest.StashKey[Path]()

@@ -80,6 +80,15 @@ CREATE TABLE store.change_marks (
     batch      bigint NOT NULL
 );
 
+-- Which listeners there are, by MQTT client id: the broker keeps a session for each that has not left.
+CREATE TABLE store.listeners (
+    client_id  text PRIMARY KEY,
+    pipeline   text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    left_at    timestamptz
+);
+
 -- Which contract each table was last prepared for.
 CREATE TABLE store.contracts (
     table_name  text NOT NULL,

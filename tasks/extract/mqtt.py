@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 import structlog
@@ -26,28 +26,34 @@ log = structlog.get_logger(__name__)
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class MqttSource(BaseModel):
-    """Where a stream comes from and how it is cut into batches."""
+class MqttOptions(BaseModel):
+    """What a pipeline says of its stream, and how the stream is cut into batches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: SecretStr  # mqtt:// or mqtts://, may hold user and password
-    client_id: str = Field(min_length=1)  # stable: the broker keeps the session under this name
+    type: Literal["mqtt"] = "mqtt"
     topic_filter: str = Field(min_length=1)
     group: str | None = Field(default=None, pattern=r"^[^/+#]+$")  # members of a group share the messages
-    ca_file: Path | None = None
-    keepalive: timedelta = Field(
-        default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=18)
-    )
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1)  # in a batch; one larger message is a batch
     max_delay: Positive = timedelta(milliseconds=50)  # from a batch's first message to its end
     quiet: Positive = timedelta(milliseconds=5)  # silence that ends a batch
     max_unacknowledged: int = Field(default=50_000, ge=1, le=50_000)  # messages
     max_unacknowledged_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    repeat_window: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # see Session
+
+
+class MqttSource(MqttOptions):
+    """A stream and the broker it comes from."""
+
+    url: SecretStr  # mqtt:// or mqtts://, may hold user and password
+    client_id: str = Field(min_length=1)  # stable: the broker keeps the session under this name
+    ca_file: Path | None = None
+    keepalive: timedelta = Field(
+        default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=18)
+    )
     retry_delay: Positive = timedelta(milliseconds=200)  # doubles, with jitter
     max_retry_delay: Positive = timedelta(seconds=30)
-    repeat_window: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # see Session
 
     @property
     def subscription(self) -> str:

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
 
 from infra.http import Answer, HttpClient, http_client
 from lineage.digest import message_digest
@@ -28,6 +29,19 @@ from tasks.extract.robot_answers import count, data_of, error_details, mapping, 
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 ENDED = frozenset({"succeeded", "failed", "stopped"})
+
+
+class RobotOptions(BaseModel):
+    """What a pipeline says of its robots."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["opentrons"] = "opentrons"
+    page_length: int = Field(default=100, ge=1)  # commands per page
+    max_commands: int = Field(default=100_000, ge=1)  # per run; more is refused rather than held in memory
+    patience: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))  # for one answer
+    revise_every: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # while a run goes
+    concurrency: int = Field(default=4, ge=1)  # runs fetched at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Fast by default: the rows are copied straight into their keyed tables under a sa
 have been delivered before, or that meets a key that is there, takes the staging way (`settle.py`).
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -38,9 +39,10 @@ async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, 
     """
     try:
         with translated():
-            session = await store.session()
-            done = await _committed_before(session, plan, batch, attempt)
-            return done or await _commit(store, session, plan, batch, refined, attempt)
+            async with asyncio.timeout(store.commit_timeout.total_seconds()):
+                session = await store.session()
+                done = await _committed_before(session, plan, batch, attempt)
+                return done or await _commit(store, session, plan, batch, refined, attempt)
     except BaseException:
         store.discard()  # whatever stood open is rolled back with its connection
         raise

@@ -1,10 +1,10 @@
-"""The device register: what is known of devices beside what they measure."""
+"""The device register: who a device is, as people told us."""
 
 import polars as pl
 
 from infra.postgres import Pool, translated
 
-REGISTER = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
+SCHEMA = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """One row per device; the transforms take it under the name `devices`."""
 
 # Devices that are new or changed; the others are left as they are.
@@ -20,14 +20,14 @@ RETURNING device_id
 
 
 async def load_devices(pool: Pool, devices: pl.DataFrame) -> int:
-    """Put devices (REGISTER, n; each device once) into the register; returns how many were new or changed."""
+    """Put devices (SCHEMA, n; each device once) into the register; returns how many were new or changed."""
     with translated():
-        rows = await pool.fetch(_UPSERT, *(devices[name].to_list() for name in REGISTER))
+        rows = await pool.fetch(_UPSERT, *(devices[name].to_list() for name in SCHEMA))
     return len(rows)
 
 
 async def read_devices(pool: Pool) -> pl.DataFrame:
-    """The whole register (REGISTER, n), by device."""
+    """The whole register (SCHEMA, n), by device."""
     with translated():
-        rows = await pool.fetch(f"SELECT {', '.join(REGISTER)} FROM store.devices ORDER BY device_id")
-    return pl.DataFrame([tuple(row) for row in rows], schema=REGISTER, orient="row")
+        rows = await pool.fetch(f"SELECT {', '.join(SCHEMA)} FROM store.devices ORDER BY device_id")
+    return pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")

@@ -1,6 +1,7 @@
 """Where commits go: one Postgres connection, which is one writer of the lineage log."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -20,8 +21,18 @@ class Session:
 class Store:
     """Holds the session; `discard` after an error, the next `session` opens a new one."""
 
-    def __init__(self, dsn: str, pool: Pool, *, application: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        pool: Pool,
+        *,
+        application: str,
+        statement_timeout: timedelta = timedelta(minutes=1),
+        commit_timeout: timedelta = timedelta(minutes=5),
+    ) -> None:
         self._dsn = dsn
+        self._statement_timeout = statement_timeout
+        self.commit_timeout = commit_timeout  # for all of one batch: a frozen server must not hold us
         self._application = application
         self._session: Session | None = None
         self.pool = pool
@@ -34,7 +45,11 @@ class Store:
         if self._session is not None and self._session.connection.is_closed():
             self._session = None
         if self._session is None:
-            connection = await connect(self._dsn, application=self._application)
+            connection = await connect(
+                self._dsn,
+                application=self._application,
+                statement_timeout_ms=round(self._statement_timeout.total_seconds() * 1000),
+            )
             with translated():
                 self._session = Session(connection, await open_writer(connection, self._application))
         return self._session

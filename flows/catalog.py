@@ -1,0 +1,119 @@
+"""The catalog of pipelines: one YAML file each in `flows/pipelines/`, checked against one model.
+
+`docs/pipeline.schema.json` is the model as JSON Schema, for editors and for people who write such a file.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from lineage.errors import ContractError, NotFoundError
+from lineage.model import Run, Transformation
+from lineage.version import transformation_of
+from tasks.contract import Contract, Name, load_contract
+from tasks.extract.registry import SourceOptions
+from tasks.load.plan import LoadPlan
+from tasks.transform.registry import Refine, transform
+
+ROOT = Path(__file__).parents[1]
+PIPELINES = ROOT / "flows" / "pipelines"
+CONTRACTS = ROOT / "tasks" / "contracts"
+OURS = ("tasks", "lineage")
+"""The packages whose code is part of a transformation's version."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Retry(Frozen):
+    """How a flow's step is tried again when a service is away; a listener tries without end."""
+
+    times: int = Field(default=3, ge=0)
+    delay: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(seconds=1)  # doubles, with jitter
+    max_delay: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(seconds=60)
+
+    @property
+    def delays(self) -> list[float]:
+        """Seconds before each further try: exponential backoff."""
+        longest = self.max_delay.total_seconds()
+        return [min(longest, self.delay.total_seconds() * 2**n) for n in range(self.times)]
+
+
+class About(Frozen):
+    """Who the rows of a table are about."""
+
+    kind: Literal["device", "experiment"]
+    column: Name
+
+
+class Table(Frozen):
+    """A table the pipeline writes; its contract is `tasks/contracts/NAME.yaml`."""
+
+    name: Name
+    about: About | None = None
+
+
+class Pipeline(Frozen):
+    """From one source to its tables."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    doc: str = Field(min_length=1)
+    owner: str = Field(min_length=1)  # whom to ask
+    source_name: str = Field(min_length=1)  # in every row
+    source: SourceOptions
+    transform: str  # registered in tasks/transform/registry.py, or module:function
+    tables: tuple[Table, ...] = Field(min_length=1)
+    retry: Retry = Retry()
+
+    def contracts(self) -> dict[str, Contract]:
+        return {table.name: load_contract(CONTRACTS / f"{table.name}.yaml") for table in self.tables}
+
+    def refine(self) -> Refine:
+        """The transform bound to the pipeline's contracts; loads what it looks things up in."""
+        return transform(self.transform).bind(self.contracts(), self.source_name)
+
+    def transformation(self) -> Transformation:
+        contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts().items()}
+        return transformation_of(
+            transform(self.transform).function,
+            name=self.transform,
+            within=OURS,
+            parameters={"contracts": contracts, "source_name": self.source_name},
+        )
+
+    def load_plan(self, run: Run) -> LoadPlan:
+        """The pipeline as the load step sees it, in this run."""
+        abouts = {table.name: table.about for table in self.tables}
+        return LoadPlan(
+            pipeline=self.name,
+            contracts=self.contracts(),
+            subjects={name: (about.kind, about.column) for name, about in abouts.items() if about},
+            transformation=self.transformation(),
+            run=run,
+        )
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Read a pipeline from YAML; raises ContractError with the file and what is wrong."""
+    try:
+        return Pipeline.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ContractError(f"{path.name} is not a pipeline: {error}") from error
+
+
+def pipelines() -> dict[str, Pipeline]:
+    """Every pipeline of the catalog by its name."""
+    loaded = [load_pipeline(path) for path in sorted(PIPELINES.glob("*.yaml"))]
+    return {pipeline.name: pipeline for pipeline in loaded}
+
+
+def pipeline(name: str) -> Pipeline:
+    """The pipeline of that name; raises NotFoundError with the names there are."""
+    catalog = pipelines()
+    if name not in catalog:
+        raise NotFoundError(f"There is no pipeline {name!r}: choose from {', '.join(catalog)}.")
+    return catalog[name]

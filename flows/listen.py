@@ -1,0 +1,236 @@
+"""The stream: from the broker to Postgres until it is told to stop; what `headwater listen` runs.
+
+    MQTT ─batches─▶ refine ─▶ load ─▶ acknowledge        one batch after the other, `tasks/ingest.py`
+
+While Postgres is away the batch is tried again without end, nothing more is read, and the broker holds the
+rest. A batch that a database refuses as a whole is halved until the one message it refuses is rejected.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import polars as pl
+import structlog
+from prometheus_client import CollectorRegistry
+
+from flows import process, stores
+from flows.catalog import Pipeline
+from flows.retry import without_end
+from infra.metrics import Committed, Metrics, Stage, Status
+from infra.mqtt.session import Session
+from infra.settings import Settings
+from lineage import naming
+from lineage.errors import ContractError, QueryError
+from lineage.model import Run
+from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined
+from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+from tasks.ingest import Steps, ingest
+from tasks.load import listeners
+from tasks.load.commit import Attempt, load
+from tasks.load.devices import read_devices
+from tasks.load.store import Store
+
+log = structlog.get_logger(__name__)
+
+GRACE = 10.0  # seconds for the batch under way when told to stop
+WATCH_EVERY = 1.0  # seconds between two looks at the session
+REGISTER_EVERY = timedelta(seconds=10)  # how old the device register may be
+
+
+async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False) -> None:
+    """Ingest until SIGTERM or SIGINT; `leave`: ingest what the broker still keeps, and end the session."""
+    metrics = Metrics(CollectorRegistry())
+    metrics.declare(pipeline.name)
+    state = process.State()
+    with process.stop_signal() as stop, process.observed(settings, state.health):
+        async with stores.open_store(settings, "listen") as store:
+            listener = Listener(pipeline, store, metrics, state, started=datetime.now(UTC))
+            work = _listen(settings, listener, source_of(settings, pipeline), stop, leave=leave)
+            await process.unless(stop, work, grace=GRACE)
+
+
+async def _listen(
+    settings: Settings, listener: "Listener", source: MqttSource, stop: asyncio.Event, *, leave: bool
+) -> None:
+    known = await without_end(lambda: listener.enter(settings, source), what="start")
+    async with open_session(source, expected=known) as session:
+        watching = asyncio.create_task(listener.watch(session))
+        try:
+            dataset = naming.mqtt(source.topic_filter)
+            coming = drain(source, session, dataset) if leave else batches(source, session, dataset)
+            await listener.run(coming, stop)
+        finally:
+            watching.cancel()
+    if leave and not stop.is_set():
+        await without_end(lambda: listener.leave(source), what="leave")
+
+
+def source_of(settings: Settings, pipeline: Pipeline) -> MqttSource:
+    """The pipeline's stream at the broker of the settings; raises ContractError if it has none."""
+    if not isinstance(pipeline.source, MqttOptions):
+        raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
+    return MqttSource(
+        **pipeline.source.model_dump(),
+        url=stores.mqtt_url(settings),
+        client_id=settings.listener_id,
+        ca_file=settings.mqtt_ca,
+    )
+
+
+class Listener:
+    """One pipeline's steps with retries, measured."""
+
+    def __init__(
+        self, pipeline: Pipeline, store: Store, metrics: Metrics, state: process.State, *, started: datetime
+    ) -> None:
+        run = Run(id=uuid4(), kind="listener", name=pipeline.name, started_at=started)
+        self._pipeline, self._name = pipeline, pipeline.name
+        self._store, self._metrics, self._state = store, metrics, state
+        self._plan = pipeline.load_plan(run)
+        self._transform = pipeline.refine()
+        self._steps = Steps(refine=self._refine, load=self._load)
+        self._reference = Reference(frames={})
+        self._reference_until = started
+
+    async def enter(self, settings: Settings, source: MqttSource) -> bool:
+        """Make ready what is written to; whether the broker should still know our session."""
+        contracts = self._pipeline.contracts().values()
+        await stores.prepare_tables(settings, contracts)
+        for contract in contracts:
+            await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
+        return await listeners.enter(self._store.pool, source.client_id, self._name)
+
+    async def leave(self, source: MqttSource) -> None:
+        """Note that the session is ended."""
+        await listeners.leave(self._store.pool, source.client_id)
+        log.info("left: the broker keeps nothing for us any more", client_id=source.client_id)
+
+    async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
+        """Ingest every batch that comes, until `stop` is set or no more come."""
+        async with aclosing(process.until(stop, coming)) as until_stopped:
+            async for batch in until_stopped:
+                receipt = await self._ingest(batch)
+                self._report(batch, receipt)
+
+    async def watch(self, session: Session) -> None:
+        """Show once a second how the session does, without end."""
+        counted, metrics, source = replace(session.numbers), self._metrics, self._name
+        loop = asyncio.get_running_loop()
+        while True:
+            numbers, connection = session.numbers, session.connection
+            connected = connection is not None and connection.lost is None
+            self._state.running("listening" if connected else "waiting for the broker")
+            oldest = session.oldest_unacknowledged(loop.time())
+            metrics.listener_up.labels(source).set(connected)
+            metrics.unacknowledged_messages.labels(source).set(session.unacknowledged)
+            metrics.unacknowledged_oldest_seconds.labels(source).set(oldest)
+            metrics.mqtt_sessions_lost_total.labels(source).inc(numbers.sessions_lost - counted.sessions_lost)
+            metrics.mqtt_reconnects_total.labels(source).inc(numbers.reconnects - counted.reconnects)
+            metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
+            counted = replace(numbers)
+            await asyncio.sleep(WATCH_EVERY)
+
+    async def _ingest(self, batch: RawBatch) -> list[Receipt]:
+        reference = await self._current_reference()
+        try:
+            return [await ingest(batch, reference, self._steps)]
+        except QueryError as error:
+            if batch.messages.height == 1:
+                return [await self._reject(batch, str(error))]
+        receipts = [receipt for half in _halves(batch) for receipt in await self._ingest(half)]
+        await batch.acknowledge()
+        return receipts
+
+    async def _refine(self, batch: RawBatch, reference: Reference) -> Refined:
+        with self._metrics.timed(self._name, Stage.TRANSFORM):
+            # In a thread: a loop that is busy for long sends no keep-alive.
+            return await asyncio.to_thread(self._transform, batch, reference)
+
+    async def _load(self, batch: RawBatch, refined: Refined) -> Receipt:
+        attempt = Attempt()
+
+        async def once() -> Receipt:
+            with self._metrics.timed(self._name, Stage.LOAD):
+                return await load(self._store, self._plan, batch, refined, attempt)
+
+        return await without_end(once, what="commit")
+
+    async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
+        """Keep a message that the database refuses, and why, as a rejected record."""
+        receipt = await self._load(batch, _refused(reason))
+        await batch.acknowledge()
+        return receipt
+
+    async def _current_reference(self) -> Reference:
+        if datetime.now(UTC) >= self._reference_until:
+            devices = await without_end(lambda: read_devices(self._store.pool), what="device register")
+            self._reference = Reference(frames={"devices": devices})
+            self._reference_until = datetime.now(UTC) + REGISTER_EVERY
+        return self._reference
+
+    def _report(self, batch: RawBatch, receipts: list[Receipt]) -> None:
+        now, size = datetime.now(UTC), int(batch.messages["payload"].bin.size().sum())
+        gathering = (batch.received_until - batch.received_at).total_seconds()
+        latency = self._metrics.data_processing_latency_seconds
+        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
+        for receipt in receipts:
+            self._metrics.committed(
+                self._name,
+                Committed(
+                    messages=batch.messages.height,
+                    size_bytes=size,
+                    accepted=sum(receipt.accepted.values()),
+                    rejected=receipt.rejected,
+                    duplicates=receipt.duplicates,
+                    filtered=receipt.filtered,
+                    commit=now - receipt.committed_at,
+                    received_at=batch.received_at,
+                    committed_at=now,
+                ),
+            )
+            level = log.info if receipt.rejected else log.debug
+            level(
+                "committed",
+                batch=receipt.batch,
+                read=receipt.read,
+                accepted=sum(receipt.accepted.values()),
+                rejected=receipt.rejected,
+                duplicates=receipt.duplicates,
+                way=receipt.way,
+            )
+            self._state.did("commit", batch=receipt.batch, read=receipt.read)
+
+
+def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch]:
+    """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
+    middle = batch.messages.height // 2
+    half = replace(batch, acknowledge=_later)
+    return (
+        replace(half, messages=batch.messages[:middle]),
+        replace(half, messages=batch.messages[middle:]),
+    )
+
+
+async def _later() -> None:
+    """The whole batch is acknowledged when both halves are committed."""
+
+
+def _refused(reason: str) -> Refined:
+    """One message as a rejected record."""
+    row = {
+        "sequence": 0,
+        "part": None,
+        "stage": "load",
+        "rules": ["load.refused"],
+        "error_type": "refused",
+        "message": reason,
+        "table": None,
+        "key": None,
+        "input_hash": None,
+    }
+    rejected = pl.DataFrame([row], schema=REJECTED_SCHEMA, orient="row")
+    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=1)

@@ -1,0 +1,107 @@
+"""What every long-lived process shares: it ends on SIGTERM or SIGINT, and serves /metrics and /health."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from infra import metrics_server
+from infra.metrics_server import Health
+from infra.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class State:
+    """What a process tells about itself at /health; the server's thread only reads it."""
+
+    state: str = "starting"
+    ok: bool = False
+    last_operation: str = ""
+    last_at: datetime | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def running(self, state: str) -> None:
+        self.state, self.ok = state, True
+
+    def did(self, operation: str, **facts: object) -> None:
+        """The last thing that was done, and now."""
+        self.last_operation, self.last_at = operation, datetime.now(UTC)
+        self.facts = {**self.facts, **{name: str(value) for name, value in facts.items()}}
+
+    def health(self) -> Health:
+        detail: Mapping[str, str] = {
+            "state": self.state,
+            "last_operation": self.last_operation,
+            "last_at": self.last_at.isoformat() if self.last_at else "",
+            **self.facts,
+        }
+        return Health(ok=self.ok, detail=detail)
+
+
+@contextmanager
+def stop_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; what is under way is then brought to its end."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def observed(settings: Settings, health: Callable[[], Health]) -> Iterator[str]:
+    """Serve /metrics, the sum over all processes of this home, and /health; yields the address."""
+    with metrics_server.serve(
+        settings.metrics_directory,
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+        health=health,
+    ) as address:
+        log.info("serving /metrics and /health", address=address)
+        yield address
+
+
+async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """The items until `stop` is set; an item that came is not dropped."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(items, None))
+            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                return
+            item = following.result()
+            if item is None:
+                return
+            yield item
+    finally:
+        stopping.cancel()
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: float = 0.0) -> None:
+    """Do the work to its end; once `stop` is set it has `grace` more seconds before it is cancelled."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working}, timeout=grace)
+    finally:
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+    if not working.cancelled():
+        working.result()

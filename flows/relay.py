@@ -1,0 +1,67 @@
+"""The relay as a process: carries what is committed to the graph until it is told to stop."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from flows import process, stores
+from flows.retry import without_end
+from infra.metrics import Metrics
+from infra.postgres import Connection, connect, translated
+from infra.settings import Settings
+from lineage import graph as graphs
+from lineage import relay as log_relay
+from lineage.ports import Graph
+
+log = structlog.get_logger(__name__)
+
+PAUSE = 0.1  # seconds, when there was nothing to carry
+LAG_EVERY = timedelta(seconds=1)
+
+
+async def relay(settings: Settings) -> None:
+    """Carry the lineage log to the graph until SIGTERM or SIGINT; wait while either is away."""
+    metrics = Metrics(CollectorRegistry())
+    state = process.State()
+    with process.stop_signal() as stop, process.observed(settings, state.health):
+        async with stores.open_graph(settings) as graph:
+            work = without_end(lambda: _carry_on(settings, graph, metrics, state), what="relay")
+            await process.unless(stop, work)
+
+
+async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: process.State) -> None:
+    """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
+    state.running("connecting")
+    connection = await connect(stores.postgres_dsn(settings), application="relay")
+    try:
+        await graphs.migrate(graph)
+        state.running("carrying")
+        looked = datetime.now(UTC) - LAG_EVERY
+        with translated():
+            while True:
+                if datetime.now(UTC) - looked >= LAG_EVERY:
+                    looked = datetime.now(UTC)
+                    await _show_lag(connection, metrics, looked)
+                if not await _carry(connection, graph, metrics, state):
+                    await asyncio.sleep(PAUSE)
+    finally:
+        connection.terminate()
+
+
+async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
+    """One round; whether there was anything to carry."""
+    carried = await log_relay.carry(connection, graph)
+    if carried.oldest is None:
+        return False
+    metrics.in_graph([carried.oldest], datetime.now(UTC))
+    state.did("carry", entries=carried.entries)
+    log.debug("carried", entries=carried.entries)
+    return True
+
+
+async def _show_lag(connection: Connection, metrics: Metrics, now: datetime) -> None:
+    lag = await log_relay.lag(connection)
+    oldest = now - lag.oldest if lag.oldest else timedelta(0)
+    metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now)

@@ -1,0 +1,67 @@
+"""Opens and closes what a process writes to; the only place that does, so every lifetime is seen here."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres
+from infra.graph import BoltGraph
+from infra.graph import open_graph as open_bolt_graph
+from infra.local.registry import endpoints
+from infra.migrate import migrate
+from infra.postgres import connect, open_pool
+from infra.settings import Settings
+from lineage import graph as graphs
+from tasks.contract import Contract
+from tasks.load.store import Store
+from tasks.load.tables import prepare_table
+
+
+def postgres_dsn(settings: Settings) -> str:
+    """Where Postgres is, with its password: not for the eyes of people."""
+    return resolve_postgres(settings, endpoints(settings.home)).dsn.get_secret_value()
+
+
+def mqtt_url(settings: Settings) -> str:
+    """Where the broker is, with user and password: not for the eyes of people."""
+    return resolve_mqtt(settings, endpoints(settings.home)).url.get_secret_value()
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, application: str) -> AsyncIterator[Store]:
+    """Where commits go. Connections are made when they are first needed."""
+    dsn = postgres_dsn(settings)
+    async with (
+        open_pool(dsn, application=application) as pool,
+        Store(
+            dsn,
+            pool,
+            application=application,
+            statement_timeout=settings.statement_timeout,
+            commit_timeout=settings.commit_timeout,
+        ) as store,
+    ):
+        yield store
+
+
+@asynccontextmanager
+async def open_graph(settings: Settings) -> AsyncIterator[BoltGraph]:
+    """Where lineage is queried."""
+    async with open_bolt_graph(resolve_graph(settings, endpoints(settings.home))) as graph:
+        yield graph
+
+
+async def prepare_tables(settings: Settings, contracts: Iterable[Contract]) -> None:
+    """Bring the schema and the contracts' tables to what this code needs; raises UnavailableError."""
+    connection = await connect(postgres_dsn(settings), application="prepare")
+    try:
+        await migrate(connection)
+        for contract in contracts:
+            await prepare_table(connection, contract)
+    finally:
+        await connection.close()
+
+
+async def prepare_graph(settings: Settings) -> None:
+    """Create the graph's constraints and indexes; raises UnavailableError."""
+    async with open_graph(settings) as graph:
+        await graphs.migrate(graph)

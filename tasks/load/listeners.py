@@ -1,0 +1,30 @@
+"""Which listeners there are: the broker keeps messages for each until it leaves with `--drain`."""
+
+from infra.postgres import Pool, translated
+
+_ENTER = """
+INSERT INTO store.listeners AS l (client_id, pipeline) VALUES ($1, $2)
+ON CONFLICT (client_id) DO UPDATE SET pipeline = excluded.pipeline, started_at = clock_timestamp(),
+    seen_at = clock_timestamp(), left_at = NULL
+RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS known
+"""
+_SEEN = "UPDATE store.listeners SET seen_at = clock_timestamp() WHERE client_id = $1"
+_LEAVE = "UPDATE store.listeners SET left_at = clock_timestamp() WHERE client_id = $1"
+
+
+async def enter(pool: Pool, client_id: str, pipeline: str) -> bool:
+    """Note that a listener starts; whether the broker should still know its session."""
+    with translated():
+        return bool(await pool.fetchval(_ENTER, client_id, pipeline))
+
+
+async def seen(pool: Pool, client_id: str) -> None:
+    """Note that a listener is there."""
+    with translated():
+        await pool.execute(_SEEN, client_id)
+
+
+async def leave(pool: Pool, client_id: str) -> None:
+    """Note that a listener has left for good and its session is ended."""
+    with translated():
+        await pool.execute(_LEAVE, client_id)

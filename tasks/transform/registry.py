@@ -1,0 +1,63 @@
+"""Every transform by its name: one file in this folder and one line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from lineage.errors import ContractError
+from tasks.batch import RawBatch, Reference, Refined
+from tasks.contract import Contract
+from tasks.transform import experiments, readings
+from tasks.transform.place import PlaceFinder
+
+Refine = Callable[[RawBatch, Reference], Refined]
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
+
+    `alone`: each message is one record, judged without its neighbours in the batch (see `load/replay.py`).
+    """
+
+    function: Callable[..., Refined]
+    bind: Callable[[Mapping[str, Contract], str], Refine]
+    alone: bool = False
+
+
+def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
+    places = PlaceFinder()
+    places.warm()
+    (contract,) = contracts.values()
+    return partial(readings.refine, contract=contract, source_name=source_name, places=places)
+
+
+def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
+    return partial(experiments.refine, contracts=contracts)
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "readings": Transform(readings.refine, _readings, alone=True),
+    "experiments": Transform(experiments.refine, _experiments),
+}
+
+
+def transform(name: str) -> Transform:
+    """A registered transform, or your own as `module:function` of (batch, reference, contracts)."""
+    if ":" not in name:
+        if name not in TRANSFORMS:
+            raise ContractError(f"there is no transform {name!r}: choose from {', '.join(TRANSFORMS)}")
+        return TRANSFORMS[name]
+    function = _custom(name)
+    return Transform(function, lambda contracts, source_name: partial(function, contracts=contracts))
+
+
+def _custom(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        function: Callable[..., Any] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ContractError(f"the transform {name} cannot be loaded: {error}") from error
+    return function

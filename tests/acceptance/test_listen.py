@@ -1,0 +1,155 @@
+"""`headwater listen` and `headwater relay` as their users run them, on real services."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from infra.endpoints import GraphEndpoint
+from infra.graph import open_graph
+from infra.local.addresses import Address
+from infra.mqtt.client import Publisher
+from infra.postgres import Connection, connect
+from lineage import graph as graphs
+from lineage.log import entry_of
+from lineage.projection import digest, project
+from tests.fixtures.headwater import Headwater, Process
+
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+def reading(number: int, devices: int = 20) -> tuple[str, bytes]:
+    device = f"d{number % devices}"
+    at = START + timedelta(milliseconds=number)
+    body = {"device_id": device, "timestamp": at.isoformat(), "temperature": 20 + number % 10, "n": number}
+    return f"sensors/{device}/readings", json.dumps(body).encode()
+
+
+@pytest.fixture
+def listen(headwater: Headwater, postgres_dsn: str, mqtt_address: Address) -> Headwater:
+    def start(*arguments: str) -> Process:
+        urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
+        return headwater("listen", *arguments, **urls)
+
+    return start
+
+
+@pytest.fixture
+async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
+    connection = await connect(postgres_dsn, application="test")
+    yield connection
+    await connection.close()
+
+
+async def until(connection: Connection, query: str, wanted: int) -> None:
+    """Wait until the query gives the number wanted, or more."""
+    found = None
+    for _ in range(1_200):
+        found = await connection.fetchval(query)
+        if found is not None and found >= wanted:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{query} gives {found!r}, not {wanted!r}")
+
+
+async def test_what_is_published_is_stored_once_and_counted(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(500)])
+        await publisher.publish("sensors/d1/readings", b"not json")
+        await publisher.publish_many([reading(0)])
+    await until(connection, "SELECT sum(read) FROM ledger", 502)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 500
+    assert await connection.fetchval("SELECT rules FROM rejected") == ["payload.json"]
+    metrics = listener.get("/metrics")
+    assert 'processed_records_total{source="sensors",status="accepted"} 500.0' in metrics
+    assert 'processed_records_total{source="sensors",status="duplicate"} 1.0' in metrics
+    assert listener.stop() == 0
+
+
+async def test_killed_in_the_middle_nothing_is_lost_and_nothing_stored_twice(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    enough = asyncio.Event()
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        publishing = asyncio.create_task(publish_until(enough, publisher))
+        for _ in range(3):
+            before = await connection.fetchval("SELECT count(*) FROM ledger")
+            await until(connection, "SELECT count(*) FROM ledger", before + 3)
+            listener.kill()
+            listener = listen()
+            await asyncio.to_thread(listener.wait_until, "listening")
+        enough.set()
+        total = await publishing
+    await until(connection, "SELECT count(*) FROM sensor_readings", total)
+    assert listener.stop() == 0
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == total
+    assert await connection.fetchval("SELECT sum(rows)::bigint FROM ledger_outputs") == total
+
+
+async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
+    """Publish readings at a steady rate until it is enough; how many."""
+    count = 0
+    while not enough.is_set():
+        count += await publisher.publish_many([reading(n) for n in range(count, count + 200)])
+        await asyncio.sleep(0.05)
+    return count
+
+
+async def test_leaving_takes_what_is_kept_and_ends_the_session(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    assert listener.stop() == 0
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+    leaving = listen("--drain")
+    assert await asyncio.to_thread(leaving.process.wait, 60) == 0, leaving.log.read_text()
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 100
+    assert await connection.fetchval("SELECT left_at IS NOT NULL FROM store.listeners")
+
+
+async def test_the_relay_makes_the_graph_what_the_log_says(
+    listen: Headwater,
+    headwater: Headwater,
+    connection: Connection,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    graph_address: Address,
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    relay = headwater(
+        "relay",
+        HEADWATER_POSTGRES_DSN=postgres_dsn,
+        HEADWATER_GRAPH_URI=graph_address.url,
+        HEADWATER_GRAPH_USER=str(graph_address.user),
+        HEADWATER_GRAPH_PASSWORD=str(graph_address.password),
+        HEADWATER_GRAPH_DATABASE=str(graph_address.database),
+    )
+    relay.wait_until("carrying")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(50)])
+    await until(connection, "SELECT count(*) FROM sensor_readings", 50)
+    entries = await connection.fetchval("SELECT count(*) FROM lineage_log")
+    await until(connection, "SELECT sum(number) FROM store.relay_cursors", entries)
+    assert relay.stop() == 0
+    endpoint = GraphEndpoint(
+        uri=graph_address.url,
+        user=graph_address.user,
+        password=SecretStr(str(graph_address.password)),
+        database=graph_address.database,
+        ca=None,
+    )
+    log = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
+    async with open_graph(endpoint) as graph:
+        assert digest(await graphs.read(graph)) == digest(project(log))
