@@ -34,9 +34,13 @@ async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> None:
 
 
 async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
-    """Insert the records that nobody rejected meanwhile; returns those."""
+    """Insert the records that nobody rejected meanwhile, each once; returns those.
+
+    The same bytes twice in one batch are one record: the first.
+    """
     if rejected.is_empty():
         return rejected
+    rejected = rejected.filter(identities(commit, rejected).is_first_distinct())
     stored = stored_form(commit, rejected)
     columns = ", ".join(stored.columns)
     await commit.connection.execute(
