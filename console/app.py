@@ -16,6 +16,7 @@ app = typer.Typer(
 
 app.command()(processes.listen)
 app.command()(processes.relay)
+app.command()(processes.serve)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(rejected.commands, name="rejected")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from console.start import run, start
+from console.start import run, start, start_prefect
 
 Pipeline = Annotated[str, typer.Option(help="Which stream of the catalog.")]
 Drain = Annotated[
@@ -27,3 +27,11 @@ def relay() -> None:
     from flows.relay import relay as relaying
 
     run(relaying(settings))
+
+
+def serve() -> None:
+    """Deploy every flow, run the scheduled ones, and start flows when robots say that something changed."""
+    settings = start_prefect()
+    from flows.serve import serve as serving
+
+    run(serving(settings))

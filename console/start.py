@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from infra import logs
+from infra.endpoints import resolve_prefect
 from infra.local.registry import endpoints
 from infra.masking import mask
-from infra.settings import Settings, load, share_metrics
+from infra.settings import Settings, hand_down, load, share_metrics
 from lineage.errors import HeadwaterError, UnavailableError, VerificationError
 
 DIFFERENCES: Final = 1
@@ -32,6 +33,13 @@ def start(**given: Any) -> Settings:
     share_metrics(settings)
     local = endpoints(settings.home).values()
     logs.configure(settings, known=[address["password"] for address in local if "password" in address])
+    return settings
+
+
+def start_prefect(**given: Any) -> Settings:
+    """The same for a command that uses Prefect: its server is the one of the settings, or the local one."""
+    settings = start(**given)
+    hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
     return settings
 
 

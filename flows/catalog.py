@@ -105,6 +105,11 @@ def load_pipeline(path: Path) -> Pipeline:
         raise ContractError(f"{path.name} is not a pipeline: {error}") from error
 
 
+def all_contracts() -> list[Contract]:
+    """Every contract there is, of curated tables and of aggregates."""
+    return [load_contract(path) for path in sorted(CONTRACTS.glob("*.yaml"))]
+
+
 def pipelines() -> dict[str, Pipeline]:
     """Every pipeline of the catalog by its name."""
     loaded = [load_pipeline(path) for path in sorted(PIPELINES.glob("*.yaml"))]

@@ -1,42 +1,33 @@
 """Keeps every curated table ready for the days to come."""
 
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from infra.endpoints import resolve_postgres
-from infra.local.registry import endpoints
-from infra.migrate import migrate
-from infra.postgres import connect, open_pool
-from infra.settings import load
-from tasks.contract import load_contract
-from tasks.load.partitions import Partitions
-from tasks.load.tables import prepare_table
+from flows import stores
+from flows.catalog import all_contracts
+from flows.runs import Schedule, measured, missed
+from infra.settings import Settings, load
 
-CONTRACTS = Path(__file__).parents[1] / "tasks" / "contracts"
+NAME = "extend-partitions"
+DAILY = Schedule(every=timedelta(days=1))
 
 
-@flow(name="extend-partitions")
-async def extend_partitions() -> list[str]:
+@flow(name=NAME, persist_result=False)
+async def extend_partitions(schedule: Schedule = DAILY) -> list[str] | State[None]:
     """Prepare every contract's table and its partitions ahead; returns the tables."""
-    settings = load()
-    dsn = resolve_postgres(settings, endpoints(settings.home)).dsn.get_secret_value()
-    return await extend(dsn, datetime.now(UTC))
+    if late := missed(schedule):
+        return late
+    with measured(NAME):
+        return await extend(load(), datetime.now(UTC))
 
 
-async def extend(dsn: str, now: datetime) -> list[str]:
+async def extend(settings: Settings, now: datetime) -> list[str]:
     """The same as a plain function: `now` decides how far ahead."""
-    contracts = [load_contract(path) for path in sorted(CONTRACTS.glob("*.yaml"))]
-    connection = await connect(dsn, application="extend-partitions")
-    try:
-        await migrate(connection)
+    contracts = all_contracts()
+    await stores.prepare_tables(settings, contracts)
+    async with stores.open_store(settings, NAME) as store:
         for contract in contracts:
-            await prepare_table(connection, contract)
-    finally:
-        await connection.close()
-    async with open_pool(dsn, application="extend-partitions") as pool:
-        partitions = Partitions(pool)
-        for contract in contracts:
-            await partitions.ensure_ahead(contract, now)
+            await store.partitions.ensure_ahead(contract, now)
     return [contract.table for contract in contracts]

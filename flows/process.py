@@ -105,3 +105,14 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: fl
             await asyncio.gather(working, return_exceptions=True)
     if not working.cancelled():
         working.result()
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do them at the same time; the first error ends the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,8 +4,8 @@ A service that is away, too slow, or answers 429 or 5xx is unavailable; every ot
 back with its status, for the caller knows what a 404 means to it.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -45,6 +45,19 @@ class HttpClient:
         if answer.status == 429 or answer.status >= 500:
             raise UnavailableError(self._service, f"it answered {answer.status} to {answer.location}")
         return answer
+
+
+@contextmanager
+def translated(service: str) -> Iterator[None]:
+    """Raise UnavailableError for what another library's use of httpx raises when the service is away."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise UnavailableError(service, str(error) or type(error).__name__) from error
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 429 or error.response.status_code >= 500:
+            raise UnavailableError(service, f"it answered {error.response.status_code}") from error
+        raise
 
 
 @asynccontextmanager

@@ -190,6 +190,12 @@ def share_metrics(settings: Settings) -> Path:
     return directory
 
 
+def hand_down(settings: Settings, prefect_api_url: str) -> None:
+    """Let Prefect, which is imported afterwards, and the processes we start find the same home and server."""
+    os.environ[variable("home")] = str(settings.home.absolute())
+    os.environ["PREFECT_API_URL"] = prefect_api_url
+
+
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = [variable(field) for field in Settings.model_fields]
     for name in sorted(environment):

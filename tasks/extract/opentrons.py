@@ -41,7 +41,8 @@ class RobotOptions(BaseModel):
     max_commands: int = Field(default=100_000, ge=1)  # per run; more is refused rather than held in memory
     patience: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))  # for one answer
     revise_every: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # while a run goes
-    concurrency: int = Field(default=4, ge=1)  # runs fetched at the same time
+    poll_every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))  # beside the notices
+    concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,11 @@ class Stream:
         assert await self.pool.fetchval(count) == before + 1
         unbalanced = "SELECT count(*) FROM ledger WHERE read <> accepted + rejected + duplicates + filtered"
         assert await self.pool.fetchval(unbalanced) == 0
+        untold = (
+            "SELECT count(*) FROM ledger l WHERE rejected <> "
+            "(SELECT count(*) FROM rejected r WHERE r.batch = l.batch)"
+        )
+        assert await self.pool.fetchval(untold) == 0
 
 
 @asynccontextmanager

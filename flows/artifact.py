@@ -1,0 +1,55 @@
+"""What a flow run shows on its page in Prefect: counts, what was rejected and why, and its lineage."""
+
+from prefect.artifacts import acreate_markdown_artifact
+
+from infra.postgres import Pool, translated
+from lineage import naming
+from tasks.batch import Receipt
+
+_BY_RULE = """
+SELECT rule, count(*) AS records FROM store.rejected, unnest(rules) AS rule WHERE batch = $1
+GROUP BY rule ORDER BY records DESC, rule
+"""
+
+
+async def publish(pool: Pool, flow: str, receipt: Receipt) -> str:
+    """Show the outcome of a commit as an artifact; returns it in one sentence."""
+    with translated():
+        rules = [(row["rule"], row["records"]) for row in await pool.fetch(_BY_RULE, receipt.batch)]
+    sentence = _sentence(receipt)
+    key = f"{flow}-{receipt.batch}"
+    await acreate_markdown_artifact(markdown=page(receipt, rules), key=key, description=sentence)
+    return sentence
+
+
+def page(receipt: Receipt, rules: list[tuple[str, int]]) -> str:
+    """The artifact's Markdown; `rules` are the broken rules and how many records broke each."""
+    outcomes = [
+        *((f"accepted into `{table}`", rows) for table, rows in receipt.accepted.items()),
+        ("rejected", receipt.rejected),
+        ("duplicates", receipt.duplicates),
+        ("filtered", receipt.filtered),
+        ("**read**", receipt.read),
+    ]
+    lines = [f"# Batch {receipt.batch} of `{receipt.dataset}`", "", _sentence(receipt), ""]
+    lines += ["| records | |", "|---|---:|", *(f"| {name} | {rows:,} |" for name, rows in outcomes)]
+    if rules:
+        lines += ["", "| broken rule | records |", "|---|---:|"]
+        lines += [f"| `{rule}` | {records:,} |" for rule, records in rules]
+    asked = [f"headwater audit downstream --param 'key={naming.postgres('raw_batches')}#{receipt.batch}'"]
+    asked += [
+        f"headwater audit upstream --param 'key={naming.postgres(table)}#{receipt.batch}'"
+        for table, rows in receipt.accepted.items()
+        if rows
+    ]
+    return "\n".join([*lines, "", "Its lineage:", "", "```sh", *asked, "```", ""])
+
+
+def _sentence(receipt: Receipt) -> str:
+    if receipt.way == "repeat":
+        return f"Nothing new: batch {receipt.batch} holds the same already."
+    accepted = sum(receipt.accepted.values())
+    return (
+        f"Read {receipt.read:,}: {accepted:,} accepted, {receipt.rejected:,} rejected, "
+        f"{receipt.duplicates:,} duplicates, {receipt.filtered:,} filtered."
+    )

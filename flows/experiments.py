@@ -1,0 +1,122 @@
+"""The flow in: one run of a robot, from its HTTP answers to `experiments` and `experiment_steps`.
+
+    extract ─▶ transform ─▶ load ─▶ verify        Prefect tasks around the same functions as the stream's
+
+Started by the trigger for each state of a run it sees (`flows/trigger.py`), or by hand. A run that is still
+going is stored, and revised by the next flow run; one that the robot has forgotten is no failure.
+"""
+
+import asyncio
+from uuid import UUID
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows import artifact, stores
+from flows.catalog import Pipeline
+from flows.catalog import pipeline as named
+from flows.runs import current_run, measured, metrics
+from flows.steps import step
+from infra.metrics import Stage
+from infra.settings import Settings, load
+from lineage import naming
+from lineage.errors import ContractError, NotFoundError
+from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.extract.opentrons import RobotOptions, RobotSource, fetch_run, robot_client
+from tasks.ingest import Steps, ingest
+from tasks.load import commit
+from tasks.load.plan import LoadPlan
+from tasks.load.store import Store
+
+PIPELINE = "experiments"
+
+
+class ExperimentRequest(BaseModel):
+    """Which run to fetch, and of which robot of the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    robot: str = Field(min_length=1)
+    experiment_id: UUID
+
+
+@flow(name=PIPELINE, flow_run_name="{request.robot} {request.experiment_id}", persist_result=False)
+async def experiments(request: ExperimentRequest) -> str:
+    """Fetch a run, store it and verify what is stored; returns what became of it in one sentence."""
+    settings, pipeline = load(), named(PIPELINE)
+    plan = pipeline.load_plan(current_run(PIPELINE))
+    with measured(PIPELINE):
+        await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())
+        async with stores.open_store(settings, f"flow {PIPELINE}") as store:
+            work = _Work(settings, pipeline, plan, store, request.robot)
+            receipt = await work.carry(request.experiment_id)
+            if receipt is None:
+                return f"Robot {request.robot} no longer knows run {request.experiment_id}."
+            return await artifact.publish(store.pool, PIPELINE, receipt)
+
+
+class _Work:
+    """The steps of one flow run."""
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, robot: str
+    ) -> None:
+        self._pipeline, self._plan, self._store = pipeline, plan, store
+        self._source, self._url = source_of(settings, pipeline, robot)
+        self._refine = pipeline.refine()
+        self._attempt = commit.Attempt()
+
+    async def carry(self, experiment_id: UUID) -> Receipt | None:
+        """The whole way of one run; None when the robot does not know it."""
+        retry = self._pipeline.retry
+        batch = await step("extract", self.extract, retry)(experiment_id)
+        if batch is None:
+            return None
+        steps = Steps(refine=step("transform", self.transform, retry), load=step("load", self.load, retry))
+        receipt = await ingest(batch, Reference(frames={}), steps)
+        await step("verify", self.verify, retry)(receipt)
+        return receipt
+
+    async def extract(self, experiment_id: UUID) -> RawBatch | None:
+        """Page the run and its commands."""
+        with metrics().timed(PIPELINE, Stage.EXTRACT):
+            async with robot_client(self._source, self._url) as client:
+                return await fetch_run(client, self._source, experiment_id)
+
+    async def transform(self, batch: RawBatch, reference: Reference) -> Refined:
+        """Turn it into rows."""
+        with metrics().timed(PIPELINE, Stage.TRANSFORM):
+            return await asyncio.to_thread(self._refine, batch, reference)
+
+    async def load(self, batch: RawBatch, refined: Refined) -> Receipt:
+        """Commit it, with its lineage."""
+        with metrics().timed(PIPELINE, Stage.LOAD):
+            return await commit.load(self._store, self._plan, batch, refined, self._attempt)
+
+    async def verify(self, receipt: Receipt) -> None:
+        """Compare what was read with what is stored and recorded; raises VerificationError."""
+        with metrics().timed(PIPELINE, Stage.VERIFY):
+            pass
+
+
+def options_of(pipeline: Pipeline) -> RobotOptions:
+    """What the pipeline says of its robots; raises ContractError when it reads from something else."""
+    if not isinstance(pipeline.source, RobotOptions):
+        raise ContractError(f"{pipeline.name} does not read from robots but from {pipeline.source.type}.")
+    return pipeline.source
+
+
+def source_of(settings: Settings, pipeline: Pipeline, robot: str) -> tuple[RobotSource, str]:
+    """A robot of the settings as a source, and its URL; raises NotFoundError."""
+    options = options_of(pipeline)
+    urls = {known.name: known.url for known in settings.robots}
+    if robot not in urls:
+        known = ", ".join(urls) or "none"
+        raise NotFoundError(f"There is no robot {robot!r} in HEADWATER_ROBOTS (there: {known}): add it.")
+    source = RobotSource(
+        name=robot,
+        dataset=naming.opentrons(robot),
+        page_length=options.page_length,
+        max_commands=options.max_commands,
+    )
+    return source, urls[robot]

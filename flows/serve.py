@@ -1,0 +1,121 @@
+"""The worker: what `headwater serve` runs.
+
+prefect.yaml ─deploy─▶ Prefect's server ─schedules─▶ a process per flow run
+robots' notices and slow polling ─trigger─▶ flow runs in this process, started in tenths of a second
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.workers.process import ProcessWorker
+
+from flows import process, stores
+from flows.catalog import pipeline as named
+from flows.deploy import WORK_POOL, deploy
+from flows.experiments import PIPELINE, experiments, options_of, source_of
+from flows.partitions import extend
+from flows.retry import without_end
+from flows.trigger import RobotWatch, Start
+from flows.warm import WarmRunner
+from infra.http import translated
+from infra.mqtt.client import Subscriber
+from infra.settings import Settings
+from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
+from tasks.extract.robot_notices import NOTICE_TOPICS, runs_to_fetch
+
+log = structlog.get_logger(__name__)
+
+RECOVER_EVERY = 30.0  # seconds between two looks for runs whose process is gone
+
+
+async def serve(settings: Settings) -> None:
+    """Deploy everything and run it until SIGTERM or SIGINT."""
+    state = process.State()
+    with process.stop_signal() as stop, process.observed(settings, state.health):
+        await process.unless(stop, _serve(settings, state))
+
+
+async def _serve(settings: Settings, state: process.State) -> None:
+    await without_end(lambda: extend(settings, datetime.now(UTC)), what="tables")
+    async with get_client() as client:
+        deployments = await without_end(partial(_deploy, client, settings), what="deploy")
+        state.did("deploy", deployments=len(deployments))
+        (deployment,) = (each for each in deployments if each.name == PIPELINE)
+        options = options_of(named(PIPELINE))
+        runner = WarmRunner(client, experiments, deployment.id, options.concurrency)
+        state.running("serving")
+        await process.together(
+            ProcessWorker(work_pool_name=WORK_POOL).start(printer=log.info),
+            _recover(runner),
+            _trigger(settings, options, runner, state),
+        )
+
+
+async def _deploy(client: PrefectClient, settings: Settings) -> list[DeploymentResponse]:
+    with translated("Prefect"):
+        return await deploy(client, settings.schedule_every)
+
+
+async def _recover(runner: WarmRunner) -> None:
+    async def once() -> int:
+        with translated("Prefect"):
+            return await runner.recover()
+
+    while True:
+        await without_end(once, what="recover")
+        await asyncio.sleep(RECOVER_EVERY)
+
+
+async def _trigger(
+    settings: Settings, options: RobotOptions, runner: WarmRunner, state: process.State
+) -> None:
+    """Watch every robot of the settings: by the notices on the broker, and by looking now and then."""
+
+    async def start(robot: str, key: str, seen: RunSeen) -> bool:
+        with translated("Prefect"):
+            request = {"robot": robot, "experiment_id": str(seen.run_id)}
+            ended = await runner.run(key, {"request": request})
+        state.did("flow run", key=key, outcome=ended.value)
+        return ended is StateType.COMPLETED
+
+    async with AsyncExitStack() as watches:
+        robots = [
+            await watches.enter_async_context(
+                _watch(*source_of(settings, named(PIPELINE), robot.name), options, partial(start, robot.name))
+            )
+            for robot in settings.robots
+        ]
+        if robots:
+            await without_end(lambda: _take_notices(settings, robots), what="robots' notices")
+
+
+@asynccontextmanager
+async def _watch(
+    robot: RobotSource, url: str, options: RobotOptions, start: Start
+) -> AsyncIterator[RobotWatch]:
+    async with robot_client(robot, url, options.patience) as client:
+        watch = RobotWatch(robot, client, options, start)
+        polling = asyncio.create_task(watch.poll())
+        try:
+            yield watch
+        finally:
+            polling.cancel()
+            await watch.close()
+
+
+async def _take_notices(settings: Settings, robots: list[RobotWatch]) -> None:
+    """A notice does not say of which robot it is, so all are asked; who does not know the run says so."""
+    url, client_id = stores.mqtt_url(settings), f"{settings.client_id}-trigger"
+    async with Subscriber(url, client_id, NOTICE_TOPICS, ca_file=settings.mqtt_ca) as notices:
+        async for topic, payload in notices:
+            if (what := runs_to_fetch(topic, payload)) is not None:
+                for robot in robots:
+                    robot.notice(what)

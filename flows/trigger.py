@@ -1,0 +1,118 @@
+"""From a robot's notice to a flow run, in tenths of a second.
+
+    notice ─▶ look at the run ─▶ key of what was seen ─▶ flow run, once per key
+
+A notice says only that something changed, may be lost, repeated or spurious, and may come before the robot's
+HTTP answer does. So what counts is what is seen: a run is looked at for every notice, once more after its
+end, and slowly without any. A run that is still going is stored at most every `revise_every`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from infra.http import HttpClient
+from lineage.errors import HeadwaterError, UnavailableError
+from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, list_runs, look, notice_key
+
+log = structlog.get_logger(__name__)
+
+SETTLED_AFTER = timedelta(seconds=2)  # until an ended run is looked at once more
+AGAIN_AFTER = timedelta(seconds=5)  # when the robot, or Prefect's server, was away
+
+What = UUID | Literal["all"]
+Start = Callable[[str, RunSeen], Awaitable[bool]]
+"""Run the flow for a run as it was seen, under this key; whether it is completed: else the next poll asks."""
+
+
+class RobotWatch:
+    """Looks at one robot's runs when they may have changed, and starts the flow for what is new."""
+
+    def __init__(self, robot: RobotSource, client: HttpClient, options: RobotOptions, start: Start) -> None:
+        self._robot, self._client, self._options, self._start = robot, client, options, start
+        self._visits: dict[What, asyncio.Task[None]] = {}
+        self._looking = asyncio.Lock()
+        self._handled: dict[UUID, str] = {}  # run → the key last started
+        self._started_at: dict[UUID, float] = {}
+        self._settled: set[UUID] = set()  # ended, and the same when looked at again
+
+    def notice(self, what: What, after: timedelta = timedelta(0)) -> None:
+        """Look at a run, or at all of them, soon; a visit that is already due is enough."""
+        if what not in self._visits:
+            self._visits[what] = asyncio.create_task(self._visit(what, after.total_seconds()))
+
+    async def poll(self) -> None:
+        """Look at all runs now and then, without end: notices get lost."""
+        while True:
+            self.notice("all")
+            await asyncio.sleep(self._options.poll_every.total_seconds())
+
+    async def close(self) -> None:
+        """Drop the visits that are due."""
+        visits = list(self._visits.values())
+        for visit in visits:
+            visit.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
+
+    async def _visit(self, what: What, after: float) -> None:
+        await asyncio.sleep(after)
+        async with self._looking:
+            del self._visits[what]  # a notice from here on means another visit
+            try:
+                found = await (self._all() if what == "all" else self._one(what))
+            except UnavailableError as error:
+                log.warning("robot away", robot=self._robot.name, reason=str(error))
+                self.notice(what, AGAIN_AFTER)
+                return
+            except HeadwaterError as error:
+                log.warning("robot's answer refused", robot=self._robot.name, reason=str(error))
+                return
+        await asyncio.gather(*(self._handle(key, seen) for key, seen in found))
+
+    async def _all(self) -> list[tuple[str, RunSeen]]:
+        """Every run that is not known to be settled."""
+        listed = await list_runs(self._client, self._robot)
+        self._settled &= {run.run_id for run in listed}
+        unsettled = [run.run_id for run in listed if run.run_id not in self._settled]
+        return [news for run_id in unsettled for news in await self._one(run_id)]
+
+    async def _one(self, run_id: UUID) -> list[tuple[str, RunSeen]]:
+        """The run if it has changed and is due; nothing for one the robot does not know."""
+        seen = await look(self._client, self._robot, run_id)
+        if seen is None:
+            log.debug("run unknown to the robot", robot=self._robot.name, run=str(run_id))
+            return []
+        key = notice_key(seen)
+        if self._handled.get(run_id) == key:
+            if seen.ended:
+                self._settled.add(run_id)
+            return []
+        wait = self._wait(run_id) if not seen.ended else 0.0
+        if wait > 0:
+            self.notice(run_id, timedelta(seconds=wait))
+            return []
+        self._handled[run_id] = key
+        self._started_at[run_id] = asyncio.get_running_loop().time()
+        return [(key, seen)]
+
+    def _wait(self, run_id: UUID) -> float:
+        """Seconds until a run that still goes is stored again."""
+        started = self._started_at.get(run_id, float("-inf"))
+        return started + self._options.revise_every.total_seconds() - asyncio.get_running_loop().time()
+
+    async def _handle(self, key: str, seen: RunSeen) -> None:
+        try:
+            completed = await self._start(key, seen)
+        except HeadwaterError as error:
+            log.warning("flow not started", key=key, reason=str(error))
+            self._handled.pop(seen.run_id, None)
+            self.notice(seen.run_id, AGAIN_AFTER)
+            return
+        if not completed:
+            self._handled.pop(seen.run_id, None)
+        elif seen.ended:
+            self.notice(seen.run_id, SETTLED_AFTER)

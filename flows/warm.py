@@ -1,0 +1,123 @@
+"""Runs a deployment's flow runs in this process, where everything is imported already.
+
+    key ─create─▶ flow run ─claim (PENDING)─▶ run_flow_async, under a lease
+
+Starting a process for a run takes seconds, this takes tenths. The run belongs to its deployment, so its
+concurrency limit holds: slots are taken on entering PENDING, and a run that got none is left to the worker.
+The same key gives the same run, and only whoever moved it to PENDING runs it. A lease, a tag that is renewed
+while the run goes, tells a run whose process was killed: it is started again once its lease is over.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from prefect import Flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import Abort
+from prefect.flow_engine import run_flow_async
+from prefect.states import Pending, Scheduled
+from prefect.utilities.engine import propose_state
+
+log = structlog.get_logger(__name__)
+
+LEASE = "lease:"
+TERM: Final = timedelta(seconds=30)
+RENEW_EVERY: Final = 10.0  # seconds
+CLAIMED_FOR: Final = timedelta(minutes=2)  # a run that is PENDING for longer has nobody
+
+
+class WarmRunner:
+    """Runs the flow for one deployment; `limit` runs at a time in this process."""
+
+    def __init__(self, client: PrefectClient, flow: Flow[..., Any], deployment: UUID, limit: int) -> None:
+        self._client, self._flow, self._deployment = client, flow, deployment
+        self._room = asyncio.Semaphore(limit)
+
+    async def run(self, key: str, parameters: Mapping[str, Any]) -> StateType:
+        """Run what the key stands for, unless it was or is run; the state it is in afterwards.
+
+        A run of that key that failed or crashed is run again.
+        """
+        flow_run = await self._client.create_flow_run_from_deployment(
+            self._deployment, parameters=dict(parameters), idempotency_key=key
+        )
+        if flow_run.state is not None and flow_run.state.is_final() and not flow_run.state.is_completed():
+            await self._schedule_again(flow_run, "Tried again: it had not completed.")
+        elif flow_run.state is None or not flow_run.state.is_scheduled():
+            return flow_run.state_type or StateType.PENDING
+        return await self._claim_and_run(flow_run)
+
+    async def recover(self) -> int:
+        """Start again the runs whose process is gone: their lease is over; how many."""
+        going = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
+        runs = await self._client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[self._deployment])),
+            flow_run_filter=FlowRunFilter(state=going),
+        )
+        abandoned = [run for run in runs if is_abandoned(run, datetime.now(UTC))]
+        for run in abandoned:
+            log.warning("a flow run was abandoned: starting it again", flow_run=run.name)
+            await self._schedule_again(run, "Started again: its process is gone.")
+        await asyncio.gather(*(self._claim_and_run(run) for run in abandoned))
+        return len(abandoned)
+
+    async def _schedule_again(self, flow_run: FlowRun, why: str) -> None:
+        await self._client.update_flow_run(flow_run.id, tags=_without_lease(flow_run.tags))
+        await self._client.set_flow_run_state(flow_run.id, Scheduled(message=why), force=True)
+
+    async def _claim_and_run(self, flow_run: FlowRun) -> StateType:
+        async with self._room:
+            try:
+                state = await propose_state(self._client, Pending(), flow_run_id=flow_run.id)
+            except Abort:  # somebody else has it
+                return StateType.PENDING
+            if not state.is_pending():
+                return state.type
+            leasing = asyncio.create_task(self._lease(flow_run))
+            try:
+                claimed = await self._client.read_flow_run(flow_run.id)
+                await run_flow_async(
+                    self._flow, flow_run=claimed, parameters=claimed.parameters, return_type="state"
+                )
+            finally:
+                leasing.cancel()
+                await asyncio.gather(leasing, return_exceptions=True)
+        ended = await self._client.read_flow_run(flow_run.id)
+        return ended.state_type or StateType.PENDING
+
+    async def _lease(self, flow_run: FlowRun) -> None:
+        """Renew the lease until cancelled."""
+        tags = _without_lease(flow_run.tags)
+        while True:
+            over = time.time() + TERM.total_seconds()
+            await self._client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
+            await asyncio.sleep(RENEW_EVERY)
+
+
+def is_abandoned(flow_run: FlowRun, now: datetime) -> bool:
+    """Whether a run that is pending or running has no process any more.
+
+    One without a lease is a worker's, who looks after it; or was claimed and never leased.
+    """
+    leases = [tag.removeprefix(LEASE) for tag in flow_run.tags if tag.startswith(LEASE)]
+    if leases:
+        return float(leases[0]) < now.timestamp()
+    since = flow_run.state.timestamp if flow_run.state else now
+    return flow_run.state_type is StateType.PENDING and now - since > CLAIMED_FOR
+
+
+def _without_lease(tags: list[str]) -> list[str]:
+    return [tag for tag in tags if not tag.startswith(LEASE)]

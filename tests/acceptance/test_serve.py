@@ -1,0 +1,64 @@
+"""`headwater serve`: robots' notices become flow runs, and what they store."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from infra.local.addresses import Address
+from infra.mqtt.client import Publisher
+from infra.postgres import Connection, connect
+from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
+from tests.acceptance.test_listen import until
+from tests.fixtures.headwater import Headwater
+
+
+@pytest.fixture
+async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
+    connection = await connect(postgres_dsn, application="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def publisher(mqtt_address: Address) -> AsyncIterator[Publisher]:
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        yield publisher
+
+
+async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
+    headwater: Headwater,
+    connection: Connection,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    prefect_server: Address,
+    publisher: Publisher,
+) -> None:
+    protocols = [serial_dilution(1), failing(2)]
+    robot = Robot(protocols=protocols, publish=publisher.publish, seconds=0.01)
+    async with serve_robot(robot) as url:
+        await robot.up()
+        worker = headwater(
+            "serve",
+            HEADWATER_POSTGRES_DSN=postgres_dsn,
+            HEADWATER_MQTT_URL=mqtt_address.url_with_password,
+            HEADWATER_PREFECT_API_URL=prefect_server.url,
+            HEADWATER_ROBOTS=f"ot2={url}",
+        )
+        await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+        for protocol in protocols:
+            await robot.play(protocol)
+        query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
+        try:
+            await until(connection, query, 2)
+        finally:
+            print(worker.log.read_text()[-6000:])
+    steps = await connection.fetchval("SELECT count(*) FROM experiment_steps WHERE status = 'succeeded'")
+    assert steps > 5
+    assert worker.stop() == 0
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        async with get_client() as client:
+            runs = await client.read_flow_runs()
+    assert {run.state_name for run in runs} == {"Completed"}
