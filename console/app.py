@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import processes, run, start
+from console import devices, processes, rejected, run, start
 
 app = typer.Typer(
     name="headwater",
@@ -18,6 +18,8 @@ app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)
 app.command()(run.run)
+app.add_typer(devices.commands, name="devices")
+app.add_typer(rejected.commands, name="rejected")
 
 
 def main() -> None:

@@ -97,6 +97,6 @@ class Receipt:
     rejected: int
     duplicates: int
     filtered: int
-    way: str  # "fast" | "staging" | "repeat" (the position was committed before; nothing was written)
+    way: str  # "fast" | "staging" | "replay" | "repeat" (the position stands already; nothing was written)
     run_id: UUID | None
     committed_at: datetime

@@ -13,7 +13,8 @@ CREATE TABLE store.raw_batches (
 );
 ALTER TABLE store.raw_batches ALTER COLUMN messages SET STORAGE EXTERNAL, ALTER COLUMN digests SET STORAGE EXTERNAL;
 
--- Rejected records point to their bytes in raw_batches; identity is a hash of dataset, location, part and bytes.
+-- Rejected records point to their bytes in raw_batches (by raw_batch, null: batch); identity is a hash of dataset,
+-- location, part and bytes. `batch` is the first that rejected it and never changes; replays change the verdict.
 CREATE TABLE store.rejected (
     identity    bytea PRIMARY KEY,
     batch       bigint NOT NULL,
@@ -35,7 +36,23 @@ CREATE TABLE store.rejected (
     resolved_by bigint
 );
 CREATE INDEX rejected_batch ON store.rejected (batch);
+CREATE INDEX rejected_raw_batch ON store.rejected (raw_batch) WHERE raw_batch IS NOT NULL;
 CREATE INDEX rejected_open ON store.rejected (dataset, rejected_at) WHERE resolved_by IS NULL;
+
+-- What replays said of rejected records, one row per record and replay; append-only. A record's `attempts` is
+-- 1 + its rows here of verdict `rejected`; its `resolved_by` is the batch of its one row of any other verdict.
+CREATE TABLE store.replays (
+    identity     bytea NOT NULL,
+    batch        bigint NOT NULL,
+    verdict      text NOT NULL CHECK (verdict IN ('accepted', 'duplicate', 'split', 'rejected')),
+    rules_before text[] NOT NULL,
+    rules        text[],
+    PRIMARY KEY (identity, batch),
+    CHECK ((verdict = 'rejected') = (rules IS NOT NULL))
+);
+CREATE INDEX replays_batch ON store.replays (batch);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.replays
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
 -- The device register, loaded by `headwater devices load`.
 CREATE TABLE store.devices (
@@ -84,4 +101,5 @@ CREATE TABLE store.contracts (
 
 CREATE VIEW public.raw_batches AS SELECT * FROM store.raw_batches;
 CREATE VIEW public.rejected AS SELECT * FROM store.rejected;
+CREATE VIEW public.replays AS SELECT * FROM store.replays;
 CREATE VIEW public.devices AS SELECT * FROM store.devices;

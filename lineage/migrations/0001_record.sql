@@ -37,7 +37,8 @@ CREATE INDEX lineage_log_batch ON store.lineage_log USING brin (batch);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_log
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
--- One row per commit; read = accepted + rejected + duplicates + filtered.
+-- One row per commit; a replay names the batch whose bytes it read again in raw_batch and has no raw_digest.
+-- read = accepted + rejected + duplicates + filtered.
 CREATE TABLE store.ledger (
     batch             bigint PRIMARY KEY,
     dataset           text NOT NULL,
@@ -53,13 +54,15 @@ CREATE TABLE store.ledger (
     filtered          bigint NOT NULL,
     way               text NOT NULL,
     raw_digest        bytea,
+    raw_batch         bigint,
     transformation_id text NOT NULL,
     run_id            uuid,
     writer            bigint NOT NULL,
     first_entry       bigint NOT NULL,
     last_entry        bigint NOT NULL,
     chain_head        bytea NOT NULL,
-    CONSTRAINT books_balance CHECK (read = accepted + rejected + duplicates + filtered)
+    CONSTRAINT books_balance CHECK (read = accepted + rejected + duplicates + filtered),
+    CONSTRAINT replay_has_no_bytes CHECK (raw_batch IS NULL OR raw_digest IS NULL)
 );
 CREATE INDEX ledger_processed ON store.ledger (processed_at);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.ledger

@@ -77,19 +77,38 @@ async def _commit(
     )
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
-        settled = await _store_rows(commit, _placed(commit, refined))
+        settled = await _store_rows(commit, placed(commit, refined))
         await write_raw(commit)
-        await _mark_hours(commit, settled.refined)
-        new = await _new_subjects(commit, settled.refined, store.known_subjects)
-        span = await _write_lineage(store, session, commit, settled.refined, new)
-        receipt = await write_ledger(commit, settled, span)
-    session.writer.committed(span)
-    store.known_subjects.update(new)
-    store.announced.add(_announcement(session, plan))
-    return receipt
+        books = await write_books(store, session, commit, settled)
+    committed(store, session, commit, books)
+    return books.receipt
 
 
-def _placed(commit: Commit, refined: Refined) -> Refined:
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a commit wrote about itself, and what the store may remember once it is committed."""
+
+    receipt: Receipt
+    span: Span
+    new: list[edges.Subject]
+
+
+async def write_books(store: Store, session: Session, commit: Commit, settled: Settled) -> Books:
+    """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
+    await _mark_hours(commit, settled.refined)
+    new = await _new_subjects(commit, settled.refined, store.known_subjects)
+    span = await _write_lineage(store, session, commit, settled.refined, new)
+    return Books(await write_ledger(commit, settled, span), span, new)
+
+
+def committed(store: Store, session: Session, commit: Commit, books: Books) -> None:
+    """The transaction that holds these books is committed."""
+    session.writer.committed(books.span)
+    store.known_subjects.update(books.new)
+    store.announced.add(_announcement(session, commit.plan))
+
+
+def placed(commit: Commit, refined: Refined) -> Refined:
     """The accepted rows with the columns of their stored tables, sorted by key."""
     contracts = commit.plan.contracts
     placed = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
@@ -98,6 +117,8 @@ def _placed(commit: Commit, refined: Refined) -> Refined:
 
 def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(processed_at=commit.now, batch=pl.lit(commit.number, dtype=pl.Int64))
+    if commit.raw_batch is not None:
+        rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
     if contract.on_return is OnReturn.REVISE:
         rows = rows.with_columns(observed_at=pl.lit(commit.batch.received_at, dtype=UTC_MICROS))
     return rows.sort(contract.key)
@@ -154,7 +175,10 @@ async def _write_lineage(
     store: Store, session: Session, commit: Commit, refined: Refined, new: list[edges.Subject]
 ) -> Span:
     stored = edges.Stored(accepted=refined.accepted, rejected=refined.rejected.height)
-    entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
+    if commit.raw_batch is None:
+        entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
+    else:
+        entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
     if _announcement(session, commit.plan) not in store.announced:
         entries.insert(0, edges.of_announcement(commit.plan, commit.at))
     return await session.writer.append(commit.connection, commit.number, entries)

@@ -5,10 +5,29 @@ import polars as pl
 from infra.postgres import Pool, translated
 
 SCHEMA = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
+"""One row per device; the transforms take it under the name `devices`."""
+
+# Devices that are new or changed; the others are left as they are.
+_UPSERT = """
+INSERT INTO store.devices AS d (device_id, name, model, site)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS g(device_id, name, model, site)
+ORDER BY device_id
+ON CONFLICT (device_id) DO UPDATE
+SET name = excluded.name, model = excluded.model, site = excluded.site, loaded_at = clock_timestamp()
+WHERE (d.name, d.model, d.site) IS DISTINCT FROM (excluded.name, excluded.model, excluded.site)
+RETURNING device_id
+"""
+
+
+async def load_devices(pool: Pool, devices: pl.DataFrame) -> int:
+    """Put devices (SCHEMA, n; each device once) into the register; returns how many were new or changed."""
+    with translated():
+        rows = await pool.fetch(_UPSERT, *(devices[name].to_list() for name in SCHEMA))
+    return len(rows)
 
 
 async def read_devices(pool: Pool) -> pl.DataFrame:
-    """The register, one row per device."""
+    """The whole register (SCHEMA, n), by device."""
     with translated():
-        rows = await pool.fetch("SELECT device_id, name, model, site FROM store.devices")
+        rows = await pool.fetch(f"SELECT {', '.join(SCHEMA)} FROM store.devices ORDER BY device_id")
     return pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")

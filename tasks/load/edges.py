@@ -29,6 +29,8 @@ uri_of = naming.postgres
 Subject = tuple[str, str, str]
 """Kind, identity and the dataset it is about."""
 
+Relation = tuple[RelationshipType, Node, Node]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
@@ -42,17 +44,6 @@ def of_commit(
     number: int, batch: RawBatch, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
     """Source → raw, raw → each table that got rows, raw → rejected, and the subjects seen first."""
-
-    def edge(source: Node, target: Node, kind: RelationshipType = RelationshipType.FEEDS) -> Edge:
-        return Edge(
-            relationship_type=kind,
-            source=source,
-            target=target,
-            created_at=now,
-            transformation_id=plan.transformation.id,
-            run_id=plan.run.id,
-        )
-
     received = batch_node(
         batch.dataset,
         number,
@@ -61,16 +52,42 @@ def of_commit(
         position_id=plan.position_id(batch),
     )
     raw = batch_node(RAW, number, rows=batch.messages.height)
-    edges = [edge(received, raw)]
+    made = [(RelationshipType.FEEDS, received, raw), *_outputs(raw, number, plan, stored, new)]
+    return _edges(plan, made, now)
+
+
+def of_replay(
+    number: int, raw_batch: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
+) -> list[Edge]:
+    """The original raw batch → each table that got rows, → rejected (judged again, rejected again)."""
+    return _edges(plan, _outputs(batch_node(RAW, raw_batch), number, plan, stored, new), now)
+
+
+def _outputs(
+    raw: Node, number: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject]
+) -> Iterable[Relation]:
     for table, rows in stored.accepted.items():
         if rows.height:
-            edges.append(edge(raw, batch_node(naming.postgres(table), number, rows=rows.height)))
+            target = batch_node(naming.postgres(table), number, rows=rows.height)
+            yield RelationshipType.FEEDS, raw, target
     if stored.rejected:
-        edges.append(edge(raw, batch_node(REJECTED, number, rows=stored.rejected)))
-    edges += [
-        edge(source, target, RelationshipType.ABOUT) for source, target in _about(plan, number, stored, new)
+        yield RelationshipType.FEEDS, raw, batch_node(REJECTED, number, rows=stored.rejected)
+    for source, target in _about(plan, number, stored, new):
+        yield RelationshipType.ABOUT, source, target
+
+
+def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime) -> list[Edge]:
+    return [
+        Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=now,
+            transformation_id=plan.transformation.id,
+            run_id=plan.run.id,
+        )
+        for kind, source, target in relations
     ]
-    return edges
 
 
 def of_announcement(plan: LoadPlan, now: datetime) -> Edge:

@@ -12,16 +12,19 @@ from tasks.load.settle import Settled
 _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
-    "writer, first_entry, last_entry, chain_head"
+    "writer, first_entry, last_entry, chain_head, raw_batch"
 )
 _INSERT = (
     f"INSERT INTO store.ledger ({_COLUMNS}) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
 )
 
 
 async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
-    """Write the commit's books; Postgres refuses them unless they balance."""
+    """Write the commit's books; Postgres refuses them unless they balance.
+
+    A replay brought no bytes: it has `raw_batch`, where they are, and no `raw_digest`.
+    """
     receipt, batch, position = _receipt(commit, settled), commit.batch, commit.batch.position
     await commit.connection.execute(
         _INSERT,
@@ -38,13 +41,14 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         receipt.duplicates,
         receipt.filtered,
         receipt.way,
-        digest_of(commit.digests.to_list()),
+        digest_of(commit.digests.to_list()) if commit.raw_batch is None else None,
         commit.plan.transformation.id,
         receipt.run_id,
         span.writer,
         span.first,
         span.last,
         span.head,
+        commit.raw_batch,
     )
     outputs = [
         (receipt.batch, table, rows.height, sum_of(row_hashes(rows, commit.plan.contracts[table].names)))

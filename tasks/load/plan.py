@@ -44,6 +44,7 @@ class Commit:
     plan: LoadPlan
     batch: RawBatch
     digests: pl.Series  # of the messages, Binary (n)
+    raw_batch: int | None = None  # of a replay: the batch whose messages it read again
 
     @property
     def now(self) -> pl.Expr:

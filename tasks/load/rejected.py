@@ -34,9 +34,13 @@ async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> None:
 
 
 async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
-    """Insert the records that nobody rejected meanwhile; returns those."""
+    """Insert the records that nobody rejected meanwhile, each once; returns those.
+
+    The same bytes twice in one batch are one record: the first.
+    """
     if rejected.is_empty():
         return rejected
+    rejected = rejected.filter(identities(commit, rejected).is_first_distinct())
     stored = stored_form(commit, rejected)
     columns = ", ".join(stored.columns)
     await commit.connection.execute(
@@ -54,14 +58,13 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
 
 def stored_form(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
     """Rejected records with the columns of `store.rejected`, sorted by identity against deadlocks."""
-    versions = {table: contract.version for table, contract in commit.plan.contracts.items()}
-    newest = max(versions.values())
     return (
         rejected.with_columns(identity=identities(commit, rejected))
         .join(_located(commit), on="sequence", how="left", maintain_order="left")
         .select(
             "identity",
             pl.lit(commit.number, dtype=pl.Int64).alias("batch"),
+            pl.lit(commit.raw_batch, dtype=pl.Int64).alias("raw_batch"),
             "sequence",
             "part",
             pl.lit(commit.batch.dataset).alias("dataset"),
@@ -73,11 +76,19 @@ def stored_form(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
             pl.col("table").alias("table_name"),
             "key",
             "input_hash",
-            pl.col("table").replace_strict(versions, default=newest, return_dtype=pl.Int32).alias("contract"),
+            contract_versions(commit),
             commit.now.alias("rejected_at"),
         )
         .sort("identity")
     )
+
+
+def contract_versions(commit: Commit) -> pl.Expr:
+    """`contract`: the version of the contract that a rejected record's `table` has; unknown: the newest."""
+    versions = {table: contract.version for table, contract in commit.plan.contracts.items()}
+    newest = max(versions.values())
+    table = pl.col("table")
+    return table.replace_strict(versions, default=newest, return_dtype=pl.Int32).alias("contract")
 
 
 def _located(commit: Commit) -> pl.DataFrame:

@@ -32,17 +32,22 @@ class Settled:
 async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch with what is stored, and store what is new."""
     refined = await _without_rejected_before(commit, refined)
-    refined = await _without_stored_before(commit, refined)
+    refined = await store_accepted(commit, await _without_stored_before(commit, refined))
+    kept = await insert_rejected(commit, refined.rejected)
+    raced = refined.rejected.height - kept.height
+    refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)
+    return Settled(refined, "staging")
+
+
+async def store_accepted(commit: Commit, refined: Refined) -> Refined:
+    """Store the accepted rows that are new; the others become duplicates, conflicts or revisions."""
     for table in sorted(refined.accepted):
         contract, rows = commit.plan.contracts[table], refined.accepted[table]
         if contract.on_return is OnReturn.REVISE:
             refined = _with_outcome(refined, table, await revise(commit.connection, contract, rows))
         else:
             refined = _with_outcome(refined, table, *await _append(commit, contract, rows))
-    kept = await insert_rejected(commit, refined.rejected)
-    raced = refined.rejected.height - kept.height
-    refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)
-    return Settled(refined, "staging")
+    return refined
 
 
 async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:

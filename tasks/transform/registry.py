@@ -17,10 +17,14 @@ Refine = Callable[[RawBatch, Reference], Refined]
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts."""
+    """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
+
+    `alone`: each message is one record, judged without its neighbours in the batch (see `load/replay.py`).
+    """
 
     function: Callable[..., Refined]
     bind: Callable[[Mapping[str, Contract], str], Refine]
+    alone: bool = False
 
 
 def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
@@ -35,7 +39,7 @@ def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
 
 
 TRANSFORMS: dict[str, Transform] = {
-    "readings": Transform(readings.refine, _readings),
+    "readings": Transform(readings.refine, _readings, alone=True),
     "experiments": Transform(experiments.refine, _experiments),
 }
 

@@ -129,6 +129,13 @@ async def test_what_is_delivered_again_is_a_duplicate(way: Way) -> None:
     assert await way.value("SELECT count(*) FROM rejected") == 1
 
 
+async def test_the_same_rejected_bytes_twice_in_a_batch_are_one_record(way: Way) -> None:
+    bad = ("sensors/a/readings", b"not json")
+    receipt = await way.take(a_batch(bad, message("a", 1), bad))
+    assert (receipt.read, receipt.rejected, receipt.duplicates) == (3, 1, 1)
+    assert await way.value("SELECT array_agg(sequence) FROM rejected") == [0]
+
+
 async def test_a_key_that_returns_with_other_values_is_a_conflict(way: Way) -> None:
     await way.take(a_batch(message("a", 1)))
     receipt = await way.take(a_batch(message("a", 1, temperature=21.0), message("a", 2)))

@@ -1,0 +1,50 @@
+"""`headwater devices`: the device register that readings are enriched from."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.start import run, start
+
+commands = typer.Typer(help="The device register: load it from a file, list it.", no_args_is_help=True)
+
+
+@commands.command("load")
+def load(
+    file: Annotated[Path, typer.Argument(help="CSV with a header (.csv), or JSON lines (.jsonl).")],
+) -> None:
+    """Add devices to the register, or change them: device_id, name, model, site.
+
+    Rows stored before keep what the register said then.
+    """
+    settings = start()
+    from flows.devices import register
+    from tasks.extract.devices import read_devices_file
+
+    devices = read_devices_file(file)
+    changed = run(register(settings, devices))
+    print(f"{devices.height} devices read, {changed} new or changed.")
+
+
+@commands.command("ls")
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List the registered devices."""
+    settings = start()
+    from flows.devices import registered
+
+    devices = run(registered(settings))
+    if as_json:
+        print(json.dumps(devices.to_dicts(), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*devices.columns)
+    for row in devices.iter_rows():
+        table.add_row(*(Text(value or "") for value in row))
+    Console().print(table)

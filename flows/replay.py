@@ -1,0 +1,99 @@
+"""Rejected records through today's pipelines again; one raw batch is one commit (`tasks/load/replay.py`)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+
+from flows import catalog, stores
+from infra.settings import Settings
+from lineage import naming
+from lineage.errors import NotFoundError, QueryError
+from lineage.model import Run
+from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.extract.mqtt import MqttOptions
+from tasks.load.devices import read_devices
+from tasks.load.rejected_queries import Origin, Which, origins
+from tasks.load.replay import Pipeline, replay
+from tasks.load.store import Store
+from tasks.transform.registry import transform
+
+log = structlog.get_logger(__name__)
+
+_ROBOTS = naming.opentrons("").partition(":")[0]
+
+
+async def replayed(
+    settings: Settings, which: Which, *, dry_run: bool, tell: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
+
+    `unchanged`: chosen records not judged again; `refused`: those whose rows Postgres refuses, as they were.
+    """
+    total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
+    async with stores.open_store(settings, "rejected replay") as store:
+        await stores.prepare_tables(settings, [c for p in _catalog() for c in p.contracts().values()])
+        reference = Reference(frames={"devices": await read_devices(store.pool)})
+        run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
+        pipelines: dict[str, Pipeline] = {}
+        found = await origins(store.pool, which)
+        for done, origin in enumerate(found, start=1):
+            if origin.dataset not in pipelines:
+                pipelines[origin.dataset] = pipeline_of(origin.dataset, reference, run)
+            total.update(await _one(store, pipelines[origin.dataset], origin, dry_run))
+            tell(done, len(found))
+    return dict(total)
+
+
+def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
+    """The pipeline that reads a dataset today; raises NotFoundError when none does."""
+    pipeline = next((one for one in _catalog() if _reads(one, dataset)), None)
+    if pipeline is None:
+        raise NotFoundError(f"no pipeline reads {dataset} today: leave it out by --dataset, or add one")
+    function = pipeline.refine()
+
+    async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
+        return await asyncio.to_thread(function, batch, looked_up)
+
+    alone = transform(pipeline.transform).alone
+    return Pipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
+
+
+def _catalog() -> Sequence[catalog.Pipeline]:
+    return list(catalog.pipelines().values())
+
+
+def _reads(pipeline: catalog.Pipeline, dataset: str) -> bool:
+    if isinstance(pipeline.source, MqttOptions):
+        return naming.mqtt(pipeline.source.topic_filter) == dataset
+    return dataset.partition(":")[0] == _ROBOTS
+
+
+async def _one(store: Store, pipeline: Pipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
+    """One raw batch. Where Postgres refuses it as a whole, halves are tried: one record spoils no other."""
+    try:
+        receipt = await replay(store, pipeline, origin.raw_batch, origin.identities, dry_run=dry_run)
+    except QueryError as error:
+        count = len(origin.identities)
+        if count == 1 or not pipeline.alone:
+            log.warning("replay refused", raw_batch=origin.raw_batch, records=count, reason=str(error))
+            return {"refused": count}
+        halves = (origin.identities[: count // 2], origin.identities[count // 2 :])
+        both = Counter[str]()
+        for half in halves:
+            both.update(await _one(store, pipeline, Origin(origin.raw_batch, origin.dataset, half), dry_run))
+        return both
+    return _counts(receipt) if receipt else {"unchanged": len(origin.identities)}
+
+
+def _counts(receipt: Receipt) -> dict[str, int]:
+    return {
+        "batches": 1,
+        "read": receipt.read,
+        "accepted": sum(receipt.accepted.values()),
+        "rejected": receipt.rejected,
+        "duplicates": receipt.duplicates,
+    }

@@ -1,0 +1,120 @@
+"""Questions about rejected records: which there are, one in full, and what a replay would read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from infra.postgres import Pool, translated
+from lineage.errors import NotFoundError, RejectedError
+from tasks.load.raw import unpack
+
+_CHOSEN = """
+($1::text IS NULL OR dataset = $1) AND ($2::text IS NULL OR $2 = ANY(rules))
+AND ($3::text IS NULL OR stage = $3) AND ($4::timestamptz IS NULL OR rejected_at >= $4)
+AND ($5 OR resolved_by IS NULL)
+"""
+# Rejected records, the newest first.
+_LIST = (
+    f"SELECT * FROM store.rejected WHERE {_CHOSEN} ORDER BY rejected_at DESC, batch DESC, sequence LIMIT $6"
+)
+# How many there are without the limit.
+_COUNT = f"SELECT count(*) FROM store.rejected WHERE {_CHOSEN}"
+# Which raw batches hold open records, the oldest first, and which records of them are chosen.
+_ORIGINS = f"""
+SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
+FROM store.rejected WHERE {_CHOSEN} GROUP BY 1, 2 ORDER BY 1
+"""
+# Records whose identity begins so; three are enough to say that it is not the only one.
+_FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
+# What replays said of one record, the oldest first.
+_HISTORY = """
+SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at
+FROM store.replays p JOIN store.ledger l USING (batch) WHERE p.identity = $1 ORDER BY p.batch
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Chosen rejected records; None: any. `resolved`: also those that a replay has resolved."""
+
+    dataset: str | None = None
+    rule: str | None = None
+    stage: str | None = None
+    since: datetime | None = None
+    resolved: bool = False
+
+    @property
+    def values(self) -> tuple[str | None, str | None, str | None, datetime | None, bool]:
+        return self.dataset, self.rule, self.stage, self.since, self.resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The newest records, as many as asked for, and how many there are in all."""
+
+    records: Sequence[dict[str, Any]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One record, the bytes of its message (None: erased) and what replays said of it."""
+
+    record: dict[str, Any]
+    payload: bytes | None
+    replays: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A raw batch with chosen open records, by their identities."""
+
+    raw_batch: int
+    dataset: str
+    identities: Sequence[bytes]
+
+
+async def list_rejected(pool: Pool, which: Which, limit: int) -> Listed:
+    """Rejected records, the newest first."""
+    with translated():
+        rows = await pool.fetch(_LIST, *which.values, limit)
+        total = len(rows) if len(rows) < limit else await pool.fetchval(_COUNT, *which.values)
+    return Listed([_record(row) for row in rows], total)
+
+
+async def show_rejected(pool: Pool, prefix: str) -> Shown:
+    """The record whose identity (hexadecimal) begins with `prefix`.
+
+    Raises NotFoundError when there is none, RejectedError when there are several.
+    """
+    wanted = prefix.strip().lower()
+    if not wanted or set(wanted) - set("0123456789abcdef"):
+        raise RejectedError(f"{prefix!r} is no identity: give the hexadecimal digits `rejected ls` shows")
+    with translated():
+        rows = await pool.fetch(_FIND, wanted + "%")
+        if not rows:
+            raise NotFoundError(
+                f"no rejected record begins with {wanted}: `headwater rejected ls --all` lists them"
+            )
+        if len(rows) > 1:
+            several = ", ".join(row["identity"].hex()[: len(wanted) + 8] for row in rows)
+            raise RejectedError(f"{wanted} is not one record ({several} …): give more digits")
+        record = _record(rows[0])
+        history = await pool.fetch(_HISTORY, rows[0]["identity"])
+        packed = await pool.fetchval(
+            "SELECT messages FROM store.raw_batches WHERE batch = $1", record["raw_batch"] or record["batch"]
+        )
+    payload: bytes | None = unpack(packed)["payload"][record["sequence"]]
+    return Shown(record, payload, [dict(row) for row in history])
+
+
+async def origins(pool: Pool, which: Which) -> list[Origin]:
+    """The raw batches a replay of these records reads, the oldest first."""
+    with translated():
+        rows = await pool.fetch(_ORIGINS, *which.values)
+    return [Origin(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
+
+
+def _record(row: Any) -> dict[str, Any]:
+    return {**row, "identity": row["identity"].hex()}

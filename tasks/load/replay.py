@@ -1,0 +1,194 @@
+"""Replay: rejected records of one raw batch go through today's pipeline again.
+
+    raw batch (as stored) ─refine─▶ only what was rejected ─▶ ONE transaction: rows, verdicts, ledger, lineage
+
+The only way a verdict changes. Accepted rows carry the new batch's number, the original `raw_batch` and
+`sequence`; no bytes are copied. A record is judged once by one version of a transformation: replaying
+again changes nothing. Two replays of one raw batch wait for each other; one that is killed leaves no trace.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from infra.postgres import Connection, translated
+from tasks.batch import Position, RawBatch, Receipt, Reference, Refined
+from tasks.load.commit import committed, placed, write_books
+from tasks.load.plan import Commit, LoadPlan
+from tasks.load.raw import DIGEST_BYTES, digest_at, unpack
+from tasks.load.settle import Settled, store_accepted
+from tasks.load.store import Session, Store
+from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
+
+LOCK = 0x48_52  # "HR": the first key of the advisory lock; the second is the raw batch
+_OPEN = """
+SELECT identity, sequence, part, rules FROM store.rejected r
+WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
+  AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
+  AND NOT EXISTS (
+    SELECT FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
+    WHERE p.identity = r.identity AND l.transformation_id = $3
+  )
+ORDER BY identity
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """How records are judged today.
+
+    `alone`: each message is one record and is judged without its neighbours, so only the chosen ones are
+    read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
+    open records are replayed, chosen or not.
+    """
+
+    plan: LoadPlan
+    refine: Callable[[RawBatch, Reference], Awaitable[Refined]]
+    reference: Reference
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A raw batch as stored; `messages` (n) with nulls where one was erased."""
+
+    number: int
+    batch: RawBatch
+    digests: pl.Series
+
+
+async def replay(
+    store: Store,
+    pipeline: Pipeline,
+    raw_batch: int,
+    chosen: Sequence[bytes] | None = None,
+    *,
+    dry_run: bool = False,
+) -> Receipt | None:
+    """Replay open records of a raw batch (`chosen`: their identities, None: all of them).
+
+    None when there is nothing to judge. A dry run does everything and rolls it back: its receipt says what
+    would happen. After UnavailableError call again: what was committed is not open any more.
+    """
+    try:
+        with translated():
+            session = await store.session()
+            key = (LOCK, raw_batch % (1 << 31))
+            await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
+            receipt = await _replay(store, session, pipeline, raw_batch, chosen, dry_run)
+            await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+            return receipt
+    except BaseException:
+        store.discard()  # the lock and whatever stood open go with the connection
+        raise
+
+
+async def _replay(
+    store: Store,
+    session: Session,
+    pipeline: Pipeline,
+    raw_batch: int,
+    chosen: Sequence[bytes] | None,
+    dry_run: bool,
+) -> Receipt | None:
+    wanted = chosen if pipeline.alone else None
+    records = await _open(session.connection, raw_batch, wanted, pipeline.plan)
+    if records.is_empty():
+        return None
+    raw = await _read(session.connection, raw_batch)
+    records = _with_bytes(records, raw)
+    if records.is_empty():
+        return None
+    refined = at_issue(await _refine(pipeline, raw, records), records)
+    for table, rows in refined.accepted.items():
+        contract = pipeline.plan.contracts[table]
+        await store.partitions.ensure(contract, rows[contract.time])
+    return await _commit(store, session, pipeline.plan, raw, records, refined, dry_run)
+
+
+async def _open(
+    connection: Connection, raw_batch: int, chosen: Sequence[bytes] | None, plan: LoadPlan
+) -> pl.DataFrame:
+    """The open records of a raw batch (OPEN_SCHEMA, n) that this version has not judged yet."""
+    rows = await connection.fetch(_OPEN, raw_batch, chosen, plan.transformation.id)
+    return pl.DataFrame([tuple(row) for row in rows], schema=OPEN_SCHEMA, orient="row")
+
+
+async def _read(connection: Connection, number: int) -> _Raw:
+    row = await connection.fetchrow(
+        "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
+        "WHERE batch = $1",
+        number,
+    )
+    assert row is not None  # noqa: S101 - a rejected record is committed with its bytes
+    detail = json.loads(row["position"]) if row["position"] else None
+    batch = RawBatch(
+        dataset=row["dataset"],
+        messages=unpack(row["messages"]),
+        received_at=row["received_at"],
+        received_until=row["received_until"],
+        position=Position(source=detail.pop("source"), detail=detail) if detail else None,
+    )
+    count = len(row["digests"]) // DIGEST_BYTES
+    digests = [digest_at(row["digests"], sequence) for sequence in range(count)]
+    return _Raw(number, batch, pl.Series("digest", digests, dtype=pl.Binary))
+
+
+def _with_bytes(records: pl.DataFrame, raw: _Raw) -> pl.DataFrame:
+    """Without the records whose message was erased: nothing can be said of them any more."""
+    there = raw.batch.messages["payload"].is_not_null()
+    return records.filter(there.gather(records["sequence"]))
+
+
+async def _refine(pipeline: Pipeline, raw: _Raw, records: pl.DataFrame) -> Refined:
+    """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
+    messages = raw.batch.messages
+    if not pipeline.alone:
+        known = messages.with_columns(pl.col("payload").fill_null(b""))
+        return await pipeline.refine(replace(raw.batch, messages=known), pipeline.reference)
+    sequences = records["sequence"].unique().sort()
+    refined = await pipeline.refine(replace(raw.batch, messages=messages[sequences]), pipeline.reference)
+
+    def original(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))
+
+    return replace(
+        refined,
+        accepted={table: original(rows) for table, rows in refined.accepted.items()},
+        rejected=original(refined.rejected),
+    )
+
+
+async def _commit(
+    store: Store,
+    session: Session,
+    plan: LoadPlan,
+    raw: _Raw,
+    records: pl.DataFrame,
+    refined: Refined,
+    dry_run: bool,
+) -> Receipt:
+    commit = Commit(
+        connection=session.connection,
+        number=await session.connection.fetchval("SELECT nextval('store.batch_number')"),
+        at=datetime.now(UTC),
+        plan=plan,
+        batch=replace(raw.batch, position=None),
+        digests=raw.digests,
+        raw_batch=raw.number,
+    )
+    transaction = session.connection.transaction()
+    await transaction.start()  # a failure discards the connection, and the transaction with it
+    settled = await store_accepted(commit, placed(commit, refined))
+    verdicts = judge(records, refined, settled)
+    settled = await write_verdicts(commit, verdicts, settled)
+    books = await write_books(store, session, commit, Settled(settled, "replay"))
+    if dry_run:
+        await transaction.rollback()
+    else:
+        await transaction.commit()
+        committed(store, session, commit, books)
+    return books.receipt

@@ -1,0 +1,154 @@
+"""What a replay says of each rejected record, and how it is written down.
+
+* `accepted`: a row of it is stored now;
+* `duplicate`: its key and values are stored already, or another record of the batch said the same;
+* `split`: its message can be read now, and records within it are rejected, each as a record of its own;
+* `rejected`: still, by today's rules.
+
+Every verdict is a row of `store.replays`, which is append-only; `store.rejected` holds the last one.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from tasks.batch import REJECTED_SCHEMA, Refined
+from tasks.load.plan import Commit
+from tasks.load.rejected import contract_versions, insert_rejected
+
+OPEN_SCHEMA = pl.Schema(
+    {"identity": pl.Binary(), "sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
+)
+"""An open record: where it is, and the rules it broke when it was judged last."""
+
+Place = tuple[int, int | None]
+"""Sequence and part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Of one record; `today`: its rejected row (REJECTED_SCHEMA, its own part) when it stays rejected."""
+
+    identity: bytes
+    verdict: str
+    rules_before: Sequence[str]
+    today: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """Of all records; `fresh`: rejected rows of messages that were split; `absent`: records without a row."""
+
+    records: Sequence[Verdict]
+    fresh: pl.DataFrame
+    absent: int
+
+
+def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
+    """Only today's rows that concern the open records (OPEN_SCHEMA, n): what was accepted before stays.
+
+    A record without a part is its whole message, and a row without a part speaks for all of its message.
+    """
+    whole = records.filter(pl.col("part").is_null())["sequence"].unique()
+    every = records["sequence"].unique()
+    own = records.select("sequence", "part", own=True).unique()
+
+    def concerned(frame: pl.DataFrame) -> pl.DataFrame:
+        marked = frame.join(own, on=["sequence", "part"], how="left", nulls_equal=True, maintain_order="left")
+        sequence, part = pl.col("sequence"), pl.col("part")
+        speaks_for_all = part.is_null() & sequence.is_in(every.implode())
+        taken = pl.col("own").fill_null(False) | sequence.is_in(whole.implode()) | speaks_for_all
+        return marked.filter(taken).drop("own")
+
+    accepted = {table: concerned(rows) for table, rows in refined.accepted.items()}
+    rejected = concerned(refined.rejected)
+    read = sum(rows.height for rows in accepted.values()) + rejected.height
+    return Refined(accepted=accepted, rejected=rejected, duplicates=0, filtered=0, read=read)
+
+
+def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
+    """The verdict of every open record: `refined` is what it is today, `stored` what became of that."""
+    seen: dict[int, set[Place]] = defaultdict(set)
+    for frame in (*refined.accepted.values(), refined.rejected):
+        for place in _places(frame):
+            seen[place[0]].add(place)
+    kept = {place for rows in stored.accepted.values() for place in _places(rows)}
+    broken = {(row["sequence"], row["part"]): row for row in stored.rejected.iter_rows(named=True)}
+    verdicts: list[Verdict] = []
+    absent, own = 0, set(_places(records))
+    for identity, sequence, part, rules in records.iter_rows():
+        places = {place for place in seen[sequence] if part is None or place[1] in (None, part)}
+        absent += not places
+        again = broken.get((sequence, part)) or broken.get((sequence, None))
+        if again is not None:
+            verdict, again = "rejected", {**again, "part": part}
+        elif places & broken.keys():
+            verdict = "split"
+        else:
+            verdict = "accepted" if places & kept else "duplicate"
+        verdicts.append(Verdict(identity=identity, verdict=verdict, rules_before=rules, today=again))
+    fresh = [row for place, row in broken.items() if place not in own and place[1] is not None]
+    return Verdicts(records=verdicts, fresh=_frame(fresh), absent=absent)
+
+
+async def write_verdicts(commit: Commit, verdicts: Verdicts, stored: Refined) -> Refined:
+    """Write the verdicts and the fresh rejected rows; returns the books of the replay.
+
+    rejected = records that stay rejected (`store.replays`) + fresh ones (`store.rejected`, of this batch).
+    """
+    fresh = await insert_rejected(commit, verdicts.fresh)
+    still = [verdict for verdict in verdicts.records if verdict.verdict == "rejected"]
+    await _write_history(commit, verdicts.records)
+    await _reject_again(commit, still)
+    await commit.connection.execute(
+        "UPDATE store.rejected SET resolved_by = $1 WHERE identity = ANY($2::bytea[])",
+        commit.number,
+        [verdict.identity for verdict in verdicts.records if verdict.verdict != "rejected"],
+    )
+    rejected = pl.concat([_frame([v.today for v in still if v.today is not None]), fresh])
+    duplicates = stored.duplicates + verdicts.absent + verdicts.fresh.height - fresh.height
+    accepted = sum(rows.height for rows in stored.accepted.values())
+    return replace(
+        stored, rejected=rejected, duplicates=duplicates, read=accepted + rejected.height + duplicates
+    )
+
+
+async def _write_history(commit: Commit, verdicts: Sequence[Verdict]) -> None:
+    await commit.connection.executemany(
+        "INSERT INTO store.replays (identity, batch, verdict, rules_before, rules) "
+        "VALUES ($1, $2, $3, $4, $5)",
+        [
+            (v.identity, commit.number, v.verdict, v.rules_before, v.today["rules"] if v.today else None)
+            for v in verdicts
+        ],
+    )
+
+
+async def _reject_again(commit: Commit, still: Sequence[Verdict]) -> None:
+    """One more attempt, and today's reasons; identity, batch and rejected_at stay the first ones."""
+    rows = _frame([v.today for v in still if v.today is not None]).with_columns(contract_versions(commit))
+    await commit.connection.executemany(
+        "UPDATE store.rejected SET attempts = attempts + 1, stage = $2, rules = $3, error_type = $4, "
+        "message = $5, table_name = $6, key = $7, input_hash = $8, contract = $9 WHERE identity = $1",
+        [
+            (v.identity, *row)
+            for v, row in zip(
+                still,
+                rows.select(
+                    "stage", "rules", "error_type", "message", "table", "key", "input_hash", "contract"
+                ).iter_rows(),
+                strict=True,
+            )
+        ],
+    )
+
+
+def _places(frame: pl.DataFrame) -> list[Place]:
+    return frame.select("sequence", "part").rows()
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=REJECTED_SCHEMA, orient="row")
