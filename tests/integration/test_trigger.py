@@ -1,0 +1,143 @@
+"""What a robot's notices start, against the small robot over real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from flows.trigger import RobotWatch
+from infra.simulators.robot import Robot, serial_dilution, serve_robot
+from lineage.errors import UnavailableError
+from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
+
+SOURCE = RobotSource(name="bench", dataset="opentrons:bench/runs")
+
+
+class Started:
+    """Remembers what was started; fails as often as told."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.seen: list[RunSeen] = []
+        self.failures: list[Exception] = []
+        self.completes = True
+
+    async def __call__(self, key: str, seen: RunSeen) -> bool:
+        if self.failures:
+            raise self.failures.pop()
+        self.keys.append(key)
+        self.seen.append(seen)
+        return self.completes
+
+    def statuses(self, run_id: str) -> list[str]:
+        return [seen.status for seen in self.seen if seen.run_id == UUID(run_id)]
+
+
+@asynccontextmanager
+async def watching(
+    robot: Robot, started: Started, revise_every: timedelta = timedelta(0)
+) -> AsyncIterator[RobotWatch]:
+    options = RobotOptions(revise_every=revise_every)
+    async with serve_robot(robot) as url, robot_client(SOURCE, url) as client:
+        await robot.up()
+        watch = RobotWatch(SOURCE, client, options, started)
+        try:
+            yield watch
+        finally:
+            await watch.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  (what is watched has no event)
+            await asyncio.sleep(0.005)
+
+
+async def test_the_same_news_starts_one_flow_run() -> None:
+    robot, started = Robot(), Started()
+    async with watching(robot, started) as watch:
+        run = await robot.play(serial_dilution(1))
+        for _ in range(5):
+            watch.notice(UUID(run.id))
+            watch.notice("all")
+        await until(lambda: bool(started.keys))
+        watch.notice("all")
+        await asyncio.sleep(0.2)
+    assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_a_run_that_goes_is_stored_again_and_its_end_always() -> None:
+    robot, started = Robot(seconds=0.05), Started()
+    async with watching(robot, started, timedelta(milliseconds=300)) as watch:
+        run = robot.create_run(robot.add_protocol(serial_dilution(1)))
+        robot.act(run, "play")
+        while not run.ended:
+            watch.notice(UUID(run.id))
+            await asyncio.sleep(0.01)
+        watch.notice(UUID(run.id))
+        await until(lambda: "succeeded" in started.statuses(run.id))
+    statuses = started.statuses(run.id)
+    assert statuses[-1] == "succeeded"
+    assert 2 <= statuses.count("running") < len(run.commands)
+
+
+async def test_a_run_that_is_gone_and_a_spurious_notice_are_ordinary() -> None:
+    robot, started = Robot(), Started()
+    async with watching(robot, started) as watch:
+        watch.notice(uuid4())
+        watch.notice("all")
+        await asyncio.sleep(0.2)
+        run = await robot.play(serial_dilution(1))
+        watch.notice("all")
+        await until(lambda: bool(started.keys))
+    assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_without_any_notice_polling_finds_the_run() -> None:
+    robot, started = Robot(), Started()
+    async with watching(robot, started) as watch:
+        run = await robot.play(serial_dilution(1))
+        polling = asyncio.create_task(watch.poll())
+        await until(lambda: bool(started.keys))
+        polling.cancel()
+    assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_what_could_not_be_started_is_started_later() -> None:
+    robot, started = Robot(), Started()
+    started.failures = [UnavailableError("Prefect", "away")]
+    async with watching(robot, started) as watch:
+        run = await robot.play(serial_dilution(1))
+        watch.notice(UUID(run.id))
+        await until(lambda: not started.failures)
+        watch.notice(UUID(run.id))
+        await until(lambda: bool(started.keys))
+    assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_what_did_not_complete_is_asked_for_again() -> None:
+    robot, started = Robot(), Started()
+    started.completes = False
+    async with watching(robot, started) as watch:
+        run = await robot.play(serial_dilution(1))
+        watch.notice("all")
+        await until(lambda: len(started.keys) == 1)
+        started.completes = True
+        watch.notice("all")
+        await until(lambda: len(started.keys) == 2)
+    assert started.keys[0] == started.keys[1]
+    assert started.statuses(run.id) == ["succeeded", "succeeded"]
+
+
+async def test_a_robot_that_restarts_in_mid_run_is_ordinary() -> None:
+    robot, started = Robot(seconds=0.05), Started()
+    async with watching(robot, started) as watch:
+        run = robot.create_run(robot.add_protocol(serial_dilution(1)))
+        robot.act(run, "play")
+        await until(lambda: len(run.commands) > 2)
+        watch.notice(UUID(run.id))
+        await until(lambda: bool(started.keys))
+        await robot.restart()
+        watch.notice("all")
+        await until(lambda: "stopped" in started.statuses(run.id))

@@ -1,0 +1,99 @@
+"""Flow runs in a warm process, against a real Prefect server."""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending, Running
+
+from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
+from infra.local.addresses import Address
+
+# Prefect leaves the socket of its events to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+executions: list[str] = []
+
+
+@flow(name="noted", persist_result=False)
+async def noted(word: str) -> str:
+    executions.append(word)
+    if word == "fails once" and executions.count(word) == 1:
+        raise ValueError(word)
+    if word == "slow":
+        await asyncio.sleep(0.5)
+    return word
+
+
+@pytest.fixture
+async def client(prefect_server: Address) -> AsyncIterator[PrefectClient]:
+    executions.clear()
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        async with get_client() as client:
+            yield client
+    gc.collect()
+
+
+@pytest.fixture
+async def deployment(client: PrefectClient) -> UUID:
+    flow_id = await client.create_flow(noted)
+    return await client.create_deployment(flow_id, f"noted-{uuid4().hex[:8]}")
+
+
+async def test_a_key_is_run_once_however_often_it_is_asked_for(
+    client: PrefectClient, deployment: UUID
+) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    key = uuid4().hex
+    states = await asyncio.gather(*(runner.run(key, {"word": "slow"}) for _ in range(4)))
+    assert executions == ["slow"]
+    assert StateType.COMPLETED in states
+    assert await runner.run(key, {"word": "slow"}) is StateType.COMPLETED
+    assert executions == ["slow"]
+
+
+async def test_what_failed_is_run_again_when_it_is_asked_for_again(
+    client: PrefectClient, deployment: UUID
+) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    key = uuid4().hex
+    assert await runner.run(key, {"word": "fails once"}) is StateType.FAILED
+    assert await runner.run(key, {"word": "fails once"}) is StateType.COMPLETED
+
+
+async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClient, deployment: UUID) -> None:
+    abandoned = await _running(client, deployment, time.time() - 1)
+    held = await _running(client, deployment, time.time() + 60)
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    assert await runner.recover() == 1
+    assert (await client.read_flow_run(abandoned)).state_type is StateType.COMPLETED
+    assert (await client.read_flow_run(held)).state_type is StateType.RUNNING
+    assert await runner.recover() == 0
+
+
+async def _running(client: PrefectClient, deployment: UUID, lease: float) -> UUID:
+    run = await client.create_flow_run_from_deployment(
+        deployment, parameters={"word": "left"}, tags=[f"{LEASE}{lease:.0f}"]
+    )
+    for state in (Pending(), Running()):
+        await client.set_flow_run_state(run.id, state, force=True)
+    return run.id
+
+
+async def test_a_run_claimed_long_ago_and_never_leased_is_abandoned() -> None:
+    now = datetime.now(UTC)
+    state = Pending(timestamp=now - CLAIMED_FOR - timedelta(seconds=1))
+    run = FlowRun(flow_id=uuid4(), state=state, state_type=state.type)
+    assert is_abandoned(run, now)
+    assert not is_abandoned(run, now - timedelta(seconds=2))
