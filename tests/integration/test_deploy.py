@@ -1,0 +1,112 @@
+"""Every deployment on a real Prefect server, and flows that run there."""
+
+import gc
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.flow_engine import run_flow_async
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Scheduled
+
+from flows.deploy import declared, deploy
+from flows.registry import load_flow, names, parameters
+from flows.runs import Schedule, missed
+from infra.local.addresses import Address
+from lineage.errors import NotFoundError, SettingsError
+
+# Prefect leaves the socket of its events to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+async def client(prefect_server: Address, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrefectClient]:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server.url)
+    assert "PREFECT_API_URL" in os.environ
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        async with get_client() as client:
+            yield client
+    gc.collect()
+
+
+async def test_everything_declared_arrives_with_its_schedule_owner_and_limit(client: PrefectClient) -> None:
+    await deploy(client)
+    on_server = {each.name: each for each in await client.read_deployments()}
+    for wanted in declared():
+        deployment = on_server[wanted["name"]]
+        assert deployment.entrypoint == wanted["entrypoint"]
+        assert any(tag.startswith("owner:") for tag in deployment.tags)
+        assert deployment.global_concurrency_limit is not None
+        assert deployment.global_concurrency_limit.limit == wanted["concurrency_limit"]
+        assert len(deployment.schedules) == len(wanted.get("schedules", []))
+        for schedule in deployment.schedules:
+            assert isinstance(schedule.schedule, CronSchedule)
+            assert schedule.schedule.timezone == "UTC"
+        triggered = any(tag.startswith("trigger:") for tag in deployment.tags)
+        assert triggered != bool(deployment.schedules), "a schedule or a trigger"
+
+
+async def test_the_demo_runs_every_schedule_at_its_own_interval(client: PrefectClient) -> None:
+    for _again in range(2):
+        await deploy(client, timedelta(seconds=7))
+    for deployment in await client.read_deployments():
+        if deployment.name in names() and deployment.schedules:
+            (schedule,) = deployment.schedules
+            assert isinstance(schedule.schedule, IntervalSchedule)
+            assert schedule.schedule.interval == timedelta(seconds=7)
+
+
+@flow(name="scheduled", persist_result=False)
+async def scheduled(schedule: Schedule) -> str | State[None]:
+    return missed(schedule) or "ran"
+
+
+@pytest.mark.parametrize(("late", "state"), [(0, StateType.COMPLETED), (3_700, StateType.CANCELLED)])
+async def test_a_run_that_comes_an_interval_late_cancels_itself(
+    client: PrefectClient, services_root: Path, late: int, state: StateType
+) -> None:
+    deployment = await client.create_deployment(await client.create_flow(scheduled), f"late-{late}")
+    due = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(seconds=late))
+    run = await client.create_flow_run_from_deployment(deployment, state=due)
+    with closing(sqlite3.connect(services_root / "prefect" / "prefect.db", timeout=30)) as database, database:
+        # Only the server's own scheduler can say so.
+        database.execute("UPDATE flow_run SET auto_scheduled = 1 WHERE id = ?", (str(run.id),))
+    ended = await run_flow_async(
+        scheduled,
+        flow_run=await client.read_flow_run(run.id),
+        parameters={"schedule": Schedule()},
+        return_type="state",
+    )
+    assert isinstance(ended, State)
+    assert ended.type is state
+    if state is StateType.CANCELLED:
+        assert ended.name == "Missed"
+
+
+def test_flows_are_run_by_name_with_parameters_from_text() -> None:
+    experiments = load_flow("experiments")
+    with pytest.raises(SettingsError, match="experiment_id: field required"):
+        parameters(experiments, ["robot=a"])
+    with pytest.raises(SettingsError, match="key=value"):
+        parameters(experiments, ["robot"])
+    given = parameters(experiments, ["robot=a", "experiment_id=7a2c2c8c-3b54-4a5c-9d9c-1f5b7c6d1e11"])
+    assert given["request"].robot == "a"
+    assert parameters(load_flow("partitions"), []) == {}
+
+
+def test_a_stream_and_an_unknown_name_say_what_to_do() -> None:
+    with pytest.raises(NotFoundError, match="headwater listen --pipeline sensors"):
+        load_flow("sensors")
+    with pytest.raises(NotFoundError, match="choose from experiments"):
+        load_flow("sensor")
