@@ -143,6 +143,14 @@ class Settings(BaseSettings):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         return frozenset(filter(None, values))
 
+    def environment(self) -> dict[str, str]:
+        """These settings as variables, for a process of ours. It holds passwords: never print it."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        here = {name: value.absolute() for name, value in given.items() if isinstance(value, Path)}
+        return {
+            variable(name): _written(value) for name, value in (given | here).items() if value is not None
+        }
+
     def masked(self) -> dict[str, str]:
         """Variable name → value as a person may see it, e.g. for `headwater status`."""
         return {variable(name): shown(getattr(self, name)) for name in type(self).model_fields}
@@ -216,11 +224,19 @@ def _sentence(problem: Mapping[str, Any]) -> str:
 
 
 def shown(value: object) -> str:
-    if value is None or value in ((), {}):
-        return ""
+    """A setting's value as a person may see it."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
         return mask(text) if "://" in text else MASK
+    return _written(value)
+
+
+def _written(value: object) -> str:
+    """A setting's value as it would stand in a variable."""
+    if value is None or value in ((), {}):
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
     if isinstance(value, dict):
         return ",".join(f"{name}={level}" for name, level in value.items())
     if isinstance(value, tuple):

@@ -1,8 +1,10 @@
 """Every local service by its name: one file and one line here for each."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.addresses import AddressBook
+from infra.local.app import App, Listener, Relay, Worker
 from infra.local.embedded_graph import EmbeddedGraph
 from infra.local.mosquitto import Mosquitto
 from infra.local.neo4j_server import Neo4j
@@ -13,8 +15,10 @@ from infra.local.service import LocalService
 from lineage.errors import NotFoundError
 
 SERVICES: dict[str, type[LocalService]] = {
-    service.name: service for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, PrefectServer)
+    service.name: service
+    for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, PrefectServer, Listener, Relay, Worker)
 }
+"""In the order they start; they end in the opposite one."""
 
 
 def service(name: str, root: Path, downloads: Path | None = None) -> LocalService:
@@ -24,10 +28,16 @@ def service(name: str, root: Path, downloads: Path | None = None) -> LocalServic
     return SERVICES[name](root, downloads)
 
 
+def apps(root: Path, environment: Mapping[str, str]) -> tuple[App, ...]:
+    """Our own processes, with the settings they are to have as variables."""
+    return tuple(app(root, environment=environment) for app in (Listener, Relay, Worker))
+
+
 def endpoints(root: Path) -> dict[str, dict[str, str]]:
     """Role → what a client needs (`url`, `user`, `password`, `database`, where there is one), of what runs.
 
-    Roles are `postgres`, `graph`, `mqtt` and `prefect`; when two graphs run, the one started last counts.
+    Roles are `postgres`, `graph`, `mqtt`, `prefect` and our own processes' names; when two graphs run, the one
+    started last counts.
     Holds passwords: never log it.
     """
     found: dict[str, dict[str, str]] = {}
@@ -46,7 +56,8 @@ def endpoints(root: Path) -> dict[str, dict[str, str]]:
 
 def stop_all(root: Path) -> tuple[str, ...]:
     """Stop every service recorded under `root`; returns their names."""
-    names = tuple(AddressBook(root).read())
+    standing = AddressBook(root).read()
+    names = tuple(name for name in reversed(SERVICES) if name in standing)
     for name in names:
         service(name, root).stop()
     return names

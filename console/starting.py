@@ -1,0 +1,68 @@
+"""Starts local services and our own processes, and shows how far each is; for `up` and for the demo."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from infra.local.addresses import Address
+from infra.local.registry import apps, service
+from infra.local.service import LocalService
+from infra.settings import Settings
+
+TITLES = {
+    "postgres": "Postgres",
+    "graph": "Graph (embedded)",
+    "neo4j": "Graph (Neo4j)",
+    "mosquitto": "MQTT broker",
+    "prefect": "Prefect server",
+    "listener": "headwater listen",
+    "relay": "headwater relay",
+    "worker": "headwater serve",
+}
+
+
+class GraphEngine(StrEnum):
+    """Which local graph."""
+
+    EMBEDDED = "embedded"
+    NEO4J = "neo4j"
+
+
+def start_services(settings: Settings, graph: GraphEngine, downloads: Path | None = None) -> list[Address]:
+    """Start what no setting replaces, all at the same time; each once, whoever else starts it too."""
+    wanted = {
+        "postgres": settings.postgres_dsn,
+        "graph" if graph is GraphEngine.EMBEDDED else "neo4j": settings.graph_uri,
+        "mosquitto": settings.mqtt_url,
+        "prefect": settings.prefect_api_url,
+    }
+    local = [name for name, replaced in wanted.items() if replaced is None]
+    return _start([service(name, settings.home, downloads) for name in local])
+
+
+def start_apps(settings: Settings) -> list[Address]:
+    """Start our own processes, with these settings."""
+    return _start(apps(settings.home, settings.environment()))
+
+
+def _start(services: Iterable[LocalService]) -> list[Address]:
+    services = list(services)
+    columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress, ThreadPoolExecutor(8) as threads:
+        starts = [threads.submit(_watched(progress, each)) for each in services]
+        return [start.result() for start in starts]
+
+
+def _watched(progress: Progress, each: LocalService) -> Callable[[], Address]:
+    task = progress.add_task(TITLES[each.name], total=1)
+
+    def start() -> Address:
+        address = each.start()
+        progress.update(task, completed=1)
+        return address
+
+    return start

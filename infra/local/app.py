@@ -1,0 +1,67 @@
+"""Our own long-lived commands as local services: they use the others, so they start last and end first."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from infra.local import http_probe
+from infra.local.addresses import LOOPBACK, Address
+from infra.local.service import Launch, LocalService
+
+
+class App(LocalService):
+    """One `headwater` command; `url` is where it serves /metrics and /health."""
+
+    command: ClassVar[str]
+    stop_patience: ClassVar[float] = 40.0  # what is under way is brought to its end
+
+    def __init__(
+        self, root: Path, downloads: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment` is what the command reads its settings from (see `Settings.environment`)."""
+        super().__init__(root, downloads)
+        self._environment = dict(environment or {})
+
+    def prepare(self) -> Launch:
+        port = self.port()
+        own = {
+            "HEADWATER_HOME": str(self.root),
+            "HEADWATER_METRICS_HOST": LOOPBACK,
+            "HEADWATER_METRICS_PORT": str(port),
+        }
+        return Launch(
+            command=[Path(sys.executable).with_name("headwater"), self.command],
+            environment=self._environment | own,
+            url=f"http://{LOOPBACK}:{port}",
+            port=port,
+            http_port=port,
+        )
+
+    def answers(self, address: Address) -> bool:
+        return http_probe.status(address.port, "/health") == 200
+
+
+class Listener(App):
+    """`headwater listen`."""
+
+    name: ClassVar[str] = "listener"
+    role: ClassVar[str] = "listener"
+    command: ClassVar[str] = "listen"
+
+
+class Relay(App):
+    """`headwater relay`."""
+
+    name: ClassVar[str] = "relay"
+    role: ClassVar[str] = "relay"
+    command: ClassVar[str] = "relay"
+
+
+class Worker(App):
+    """`headwater serve`; it deploys every flow before it is ready."""
+
+    name: ClassVar[str] = "worker"
+    role: ClassVar[str] = "worker"
+    command: ClassVar[str] = "serve"
+    patience: ClassVar[float] = 180.0
