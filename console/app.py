@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import devices, processes, rejected, run, start
+from console import devices, processes, rejected, run, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -14,6 +14,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(up.up)
+app.command()(up.down)
 app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)

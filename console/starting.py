@@ -15,7 +15,7 @@ from infra.settings import Settings
 
 TITLES = {
     "postgres": "Postgres",
-    "graph": "Graph (embedded)",
+    "embedded": "Graph (embedded)",
     "neo4j": "Graph (Neo4j)",
     "mosquitto": "MQTT broker",
     "prefect": "Prefect server",
@@ -26,7 +26,7 @@ TITLES = {
 
 
 class GraphEngine(StrEnum):
-    """Which local graph."""
+    """Which local graph, by its service's name."""
 
     EMBEDDED = "embedded"
     NEO4J = "neo4j"
@@ -36,7 +36,7 @@ def start_services(settings: Settings, graph: GraphEngine, downloads: Path | Non
     """Start what no setting replaces, all at the same time; each once, whoever else starts it too."""
     wanted = {
         "postgres": settings.postgres_dsn,
-        "graph" if graph is GraphEngine.EMBEDDED else "neo4j": settings.graph_uri,
+        graph.value: settings.graph_uri,
         "mosquitto": settings.mqtt_url,
         "prefect": settings.prefect_api_url,
     }

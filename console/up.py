@@ -1,0 +1,84 @@
+"""`headwater up` and `down`: everything on this machine, left running until it is told to stop."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from console.start import start, start_prefect
+from console.starting import TITLES, GraphEngine, start_apps, start_services
+from infra.local.addresses import Address
+from infra.local.registry import stop_all
+from infra.settings import Settings, load
+
+Graph = Annotated[GraphEngine, typer.Option(help="Which local graph.")]
+ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def up(
+    graph: Graph = GraphEngine.EMBEDDED, services_only: ServicesOnly = False, as_json: Json = False
+) -> None:
+    """Start the local services and our processes, print every address, and leave them running."""
+    addresses = start_services(start(), graph)
+    settings = start_prefect()
+    asyncio.run(prepare(settings))
+    if not services_only:
+        addresses += start_apps(settings)
+    if as_json:
+        typer.echo(json.dumps([_facts(address) for address in addresses]))
+    else:
+        show(addresses)
+
+
+def down(as_json: Json = False) -> None:
+    """Stop what `headwater up` started; the data stays."""
+    names = stop_all(load().home)
+    typer.echo(json.dumps(names) if as_json else "\n".join(f"stopped {name}" for name in names))
+
+
+async def prepare(settings: Settings) -> None:
+    """Bring Postgres and the graph to what this code needs."""
+    from flows.partitions import extend
+    from flows.stores import prepare_graph
+
+    await extend(settings, datetime.now(UTC))
+    await prepare_graph(settings)
+
+
+def show(addresses: Iterable[Address]) -> None:
+    """Every address on a line, and what goes with it on the next."""
+    for address in addresses:
+        facts = _facts(address)
+        typer.echo(f"{facts['service']:<18} {facts['url']}")
+        also = [
+            *([f"user {facts['user']}"] if facts["user"] else []),
+            *([f"password in {facts['password_file']}"] if facts["password_file"] else []),
+            *([f"see {facts['page']}"] if facts["page"] else []),
+            f"log in {facts['log']}",
+        ]
+        typer.echo(f"{'':<18} {', '.join(also)}")
+
+
+def _facts(address: Address) -> dict[str, Any]:
+    page = None
+    if address.http_port is not None:
+        page = f"http://127.0.0.1:{address.http_port}"
+        page += "/metrics" if address.url == page else ""
+    return {
+        "service": TITLES.get(address.service, address.service),
+        "url": address.url,
+        "user": address.user,
+        "password_file": _near(address.password_file) if address.password_file else None,
+        "page": page,
+        "log": _near(address.log),
+    }
+
+
+def _near(path: Path) -> str:
+    """The path as seen from here, when it is below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
