@@ -79,6 +79,7 @@ CREATE TABLE store.change_marks (
     hour       timestamptz NOT NULL,
     batch      bigint NOT NULL
 );
+CREATE INDEX change_marks_hour ON store.change_marks (table_name, hour);
 
 -- Which listeners there are, by MQTT client id: the broker keeps a session for each that has not left.
 CREATE TABLE store.listeners (

@@ -180,7 +180,7 @@ async def _write_lineage(
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
     if _announcement(session, commit.plan) not in store.announced:
-        entries.insert(0, edges.of_announcement(commit.plan, commit.at))
+        entries.insert(0, edges.of_announcement(commit.plan.run, commit.plan.transformation, commit.at))
     return await session.writer.append(commit.connection, commit.number, entries)
 
 

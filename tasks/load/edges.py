@@ -11,6 +11,8 @@ from lineage.model import (
     Edge,
     Node,
     RelationshipType,
+    Run,
+    Transformation,
     batch_node,
     dataset_node,
     micros,
@@ -90,15 +92,15 @@ def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime) -> list
     ]
 
 
-def of_announcement(plan: LoadPlan, now: datetime) -> Edge:
+def of_announcement(run: Run, transformation: Transformation, now: datetime) -> Edge:
     """Which run ran which transformation; recorded by a writer's first commit of it."""
     return Edge(
         relationship_type=RelationshipType.RAN,
-        source=run_node(plan.run),
-        target=transformation_node(plan.transformation),
+        source=run_node(run),
+        target=transformation_node(transformation),
         created_at=now,
-        transformation_id=plan.transformation.id,
-        run_id=plan.run.id,
+        transformation_id=transformation.id,
+        run_id=run.id,
     )
 
 

@@ -1,0 +1,35 @@
+-- What did each device measure in each hour, from $1 up to $2: how often, how much on average, at least, at most?
+SELECT
+    device_id,
+    date_trunc('hour', "timestamp", 'UTC') AS hour,
+    count(*) AS readings,
+    min("timestamp") AS first_timestamp,
+    max("timestamp") AS last_timestamp,
+    avg(temperature) AS temperature_mean,
+    min(temperature) AS temperature_min,
+    max(temperature) AS temperature_max,
+    stddev_samp(temperature) AS temperature_std,
+    count(temperature) AS temperature_count,
+    avg(humidity) AS humidity_mean,
+    min(humidity) AS humidity_min,
+    max(humidity) AS humidity_max,
+    stddev_samp(humidity) AS humidity_std,
+    count(humidity) AS humidity_count,
+    avg(pressure) AS pressure_mean,
+    min(pressure) AS pressure_min,
+    max(pressure) AS pressure_max,
+    stddev_samp(pressure) AS pressure_std,
+    count(pressure) AS pressure_count,
+    avg(heat_index) AS heat_index_mean,
+    min(heat_index) AS heat_index_min,
+    max(heat_index) AS heat_index_max,
+    stddev_samp(heat_index) AS heat_index_std,
+    count(heat_index) AS heat_index_count,
+    avg(dew_point) AS dew_point_mean,
+    min(dew_point) AS dew_point_min,
+    max(dew_point) AS dew_point_max,
+    stddev_samp(dew_point) AS dew_point_std,
+    count(dew_point) AS dew_point_count
+FROM store.sensor_readings
+WHERE "timestamp" >= $1 AND "timestamp" < $2
+GROUP BY 1, 2

@@ -1,0 +1,225 @@
+"""Refreshes an aggregate: the hours that changed, recomputed as a whole, and nothing else.
+
+A commit leaves a change mark per (batch, hour) in its own transaction. A refresh takes the marks it sees, by
+their ids, and computes their hours from the same snapshot, so that the edges name every batch an hour was
+made from. A mark that is committed later stays for the next refresh, whatever its id: ids are given before
+commits are, so "every id up to the highest" would lose it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import polars as pl
+
+from infra.postgres import Connection, translated
+from lineage import naming
+from lineage.digest import row_hashes, sum_of
+from lineage.errors import ContractError
+from lineage.log import Span
+from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
+from tasks.load import edges
+from tasks.load.aggregate import Aggregate
+from tasks.load.plan import UTC_MICROS
+from tasks.load.store import Session, Store
+
+HOUR = timedelta(hours=1)
+HOURS_PER_TRANSACTION = 48
+WAY = "refresh"
+"""What the ledger's `way` says of a refresh: it has no source outside, no raw batch and no rejected rows."""
+
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+_WAITING = """
+SELECT DISTINCT hour FROM store.change_marks WHERE table_name = ANY($1) AND hour > $2 ORDER BY hour LIMIT $3
+"""
+_TAKE = """
+DELETE FROM store.change_marks WHERE table_name = ANY($1) AND hour = ANY($2::timestamptz[])
+RETURNING table_name, hour, batch
+"""
+_LEDGER = """
+INSERT INTO store.ledger (
+    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
+    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head
+) VALUES ($1, $2, $3, $3, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11)
+"""
+_OUTPUT = """
+INSERT INTO store.ledger_outputs (batch, table_name, bucket, rows, values_sum) VALUES ($1, $2, $3, $4, $5)
+"""
+
+
+class Mark(NamedTuple):
+    """A batch changed an hour of a table."""
+
+    table: str
+    hour: datetime
+    batch: int
+
+
+class Output(NamedTuple):
+    """What one hour became: its rows, and the sum of their row hashes over the contract's columns."""
+
+    hour: datetime
+    rows: int
+    values_sum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """What a refresh did; nothing of it when no hour had changed."""
+
+    table: str
+    batches: tuple[int, ...] = ()  # the ledger's numbers, one per transaction
+    hours: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refresh:
+    """What every write of one refresh shares."""
+
+    aggregate: Aggregate
+    transformation: Transformation
+    run: Run
+    now: datetime
+
+
+async def refresh(
+    store: Store,
+    aggregate: Aggregate,
+    run: Run,
+    now: datetime,
+    *,
+    hours_per_transaction: int = HOURS_PER_TRANSACTION,
+) -> Refreshed:
+    """Recompute every hour of the aggregate that has a change mark, each at most once, oldest first.
+
+    A few hours are one transaction and one batch of the ledger: dataset = the first source table, received
+    and processed = `now`, read = accepted = the rows produced, and one output per hour, also for an hour
+    that has no rows left. Raises UnavailableError; call it again then: marks and rows are one transaction,
+    so whatever was committed is not done twice, also when the answer to COMMIT was lost.
+    """
+    work = _Refresh(aggregate=aggregate, transformation=aggregate.transformation(), run=run, now=now)
+    done, after = Refreshed(table=aggregate.table), _BEFORE_ALL
+    try:
+        with translated():
+            session = await store.session()
+            while hours := await _waiting(session, aggregate, after, hours_per_transaction):
+                async with asyncio.timeout(store.commit_timeout.total_seconds()):
+                    done = await _refresh_hours(store, session, work, hours, done)
+                after = hours[-1]
+    except BaseException:
+        store.discard()  # whatever stood open is rolled back with its connection, and its lock is free
+        raise
+    return done
+
+
+async def _waiting(session: Session, aggregate: Aggregate, after: datetime, limit: int) -> list[datetime]:
+    """The next hours that have a mark. A sweep goes forward only, so that it ends while others write."""
+    rows = await session.connection.fetch(_WAITING, list(aggregate.sources), after, limit)
+    return [row["hour"] for row in rows]
+
+
+async def _refresh_hours(
+    store: Store, session: Session, work: _Refresh, hours: Sequence[datetime], done: Refreshed
+) -> Refreshed:
+    """One transaction; one refresh of an aggregate at a time, so that numbers order them as they commit."""
+    aggregate, connection = work.aggregate, session.connection
+    await store.partitions.ensure(aggregate.contract, pl.Series(hours, dtype=UTC_MICROS))
+    # Not a transaction's lock: the snapshot would be taken before the wait for the lock was over.
+    lock = f"refresh {aggregate.table}"
+    await connection.execute("SELECT pg_advisory_lock(hashtext($1))", lock)
+    number = await connection.fetchval("SELECT nextval('store.batch_number')")
+    span, outputs = None, []
+    async with connection.transaction(isolation="repeatable_read"):
+        marks = [Mark(*row) for row in await connection.fetch(_TAKE, list(aggregate.sources), hours)]
+        if marks:
+            for hour in sorted({mark.hour for mark in marks}):
+                outputs.append(await _recompute(connection, work, number, hour))
+            span = await _write_lineage(store, session, work, number, marks)
+            await _write_ledger(connection, work, number, outputs, span)
+    if span is not None:
+        session.writer.committed(span)
+        store.announced.add(_announcement(session, work))
+    await connection.execute("SELECT pg_advisory_unlock(hashtext($1))", lock)
+    return _and(done, number, outputs)
+
+
+def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
+    if not outputs:  # another refresh was faster
+        return done
+    return Refreshed(
+        table=done.table,
+        batches=(*done.batches, number),
+        hours=done.hours + len(outputs),
+        rows=done.rows + sum(output.rows for output in outputs),
+    )
+
+
+async def _recompute(connection: Connection, work: _Refresh, number: int, hour: datetime) -> Output:
+    """Replace one hour's rows. The sum is over the rows as they are stored, not as they were computed."""
+    contract, end = work.aggregate.contract, hour + HOUR
+    columns = ", ".join(contract.names)
+    await connection.execute(
+        f"DELETE FROM store.{contract.table} WHERE {contract.time} >= $1 AND {contract.time} < $2", hour, end
+    )
+    stored = await connection.fetch(
+        f"INSERT INTO store.{contract.table} ({columns}, processed_at, batch) "
+        f"SELECT {columns}, $3::timestamptz, $4::bigint FROM (\n{work.aggregate.sql}\n) AS computed "
+        f"ORDER BY {', '.join(contract.key)} RETURNING {columns}",
+        hour,
+        end,
+        work.now,
+        number,
+    )
+    rows = pl.DataFrame([tuple(row) for row in stored], schema=contract.row_schema, orient="row")
+    if not rows[contract.time].is_between(hour, end, closed="left").all():
+        raise ContractError(f"{contract.table}.sql gives rows outside the hour it is asked for")
+    return Output(hour, rows.height, sum_of(row_hashes(rows, contract.names)))
+
+
+async def _write_lineage(
+    store: Store, session: Session, work: _Refresh, number: int, marks: Sequence[Mark]
+) -> Span:
+    """An edge from each batch to each hour it changed, never to each device-hour."""
+    target = naming.postgres(work.aggregate.table)
+    entries = [
+        Edge(
+            relationship_type=RelationshipType.FEEDS,
+            source=batch_node(naming.postgres(mark.table), mark.batch),
+            target=bucket_node(target, mark.hour),
+            created_at=work.now,
+            transformation_id=work.transformation.id,
+            run_id=work.run.id,
+        )
+        for mark in sorted(set(marks))
+    ]
+    if _announcement(session, work) not in store.announced:
+        entries.insert(0, edges.of_announcement(work.run, work.transformation, work.now))
+    return await session.writer.append(session.connection, number, entries)
+
+
+def _announcement(session: Session, work: _Refresh) -> tuple[int, str, str]:
+    return session.writer.id, work.transformation.id, str(work.run.id)
+
+
+async def _write_ledger(
+    connection: Connection, work: _Refresh, number: int, outputs: Sequence[Output], span: Span
+) -> None:
+    """The books of a refresh: what it read is what it produced, and all of it is accepted."""
+    await connection.execute(
+        _LEDGER,
+        number,
+        naming.postgres(work.aggregate.sources[0]),
+        work.now,
+        sum(output.rows for output in outputs),
+        WAY,
+        work.transformation.id,
+        work.run.id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    await connection.executemany(_OUTPUT, [(number, work.aggregate.table, *output) for output in outputs])
