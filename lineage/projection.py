@@ -96,7 +96,15 @@ def _relate(
         }
     elif carries:
         properties["transformation_id"] = edge.transformation_id
-    relationships[identity] = properties
+    known = relationships.get(identity)
+    # The same relationship may be recorded twice (an hour made again from the same batch): the newest
+    # record counts, in whatever order writers' entries are carried.
+    if known is None or _moment(known) <= _moment(properties):
+        relationships[identity] = properties
+
+
+def _moment(properties: Mapping[str, Fact]) -> tuple[int, str]:
+    return int(properties.get("created_at") or 0), str(properties.get("run_id") or "")
 
 
 def _is_batch(node: Node) -> bool:
