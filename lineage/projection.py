@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .log import Entry
 from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
@@ -97,10 +98,18 @@ def _relate(
     elif carries:
         properties["transformation_id"] = edge.transformation_id
     known = relationships.get(identity)
-    # The same relationship may be recorded twice (an hour made again from the same batch): the newest
-    # record counts, in whatever order writers' entries are carried.
-    if known is None or _moment(known) <= _moment(properties):
-        relationships[identity] = properties
+    relationships[identity] = properties if known is None else newest(known, properties)
+
+
+Facts = TypeVar("Facts", bound=Mapping[str, Fact])
+
+
+def newest(one: Facts, other: Facts) -> Facts:
+    """Of two records of one relationship (an hour made again from the same batch) the newest counts.
+
+    So it does not matter in which order the entries of several writers are carried.
+    """
+    return one if _moment(one) > _moment(other) else other
 
 
 def _moment(properties: Mapping[str, Fact]) -> tuple[int, str]:

@@ -6,7 +6,8 @@ changes nothing. The graph may be down for hours: ingest does not notice. One re
 another waits for its turn, because two that merge the same nodes at once fail each other.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ SINK = "graph"
 PAGE = 10_000
 """Entries per round."""
 LOCK = 0x48_52  # "HR": the first key of the two-key advisory lock
+WAIT = 0.1
+"""Seconds between two looks at the lock."""
 
 # The last number and the next entry of each writer are one look each into the primary key's index,
 # however long the log is. Who has waited longest comes first, so that a busy writer starves nobody.
@@ -63,7 +66,7 @@ class Carried:
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
     """Carry up to a page of entries, those of the writers that waited longest first."""
-    async with _alone(connection):
+    async with alone(connection):
         entries = await _read(connection)
         if not entries:
             return Carried(0, None)
@@ -74,9 +77,14 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
 
 
 @asynccontextmanager
-async def _alone(connection: Connection) -> AsyncIterator[None]:
-    """Hold the relay's lock; Postgres lets it go when this connection ends, however it ends."""
-    await connection.execute("SELECT pg_advisory_lock($1, hashtext($2))", LOCK, SINK)
+async def alone(connection: Connection) -> AsyncIterator[None]:
+    """Hold the relay's lock, waiting for it as long as it takes; nobody else writes to the graph then.
+
+    Postgres lets it go when this connection ends, however it ends.
+    """
+    # Not a waiting lock: Postgres would cut that off at lock_timeout.
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK, SINK):
+        await asyncio.sleep(WAIT)  # noqa: ASYNC110 - another process holds it, no event tells
     try:
         yield
     finally:
@@ -94,6 +102,23 @@ async def _read(connection: Connection) -> Sequence[Entry]:
     return entries
 
 
+async def catch_up(connection: Connection, graph: Graph) -> int:
+    """Carry all that is committed now, and not what is committed meanwhile; returns the entries carried."""
+    heads = {row["writer"]: row["head"] for row in await connection.fetch(_BEHIND, SINK)}
+    carried = 0
+    while heads:
+        carried += (await carry(connection, graph)).entries
+        reached = await cursors(connection)
+        heads = {writer: head for writer, head in heads.items() if reached.get(writer, 0) < head}
+    return carried
+
+
+async def cursors(connection: Connection) -> Mapping[int, int]:
+    """Writer → the number of its last entry in the graph."""
+    rows = await connection.fetch("SELECT writer, number FROM store.relay_cursors WHERE sink = $1", SINK)
+    return {row["writer"]: row["number"] for row in rows}
+
+
 async def lag(connection: Connection) -> Lag:
     """How many entries the graph has not seen, and since when."""
     rows = await connection.fetch(_BEHIND, SINK)
@@ -103,7 +128,7 @@ async def lag(connection: Connection) -> Lag:
 
 async def rebuild(connection: Connection, graph: Graph) -> int:
     """Empty the graph and carry the whole log again; returns the entries carried."""
-    async with _alone(connection):
+    async with alone(connection):
         await connection.execute("DELETE FROM store.relay_cursors WHERE sink = $1", SINK)
         await graphs.clear(graph)
         await graphs.migrate(graph)
