@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -228,8 +228,7 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
     ),
     "broken messages": (
         "raw_batches",
-        "UPDATE store.raw_batches SET messages = overlay(messages placing '\\x00000000'::bytea from 1) "
-        "WHERE batch = 2",
+        "UPDATE store.raw_batches SET messages = substr(messages, 1, length(messages) / 2) WHERE batch = 2",
         "raw_batches, batch 2: its stored messages cannot be read any more",
     ),
     "edited messages and digests": (
@@ -427,14 +426,3 @@ HOURLY = Contract.model_validate(
         ],
     }
 )
-
-
-Breaking = Callable[[House], Awaitable[object]]
-
-
-def in_order(*steps: Breaking) -> Breaking:
-    async def run(house: House) -> None:
-        for step in steps:
-            await step(house)
-
-    return run
