@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import neo4j
-from neo4j.exceptions import AuthError, DriverError, Neo4jError, ServiceUnavailable, TransientError
+from neo4j.exceptions import (
+    AuthError,
+    ConstraintError,
+    DriverError,
+    Neo4jError,
+    ServiceUnavailable,
+    TransientError,
+)
 
 from infra.endpoints import GraphEndpoint
 from lineage.errors import QueryError, UnavailableError
@@ -28,11 +35,13 @@ class BoltGraph:
             async with self._session(neo4j.READ_ACCESS) as session:
                 return await session.execute_read(_rows, query, dict(parameters))
 
-    async def stream(self, query: str) -> AsyncIterator[dict[str, Any]]:
+    async def stream(
+        self, query: str, parameters: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """Rows of a large read-only query, one by one."""
         with _translated():
             async with self._session(neo4j.READ_ACCESS) as session:
-                async for record in await session.run(query):
+                async for record in await session.run(query, dict(parameters or {})):
                     yield record.data()
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -66,6 +75,9 @@ def _translated() -> Iterator[None]:
         yield
     except AuthError as error:
         raise QueryError("The graph refused the user or the password: check HEADWATER_GRAPH_USER.") from error
+    except ConstraintError as error:
+        # Everything we write is a MERGE, so this is somebody merging the same node at the same moment.
+        raise UnavailableError("The graph", "another client wrote the same nodes at once") from error
     except (ServiceUnavailable, TransientError, OSError, DriverError) as error:
         raise UnavailableError("The graph", str(error) or type(error).__name__) from error
     except Neo4jError as error:

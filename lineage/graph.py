@@ -60,7 +60,9 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
         (
             f"UNWIND $rows AS row MATCH (a:{source} {{key: row.source}}) "
             f"MATCH (b:{target} {{key: row.target}}) "
-            f"MERGE (a)-[r:{kind} {{via: row.via}}]->(b) SET r += row.facts",
+            f"MERGE (a)-[r:{kind} {{via: row.via}}]->(b) WITH r, row "
+            # the newest record of a relationship counts, see `projection.project`
+            "WHERE coalesce(r.created_at, 0) <= coalesce(row.facts.created_at, 0) SET r += row.facts",
             {"rows": chunk},
         )
         for (kind, source, target), all_rows in rows.items()

@@ -5,7 +5,7 @@ asyncpg's connections and the graph adapter of `infra/graph.py` fit; so do other
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 class Connection(Protocol):
@@ -16,7 +16,13 @@ class Connection(Protocol):
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
     async def fetchval(self, query: str, *args: Any) -> Any: ...
-    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+    def cursor(self, query: str, *args: Any) -> Any:
+        """A cursor, to be awaited inside a transaction; its `fetch(n)` gives the next rows."""
+        ...
+
+    def transaction(
+        self, *, isolation: Literal["repeatable_read"] | None = None, readonly: bool = False
+    ) -> AbstractAsyncContextManager[Any]: ...
 
 
 class Graph(Protocol):
@@ -26,7 +32,9 @@ class Graph(Protocol):
         """Rows of a read-only query."""
         ...
 
-    def stream(self, query: str) -> AsyncIterator[dict[str, Any]]:
+    def stream(
+        self, query: str, parameters: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """Rows of a large read-only query, one by one."""
         ...
 

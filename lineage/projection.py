@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .log import Entry
 from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
@@ -96,7 +97,23 @@ def _relate(
         }
     elif carries:
         properties["transformation_id"] = edge.transformation_id
-    relationships[identity] = properties
+    known = relationships.get(identity)
+    relationships[identity] = properties if known is None else newest(known, properties)
+
+
+Facts = TypeVar("Facts", bound=Mapping[str, Fact])
+
+
+def newest(one: Facts, other: Facts) -> Facts:
+    """Of two records of one relationship (an hour made again from the same batch) the newest counts.
+
+    So it does not matter in which order the entries of several writers are carried.
+    """
+    return one if _moment(one) > _moment(other) else other
+
+
+def _moment(properties: Mapping[str, Fact]) -> tuple[int, str]:
+    return int(properties.get("created_at") or 0), str(properties.get("run_id") or "")
 
 
 def _is_batch(node: Node) -> bool:

@@ -1,0 +1,183 @@
+"""Audits: named, read-only questions to the graph, one Cypher file each in `audits/`.
+
+A file begins with comments that say what it answers and what it takes; nothing else has to be written:
+
+    // What fed this batch or dataset, directly or not?
+    // param key: string — a batch or dataset
+    // param depth: integer = 20 — how many steps back at most
+
+A parameter without a default must be given. Values travel as parameters, never inside the Cypher text.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from .errors import NotFoundError, QueryError
+from .ports import Graph
+
+LIMIT = 1_000
+"""Rows of an answer, unless another limit is given."""
+
+Type = Literal["string", "integer", "float", "boolean"]
+Value = str | int | float | bool
+
+_PARAM = re.compile(
+    r"^//\s*param\s+(?P<name>[a-z_][a-z0-9_]*)\s*:\s*(?P<type>string|integer|float|boolean)"
+    r"\s*(?:=\s*(?P<default>\S+)\s*)?[—-]+\s*(?P<meaning>.+)$"
+)
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+# Strings, quoted names and comments, then names that are a property, a label or a parameter: no clauses.
+_INERT = re.compile(
+    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\n]*|/\*.*?\*/|[.:$]\s*[A-Za-z_]\w*", re.S
+)
+_WRITES = re.compile(
+    r"\b(CREATE|MERGE|SET|DELETE|DETACH|REMOVE|DROP|ALTER|FOREACH|LOAD|GRANT|REVOKE|DENY|USE|START|STOP|"
+    r"INSERT|TRUNCATE|UPDATE)\b|\bCALL\s*(?![\s({])|\bIN\s+(?:\S+\s+)?TRANSACTIONS\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What an audit takes; without a default it must be given."""
+
+    name: str
+    type: Type
+    meaning: str
+    default: Value | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """A question, what it takes, and the Cypher that answers it."""
+
+    name: str
+    question: str
+    parameters: tuple[Parameter, ...]
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows in the order of `columns`; when `cut`, there are `total` and only the first are here."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    total: int
+    cut: bool
+
+
+def audits() -> tuple[Audit, ...]:
+    """Every audit, by name."""
+    folder = resources.files(__package__) / "audits"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name)
+    return tuple(parse(f.name.removesuffix(".cypher"), f.read_text(encoding="utf-8")) for f in files)
+
+
+def find(name: str) -> Audit:
+    """The audit of that name; raises NotFoundError."""
+    known = {audit.name: audit for audit in audits()}
+    if name not in known:
+        raise NotFoundError(f"There is no audit {name!r}: choose from {', '.join(known)}.")
+    return known[name]
+
+
+def parse(name: str, text: str) -> Audit:
+    """An audit from its file's text; raises QueryError if its head is wrong or its query writes."""
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("//"):
+        raise QueryError(f"The audit {name} must begin with a line `// …` that says what it answers.")
+    parameters = []
+    for line in lines[1:]:
+        if re.match(r"//\s*param\b", line):
+            found = _PARAM.match(line)
+            if found is None:
+                raise QueryError(f"The audit {name} has a parameter that cannot be read: {line}")
+            parameters.append(_parameter(found))
+    refuse_writes(name, text)
+    return Audit(
+        name=name, question=lines[0].lstrip("/ ").strip(), parameters=tuple(parameters), query=text
+    )
+
+
+def _parameter(found: re.Match[str]) -> Parameter:
+    type_: Type = found["type"]  # type: ignore[assignment]  # the pattern allows no other
+    default = None if found["default"] is None else _typed(found["name"], type_, found["default"])
+    return Parameter(name=found["name"], type=type_, meaning=found["meaning"].strip(), default=default)
+
+
+def refuse_writes(name: str, query: str) -> None:
+    """Raise QueryError for a query with a clause that writes or calls a procedure.
+
+    Not every engine refuses writes in a read session, so nothing that could write is ever sent.
+    """
+    found = _WRITES.search(_INERT.sub(" x ", query))
+    if found is not None:
+        raise QueryError(
+            f"The audit {name} was not run: {found[0].strip().upper()} may write, and an audit only reads."
+        )
+
+
+def bind(audit: Audit, given: Mapping[str, Value]) -> dict[str, Value]:
+    """Every parameter with its value, of its type; raises QueryError for what is missing, unknown or wrong.
+
+    A string is taken as a value of the parameter's type, as a command line gives it.
+    """
+    known = {parameter.name: parameter for parameter in audit.parameters}
+    for name in given:
+        if name not in known:
+            takes = ", ".join(known) or "no parameters"
+            raise QueryError(f"The audit {audit.name} has no parameter {name!r}: it takes {takes}.")
+    values: dict[str, Value] = {}
+    for name, parameter in known.items():
+        value = given.get(name, parameter.default)
+        if value is None:
+            raise QueryError(f"The audit {audit.name} needs {name}: {parameter.meaning}.")
+        values[name] = _typed(name, parameter.type, value)
+    return values
+
+
+def _typed(name: str, type_: Type, value: Value) -> Value:
+    try:
+        match type_, value:
+            case "string", str():
+                return value
+            case "boolean", bool():
+                return value
+            case "boolean", str():
+                return _TRUTH[value.lower()]
+            case "integer", int() | str() if not isinstance(value, bool):
+                return int(value)
+            case "float", int() | float() | str() if not isinstance(value, bool):
+                return float(value)
+    except (ValueError, KeyError):
+        pass
+    raise QueryError(f"The parameter {name} must be a value of type {type_}, not {value!r}.")
+
+
+async def ask(
+    graph: Graph, audit: Audit, given: Mapping[str, Value] | None = None, *, limit: int = LIMIT
+) -> Answer:
+    """Run an audit; at most `limit` rows are kept, all are counted."""
+    refuse_writes(audit.name, audit.query)
+    values = bind(audit, given or {})
+    columns: tuple[str, ...] = ()
+    rows: list[tuple[Any, ...]] = []
+    total = 0
+    async for row in graph.stream(audit.query, values):
+        total += 1
+        columns = columns or tuple(row)
+        if len(rows) < limit:
+            rows.append(tuple(row[name] for name in columns))
+    return Answer(columns or _columns(audit.query), tuple(rows), total, total > len(rows))
+
+
+def _columns(query: str) -> tuple[str, ...]:
+    """The names after the first RETURN, for an answer without rows."""
+    found = re.search(r"\bRETURN\s+(?:DISTINCT\s+)?(.*?)(?:\bORDER\s+BY\b|\bUNION\b|\bLIMIT\b|\bSKIP\b|\Z)", query, re.S | re.I)
+    parts: Sequence[str] = found[1].split(",") if found else ()
+    return tuple(re.split(r"\s+AS\s+", part.strip(), flags=re.I)[-1] for part in parts)

@@ -1,0 +1,133 @@
+"""The graph against the projection of the log, element by element, in bounded memory.
+
+Both sides are spread over files by a hash of each element's identity, and compared file by file: memory
+is that of one part, the disk holds about as much as the log.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from .log import Entry
+from .model import Fact
+from .ports import Graph
+from .projection import element_hash, newest, project
+
+ENTRIES_PER_PART = 200_000
+MOST_PARTS = 256
+
+
+def parts_for(entries: int) -> int:
+    """How many parts keep each at a size that fits in memory easily."""
+    return min(MOST_PARTS, entries // ENTRIES_PER_PART + 1)
+
+
+class Spread:
+    """Elements by identity, spread over files."""
+
+    def __init__(self, directory: Path, name: str, parts: int) -> None:
+        self.parts = parts
+        self._paths = [directory / f"{name}{part}" for part in range(parts)]
+        self._stack = ExitStack()
+        self._files = [self._stack.enter_context(path.open("w", encoding="utf-8")) for path in self._paths]
+
+    def add(self, identity: Any, facts: Mapping[str, Any]) -> None:
+        """Add an element; the same one may come many times."""
+        text = _json(identity)
+        kept = {name: value for name, value in facts.items() if value is not None}
+        self._files[zlib.crc32(text.encode()) % self.parts].write(f"{text}\t{_json(kept)}\n")
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def read(self, part: int) -> Iterator[tuple[str, dict[str, Fact]]]:
+        """The elements of one part, as they were added."""
+        with self._paths[part].open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                identity, _, facts = line.rstrip("\n").partition("\t")
+                yield identity, json.loads(facts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def spread_log(spread: Spread, entries: Iterable[Entry]) -> None:
+    """Add what these entries make."""
+    projection = project(entries)
+    for node, facts in projection.nodes.items():
+        spread.add(node, facts)
+    for relationship, facts in projection.relationships.items():
+        spread.add(relationship, facts)
+
+
+async def spread_graph(spread: Spread, graph: Graph) -> None:
+    """Add every node and relationship of the graph, also those that none of ours should be."""
+    async for row in graph.stream("MATCH (n) RETURN labels(n) AS labels, properties(n) AS facts"):
+        facts = dict(row["facts"])
+        spread.add((":".join(sorted(row["labels"])), facts.pop("key", None)), facts)
+    query = (
+        "MATCH (a)-[r]->(b) RETURN type(r) AS type, properties(r) AS facts, "
+        "labels(a) AS source_labels, a.key AS source, labels(b) AS target_labels, b.key AS target"
+    )
+    async for row in graph.stream(query):
+        facts = dict(row["facts"])
+        source = (":".join(sorted(row["source_labels"])), row["source"])
+        target = (":".join(sorted(row["target_labels"])), row["target"])
+        spread.add((row["type"], source, target, facts.pop("via", None)), facts)
+
+
+def compare(log: Spread, graph: Spread, report: Callable[[Iterable[str]], None]) -> int:
+    """Compare the parts of both sides, reporting what differs; returns the digest the graph must have."""
+    log.close()
+    graph.close()
+    digest = 0
+    for part in range(log.parts):
+        expected = _merged(log.read(part))
+        found: dict[str, dict[str, Fact]] = {}
+        for identity, facts in graph.read(part):
+            if identity in found:
+                report([f"graph: {_named(identity)} stands there more than once"])
+            found[identity] = facts
+        digest += sum(element_hash(json.loads(identity), facts) for identity, facts in expected.items())
+        if expected != found:
+            report(_unlike(expected, found))
+    return digest % (1 << 64)
+
+
+def _merged(elements: Iterable[tuple[str, dict[str, Fact]]]) -> dict[str, dict[str, Fact]]:
+    merged: dict[str, dict[str, Fact]] = {}
+    for identity, facts in elements:
+        known = merged.setdefault(identity, facts)
+        if known is facts:
+            continue
+        if "relationship_type" in facts:
+            merged[identity] = newest(known, facts)
+        else:
+            known.update(facts)
+    return merged
+
+
+def _unlike(expected: Mapping[str, Mapping[str, Fact]], found: Mapping[str, Mapping[str, Fact]]) -> list[str]:
+    differences = [f"graph: {_named(name)} is missing" for name in expected if name not in found]
+    differences += [f"graph: {_named(name)} is not from the log" for name in found if name not in expected]
+    for name in expected.keys() & found.keys():
+        ours, theirs = expected[name], found[name]
+        changed = sorted(fact for fact in ours.keys() | theirs.keys() if ours.get(fact) != theirs.get(fact))
+        if changed:
+            said = ", ".join(
+                f"{fact} is {theirs.get(fact)!r} instead of {ours.get(fact)!r}" for fact in changed
+            )
+            differences.append(f"graph: {_named(name)}: {said}")
+    return differences
+
+
+def _named(identity: str) -> str:
+    parts = json.loads(identity)
+    if len(parts) == 2:
+        return f"{parts[0]} {parts[1]}"
+    kind, source, target, via = parts
+    return f"{source[0]} {source[1]} -{kind}→ {target[0]} {target[1]}" + (f" by {via}" if via else "")

@@ -1,0 +1,38 @@
+"""What the proof needs to know of our tables: their shapes, from the contracts that made them."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from infra.postgres import Connection, translated
+from lineage.stored import TableShape
+from tasks.contract import Contract
+
+
+def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape:
+    """A contract's table; `earlier` are the versions it had before, newest first."""
+    columns = dict(contract.row_schema)
+    before = {tuple(version.names): dict(version.row_schema) for version in earlier}
+    before.pop(contract.names, None)
+    return TableShape(
+        name=contract.table,
+        columns=columns,
+        key=contract.key,
+        time=contract.time,
+        kind=contract.on_return.value,
+        earlier=tuple(before.values()),
+    )
+
+
+async def stored_shapes(connection: Connection) -> Mapping[str, TableShape]:
+    """Every table that was ever prepared, with all versions of its contract, from what Postgres keeps."""
+    with translated():
+        rows = await connection.fetch(
+            "SELECT table_name, contract FROM store.contracts "
+            "ORDER BY table_name, version DESC, prepared_at DESC"
+        )
+    versions: dict[str, list[Contract]] = {}
+    for row in rows:
+        versions.setdefault(row["table_name"], []).append(
+            Contract.model_validate(json.loads(row["contract"]))
+        )
+    return {name: shape_of(newest, earlier) for name, (newest, *earlier) in versions.items()}

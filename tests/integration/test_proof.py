@@ -1,0 +1,428 @@
+"""The proof on real services: clean after real commits, and every kind of tampering is found and named."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import uuid4
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from infra.endpoints import GraphEndpoint
+from infra.graph import BoltGraph, open_graph
+from infra.local.addresses import Address
+from infra.postgres import Connection, connect, open_pool
+from lineage import graph as graphs
+from lineage import relay
+from lineage.errors import UnavailableError, VerificationError
+from lineage.model import Run, Transformation
+from lineage.projection import digest
+from lineage.proof import Proof, prove, verify_batch
+from tasks.batch import MESSAGE_SCHEMA, ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Receipt, Refined
+from tasks.contract import Contract
+from tasks.load.commit import Attempt, load
+from tasks.load.plan import LoadPlan
+from tasks.load.store import Store
+from tasks.load.tables import prepare_table
+from tasks.verify import stored_shapes
+from tests.integration.test_commit import CONTRACT, NOW, Way, a_batch, a_plan, message
+
+RUNS = Contract.model_validate(
+    {
+        "table": "runs",
+        "on_return": "revise",
+        "partition_by": "month",
+        "key": ["run_id", "created_at"],
+        "time": "created_at",
+        "columns": [
+            {"name": "run_id", "type": "text"},
+            {"name": "created_at", "type": "timestamp"},
+            {"name": "status", "type": "text"},
+            {"name": "steps", "type": "integer"},
+            {"name": "volume", "type": "float"},
+            {"name": "ok", "type": "boolean"},
+            {"name": "labware", "type": "json"},
+        ],
+    }
+)
+RUNS_PLAN = LoadPlan(
+    pipeline="runs",
+    contracts={"runs": RUNS},
+    subjects={"runs": ("experiment", "run_id")},
+    transformation=Transformation(name="runs", version="0"),
+    run=Run(id=uuid4(), kind="flow", name="test", started_at=NOW),
+)
+LABWARE = '{"b": 1.10, "a":[1,  null, "µL"], "b": 2}'
+
+
+def observed(minute: int, status: str, *runs: str) -> tuple[RawBatch, Refined]:
+    """A look at some robot runs, `minute` minutes after NOW."""
+    at = NOW + timedelta(minutes=minute)
+    messages = pl.DataFrame([("/runs", status.encode())], schema=MESSAGE_SCHEMA, orient="row")
+    batch = RawBatch(dataset="opentrons:robot/runs", messages=messages, received_at=at, received_until=at)
+    rows = pl.DataFrame(
+        {
+            "run_id": runs,
+            "created_at": [NOW + timedelta(microseconds=1)] * len(runs),
+            "status": [status] * len(runs),
+            "steps": [minute] * len(runs),
+            "volume": [None if status == "idle" else -0.1] * len(runs),
+            "ok": [None if status == "idle" else True] * len(runs),
+            "labware": [None if status == "idle" else LABWARE] * len(runs),
+            "sequence": [0] * len(runs),
+            "part": list(range(len(runs))),
+            "input_hash": [hash((run, status)) for run in runs],
+        },
+        schema={**RUNS.row_schema, **ORIGIN_SCHEMA},
+    )
+    nothing = pl.DataFrame(schema=REJECTED_SCHEMA)
+    return batch, Refined(
+        accepted={"runs": rows}, rejected=nothing, duplicates=0, filtered=0, read=rows.height
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Postgres with two pipelines, and a graph."""
+
+    way: Way
+    connection: Connection
+    graph: BoltGraph
+
+    async def look(self, minute: int, status: str, *runs: str) -> Receipt:
+        return await load(self.way.store, RUNS_PLAN, *observed(minute, status, *runs), Attempt())
+
+    async def prove(self) -> Proof:
+        return await prove(self.connection, self.graph, await stored_shapes(self.connection))
+
+    async def verify(self, batch: int) -> None:
+        await verify_batch(self.connection, batch, await stored_shapes(self.connection))
+
+    async def tamper(self, table: str, statement: str) -> None:
+        """Change what the record protects, as someone with the rights of its owner can."""
+        await self.connection.execute(f"ALTER TABLE store.{table} DISABLE TRIGGER USER")
+        assert not (await self.connection.execute(statement)).endswith(" 0")
+
+    async def in_graph(self, statement: str) -> None:
+        await self.graph.write([(statement, {})])
+
+
+@asynccontextmanager
+async def a_house(dsn: str, graph: Address) -> AsyncIterator[House]:
+    endpoint = GraphEndpoint(
+        uri=graph.url,
+        user=graph.user,
+        password=SecretStr(graph.password or ""),
+        database=graph.database,
+        ca=None,
+    )
+    connection = await connect(dsn, application="test")
+    for contract in (CONTRACT, RUNS):
+        await prepare_table(connection, contract)
+    async with (
+        open_pool(dsn, application="test") as pool,
+        Store(dsn, pool, application="test") as store,
+        open_graph(endpoint) as bolt,
+    ):
+        await graphs.migrate(bolt)
+        yield House(Way(store, pool, a_plan()), connection, bolt)
+    await connection.close()
+
+
+async def furnish(house: House) -> list[Receipt]:
+    """One of every kind of commit there is."""
+    way = house.way
+    good, bad = message("a", 1), message("a", 2, temperature=200)
+    return [
+        await way.take(a_batch(good, good, bad, ("sensors/a/readings", b"not json"))),
+        await way.take(a_batch(message("a", 3), message("b", 3, humidity=40))),
+        await way.take(a_batch(good, bad)),  # duplicates only
+        await way.take(a_batch(message("a", 3, temperature=1.0))),  # a conflict
+        await house.look(0, "idle", "one", "two"),
+        await house.look(1, "running", "one", "two"),
+        await house.look(2, "succeeded", "one"),
+        await house.look(2, "succeeded", "one"),  # nothing new
+        await house.look(1, "late", "one"),  # older than what stands
+    ]
+
+
+@pytest.fixture
+async def house(postgres_dsn: str, graph_address: Address) -> AsyncIterator[House]:
+    async with a_house(postgres_dsn, graph_address) as house:
+        yield house
+
+
+async def test_real_commits_are_proved_on_both_graphs(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        empty = await house.prove()
+        assert (empty.ok, empty.batches, empty.edges) == (True, 0, 0)
+        receipts = await furnish(house)
+        for receipt in receipts:
+            await house.verify(receipt.batch)
+        proof = await house.prove()
+        assert proof.differences == ()
+        assert (proof.ok, proof.batches, proof.rows, proof.rejected) == (True, 9, 3 + 6, 3)
+        assert proof.edges == proof.carried == await house.way.value("SELECT count(*) FROM lineage_log")
+        assert proof.digest == f"{digest(await graphs.read(house.graph)):016x}"
+        assert (await house.prove()).carried == 0
+
+
+async def test_a_json_column_hashes_the_same_when_read_back(house: House) -> None:
+    receipt = await house.look(1, "running", "one")
+    await house.verify(receipt.batch)
+    await house.connection.execute("UPDATE store.runs SET labware = labware::jsonb::json")
+    with pytest.raises(VerificationError, match="runs, batch 1: the values"):
+        await house.verify(receipt.batch)
+
+
+async def test_a_batch_written_under_an_older_contract_is_still_proved(house: House) -> None:
+    await furnish(house)
+    raw = RUNS.model_dump(mode="json")
+    raw["columns"].append({"name": "note", "type": "text"})
+    await prepare_table(house.connection, Contract.model_validate({**raw, "version": 2}))
+    assert (await house.prove()).differences == ()
+    await house.connection.execute("UPDATE store.runs SET note = 'x' WHERE run_id = 'one'")
+    assert [d[:4] for d in (await house.prove()).differences] == ["runs"]
+
+
+POSTGRES: dict[str, tuple[str, str, str]] = {
+    "an edited value": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET temperature = 20.6 WHERE batch = 2 AND device_id = 'a'",
+        "sensor_readings, batch 2: the values of its 2 row(s) are not those recorded",
+    ),
+    "a value set to null": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET humidity = NULL WHERE batch = 2 AND device_id = 'b'",
+        "sensor_readings, batch 2: the values of its 2 row(s) are not those recorded",
+    ),
+    "a deleted row": (
+        "sensor_readings",
+        "DELETE FROM store.sensor_readings WHERE batch = 2 AND device_id = 'a'",
+        "sensor_readings, batch 2: 2 row(s) recorded, 1 stored",
+    ),
+    "a row of another batch": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET batch = 3 WHERE batch = 1",
+        "sensor_readings, batch 3: 1 row(s) stored, none recorded",
+    ),
+    "a row of no batch": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET batch = 999 WHERE batch = 1",
+        "sensor_readings: 1 row(s) of batch 999, which is not in the ledger",
+    ),
+    "an edited older version": (
+        "runs_history",
+        "UPDATE store.runs_history SET status = 'failed' WHERE status = 'idle' AND run_id = 'one'",
+        "runs, batch 5: the values of its 2 row(s) are not those recorded",
+    ),
+    "edited messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET messages = (SELECT messages FROM store.raw_batches WHERE batch = 3) "
+        "WHERE batch = 2",
+        "raw_batches, batch 2: 2 message(s) do not match their digest: sequence 0, 1",
+    ),
+    "broken messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET messages = substr(messages, 1, length(messages) / 2) WHERE batch = 2",
+        "raw_batches, batch 2: its stored messages cannot be read any more",
+    ),
+    "edited messages and digests": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET (messages, digests) = "
+        "(SELECT messages, digests FROM store.raw_batches WHERE batch = 3) WHERE batch = 2",
+        "raw_batches, batch 2: its digests are not those recorded",
+    ),
+    "deleted messages": (
+        "raw_batches",
+        "DELETE FROM store.raw_batches WHERE batch = 2",
+        "raw_batches: the messages of batch 2 are not stored",
+    ),
+    "a deleted rejected record": (
+        "rejected",
+        "DELETE FROM store.rejected WHERE batch = 4",
+        "rejected, batch 4: 1 recorded, 0 stored",
+    ),
+    "a deleted log entry": (
+        "lineage_log",
+        "DELETE FROM store.lineage_log WHERE batch = 2 AND target_key = 'postgres:sensor_readings#2'",
+        "lineage_log, batch 2: no edge from postgres:raw_batches#2 to postgres:sensor_readings#2",
+    ),
+    "an edited log entry": (
+        "lineage_log",
+        'UPDATE store.lineage_log SET target_facts = \'{"dataset":"postgres:sensor_readings",'
+        '"number":2,"rows":7}\' WHERE batch = 2 AND target_key = \'postgres:sensor_readings#2\'',
+        "lineage_log, batch 2: the edge to postgres:sensor_readings#2 says 7 row(s), and 2 are recorded",
+    ),
+    "an entry of an unknown kind": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET source_kind = 'Nothing' WHERE writer = 1 AND number = 1",
+        "lineage_log: writer 1, number 1: the entry cannot be read any more",
+    ),
+    "an entry whose time was changed": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET created_at = created_at + interval '1 microsecond' "
+        "WHERE writer = 1 AND number = 2",
+        "lineage_log: writer 1, number 2: its hash is not that of its content and the entry before it",
+    ),
+    "a deleted ledger row": (
+        "ledger",
+        "DELETE FROM store.ledger WHERE batch = 2",
+        "sensor_readings: 2 row(s) of batch 2, which is not in the ledger",
+    ),
+    "an edited ledger": (
+        "ledger",
+        "UPDATE store.ledger SET accepted = 1, duplicates = 1 WHERE batch = 2",
+        "batch 2: the ledger says 1 accepted, its outputs add up to 2",
+    ),
+    "another chain head": (
+        "ledger",
+        "UPDATE store.ledger SET chain_head = '\\x00' WHERE batch = 2",
+        "lineage_log, batch 2: its last entry's hash is not the chain head in the ledger",
+    ),
+    "a deleted output": (
+        "ledger_outputs",
+        "DELETE FROM store.ledger_outputs WHERE batch = 2",
+        "sensor_readings, batch 2: 2 row(s) stored, none recorded",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", POSTGRES)
+async def test_tampering_with_postgres_is_found_and_named(house: House, kind: str) -> None:
+    await furnish(house)
+    assert (await house.prove()).differences == ()
+    table, statement, sentence = POSTGRES[kind]
+    await house.tamper(table, statement)
+    proof = await house.prove()
+    assert not proof.ok
+    assert any(each.startswith(sentence) for each in proof.differences), proof.differences
+
+
+GRAPH: dict[str, tuple[str, str]] = {
+    "a deleted node": (
+        "MATCH (n:Batch {key: 'postgres:sensor_readings#2'}) DETACH DELETE n",
+        "graph: Batch postgres:sensor_readings#2 is missing",
+    ),
+    "a deleted relationship": (
+        "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) DELETE r",
+        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 is missing",
+    ),
+    "a changed property": (
+        "MATCH (n:Batch {key: 'postgres:sensor_readings#2'}) SET n.rows = 3",
+        "graph: Batch postgres:sensor_readings#2: rows is 3 instead of 2",
+    ),
+    "a changed property of a relationship": (
+        "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) SET r.run_id = 'x'",
+        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0: run_id is 'x'",
+    ),
+    "a stray node": ("CREATE (:Batch {key: 'stray'})", "graph: Batch stray is not from the log"),
+    "a stray node of another kind": (
+        "CREATE (:Stray {colour: 'red'})",
+        "graph: Stray None is not from the log",
+    ),
+    "a stray relationship": (
+        "MATCH (a:Dataset {key: 'postgres:runs'}), (b:Dataset {key: 'postgres:sensor_readings'}) "
+        "CREATE (a)-[:FEEDS]->(b)",
+        "graph: Dataset postgres:runs -FEEDS→ Dataset postgres:sensor_readings is not from the log",
+    ),
+    "a relationship twice": (
+        "MATCH (a)-[r:FEEDS]->(b:Batch {key: 'postgres:sensor_readings#2'}) "
+        "CREATE (a)-[c:FEEDS]->(b) SET c = properties(r)",
+        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 stands",
+    ),
+}
+
+
+async def test_tampering_with_the_graph_is_found_and_named(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await furnish(house)
+        clean = await house.prove()
+        for kind, (statement, sentence) in GRAPH.items():
+            await house.in_graph(statement)
+            proof = await house.prove()
+            assert any(each.startswith(sentence) for each in proof.differences), (kind, proof.differences)
+            assert proof.digest == clean.digest
+            await relay.rebuild(house.connection, house.graph)
+            assert (await house.prove()).differences == (), kind
+
+
+async def test_an_empty_graph_is_told_in_few_sentences_with_the_true_total(house: House) -> None:
+    for second in range(30):
+        await house.way.take(a_batch(message("a", second)))
+    await house.prove()
+    await graphs.clear(house.graph)
+    proof = await house.prove()
+    elements = await graphs.read(house.graph)
+    assert not elements.nodes
+    await relay.rebuild(house.connection, house.graph)
+    elements = await graphs.read(house.graph)
+    assert proof.total == len(elements.nodes) + len(elements.relationships)
+    assert len(proof.differences) < 60
+    assert proof.differences[-1].endswith(f"{proof.total} in all")
+
+
+async def test_commits_made_meanwhile_are_no_differences(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await furnish(house)
+        other = await connect(postgres_dsn, application="other relay")
+        proofs, stop = [], asyncio.Event()
+
+        async def commit() -> None:
+            second = 0
+            while not stop.is_set():
+                second += 1
+                await house.way.take(a_batch(message(f"c{second}", 5), message("x", 6, humidity=-second)))
+                await house.look(second + 10, f"at {second}", "one", "two")
+
+        async def carry() -> None:
+            while not stop.is_set():
+                await relay.carry(other, house.graph)
+
+        work = [asyncio.create_task(commit()), asyncio.create_task(carry())]
+        for _ in range(4):
+            proofs.append(await house.prove())
+        stop.set()
+        await asyncio.gather(*work)
+        await other.close()
+        assert [proof.differences for proof in proofs] == [()] * 4
+        assert proofs[0].batches < proofs[-1].batches
+
+
+async def test_a_batch_that_is_not_there_is_told(house: House) -> None:
+    with pytest.raises(VerificationError, match="batch 7 is not in the ledger"):
+        await house.verify(7)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["an edited value", "a deleted row", "edited messages", "a deleted log entry", "another chain head"],
+)
+async def test_verification_of_a_batch_names_what_differs(house: House, kind: str) -> None:
+    await furnish(house)
+    table, statement, sentence = POSTGRES[kind]
+    await house.verify(2)
+    await house.tamper(table, statement)
+    with pytest.raises(VerificationError) as raised:
+        await house.verify(2)
+    assert any(each.startswith(sentence) for each in raised.value.differences)
+    await house.verify(1)
+
+
+HOURLY = Contract.model_validate(
+    {
+        "table": "hourly",
+        "on_return": "recompute",
+        "key": ["device_id", "hour"],
+        "time": "hour",
+        "columns": [
+            {"name": "device_id", "type": "text"},
+            {"name": "hour", "type": "timestamp"},
+            {"name": "mean", "type": "float"},
+        ],
+    }
+)
