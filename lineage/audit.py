@@ -40,6 +40,10 @@ _WRITES = re.compile(
     re.IGNORECASE,
 )
 
+_RETURN = re.compile(
+    r"\bRETURN\s+(?:DISTINCT\s+)?(.*?)(?:\bORDER\s+BY\b|\bUNION\b|\bLIMIT\b|\bSKIP\b|\Z)", re.S | re.I
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
@@ -99,9 +103,7 @@ def parse(name: str, text: str) -> Audit:
                 raise QueryError(f"The audit {name} has a parameter that cannot be read: {line}")
             parameters.append(_parameter(found))
     refuse_writes(name, text)
-    return Audit(
-        name=name, question=lines[0].lstrip("/ ").strip(), parameters=tuple(parameters), query=text
-    )
+    return Audit(name=name, question=lines[0].lstrip("/ ").strip(), parameters=tuple(parameters), query=text)
 
 
 def _parameter(found: re.Match[str]) -> Parameter:
@@ -178,6 +180,6 @@ async def ask(
 
 def _columns(query: str) -> tuple[str, ...]:
     """The names after the first RETURN, for an answer without rows."""
-    found = re.search(r"\bRETURN\s+(?:DISTINCT\s+)?(.*?)(?:\bORDER\s+BY\b|\bUNION\b|\bLIMIT\b|\bSKIP\b|\Z)", query, re.S | re.I)
+    found = _RETURN.search(query)
     parts: Sequence[str] = found[1].split(",") if found else ()
     return tuple(re.split(r"\s+AS\s+", part.strip(), flags=re.I)[-1] for part in parts)

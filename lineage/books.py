@@ -12,6 +12,15 @@ from typing import Any
 from .ports import Connection
 from .stored import Held, TableShape, by_hour
 
+_REJECTED = """
+SELECT batch, count(*) AS rows FROM store.rejected WHERE batch >= $1 AND batch < $2 GROUP BY batch
+"""
+# A replay that rejects a record again adds no record, but says so.
+_REJECTED_AGAIN = """
+SELECT batch, count(*) AS rows FROM store.replays
+WHERE verdict = 'rejected' AND batch >= $1 AND batch < $2 GROUP BY batch
+"""
+
 
 @dataclass(slots=True)
 class Counts:
@@ -129,12 +138,13 @@ async def _recorded_hours(connection: Connection, table: str, batch: int | None)
 async def check_rejected(
     connection: Connection, books: Books, first: int, end: int, counts: Counts
 ) -> AsyncIterator[str]:
-    """How many records each batch rejected; a resolved one still counts."""
-    query = (
-        "SELECT batch, count(*) AS rows FROM store.rejected WHERE batch >= $1 AND batch < $2 GROUP BY batch"
-    )
-    kept = {row["batch"]: row["rows"] for row in await connection.fetch(query, first, end)}
+    """How many records each batch rejected; a resolved one still counts, and so does one rejected again."""
+    kept: dict[int, int] = defaultdict(int)
+    for row in await connection.fetch(_REJECTED, first, end):
+        kept[row["batch"]] += row["rows"]
     counts.rejected += sum(kept.values())
+    for row in await connection.fetch(_REJECTED_AGAIN, first, end):
+        kept[row["batch"]] += row["rows"]
     for number in sorted(kept.keys() | books.ledger.keys()):
         rows = kept.get(number, 0)
         if number not in books.ledger:

@@ -90,13 +90,14 @@ async def check_producers(connection: Connection, books: Books, first: int, end:
 
 def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
     """Target → its producer."""
-    number, fed_by_messages = ledger["batch"], ledger["raw_digest"] is not None
-    raw = batch_node(RAW, number).key
+    number, received, replayed = ledger["batch"], ledger["raw_digest"] is not None, ledger["raw_batch"]
+    raw = batch_node(RAW, number if replayed is None else replayed).key
+    fed_by_messages = received or replayed is not None
     edges: dict[str, _Producer] = {}
-    if fed_by_messages:
+    if received:
         edges[raw] = _Producer(batch_node(ledger["dataset"], number).key, books.messages.get(number))
-        if ledger["rejected"]:
-            edges[batch_node(REJECTED, number).key] = _Producer(raw, ledger["rejected"])
+    if fed_by_messages and ledger["rejected"]:
+        edges[batch_node(REJECTED, number).key] = _Producer(raw, ledger["rejected"])
     for output in books.outputs.get(number, ()):
         uri = naming.postgres(output["table_name"])
         if output["bucket"] is not None:

@@ -46,6 +46,7 @@ INSERT INTO store.relay_cursors (sink, writer, number) SELECT $1, unnest($2::big
 ON CONFLICT (sink, writer) DO UPDATE
 SET number = greatest(relay_cursors.number, excluded.number), at = clock_timestamp()
 """
+_TRY_LOCK = "SELECT pg_try_advisory_lock($1, hashtext($2))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ async def alone(connection: Connection) -> AsyncIterator[None]:
     Postgres lets it go when this connection ends, however it ends.
     """
     # Not a waiting lock: Postgres would cut that off at lock_timeout.
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK, SINK):
-        await asyncio.sleep(WAIT)  # noqa: ASYNC110 - another process holds it, no event tells
+    while not await connection.fetchval(_TRY_LOCK, LOCK, SINK):  # noqa: ASYNC110 - another process holds it
+        await asyncio.sleep(WAIT)
     try:
         yield
     finally:

@@ -1,10 +1,9 @@
 """The proof on real services: clean after real commits, and every kind of tampering is found and named."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from infra.local.addresses import Address
 from infra.postgres import Connection, connect, open_pool
 from lineage import graph as graphs
 from lineage import relay
-from lineage.errors import UnavailableError, VerificationError
+from lineage.errors import VerificationError
 from lineage.model import Run, Transformation
 from lineage.projection import digest
 from lineage.proof import Proof, prove, verify_batch
@@ -310,7 +309,8 @@ GRAPH: dict[str, tuple[str, str]] = {
     ),
     "a deleted relationship": (
         "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) DELETE r",
-        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 is missing",
+        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 "
+        "is missing",
     ),
     "a changed property": (
         "MATCH (n:Batch {key: 'postgres:sensor_readings#2'}) SET n.rows = 3",
@@ -318,7 +318,8 @@ GRAPH: dict[str, tuple[str, str]] = {
     ),
     "a changed property of a relationship": (
         "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) SET r.run_id = 'x'",
-        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0: run_id is 'x'",
+        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0: "
+        "run_id is 'x'",
     ),
     "a stray node": ("CREATE (:Batch {key: 'stray'})", "graph: Batch stray is not from the log"),
     "a stray node of another kind": (

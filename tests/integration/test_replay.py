@@ -14,6 +14,7 @@ from infra.postgres import Pool, open_pool
 from lineage import naming
 from lineage.digest import row_hashes, sum_of
 from lineage.model import Run, Transformation
+from lineage.proof import verify_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import Attempt, load
@@ -23,6 +24,7 @@ from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.place import PlaceFinder
+from tasks.verify import stored_shapes
 from tests.integration.test_commit import CONTRACT, NOW, REFERENCE, a_batch, a_plan, message
 
 TOPIC = "sensors/a/readings"
@@ -82,6 +84,9 @@ class House:
             "(SELECT count(*) FROM store.replays p WHERE p.batch = l.batch AND p.verdict = 'rejected')"
         )
         assert not wrong
+        async with self.pool.acquire() as connection:
+            for row in await connection.fetch("SELECT batch FROM store.ledger"):
+                await verify_batch(connection, row["batch"], await stored_shapes(connection))
         wrong = await self.pool.fetch(
             "SELECT identity FROM store.rejected r LEFT JOIN store.replays p USING (identity) "
             "GROUP BY identity HAVING attempts <> 1 + count(*) FILTER (WHERE verdict = 'rejected') "
