@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import devices, processes, rejected, run, start, up
+from console import audit, devices, processes, prove, rejected, run, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -20,6 +20,8 @@ app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)
 app.command()(run.run)
+app.command()(audit.audit)
+app.command()(prove.prove)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(rejected.commands, name="rejected")
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from console.start import pairs, start_prefect
 from console.start import run as run_to_end
-from console.start import start_prefect
 
 Name = Annotated[str, typer.Argument(metavar="PIPELINE", help="A flow of prefect.yaml, e.g. experiments.")]
 Values = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="A parameter; repeatable.")]
@@ -17,4 +17,4 @@ def run(pipeline: Name, values: Values = []) -> None:  # noqa: B006 - typer's wa
     from flows import registry
 
     flow = registry.load_flow(pipeline)
-    typer.echo(run_to_end(flow(**registry.parameters(flow, values))))
+    typer.echo(run_to_end(flow(**registry.parameters(flow, dict(pairs(values, "--set"))))))

@@ -9,7 +9,7 @@ Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, t
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from infra import logs
@@ -17,7 +17,7 @@ from infra.endpoints import resolve_prefect
 from infra.local.registry import endpoints
 from infra.masking import mask
 from infra.settings import Settings, hand_down, load, share_metrics
-from lineage.errors import HeadwaterError, UnavailableError, VerificationError
+from lineage.errors import HeadwaterError, SettingsError, UnavailableError, VerificationError
 
 DIFFERENCES: Final = 1
 REFUSED: Final = 2
@@ -41,6 +41,15 @@ def start_prefect(**given: Any) -> Settings:
     settings = start(**given)
     hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
     return settings
+
+
+def pairs(texts: Iterable[str], option: str) -> Iterator[tuple[str, str]]:
+    """`key=value` texts of an option as pairs; raises SettingsError for one that is none."""
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise SettingsError(f"{option} takes key=value, not {text!r}.")
+        yield key, value
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -27,6 +27,7 @@ from tasks.ingest import Steps, ingest
 from tasks.load import commit
 from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
+from tasks.verify import verify
 
 PIPELINE = "experiments"
 
@@ -96,7 +97,7 @@ class _Work:
     async def verify(self, receipt: Receipt) -> None:
         """Compare what was read with what is stored and recorded; raises VerificationError."""
         with metrics().timed(PIPELINE, Stage.VERIFY):
-            pass
+            await verify(self._store.pool, receipt)
 
 
 def options_of(pipeline: Pipeline) -> RobotOptions:

@@ -1,6 +1,6 @@
 """What can be run by name: the flows of `prefect.yaml`, with their parameters from text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -29,31 +29,23 @@ def load_flow(name: str) -> Flow[..., Any]:
     raise NotFoundError(f"There is nothing named {name!r} to run: choose from {', '.join(found)}.")
 
 
-def parameters(flow: Flow[..., Any], given: Iterable[str]) -> Mapping[str, Any]:
-    """The flow's parameters from `key=value` texts, each a field of its one parameter's model.
+def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, Any]:
+    """The flow's parameters from texts, each a field of its one parameter's model.
 
     Raises SettingsError when a key is unknown, a value wrong or a field missing.
     """
     ((name, parameter),) = signature(flow.fn).parameters.items()
     model: type[BaseModel] = parameter.annotation
-    values = dict(_pair(text) for text in given)
-    if not values and parameter.default is not parameter.empty:
+    if not given and parameter.default is not parameter.empty:
         return {}
     try:
-        return {name: model.model_validate(values)}
+        return {name: model.model_validate(given)}
     except ValidationError as error:
         problems = "; ".join(f"{_place(each['loc'])}: {each['msg'].lower()}" for each in error.errors())
     fields = ", ".join(model.model_fields)
     raise SettingsError(
         f"{flow.name} cannot run with these values ({problems}); it takes --set with {fields}."
     )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise SettingsError(f"--set takes key=value, not {text!r}.")
-    return key, value
 
 
 def _place(location: tuple[int | str, ...]) -> str:

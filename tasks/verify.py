@@ -1,10 +1,13 @@
-"""What the proof needs to know of our tables: their shapes, from the contracts that made them."""
+"""The verify step, and what a proof needs to know of our tables: their shapes, from their contracts."""
 
 import json
 from collections.abc import Iterable, Mapping
 
-from infra.postgres import Connection, translated
+from infra.postgres import Pool, translated
+from lineage.ports import Connection
+from lineage.proof import verify_batch
 from lineage.stored import TableShape
+from tasks.batch import Receipt
 from tasks.contract import Contract
 
 
@@ -36,3 +39,10 @@ async def stored_shapes(connection: Connection) -> Mapping[str, TableShape]:
             Contract.model_validate(json.loads(row["contract"]))
         )
     return {name: shape_of(newest, earlier) for name, (newest, *earlier) in versions.items()}
+
+
+async def verify(pool: Pool, receipt: Receipt) -> None:
+    """Compare what a commit says with what is stored and recorded of it; raises VerificationError."""
+    with translated():
+        async with pool.acquire() as connection:
+            await verify_batch(connection, receipt.batch, await stored_shapes(connection))

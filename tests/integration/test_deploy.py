@@ -97,12 +97,10 @@ async def test_a_run_that_comes_an_interval_late_cancels_itself(
 def test_flows_are_run_by_name_with_parameters_from_text() -> None:
     experiments = load_flow("experiments")
     with pytest.raises(SettingsError, match="experiment_id: field required"):
-        parameters(experiments, ["robot=a"])
-    with pytest.raises(SettingsError, match="key=value"):
-        parameters(experiments, ["robot"])
-    given = parameters(experiments, ["robot=a", "experiment_id=7a2c2c8c-3b54-4a5c-9d9c-1f5b7c6d1e11"])
+        parameters(experiments, {"robot": "a"})
+    given = parameters(experiments, {"robot": "a", "experiment_id": "7a2c2c8c-3b54-4a5c-9d9c-1f5b7c6d1e11"})
     assert given["request"].robot == "a"
-    assert parameters(load_flow("partitions"), []) == {}
+    assert parameters(load_flow("partitions"), {}) == {}
 
 
 def test_a_stream_and_an_unknown_name_say_what_to_do() -> None:
