@@ -51,14 +51,33 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
         for protocol in protocols:
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
-        try:
-            await until(connection, query, 2)
-        finally:
-            print(worker.log.read_text()[-6000:])
-    steps = await connection.fetchval("SELECT count(*) FROM experiment_steps WHERE status = 'succeeded'")
-    assert steps > 5
+        await until(connection, query, 2)
+        states = await settled_states(prefect_server)
+    assert set(states.values()) == {"Completed"}
+    assert 'flow_runs_total{flow="experiments",status="completed"}' in worker.get("/metrics")
     assert worker.stop() == 0
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+    rows = await connection.fetch("SELECT status, commands, error_count, robot FROM experiments ORDER BY 1")
+    assert [(row["status"], row["error_count"] > 0, row["robot"]) for row in rows] == [
+        ("failed", True, "ot2"),
+        ("succeeded", False, "ot2"),
+    ]
+    steps = await connection.fetchval("SELECT count(*) FROM experiment_steps")
+    assert steps == sum(row["commands"] for row in rows)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
+    runs = await connection.fetchval("SELECT count(DISTINCT run_id) FROM ledger WHERE way <> 'refresh'")
+    assert 2 <= runs <= len(states)
+
+
+async def settled_states(server: Address) -> dict[str, str]:
+    """Every flow run's state, once none was added or changed for three seconds."""
+    before: dict[str, str] = {}
+    with temporary_settings({PREFECT_API_URL: server.url}):
         async with get_client() as client:
-            runs = await client.read_flow_runs()
-    assert {run.state_name for run in runs} == {"Completed"}
+            for _ in range(20):
+                runs = await client.read_flow_runs()
+                now = {str(run.id): run.state_name or "" for run in runs if run.state_name != "Scheduled"}
+                if now and now == before:
+                    return now
+                before = now
+                await asyncio.sleep(3)
+    pytest.fail(f"flow runs go on and on: {before}")
