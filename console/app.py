@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import audit, devices, processes, prove, rejected, run, start, up
+from console import audit, devices, processes, prove, rejected, run, simulate, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -24,6 +24,7 @@ app.command()(audit.audit)
 app.command()(prove.prove)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(rejected.commands, name="rejected")
+app.add_typer(simulate.commands, name="simulate")
 
 
 def main() -> None:
