@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import audit, devices, processes, prove, rejected, run, simulate, start, up
+from console import audit, demo, devices, processes, prove, rejected, run, simulate, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -14,6 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(demo.demo)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(processes.listen)
