@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
@@ -27,8 +28,10 @@ async def flow_runs(limit: int = 200) -> list[FlowRunSeen]:
     with translated("Prefect"):
         async with get_client() as client:
             flows = {flow.id: flow.name for flow in await client.read_flows()}
-            runs = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=limit)
-    return [_seen(run, flows[run.flow_id]) for run in runs if run.start_time is not None]
+            started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+            newest = FlowRunSort.START_TIME_DESC
+            runs = await client.read_flow_runs(flow_run_filter=started, sort=newest, limit=limit)
+    return [_seen(run, flows[run.flow_id]) for run in runs]
 
 
 def _seen(run: FlowRun, flow: str) -> FlowRunSeen:
