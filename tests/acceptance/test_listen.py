@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -73,8 +74,13 @@ async def test_what_is_published_is_stored_once_and_counted(
     assert listener.stop() == 0
 
 
-async def test_killed_in_the_middle_nothing_is_lost_and_nothing_stored_twice(
-    listen: Headwater, connection: Connection, mqtt_address: Address
+async def test_killed_in_the_middle_nothing_is_lost_nothing_twice_and_all_is_proven(
+    listen: Headwater,
+    headwater: Headwater,
+    connection: Connection,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    graph_address: Address,
 ) -> None:
     listener = listen()
     listener.wait_until("listening")
@@ -93,6 +99,29 @@ async def test_killed_in_the_middle_nothing_is_lost_and_nothing_stored_twice(
     assert listener.stop() == 0
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == total
     assert await connection.fetchval("SELECT sum(rows)::bigint FROM ledger_outputs") == total
+    proof = prove(headwater, postgres_dsn, graph_address)
+    assert proof["ok"], proof["differences"]
+    assert proof["rows"] == total
+    assert proof["batches"] == await connection.fetchval("SELECT count(*) FROM ledger")
+    assert proof["edges"] == await connection.fetchval("SELECT count(*) FROM lineage_log")
+
+
+def prove(headwater: Headwater, dsn: str, graph: Address) -> dict[str, Any]:
+    """What `headwater prove --json` prints."""
+    process = headwater("prove", "--json", HEADWATER_POSTGRES_DSN=dsn, **graph_settings(graph))
+    process.process.wait(60)
+    found: dict[str, Any] = json.loads(process.log.read_text().splitlines()[-1])
+    assert process.process.returncode == (0 if found["ok"] else 1)
+    return found
+
+
+def graph_settings(graph: Address) -> dict[str, str]:
+    return {
+        "HEADWATER_GRAPH_URI": graph.url,
+        "HEADWATER_GRAPH_USER": str(graph.user),
+        "HEADWATER_GRAPH_PASSWORD": str(graph.password),
+        "HEADWATER_GRAPH_DATABASE": str(graph.database),
+    }
 
 
 async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
@@ -128,14 +157,7 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
 ) -> None:
     listener = listen()
     listener.wait_until("listening")
-    relay = headwater(
-        "relay",
-        HEADWATER_POSTGRES_DSN=postgres_dsn,
-        HEADWATER_GRAPH_URI=graph_address.url,
-        HEADWATER_GRAPH_USER=str(graph_address.user),
-        HEADWATER_GRAPH_PASSWORD=str(graph_address.password),
-        HEADWATER_GRAPH_DATABASE=str(graph_address.database),
-    )
+    relay = headwater("relay", HEADWATER_POSTGRES_DSN=postgres_dsn, **graph_settings(graph_address))
     relay.wait_until("carrying")
     async with Publisher(mqtt_address.url_with_password) as publisher:
         await publisher.publish_many([reading(n) for n in range(50)])
@@ -153,3 +175,7 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
     log = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
     async with open_graph(endpoint) as graph:
         assert digest(await graphs.read(graph)) == digest(project(log))
+    await connection.execute("UPDATE store.sensor_readings SET temperature = 99 WHERE device_id = 'd7'")
+    proof = prove(headwater, postgres_dsn, graph_address)
+    assert not proof["ok"]
+    assert any("sensor_readings" in difference for difference in proof["differences"])
