@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import audit, demo, devices, processes, prove, rejected, run, simulate, start, up
+from console import audit, demo, devices, doctor, processes, prove, rejected, run, simulate, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(up.up)
 app.command()(up.down)
+app.command()(doctor.doctor)
 app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)

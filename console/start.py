@@ -10,6 +10,7 @@ Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, t
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from infra import logs
@@ -40,6 +41,14 @@ def start_prefect(**given: Any) -> Settings:
     """The same for a command that uses Prefect: its server is the one of the settings, or the local one."""
     settings = start(**given)
     hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
+    return settings
+
+
+def start_or_warn(**given: Any) -> Settings:
+    """The same for a command that looks at everything, also when there is no Prefect server to be found."""
+    settings = start(**given)
+    with suppress(SettingsError):
+        hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
     return settings
 
 

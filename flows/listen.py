@@ -24,7 +24,7 @@ from infra.metrics import Committed, Metrics, Stage, Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage import naming
-from lineage.errors import ContractError, QueryError
+from lineage.errors import ContractError, QueryError, UnavailableError
 from lineage.model import Run
 from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
@@ -37,6 +37,7 @@ from tasks.load.store import Store
 log = structlog.get_logger(__name__)
 
 GRACE = 10.0  # seconds for the batch under way when told to stop
+PRESENT_EVERY = timedelta(minutes=1)
 WATCH_EVERY = 1.0  # seconds between two looks at the session
 REGISTER_EVERY = timedelta(seconds=10)  # how old the device register may be
 
@@ -92,6 +93,7 @@ class Listener:
         self._steps = Steps(refine=self._refine, load=self._load)
         self._reference = Reference(frames={})
         self._reference_until = started
+        self._present_at = started
 
     async def enter(self, settings: Settings, source: MqttSource) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
@@ -129,7 +131,19 @@ class Listener:
             metrics.mqtt_reconnects_total.labels(source).inc(numbers.reconnects - counted.reconnects)
             metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
             counted = replace(numbers)
+            await self._show_presence(session.client_id)
             await asyncio.sleep(WATCH_EVERY)
+
+    async def _show_presence(self, client_id: str) -> None:
+        """Say now and then that we are here: who is silent and has not left holds messages back."""
+        now = datetime.now(UTC)
+        if now - self._present_at < PRESENT_EVERY:
+            return
+        self._present_at = now
+        try:
+            await listeners.seen(self._store.pool, client_id)
+        except UnavailableError:
+            log.debug("Postgres is away: presence not shown")
 
     async def _ingest(self, batch: RawBatch) -> list[Receipt]:
         reference = await self._current_reference()

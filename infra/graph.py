@@ -50,6 +50,11 @@ class BoltGraph:
             async with self._session(neo4j.WRITE_ACCESS) as session:
                 await session.execute_write(_run_all, statements)
 
+    async def agent(self) -> str:
+        """What the server says it is, e.g. `Neo4j/5.26.24`."""
+        with _translated():
+            return (await self._driver.get_server_info()).agent
+
     def _session(self, access: str) -> neo4j.AsyncSession:
         return self._driver.session(database=self._database, default_access_mode=access, fetch_size=PAGE)
 

@@ -32,6 +32,15 @@ async def migrate(connection: Connection) -> list[str]:
     return applied
 
 
+async def missing(connection: Connection) -> list[str]:
+    """The migrations that are not applied yet; changes nothing."""
+    with translated():
+        if await connection.fetchval("SELECT to_regclass('store.migrations')") is None:
+            return [name for name, _ in _migrations()]
+        applied = {row["name"] for row in await connection.fetch("SELECT name FROM store.migrations")}
+    return [name for name, _ in _migrations() if name not in applied]
+
+
 async def _apply(connection: Connection, name: str, sql: str) -> bool:
     checksum = hashlib.sha256(sql.encode()).hexdigest()
     known = await connection.fetchval("SELECT checksum FROM store.migrations WHERE name = $1", name)

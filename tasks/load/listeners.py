@@ -1,5 +1,8 @@
 """Which listeners there are: the broker keeps messages for each until it leaves with `--drain`."""
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from infra.postgres import Pool, translated
 
 _ENTER = """
@@ -9,7 +12,19 @@ ON CONFLICT (client_id) DO UPDATE SET pipeline = excluded.pipeline, started_at =
 RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS known
 """
 _SEEN = "UPDATE store.listeners SET seen_at = clock_timestamp() WHERE client_id = $1"
+_ABSENT = """
+SELECT client_id, seen_at FROM store.listeners
+WHERE left_at IS NULL AND seen_at < clock_timestamp() - $1::interval ORDER BY client_id
+"""
 _LEAVE = "UPDATE store.listeners SET left_at = clock_timestamp() WHERE client_id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A listener that has not left and is not there."""
+
+    client_id: str
+    seen_at: datetime
 
 
 async def enter(pool: Pool, client_id: str, pipeline: str) -> bool:
@@ -28,3 +43,11 @@ async def leave(pool: Pool, client_id: str) -> None:
     """Note that a listener has left for good and its session is ended."""
     with translated():
         await pool.execute(_LEAVE, client_id)
+
+
+async def absent(pool: Pool, silent: timedelta) -> list[Absent]:
+    """The listeners that were not seen for so long; none when there is no table yet."""
+    with translated():
+        if await pool.fetchval("SELECT to_regclass('store.listeners')") is None:
+            return []
+        return [Absent(row["client_id"], row["seen_at"]) for row in await pool.fetch(_ABSENT, silent)]

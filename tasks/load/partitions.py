@@ -58,6 +58,17 @@ class Partitions:
                 )
 
 
+async def missing_ahead(pool: Pool, contracts: Iterable[Contract], now: datetime) -> list[str]:
+    """The tables that have no partition for a day from now; changes nothing."""
+    lacking = []
+    with translated():
+        for contract in contracts:
+            name = f"store.{contract.table}_{partition_of(contract, now + timedelta(days=1)):%Y%m%d}"
+            if await pool.fetchval("SELECT to_regclass($1)", name) is None:
+                lacking.append(contract.table)
+    return lacking
+
+
 def partition_of(contract: Contract, moment: datetime) -> date:
     """The first day of the partition that holds a moment."""
     day = moment.astimezone(UTC).date()

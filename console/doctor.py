@@ -1,0 +1,34 @@
+"""`headwater doctor`: what is reachable, what would lose messages, and the fix for each."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from console.start import DIFFERENCES, UNAVAILABLE, run, start_or_warn
+
+MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]", "unreachable": "[red]✗[/]"}
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look at every service; exit status 1 with problems, 3 when something is not reachable."""
+    settings = start_or_warn()
+    from flows.doctor import examine
+
+    with Console(stderr=True).status("looking at every service"):
+        findings = run(examine(settings))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for finding in findings:
+            console.print(f"{MARKS[finding.level]} {finding.part}: ", end="")
+            console.print(f"{finding.sentence} {finding.fix}".strip(), markup=False)
+    levels = {finding.level.value for finding in findings}
+    if "unreachable" in levels:
+        raise typer.Exit(UNAVAILABLE)
+    if "problem" in levels:
+        raise typer.Exit(DIFFERENCES)

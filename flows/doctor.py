@@ -1,0 +1,95 @@
+"""Everything `headwater doctor` looks at, at the same time; and Prefect, which only flows know."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Final
+
+import prefect
+from prefect import get_client
+
+from flows import stores
+from flows.catalog import all_contracts
+from flows.deploy import declared
+from infra.doctor import graph, machine, mqtt, postgres
+from infra.doctor.finding import Finding, Level
+from infra.endpoints import resolve_graph, resolve_prefect
+from infra.http import translated
+from infra.local.registry import endpoints
+from infra.settings import Settings
+from lineage.errors import HeadwaterError, SettingsError
+from tasks.load.listeners import Absent, absent
+from tasks.load.partitions import missing_ahead
+
+PREFECT: Final = "Prefect server"
+TABLES: Final = "Tables"
+SILENT: Final = timedelta(minutes=5)
+"""A listener that was not seen for so long, and has not left, is absent."""
+
+Check = Callable[[Settings], Awaitable[tuple[Finding, ...]]]
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All findings; changes nothing but what the broker's probe publishes to itself."""
+    checks: tuple[tuple[str, Check], ...] = (
+        ("Postgres", lambda s: postgres.check(stores.postgres_dsn(s))),
+        (TABLES, _tables),
+        ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
+        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s))),
+        (PREFECT, _prefect),
+    )
+    found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
+    return [*chain.from_iterable(found), *machine.check(settings.home)]
+
+
+async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding, ...]:
+    try:
+        return await check(settings)
+    except SettingsError as error:
+        return (Finding(part, Level.UNREACHABLE, str(error)),)
+    except HeadwaterError as error:
+        return (Finding(part, Level.PROBLEM, str(error)),)
+
+
+async def _prefect(settings: Settings) -> tuple[Finding, ...]:
+    resolve_prefect(settings, endpoints(settings.home))
+    try:
+        with translated(PREFECT):
+            async with get_client() as client:
+                version = await client.api_version()
+                deployed = {deployment.name for deployment in await client.read_deployments()}
+    except HeadwaterError as error:
+        fix = "Start it, or correct HEADWATER_PREFECT_API_URL."
+        return (Finding(PREFECT, Level.UNREACHABLE, str(error), fix),)
+    findings = [Finding(PREFECT, Level.OK, f"version {version}, {len(deployed)} deployments")]
+    if version != prefect.__version__:
+        sentence = f"it is version {version} and we are {prefect.__version__}"
+        findings.append(Finding(PREFECT, Level.WARNING, sentence, "Run the same version on both sides."))
+    lacking = [str(each["name"]) for each in declared() if each["name"] not in deployed]
+    if lacking:
+        sentence = f"not deployed: {', '.join(lacking)}"
+        findings.append(
+            Finding(PREFECT, Level.PROBLEM, sentence, "Start `headwater serve`, which deploys all.")
+        )
+    return tuple(findings)
+
+
+async def _tables(settings: Settings) -> tuple[Finding, ...]:
+    async with stores.open_store(settings, "doctor") as store:
+        lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
+        silent = await absent(store.pool, SILENT)
+    findings = [_absent(each) for each in silent]
+    if lacking:
+        sentence = f"no partition for tomorrow: {', '.join(lacking)}"
+        findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))
+    return tuple(findings) or (Finding(TABLES, Level.OK, "partitions are there for the days to come"),)
+
+
+def _absent(listener: Absent) -> Finding:
+    sentence = f"listener {listener.client_id} is away since {listener.seen_at:%Y-%m-%d %H:%M} UTC"
+    fix = (
+        "The broker keeps its share of the messages: start it again with HEADWATER_SLOT="
+        f"{listener.client_id.rpartition('-')[2]}, or let it leave with `headwater listen --drain`."
+    )
+    return Finding("Listeners", Level.WARNING, sentence, fix)

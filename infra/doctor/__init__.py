@@ -1,0 +1,1 @@
+"""What `headwater doctor` looks at: one file per service, each gives findings and changes nothing."""

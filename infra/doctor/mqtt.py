@@ -1,0 +1,27 @@
+"""The broker: would it lose or hold back messages? Found by trying."""
+
+from typing import Final
+
+from infra.doctor.finding import Finding, Level
+from infra.endpoints import MqttEndpoint
+from infra.mqtt.address import Address
+from infra.mqtt.probe import probe
+
+PART: Final = "MQTT broker"
+
+
+async def check(endpoint: MqttEndpoint) -> tuple[Finding, ...]:
+    """Findings about the broker; takes some seconds."""
+    url = endpoint.url.get_secret_value()
+    facts = await probe(url, tls=endpoint.tls)
+    if not facts.reachable:
+        fix = "Start it, or correct HEADWATER_MQTT_URL."
+        return (Finding(PART, Level.UNREACHABLE, " ".join(facts.findings), fix),)
+    address = Address.parse(url)
+    tls = "TLS" if address.tls else "no TLS"
+    seen = f"{facts.version or 'it tells no version'}, {tls}, {facts.in_flight:,} messages in flight"
+    findings = [Finding(PART, Level.OK, seen)]
+    for sentence in facts.findings:
+        what, _, fix = sentence.partition("; ")
+        findings.append(Finding(PART, Level.PROBLEM, what, fix[:1].upper() + fix[1:]))
+    return tuple(findings)

@@ -1,0 +1,68 @@
+"""Postgres: does it answer, is it new enough, would it keep what it says it has committed?"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from infra.doctor.finding import Finding, Level
+from infra.migrate import missing
+from infra.postgres import Row, connect, translated
+from lineage.errors import HeadwaterError
+
+PART: Final = "Postgres"
+OLDEST: Final = 140_000
+LOOPBACK: Final = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
+FEW_CONNECTIONS: Final = 20
+SKEW: Final = 5.0  # seconds
+
+_FACTS = """
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
+    current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity) AS free,
+    clock_timestamp() AS now
+"""
+
+
+async def check(dsn: str) -> tuple[Finding, ...]:
+    """Findings about the database; raises nothing for what the database does wrong."""
+    try:
+        connection = await connect(dsn, application="doctor")
+    except HeadwaterError as error:
+        fix = "Start it, or correct HEADWATER_POSTGRES_DSN."
+        return (Finding(PART, Level.UNREACHABLE, str(error), fix),)
+    try:
+        with translated():
+            facts = await connection.fetchrow(_FACTS)
+            assert facts is not None  # noqa: S101 - one row, always
+            local = urlsplit(dsn).hostname in LOOPBACK
+            return (*_judged(facts, local=local), *_migrations(await missing(connection)))
+    finally:
+        await connection.close()
+
+
+def _judged(facts: Row, *, local: bool) -> Iterator[Finding]:
+    tls = "TLS" if facts["tls"] else "no TLS"
+    yield Finding(PART, Level.OK, f"version {facts['version']}, {tls}, {facts['free']} connections free")
+    if facts["number"] < OLDEST:
+        yield Finding(PART, Level.PROBLEM, "it is older than version 14", "Upgrade it.")
+    if not facts["tls"] and not local:
+        fix = "Add sslmode=verify-full to HEADWATER_POSTGRES_DSN."
+        yield Finding(PART, Level.WARNING, "passwords and data cross the network readable", fix)
+    if facts["fsync"] != "on" or facts["synchronous_commit"] == "off":
+        fix = "Set fsync = on and synchronous_commit = on."
+        yield Finding(PART, Level.PROBLEM, "what it has committed can be gone after a power cut", fix)
+    if facts["free"] < FEW_CONNECTIONS:
+        yield Finding(
+            PART, Level.WARNING, f"only {facts['free']} connections are free", "Raise max_connections."
+        )
+    if abs((facts["now"] - datetime.now(UTC)).total_seconds()) > SKEW:
+        fix = "Synchronise the clocks (NTP)."
+        yield Finding(PART, Level.WARNING, "its clock and ours differ by more than 5 s", fix)
+
+
+def _migrations(names: list[str]) -> Iterator[Finding]:
+    if names:
+        sentence = f"{len(names)} migrations are not applied: {', '.join(names)}"
+        yield Finding(PART, Level.PROBLEM, sentence, "Run `headwater run partitions`, or start a listener.")
