@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import audit, devices, processes, prove, rejected, run, start, up
+from console import audit, demo, devices, processes, prove, rejected, run, simulate, start, up
 
 app = typer.Typer(
     name="headwater",
@@ -14,6 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command()(demo.demo)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(processes.listen)
@@ -24,6 +25,7 @@ app.command()(audit.audit)
 app.command()(prove.prove)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(rejected.commands, name="rejected")
+app.add_typer(simulate.commands, name="simulate")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
 
+from infra.mqtt.client import Publisher
 from infra.simulators.robot_http import serve_robot
 from infra.simulators.robot_machine import Robot
 from infra.simulators.robot_notices import Publish
@@ -26,9 +27,16 @@ def protocols_of(seed: int) -> list[Protocol]:
 
 
 async def run_robot(
-    *, port: int, mqtt: str | None, seed: int, seconds: float, start_seconds: float, play: int
+    *,
+    port: int,
+    mqtt: str | None,
+    seed: int,
+    seconds: float,
+    start_seconds: float,
+    play: int,
+    leave: bool = False,
 ) -> None:
-    """Serve until cancelled; first plays `play` runs, one after the other, in turn of its protocols."""
+    """Play `play` runs in turn of its protocols; then `leave`, or serve until cancelled."""
     async with mqtt_publisher(mqtt) as publish:
         protocols = protocols_of(seed)
         robot = Robot(protocols=protocols, publish=publish, seconds=seconds, start_seconds=start_seconds)
@@ -37,15 +45,19 @@ async def run_robot(
             await robot.up()
             for protocol in islice(cycle(protocols), play):
                 await robot.play(protocol)
-            await asyncio.Event().wait()
+            await robot.notices.flushed()
+            if not leave:
+                await asyncio.Event().wait()
 
 
 @asynccontextmanager
 async def mqtt_publisher(url: str | None) -> AsyncIterator[Publish | None]:
-    """TO BE REPLACED by the project's MQTT client: publish at QoS 1, MQTT 5, never retained."""
-    if url is not None:
-        raise SystemExit("this build of the small robot has no MQTT client; leave out --mqtt")
-    yield None
+    """Publishes notices at QoS 1, never retained; None: a robot without a broker."""
+    if url is None:
+        yield None
+        return
+    async with Publisher(url) as publisher:
+        yield publisher.publish
 
 
 def main() -> None:

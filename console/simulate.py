@@ -1,0 +1,95 @@
+"""`headwater simulate`: devices and a robot that publish as real ones do."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from console.start import run, start
+
+if TYPE_CHECKING:
+    from infra.mqtt.client import Publisher
+    from infra.simulators.devices import Published
+
+commands = typer.Typer(help="Devices and a robot that publish as real ones do.", no_args_is_help=True)
+
+Seed = Annotated[int, typer.Option(help="The same seed gives the same values.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@commands.command()
+def devices(
+    devices: Annotated[int, typer.Option(min=1, help="How many devices.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Readings in all.")] = 3_000,
+    rate: Annotated[float, typer.Option(min=0.1, help="Readings per second.")] = 200.0,
+    bad: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share with something wrong.")] = 0.05,
+    hours: Annotated[float, typer.Option(min=0.0, help="How far back the first timestamp is.")] = 0.0,
+    seed: Seed = 7,
+    as_json: Json = False,
+) -> None:
+    """Publish readings of sensors, good and bad, to the broker of the settings."""
+    settings = start()
+    from flows import stores
+    from infra.simulators.devices import Simulation
+
+    span = timedelta(hours=hours) if hours else timedelta(seconds=count / rate)
+    begin = datetime.now(UTC) - (span if hours else timedelta(0))
+    simulation = Simulation(seed=seed, devices=devices, count=count, start=begin, span=span, bad=bad)
+    broker = stores.mqtt(settings)
+
+    async def publish() -> Counter[str]:
+        from infra.mqtt.client import Publisher
+
+        async with Publisher(broker.url.get_secret_value(), tls=broker.tls) as publisher:
+            shown = track(simulation.published(), "publishing", count, console=Console(stderr=True))
+            return await publish_at(publisher, shown, rate)
+
+    kinds = run(publish())
+    if as_json:
+        typer.echo(json.dumps({"published": kinds.total(), "kinds": kinds}))
+    else:
+        bad_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
+        typer.echo(
+            f"{kinds.total():,} published: {kinds['good']:,} good" + (f", {bad_kinds}" * bool(bad_kinds))
+        )
+
+
+@commands.command()
+def robot(
+    port: Annotated[int, typer.Option(help="HTTP port; 0 is any free one.")] = 0,
+    play: Annotated[int, typer.Option(min=0, help="Runs to play, of three protocols in turn.")] = 3,
+    seconds: Annotated[float, typer.Option("--seconds-per-command", min=0.0)] = 0.05,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the runs instead of serving on.")] = False,
+    seed: Seed = 7,
+) -> None:
+    """Serve a small OT-2 on loopback that plays runs; its notices go to the broker of the settings."""
+    settings = start()
+    from flows import stores
+    from infra.simulators.robot import run_robot
+
+    url = stores.mqtt(settings).url.get_secret_value()
+    run(run_robot(port=port, mqtt=url, seed=seed, seconds=seconds, start_seconds=0, play=play, leave=leave))
+
+
+async def publish_at(publisher: "Publisher", messages: Iterable["Published"], rate: float) -> Counter[str]:
+    """Publish at so many a second; how many of each kind."""
+    kinds: Counter[str] = Counter()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for chunk in _chunks(iter(messages), max(1, round(rate / 20))):
+        await asyncio.sleep(began + kinds.total() / rate - loop.time())
+        await publisher.publish_many((each.topic, each.payload) for each in chunk)
+        kinds.update(each.kind for each in chunk)
+    return kinds
+
+
+def _chunks(messages: Iterator["Published"], size: int) -> Iterator[list["Published"]]:
+    while chunk := list(islice(messages, size)):
+        yield chunk

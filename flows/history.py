@@ -1,0 +1,43 @@
+"""Which flows ran lately, as Prefect's server remembers them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+
+from infra.http import translated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRunSeen:
+    """One flow run; `started_by` is `schedule`, `trigger` (it has a key of what was seen) or `hand`."""
+
+    flow: str
+    name: str
+    state: str
+    started_by: str
+    started_at: datetime | None
+    duration: timedelta
+
+
+async def flow_runs(limit: int = 200) -> list[FlowRunSeen]:
+    """The newest runs that have started, newest first; raises UnavailableError."""
+    with translated("Prefect"):
+        async with get_client() as client:
+            flows = {flow.id: flow.name for flow in await client.read_flows()}
+            runs = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=limit)
+    return [_seen(run, flows[run.flow_id]) for run in runs if run.start_time is not None]
+
+
+def _seen(run: FlowRun, flow: str) -> FlowRunSeen:
+    by_whom = "schedule" if run.auto_scheduled else "trigger" if run.idempotency_key else "hand"
+    return FlowRunSeen(
+        flow=flow,
+        name=run.name,
+        state=run.state_name or "",
+        started_by=by_whom,
+        started_at=run.start_time,
+        duration=run.total_run_time,
+    )
