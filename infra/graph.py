@@ -20,6 +20,8 @@ from lineage.errors import QueryError, UnavailableError
 
 PAGE = 1_000
 """Rows the driver fetches at a time."""
+RETRY_SECONDS = 5.0
+"""How long the driver tries a transaction again; the caller knows better how long to wait for the graph."""
 
 
 class BoltGraph:
@@ -96,7 +98,7 @@ async def open_graph(endpoint: GraphEndpoint) -> AsyncIterator[BoltGraph]:
     if endpoint.user is not None and endpoint.password is not None:
         auth = neo4j.basic_auth(endpoint.user, endpoint.password.get_secret_value())
     async with neo4j.AsyncGraphDatabase.driver(
-        endpoint.driver_uri, auth=auth, **_trust(endpoint.ca)
+        endpoint.driver_uri, auth=auth, max_transaction_retry_time=RETRY_SECONDS, **_trust(endpoint.ca)
     ) as driver:
         yield BoltGraph(driver, endpoint.database)
 

@@ -1,0 +1,190 @@
+"""The relay: at least once, in order, one at a time, and as fast on a long log as on a short one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from infra.endpoints import GraphEndpoint
+from infra.graph import BoltGraph, open_graph
+from infra.local.addresses import Address
+from infra.postgres import Connection, connect
+from lineage import graph as graphs
+from lineage import relay
+from lineage.errors import UnavailableError
+from lineage.log import entry_of
+from lineage.projection import digest, project
+from tests.integration.test_commit import a_batch, message
+from tests.integration.test_proof import House, a_house
+
+
+@asynccontextmanager
+async def a_connection(dsn: str) -> AsyncIterator[Connection]:
+    connection = await connect(dsn, application="a relay")
+    yield connection
+    await connection.close()
+
+
+async def expected(house: House) -> int:
+    return digest(project(entry_of(row) for row in await house.connection.fetch("SELECT * FROM lineage_log")))
+
+
+async def commit(house: House, batches: int) -> None:
+    """Every batch by a writer of its own, all with the same dataset nodes."""
+    for second in range(batches):
+        await house.way.take(a_batch(message("a", second), message("b", second, pressure=1)))
+        house.way.store.discard()
+
+
+async def drain(connection: Connection, graph: BoltGraph) -> int:
+    carried = 0
+    while (round_ := await relay.carry(connection, graph)).entries:
+        carried += round_.entries
+    return carried
+
+
+async def test_two_relays_at_once_do_no_harm(
+    postgres_dsn: str, graph: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PAGE", 3)
+    monkeypatch.setattr(relay, "WAIT", 0.001)
+    async with (
+        a_house(postgres_dsn, graph) as house,
+        a_connection(postgres_dsn) as one,
+        a_connection(postgres_dsn) as two,
+    ):
+        await commit(house, 12)
+        carried = await asyncio.gather(drain(one, house.graph), drain(two, house.graph))
+        assert sum(carried) == await house.way.value("SELECT count(*) FROM lineage_log")
+        assert all(carried)  # each had its turns
+        assert digest(await graphs.read(house.graph)) == await expected(house)
+
+
+async def test_whoever_merges_the_same_nodes_beside_the_relay_is_told_to_try_again(
+    postgres_dsn: str, graph: Address
+) -> None:
+    """A relay cut off from Postgres has lost its lock and may still be writing."""
+    async with a_house(postgres_dsn, graph) as house:
+        await commit(house, 12)
+        rows = await house.connection.fetch("SELECT * FROM lineage_log")
+        everything = project(entry_of(row) for row in rows)
+
+        async def write() -> None:
+            for _ in range(20):
+                try:
+                    return await graphs.write(house.graph, everything)
+                except UnavailableError:
+                    await asyncio.sleep(0.05)
+            raise AssertionError("twenty tries were not enough")
+
+        await asyncio.gather(*(write() for _ in range(4)))
+        assert digest(await graphs.read(house.graph)) == await expected(house)
+
+
+class Killed(BaseException):
+    """The end of a process, as far as its code can tell."""
+
+
+class DiesAfterWriting:
+    """A graph whose client dies once the graph has committed."""
+
+    def __init__(self, graph: BoltGraph) -> None:
+        self._graph = graph
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._graph, name)
+
+    async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        await self._graph.write(statements)
+        raise Killed
+
+
+async def test_killed_between_the_graph_and_the_cursor_nothing_is_lost_or_doubled(
+    postgres_dsn: str, graph: Address
+) -> None:
+    async with a_house(postgres_dsn, graph) as house, a_connection(postgres_dsn) as dying:
+        await commit(house, 3)
+        entries = await house.way.value("SELECT count(*) FROM lineage_log")
+        with pytest.raises(Killed):
+            await relay.carry(dying, DiesAfterWriting(house.graph))
+        dying.terminate()
+        assert (await relay.lag(house.connection)).entries == entries
+        assert await drain(house.connection, house.graph) == entries
+        assert digest(await graphs.read(house.graph)) == await expected(house)
+        assert (await house.prove()).ok
+
+
+async def test_with_the_graph_away_nothing_is_lost(postgres_dsn: str, graph_address: Address) -> None:
+    nowhere = GraphEndpoint(uri="bolt://127.0.0.1:9", user=None, password=None, database=None, ca=None)
+    async with a_house(postgres_dsn, graph_address) as house, open_graph(nowhere) as away:
+        await commit(house, 2)
+        before = await relay.lag(house.connection)
+        with pytest.raises(UnavailableError, match="The graph is unavailable"):
+            await relay.carry(house.connection, away)
+        assert await relay.lag(house.connection) == before
+        assert before.entries > 0
+        assert before.oldest is not None
+        assert await drain(house.connection, house.graph) == before.entries
+        assert await relay.lag(house.connection) == relay.Lag(0, None)
+
+
+async def test_a_new_relay_goes_on_from_the_cursors(postgres_dsn: str, graph_address: Address) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, 2)
+        first = await drain(house.connection, house.graph)
+        await graphs.clear(house.graph)
+        await commit(house, 1)
+        async with a_connection(postgres_dsn) as other:
+            assert 0 < await drain(other, house.graph) < first
+        keys = {key for (_, key) in (await graphs.read(house.graph)).nodes}
+        assert "postgres:raw_batches#3" in keys
+        assert "postgres:raw_batches#1" not in keys
+
+
+async def test_who_has_waited_longest_is_carried_first(
+    postgres_dsn: str, graph_address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PAGE", 4)
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, 1)
+        for second in range(5):
+            await house.way.take(a_batch(message("c", second)))
+        rounds = [await relay.carry(house.connection, house.graph) for _ in range(3)]
+        oldest = [each.oldest for each in rounds]
+        assert oldest == sorted(moment for moment in oldest if moment is not None)
+
+
+LOG = """
+INSERT INTO store.lineage_writers (application) SELECT 'many' FROM generate_series(1, 200);
+INSERT INTO store.lineage_log (writer, number, batch, relationship_type, source_kind, source_key,
+    source_facts, target_kind, target_key, target_facts, created_at, hash)
+SELECT writer, number, writer * 500 + number, 'FEEDS', 'Batch', 'a', '{}', 'Batch', 'b', '{}', now(), ''
+FROM store.lineage_writers, generate_series(1, 500) AS number;
+INSERT INTO store.relay_cursors (sink, writer, number)
+SELECT 'graph', writer, CASE WHEN writer % 50 = 0 THEN 497 ELSE 500 END FROM store.lineage_writers;
+ANALYZE store.lineage_log; ANALYZE store.lineage_writers; ANALYZE store.relay_cursors;
+"""
+
+
+async def test_looking_for_what_is_behind_never_scans_the_log(postgres_dsn: str) -> None:
+    """100,000 entries of 200 writers: two looks into the index for each, whatever the length of the log."""
+    async with a_connection(postgres_dsn) as connection:
+        await connection.execute(LOG)
+        assert (await relay.lag(connection)).entries == 4 * 3
+        query = relay._BEHIND.replace("$1", "'graph'")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {query}")
+        scans = [node for node in _nodes(json.loads(plan)[0]["Plan"]) if _reads_the_log(node)]
+        assert scans
+        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 2 * 200
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in _nodes(child))]
+
+
+def _reads_the_log(node: dict[str, Any]) -> bool:
+    return node.get("Relation Name") == "lineage_log"
