@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import audit, demo, devices, doctor, processes, prove, rejected, run, simulate, start, up
+from console import audit, demo, devices, doctor, processes, prove, rejected, run, simulate, start, status, up
 
 app = typer.Typer(
     name="headwater",
@@ -18,6 +18,7 @@ app.command()(demo.demo)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(doctor.doctor)
+app.command()(status.status)
 app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)

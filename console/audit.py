@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from console.start import pairs, run, start
+from console.table import print_table
 
 
 class Format(StrEnum):
@@ -67,7 +66,4 @@ def _print(
             writer.writerow(columns)
             writer.writerows(rows)
         case Format.TABLE:
-            table = Table(*columns, box=None)
-            for row in rows:
-                table.add_row(*("" if value is None else str(value) for value in row))
-            Console(soft_wrap=True).print(table)
+            print_table(columns, rows)

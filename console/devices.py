@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
+from console.table import print_table
 
 commands = typer.Typer(help="The device register: load it from a file, list it.", no_args_is_help=True)
 
@@ -40,11 +41,4 @@ def ls(
     if as_json:
         print(json.dumps(devices.to_dicts(), ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*devices.columns)
-    for row in devices.iter_rows():
-        table.add_row(*(Text(value or "") for value in row))
-    Console().print(table)
+    print_table(devices.columns, devices.iter_rows())

@@ -19,6 +19,7 @@ import pytest
 from flows import catalog
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
+from infra.mqtt.session import Session
 from infra.postgres import Pool, Row, open_pool
 from lineage import naming
 from lineage.model import Run
@@ -70,6 +71,7 @@ class Stream:
     store: Store
     plan: LoadPlan
     source: MqttSource
+    session: Session
     coming: AsyncGenerator[RawBatch, None]
 
     async def take(self, *messages: Message) -> list[Receipt]:
@@ -131,7 +133,7 @@ async def a_stream(dsn: str, url: str) -> AsyncIterator[Stream]:
         async with Store(dsn, pool, application="test") as store:
             dataset = naming.mqtt("sensors/+/readings")
             async with aclosing(batches(source, session, dataset)) as coming:
-                yield Stream(url, pool, store, PIPELINE.load_plan(run), source, coming)
+                yield Stream(url, pool, store, PIPELINE.load_plan(run), source, session, coming)
         connection_left = session.connection
         assert connection_left is None or connection_left.unacknowledged == 0
 
@@ -296,6 +298,7 @@ async def test_all_of_it_at_once_and_again(stream: Stream) -> None:
 async def test_what_was_acknowledged_does_not_come_back(stream: Stream, postgres_dsn: str) -> None:
     await stream.take(*((topic, payload) for topic, payload, _, _ in REJECTED.values()))
     await stream.coming.aclose()
+    await stream.session.close()
     async with open_session(stream.source) as session:
         connection = await session.connect()
         await connection.ping()

@@ -65,6 +65,7 @@ async def test_the_demo_runs_every_schedule_at_its_own_interval(client: PrefectC
             (schedule,) = deployment.schedules
             assert isinstance(schedule.schedule, IntervalSchedule)
             assert schedule.schedule.interval == timedelta(seconds=7)
+    await deploy(client)  # others use this server too
 
 
 @flow(name="scheduled", persist_result=False)

@@ -1,0 +1,137 @@
+"""What every part did last and how far behind it is, for `headwater status`."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flows import stores
+from flows.history import FlowRunSeen, flow_runs
+from infra.endpoints import resolve_prefect
+from infra.http import http_client
+from infra.local.registry import endpoints
+from infra.postgres import connect, translated
+from infra.settings import Settings
+from lineage import relay
+from lineage.errors import HeadwaterError
+
+PROCESSES = ("listener", "relay", "worker")
+FLOW_RUNS = 5
+
+# What each dataset brought: its last commit, and the last hour's records.
+_DATASETS = """
+SELECT dataset, max(processed_at) AS last_commit, count(*) AS batches,
+    coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
+    coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
+FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
+WHERE way <> 'refresh' GROUP BY dataset ORDER BY dataset
+"""
+_OPEN = "SELECT count(*) FROM store.rejected WHERE resolved_by IS NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One process; `detail` is what it told at /health, or why it did not."""
+
+    name: str
+    state: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A source: `read` and `rejected` are the last hour's."""
+
+    name: str
+    last_commit: datetime
+    batches: int
+    read: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything; `postgres` and `prefect` say why when they could not be asked."""
+
+    parts: tuple[Part, ...]
+    datasets: tuple[Dataset, ...]
+    relay_lag_entries: int | None
+    relay_oldest: datetime | None
+    rejected_open: int | None
+    flow_runs: tuple[FlowRunSeen, ...]
+    postgres: str
+    prefect: str
+    settings: Mapping[str, str]
+
+
+async def status(settings: Settings) -> Status:
+    """Ask every part; one that is away says so and holds up no other."""
+    asking = asyncio.gather(*(_part(settings, name) for name in PROCESSES))
+    stored, (runs, prefect) = await asyncio.gather(_stored(settings), _flow_runs(settings))
+    return Status(
+        parts=tuple(await asking),
+        datasets=stored.datasets,
+        relay_lag_entries=stored.lag.entries if stored.lag else None,
+        relay_oldest=stored.lag.oldest if stored.lag else None,
+        rejected_open=stored.rejected_open,
+        flow_runs=runs,
+        postgres=stored.said,
+        prefect=prefect,
+        settings=settings.masked(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    said: str  # "ok", or why Postgres could not be asked
+    datasets: tuple[Dataset, ...] = ()
+    lag: relay.Lag | None = None
+    rejected_open: int | None = None
+
+
+async def _part(settings: Settings, name: str) -> Part:
+    local = endpoints(settings.home).get(name)
+    if local is None:
+        return Part(name=name, state="not started here", detail={})
+    try:
+        async with http_client(name, local["url"], headers={}) as client:
+            detail: dict[str, Any] = json.loads((await client.get("/health")).body)
+    except HeadwaterError as error:
+        return Part(name=name, state="away", detail={"reason": str(error)})
+    return Part(name=name, state=str(detail.pop("state", "")), detail=detail)
+
+
+async def _stored(settings: Settings) -> _Stored:
+    try:
+        connection = await connect(stores.postgres_dsn(settings), application="status")
+    except HeadwaterError as error:
+        return _Stored(said=str(error))
+    try:
+        with translated():
+            rows = await connection.fetch(_DATASETS)
+            lag, rejected = await relay.lag(connection), await connection.fetchval(_OPEN)
+    except HeadwaterError as error:
+        return _Stored(said=str(error))
+    finally:
+        await connection.close()
+    datasets = tuple(
+        Dataset(
+            name=row["dataset"],
+            last_commit=row["last_commit"],
+            batches=row["batches"],
+            read=row["read"],
+            rejected=row["rejected"],
+        )
+        for row in rows
+    )
+    return _Stored(said="ok", datasets=datasets, lag=lag, rejected_open=rejected)
+
+
+async def _flow_runs(settings: Settings) -> tuple[tuple[FlowRunSeen, ...], str]:
+    try:
+        resolve_prefect(settings, endpoints(settings.home))
+        return tuple(await flow_runs(limit=FLOW_RUNS)), "ok"
+    except HeadwaterError as error:
+        return (), str(error)
