@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.start import run, start
+from console.table import print_table
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -161,16 +162,8 @@ def _print_csv(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_table(records: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*_COLUMNS)
-    for record in records:
-        cells = [_text(record[name]) for name in _COLUMNS]
-        cells[0] = cells[0][:_SHOWN_DIGITS]
-        table.add_row(*map(Text, cells))  # Text: what a device wrote is no markup
-    Console().print(table)
+    rows = ([_text(record[name]) for name in _COLUMNS] for record in records)
+    print_table(_COLUMNS, ([identity[:_SHOWN_DIGITS], *rest] for identity, *rest in rows))
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from flows import process, stores
+from flows.catalog import pipelines
 from flows.retry import without_end
 from infra.metrics import Metrics
 from infra.postgres import Connection, connect, translated
@@ -19,6 +20,12 @@ log = structlog.get_logger(__name__)
 
 PAUSE = 0.1  # seconds, when there was nothing to carry
 LAG_EVERY = timedelta(seconds=1)
+REJECTED_EVERY = timedelta(seconds=15)
+
+# How many rejected records of each dataset wait for a person.
+_REJECTED = (
+    "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
+)
 
 
 async def relay(settings: Settings) -> None:
@@ -38,12 +45,15 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
     try:
         await graphs.migrate(graph)
         state.running("carrying")
-        looked = datetime.now(UTC) - LAG_EVERY
+        looked = counted = datetime.now(UTC) - REJECTED_EVERY
         with translated():
             while True:
                 if datetime.now(UTC) - looked >= LAG_EVERY:
                     looked = datetime.now(UTC)
                     await _show_lag(connection, metrics, looked)
+                if datetime.now(UTC) - counted >= REJECTED_EVERY:
+                    counted = datetime.now(UTC)
+                    await _show_rejected(connection, metrics)
                 if not await _carry(connection, graph, metrics, state):
                     await asyncio.sleep(PAUSE)
     finally:
@@ -65,3 +75,11 @@ async def _show_lag(connection: Connection, metrics: Metrics, now: datetime) -> 
     lag = await log_relay.lag(connection)
     oldest = now - lag.oldest if lag.oldest else timedelta(0)
     metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now)
+
+
+async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
+    """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
+    depth = {row["dataset"]: row["records"] for row in await connection.fetch(_REJECTED)}
+    for pipeline in pipelines().values():
+        waiting = sum(records for dataset, records in depth.items() if pipeline.reads(dataset))
+        metrics.rejected_records.labels(pipeline.name).set(waiting)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -10,11 +10,9 @@ import structlog
 
 from flows import catalog, stores
 from infra.settings import Settings
-from lineage import naming
 from lineage.errors import NotFoundError, QueryError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.extract.mqtt import MqttOptions
 from tasks.load.devices import read_devices
 from tasks.load.rejected_queries import Origin, Which, origins
 from tasks.load.replay import Pipeline, replay
@@ -22,8 +20,6 @@ from tasks.load.store import Store
 from tasks.transform.registry import transform
 
 log = structlog.get_logger(__name__)
-
-_ROBOTS = naming.opentrons("").partition(":")[0]
 
 
 async def replayed(
@@ -35,7 +31,7 @@ async def replayed(
     """
     total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
     async with stores.open_store(settings, "rejected replay") as store:
-        await stores.prepare_tables(settings, [c for p in _catalog() for c in p.contracts().values()])
+        await stores.prepare_tables(settings, catalog.all_contracts())
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         pipelines: dict[str, Pipeline] = {}
@@ -50,7 +46,7 @@ async def replayed(
 
 def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
     """The pipeline that reads a dataset today; raises NotFoundError when none does."""
-    pipeline = next((one for one in _catalog() if _reads(one, dataset)), None)
+    pipeline = next((one for one in catalog.pipelines().values() if one.reads(dataset)), None)
     if pipeline is None:
         raise NotFoundError(f"no pipeline reads {dataset} today: leave it out by --dataset, or add one")
     function = pipeline.refine()
@@ -60,16 +56,6 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
 
     alone = transform(pipeline.transform).alone
     return Pipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
-
-
-def _catalog() -> Sequence[catalog.Pipeline]:
-    return list(catalog.pipelines().values())
-
-
-def _reads(pipeline: catalog.Pipeline, dataset: str) -> bool:
-    if isinstance(pipeline.source, MqttOptions):
-        return naming.mqtt(pipeline.source.topic_filter) == dataset
-    return dataset.partition(":")[0] == _ROBOTS
 
 
 async def _one(store: Store, pipeline: Pipeline, origin: Origin, dry_run: bool) -> dict[str, int]:

@@ -10,9 +10,12 @@ def mqtt(topic_filter: str) -> str:
     return f"mqtt:{topic_filter}"
 
 
+OPENTRONS = "opentrons:"
+
+
 def opentrons(robot: str) -> str:
     """The runs of one robot, by the robot's name."""
-    return f"opentrons:{robot}/runs"
+    return f"{OPENTRONS}{robot}/runs"
 
 
 def postgres(table: str) -> str:
