@@ -4,13 +4,13 @@ A name never holds a host or a port: those change, the dataset does not. Where a
 setting; OpenLineage's namespaces are made on export.
 """
 
+OPENTRONS = "opentrons:"
+"""How the name of every robot's runs begins."""
+
 
 def mqtt(topic_filter: str) -> str:
     """A stream of messages, by its topic filter."""
     return f"mqtt:{topic_filter}"
-
-
-OPENTRONS = "opentrons:"
 
 
 def opentrons(robot: str) -> str:
