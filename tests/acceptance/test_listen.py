@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
+from infra.local.postgres import Postgres
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
 from lineage import graph as graphs
@@ -179,3 +181,55 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
     proof = prove(headwater, postgres_dsn, graph_address)
     assert not proof["ok"]
     assert any("sensor_readings" in difference for difference in proof["differences"])
+
+
+async def test_a_message_that_postgres_refuses_is_rejected_alone(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    await connection.execute(
+        """
+        CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'device d7 is not welcome'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW
+        WHEN (NEW.device_id = 'd7') EXECUTE FUNCTION store.refuse()
+        """
+    )
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+    await until(connection, "SELECT sum(read) FROM ledger", 100)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 95
+    rows = await connection.fetch("SELECT location, stage, rules, message FROM rejected")
+    assert len(rows) == 5
+    for row in rows:
+        assert row["location"] == "sensors/d7/readings"
+        assert (row["stage"], row["rules"]) == ("load", ["load.refused"])
+        assert "not welcome" in row["message"]
+    assert listener.stop() == 0
+
+
+async def test_with_postgres_away_the_broker_holds_what_comes(
+    headwater: Headwater, tmp_path: Path, mqtt_address: Address
+) -> None:
+    service = Postgres(tmp_path / "services")
+    dsn = service.start().url_with_password
+    try:
+        settings = {"HEADWATER_POSTGRES_DSN": dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
+        listener = headwater("listen", **settings)
+        listener.wait_until("listening")
+        async with Publisher(mqtt_address.url_with_password) as publisher:
+            await publisher.publish_many([reading(n) for n in range(100)])
+            await asyncio.to_thread(service.kill)
+            await publisher.publish_many([reading(n) for n in range(100, 5_000)])
+            await asyncio.sleep(2)
+            assert listener.process.poll() is None
+            assert await asyncio.to_thread(service.start)
+        connection = await connect(dsn, application="test")
+        await until(connection, "SELECT count(*) FROM sensor_readings", 5_000)
+        assert await connection.fetchval("SELECT sum(rows)::bigint FROM ledger_outputs") == 5_000
+        await connection.close()
+        assert "waiting for a service" in listener.log.read_text()
+        assert listener.stop() == 0
+    finally:
+        service.stop()
