@@ -22,6 +22,7 @@ TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"
 
 WORDS = {"sum", "rate", "increase", "max", "histogram_quantile", "time", "absent", "unless", "offset"}
 GROUPING = r"\b(?:by|on)\s*\(([^)]*)\)"
+SUFFIX = {"counter": "_total"}  # prometheus-client takes it off the name
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 FLOW_STATUS = {"completed", "failed"}  # what flows/runs.py counts
 VALUES = {"stage": set(Stage), "status": {*Status, *Outcome, *FLOW_STATUS}}
@@ -83,7 +84,7 @@ def test_an_alert_says_what_happened_and_what_to_do(rule: dict[str, object]) -> 
 def test_the_documents_table_is_the_metrics() -> None:
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     rows = [
-        f"| `{name}{'_total' if kind == 'counter' else ''}` | {kind} | {', '.join(sorted(labels))} | {meaning} |"
+        f"| `{name + SUFFIX.get(kind, '')}` | {kind} | {', '.join(sorted(labels))} | {meaning} |"
         for name, kind, labels, meaning in families()
     ]
     table = [line for line in text.splitlines() if re.match(r"\| `\w+_\w+` \|", line)]
