@@ -50,6 +50,4 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     check = makefile.split("\ncheck:")[1].split("\n\n")[0]
     lines = re.findall(r"^\t(\.venv/bin/.+)$", check, re.MULTILINE)
-    assert [hook["entry"] for hook in hooks[0]["hooks"]] == [
-        program.removesuffix(" .") for program in programs
-    ]
+    assert [hook["entry"] for hook in hooks[0]["hooks"]] == [line.removesuffix(" .") for line in lines]
