@@ -81,6 +81,12 @@ def test_an_alert_says_what_happened_and_what_to_do(rule: dict[str, object]) -> 
     assert set(re.findall(r"\$labels\.(\w+)", annotations["summary"])) <= used
 
 
+def test_the_documents_alerts_are_the_rules() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (page|ticket) \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in RULES)
+
+
 def test_the_documents_table_is_the_metrics() -> None:
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     rows = [
