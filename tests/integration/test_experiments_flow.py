@@ -1,0 +1,144 @@
+"""The experiments flow on real services: a robot, Postgres and a Prefect server."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.experiments import ExperimentRequest, experiments
+from infra.local.addresses import Address
+from infra.postgres import Connection, connect
+from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
+from lineage.errors import NotFoundError, UnavailableError, VerificationError
+
+# Prefect leaves the socket of its events to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Bench:
+    """A robot and what the flow stores of it."""
+
+    def __init__(self, robot: Robot, connection: Connection) -> None:
+        self.robot, self.connection = robot, connection
+
+    async def fetch(self, run_id: str) -> str:
+        return await experiments(ExperimentRequest(robot="ot2", experiment_id=UUID(run_id)))
+
+    async def value(self, query: str) -> object:
+        return await self.connection.fetchval(query)
+
+
+@asynccontextmanager
+async def a_bench(
+    robot: Robot, dsn: str, prefect: Address, home: Path, patch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    async with serve_robot(robot) as url:
+        patch.setenv("HEADWATER_POSTGRES_DSN", dsn)
+        patch.setenv("HEADWATER_ROBOTS", f"ot2={url}")
+        patch.setenv("HEADWATER_HOME", str(home))
+        connection = await connect(dsn, application="test")
+        with temporary_settings({PREFECT_API_URL: prefect.url}):
+            yield Bench(robot, connection)
+        await connection.close()
+    gc.collect()
+
+
+@pytest.fixture
+async def bench(
+    postgres_dsn: str, prefect_server: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    robot = Robot(seconds=0.02)
+    async with a_bench(robot, postgres_dsn, prefect_server, tmp_path, monkeypatch) as bench:
+        await robot.up()
+        yield bench
+
+
+async def test_a_run_that_goes_is_stored_and_revised_and_its_history_stays(bench: Bench) -> None:
+    run = bench.robot.create_run(bench.robot.add_protocol(serial_dilution(1)))
+    bench.robot.act(run, "play")
+    while len(run.commands) < 4:  # noqa: ASYNC110  (the robot is what is watched)
+        await asyncio.sleep(0.01)
+    assert "accepted" in await bench.fetch(run.id)
+    assert await bench.value("SELECT status FROM experiments") == "running"
+    await bench.robot.ended(run)
+    await bench.fetch(run.id)
+    assert await bench.value("SELECT status FROM experiments") == "succeeded"
+    assert await bench.value("SELECT status FROM store.experiments_history") == "running"
+    assert await bench.value("SELECT count(*) FROM experiment_steps") == len(run.commands)
+    assert await bench.value("SELECT count(*) FROM rejected") == 0
+    assert await bench.fetch(run.id) == "Nothing new: batch 2 holds the same already."
+    assert await bench.value("SELECT count(*) FROM ledger") == 2
+
+
+async def test_a_failed_protocol_and_a_run_that_is_gone_are_ordinary(bench: Bench) -> None:
+    run = await bench.robot.play(failing(2))
+    await bench.fetch(run.id)
+    assert await bench.value("SELECT status || ' ' || (error_count > 0) FROM experiments") == "failed true"
+    gone = uuid4()
+    assert await bench.fetch(str(gone)) == f"Robot ot2 no longer knows run {gone}."
+    assert await bench.value("SELECT count(*) FROM ledger") == 1
+
+
+async def test_its_page_shows_counts_and_where_the_lineage_is(bench: Bench) -> None:
+    run = await bench.robot.play(serial_dilution(1))
+    await bench.fetch(run.id)
+    async with get_client() as client:
+        pages = [artifact for artifact in await client.read_artifacts() if artifact.key == "experiments-1"]
+    text = str(max(pages, key=lambda page: page.created).data)
+    steps = await bench.value("SELECT count(*) FROM experiment_steps")
+    assert f"| accepted into `experiment_steps` | {steps} |" in text
+    assert "headwater audit upstream --param 'key=postgres:experiments#1'" in text
+
+
+async def test_what_is_stored_otherwise_than_it_was_read_fails_the_run_and_is_named(bench: Bench) -> None:
+    first = await bench.robot.play(serial_dilution(1))
+    await bench.fetch(first.id)
+    await bench.connection.execute(
+        """
+        CREATE FUNCTION store.spoil() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.robot := 'another'; RETURN NEW; END $$;
+        CREATE TRIGGER spoil BEFORE INSERT ON store.experiments FOR EACH ROW EXECUTE FUNCTION store.spoil()
+        """
+    )
+    run = await bench.robot.play(serial_dilution(2))
+    with pytest.raises(VerificationError, match="experiments, batch 2: the values of its 1 row"):
+        await bench.fetch(run.id)
+
+
+async def test_a_robot_that_is_starting_is_waited_for(
+    postgres_dsn: str, prefect_server: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(seconds=0.001, start_seconds=0.0)
+    async with a_bench(robot, postgres_dsn, prefect_server, tmp_path, monkeypatch) as bench:
+        await robot.up()
+        run = await robot.play(serial_dilution(1))
+        await robot.stop()
+        fetching = asyncio.create_task(bench.fetch(run.id))
+        await asyncio.sleep(1.0)
+        assert not fetching.done()
+        await robot.start()
+        assert "accepted" in await fetching
+
+
+async def test_a_robot_that_stays_away_fails_the_run_after_its_tries(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await bench.robot.play(serial_dilution(1))
+    await bench.robot.stop()
+    with pytest.raises(UnavailableError, match="robot ot2"):
+        await bench.fetch(run.id)
+    assert await bench.value("SELECT count(*) FROM ledger") == 0
+
+
+async def test_a_robot_nobody_named_is_an_error_that_says_what_to_do(bench: Bench) -> None:
+    with pytest.raises(NotFoundError, match="HEADWATER_ROBOTS"):
+        await experiments(ExperimentRequest(robot="flex", experiment_id=uuid4()))
