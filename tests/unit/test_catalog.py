@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,6 +64,21 @@ def test_unknown_names_say_what_there_is() -> None:
         Pipeline.model_validate(text | {"transform": "reading"}).refine()
     with pytest.raises(ContractError, match="cannot be loaded"):
         Pipeline.model_validate(text | {"transform": "nowhere:refine"}).refine()
+
+
+def test_a_transform_of_your_own_is_a_module_and_a_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CONTRIBUTING.md says: it is called as `function(batch, reference, contracts=…)`."""
+    (tmp_path / "our_transform.py").write_text(
+        "def refine(batch, reference, contracts):\n    return batch, reference, contracts\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = yaml.safe_load((PIPELINES / "sensors.yaml").read_text())
+    own = Pipeline.model_validate(text | {"transform": "our_transform:refine"})
+    refine: Any = own.refine()
+    assert refine("batch", "reference") == ("batch", "reference", own.contracts())
+    assert own.transformation().name == "our_transform:refine"
 
 
 def test_delays_grow() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from infra.metrics import Metrics
+from infra.metrics import Metrics, Outcome, Stage, Status
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -20,21 +20,30 @@ RULES = [
 DASHBOARD = json.loads((INFRA / "grafana/dashboards/headwater.json").read_text(encoding="utf-8"))
 TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
-WORDS = {"sum", "rate", "increase", "max", "histogram_quantile", "time", "absent", "__rate_interval"}
+WORDS = {"sum", "rate", "increase", "max", "histogram_quantile", "time", "absent", "unless", "offset"}
+GROUPING = r"\b(?:by|on)\s*\(([^)]*)\)"
+SUFFIX = {"counter": "_total"}  # prometheus-client takes it off the name
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+FLOW_STATUS = {"completed", "failed"}  # what flows/runs.py counts
+VALUES = {"stage": set(Stage), "status": {*Status, *Outcome, *FLOW_STATUS}}
+
+
+def families() -> list[tuple[str, str, frozenset[str], str]]:
+    """Every metric there is: name (of a counter without `_total`), type, labels, meaning."""
+    return [
+        (family.name, family.type, frozenset(collector._labelnames), family.documentation)
+        for collector in vars(Metrics(CollectorRegistry())).values()
+        if hasattr(collector, "_labelnames")
+        for family in collector.describe()
+    ]
 
 
 def series() -> dict[str, frozenset[str]]:
-    """Every series Prometheus sees → its labels."""
-    found: dict[str, frozenset[str]] = {}
-    metrics = Metrics(CollectorRegistry())
-    for collector in vars(metrics).values():
-        if not hasattr(collector, "_labelnames"):
-            continue
-        labels = frozenset(collector._labelnames)
-        for family in collector.describe():
-            for suffix in SUFFIXES.get(family.type, ("",)):
-                found[family.name + suffix] = labels | ({"le"} if suffix == "_bucket" else frozenset())
+    """Every series Prometheus sees → its labels; `up` is its own."""
+    found: dict[str, frozenset[str]] = {"up": frozenset({"job", "instance"})}
+    for name, kind, labels, _ in families():
+        for suffix in SUFFIXES.get(kind, ("",)):
+            found[name + suffix] = labels | ({"le"} if suffix == "_bucket" else frozenset())
     return found
 
 
@@ -45,13 +54,16 @@ EXPRESSIONS = [rule["expr"] for rule in RULES] + [t["expr"] for t in TARGETS if 
 def test_an_expression_names_metrics_and_labels_that_exist(expression: str) -> None:
     known = series()
     bare = re.sub(r'"[^"]*"|\[[^\]]*\]', "", expression)
-    names = set(re.findall(r"\b[a-z_][a-z_0-9]{2,}", re.sub(r"\{[^}]*\}|by \([^)]*\)", "", bare))) - WORDS
+    names = set(re.findall(r"\b[a-z_]\w+", re.sub(rf"\{{[^}}]*\}}|{GROUPING}", "", bare)))
+    names -= WORDS | {"by", "on", "or"}
     assert names
     assert names <= known.keys()
     labels = frozenset().union(*(known[name] for name in names))
     asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", "".join(re.findall(r"\{[^}]*\}", bare))))
-    asked |= {word.strip() for group in re.findall(r"by \(([^)]*)\)", bare) for word in group.split(",")}
+    asked |= {word.strip() for group in re.findall(GROUPING, bare) for word in group.split(",")}
     assert asked <= labels
+    for label, value in re.findall(r'(\w+)\s*!?="([^"]*)"', expression):
+        assert value in VALUES.get(label, {value}), f"{label} is never {value}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -65,15 +77,22 @@ def test_an_alert_says_what_happened_and_what_to_do(rule: dict[str, object]) -> 
     assert labels["severity"] in ("page", "ticket")
     expression = str(rule["expr"])
     known = series()
-    used = frozenset().union(*(known[name] for name in known if name in expression))
+    used = frozenset().union(*(known[name] for name in re.findall(r"\w+", expression) if name in known))
     assert set(re.findall(r"\$labels\.(\w+)", annotations["summary"])) <= used
 
 
-def test_a_metric_that_may_alert_is_described() -> None:
+def test_the_documents_alerts_are_the_rules() -> None:
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
-    documented = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([^|]*) \|", text, re.MULTILINE))
-    known = series()
-    names = {re.sub(r"_(bucket|sum|count)$", "", name): labels - {"le"} for name, labels in known.items()}
-    assert documented.keys() == names.keys()
-    for name, labels in names.items():
-        assert set(re.findall(r"\w+", documented[name])) == labels, name
+    rows = re.findall(r"^\| `(\w+)` \| (page|ticket) \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in RULES)
+
+
+def test_the_documents_table_is_the_metrics() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{name + SUFFIX.get(kind, '')}` | {kind} | {', '.join(sorted(labels))} | {meaning} |"
+        for name, kind, labels, meaning in families()
+    ]
+    table = [line for line in text.splitlines() if re.match(r"\| `\w+_\w+` \|", line)]
+    wanted = "\n".join(rows)
+    assert table == rows, f"docs/metrics.md must say:\n{wanted}"

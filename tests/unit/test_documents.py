@@ -1,0 +1,53 @@
+"""The documents say what is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+ROOMS = "console|flows|tasks|infra|lineage|tests|docs"
+PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # tasks/contracts/TABLE.yaml
+
+
+def test_the_architecture_shows_every_import_contract() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    names = [contract["name"] for contract in settings["tool"]["importlinter"]["contracts"]]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split("| contract | why |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| ([^-|][^|]*) \|", table, re.MULTILINE) == names
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_file_that_is_named_is_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(rf"`((?:{ROOMS})/[\w./-]*)`", text))
+    links = set(re.findall(r"\]\((?!https?://|#)([^)#]+)", text))
+    missing = {name for name in named if not PLACEHOLDER.search(name) and not (ROOT / name).exists()}
+    assert missing | {link for link in links if not (path.parent / link).exists()} == set()
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)
+def test_a_decision_has_its_parts(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    number = int(path.name[:4])
+    assert text.startswith(f"# {number}. ")
+    assert re.search(r"^Status: (proposed|accepted|superseded by \d+)$", text, re.MULTILINE)
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+def test_the_hooks_run_what_make_check_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    check = makefile.split("\ncheck:")[1].split("\n\n")[0]
+    lines = re.findall(r"^\t(\.venv/bin/.+)$", check, re.MULTILINE)
+    assert [hook["entry"] for hook in hooks[0]["hooks"]] == [line.removesuffix(" .") for line in lines]
