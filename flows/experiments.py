@@ -7,6 +7,8 @@ going is stored, and revised by the next flow run; one that the robot has forgot
 """
 
 import asyncio
+from datetime import timedelta
+from time import perf_counter
 from uuid import UUID
 
 from prefect import flow
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows import artifact, stores
 from flows.catalog import Pipeline
 from flows.catalog import pipeline as named
+from flows.counting import count
 from flows.runs import current_run, measured, metrics
 from flows.steps import step
 from infra.metrics import Stage
@@ -91,8 +94,11 @@ class _Work:
 
     async def load(self, batch: RawBatch, refined: Refined) -> Receipt:
         """Commit it, with its lineage."""
+        began = perf_counter()
         with metrics().timed(PIPELINE, Stage.LOAD):
-            return await commit.load(self._store, self._plan, batch, refined, self._attempt)
+            receipt = await commit.load(self._store, self._plan, batch, refined, self._attempt)
+        count(metrics(), PIPELINE, batch, receipt, timedelta(seconds=perf_counter() - began))
+        return receipt
 
     async def verify(self, receipt: Receipt) -> None:
         """Compare what was read with what is stored and recorded; raises VerificationError."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 from uuid import uuid4
 
 import polars as pl
@@ -19,8 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import Pipeline
+from flows.counting import count
 from flows.retry import without_end
-from infra.metrics import Committed, Metrics, Stage, Status
+from infra.metrics import Metrics, Stage, Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage import naming
@@ -112,8 +114,7 @@ class Listener:
         """Ingest every batch that comes, until `stop` is set or no more come."""
         async with aclosing(process.until(stop, coming)) as until_stopped:
             async for batch in until_stopped:
-                receipt = await self._ingest(batch)
-                self._report(batch, receipt)
+                await self._ingest(batch)
 
     async def watch(self, session: Session) -> None:
         """Show once a second how the session does, without end."""
@@ -145,16 +146,21 @@ class Listener:
         except UnavailableError:
             log.debug("Postgres is away: presence not shown")
 
-    async def _ingest(self, batch: RawBatch) -> list[Receipt]:
+    async def _ingest(self, batch: RawBatch) -> None:
+        """Carry a batch the whole way; halved while Postgres refuses it, to the one message it refuses."""
         reference = await self._current_reference()
+        gathering = (batch.received_until - batch.received_at).total_seconds()
+        latency = self._metrics.data_processing_latency_seconds
+        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
-            return [await ingest(batch, reference, self._steps)]
+            self._report(await ingest(batch, reference, self._steps))
         except QueryError as error:
             if batch.messages.height == 1:
-                return [await self._reject(batch, str(error))]
-        receipts = [receipt for half in _halves(batch) for receipt in await self._ingest(half)]
-        await batch.acknowledge()
-        return receipts
+                self._report(await self._reject(batch, str(error)))
+                return
+            for half in _halves(batch):
+                await self._ingest(half)
+            await batch.acknowledge()
 
     async def _refine(self, batch: RawBatch, reference: Reference) -> Refined:
         with self._metrics.timed(self._name, Stage.TRANSFORM):
@@ -164,11 +170,15 @@ class Listener:
     async def _load(self, batch: RawBatch, refined: Refined) -> Receipt:
         attempt = Attempt()
 
-        async def once() -> Receipt:
+        async def once() -> tuple[Receipt, float]:
+            began = perf_counter()
             with self._metrics.timed(self._name, Stage.LOAD):
-                return await load(self._store, self._plan, batch, refined, attempt)
+                receipt = await load(self._store, self._plan, batch, refined, attempt)
+            return receipt, perf_counter() - began
 
-        return await without_end(once, what="commit")
+        receipt, seconds = await without_end(once, what="commit")
+        count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
+        return receipt
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
         """Keep a message that the database refuses, and why, as a rejected record."""
@@ -183,37 +193,18 @@ class Listener:
             self._reference_until = datetime.now(UTC) + REGISTER_EVERY
         return self._reference
 
-    def _report(self, batch: RawBatch, receipts: list[Receipt]) -> None:
-        now, size = datetime.now(UTC), int(batch.messages["payload"].bin.size().sum())
-        gathering = (batch.received_until - batch.received_at).total_seconds()
-        latency = self._metrics.data_processing_latency_seconds
-        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
-        for receipt in receipts:
-            self._metrics.committed(
-                self._name,
-                Committed(
-                    messages=batch.messages.height,
-                    size_bytes=size,
-                    accepted=sum(receipt.accepted.values()),
-                    rejected=receipt.rejected,
-                    duplicates=receipt.duplicates,
-                    filtered=receipt.filtered,
-                    commit=now - receipt.committed_at,
-                    received_at=batch.received_at,
-                    committed_at=now,
-                ),
-            )
-            level = log.info if receipt.rejected else log.debug
-            level(
-                "committed",
-                batch=receipt.batch,
-                read=receipt.read,
-                accepted=sum(receipt.accepted.values()),
-                rejected=receipt.rejected,
-                duplicates=receipt.duplicates,
-                way=receipt.way,
-            )
-            self._state.did("commit", batch=receipt.batch, read=receipt.read)
+    def _report(self, receipt: Receipt) -> None:
+        level = log.info if receipt.rejected else log.debug
+        level(
+            "committed",
+            batch=receipt.batch,
+            read=receipt.read,
+            accepted=sum(receipt.accepted.values()),
+            rejected=receipt.rejected,
+            duplicates=receipt.duplicates,
+            way=receipt.way,
+        )
+        self._state.did("commit", batch=receipt.batch, read=receipt.read)
 
 
 def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch]:

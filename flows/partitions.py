@@ -1,6 +1,6 @@
 """Keeps every curated table ready for the days to come."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -11,7 +11,7 @@ from flows.runs import Schedule, measured, missed
 from infra.settings import Settings, load
 
 NAME = "extend-partitions"
-DAILY = Schedule(every=timedelta(days=1))
+DAILY = Schedule.daily()
 
 
 @flow(name=NAME, persist_result=False)

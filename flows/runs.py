@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from time import perf_counter
+from typing import Self
 from uuid import uuid4
 
 from prefect.client.schemas.objects import State
@@ -23,6 +24,10 @@ class Schedule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
+
+    @classmethod
+    def daily(cls) -> Self:
+        return cls(every=timedelta(days=1))
 
 
 def current_run(name: str) -> Run:

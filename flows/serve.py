@@ -23,6 +23,7 @@ from flows.deploy import WORK_POOL, deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
 from flows.partitions import extend
 from flows.retry import without_end
+from flows.runs import metrics
 from flows.trigger import RobotWatch, Start
 from flows.warm import WarmRunner
 from infra.http import translated
@@ -39,6 +40,7 @@ RECOVER_EVERY = 30.0  # seconds between two looks for runs whose process is gone
 async def serve(settings: Settings) -> None:
     """Deploy everything and run it until SIGTERM or SIGINT."""
     state = process.State()
+    metrics().declare(PIPELINE)
     with process.stop_signal() as stop, process.observed(settings, state.health):
         await process.unless(stop, _serve(settings, state))
 
