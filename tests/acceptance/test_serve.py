@@ -1,11 +1,17 @@
 """`headwater serve`: robots' notices become flow runs, and what they store."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 from prefect import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+)
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.local.addresses import Address
@@ -55,7 +61,9 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
         await until(connection, query, 2)
         states = await settled_states(prefect_server)
     assert set(states.values()) == {"Completed"}
-    assert 'flow_runs_total{flow="experiments",status="completed"}' in worker.get("/metrics")
+    metrics = worker.get("/metrics")
+    assert 'flow_runs_total{flow="experiments",status="completed"}' in metrics
+    assert re.search(r'processed_records_total\{source="experiments",status="accepted"\} [1-9]', metrics)
     assert worker.stop() == 0
     rows = await connection.fetch("SELECT status, commands, error_count, robot FROM experiments ORDER BY 1")
     assert [(row["status"], row["error_count"] > 0, row["robot"]) for row in rows] == [
@@ -72,12 +80,12 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
 async def settled_states(server: Address) -> dict[str, str]:
     """The state of every run of the flow, once none was added or changed for three seconds."""
     before: dict[str, str] = {}
+    ours = FlowFilter(name=FlowFilterName(any_=["experiments"]))
+    deployed = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(is_null_=False))
     with temporary_settings({PREFECT_API_URL: server.url}):
         async with get_client() as client:
             for _ in range(20):
-                runs = await client.read_flow_runs(
-                    flow_filter=FlowFilter(name=FlowFilterName(any_=["experiments"]))
-                )
+                runs = await client.read_flow_runs(flow_filter=ours, flow_run_filter=deployed)
                 now = {str(run.id): run.state_name or "" for run in runs}
                 if now and now == before:
                     return now
