@@ -61,10 +61,7 @@ def read_pages(messages: pl.DataFrame) -> Pages:
             elif found.kind == "command":
                 pages.commands.append(found)
             else:
-                metadata = found.data.get("metadata")
-                pages.protocols[found.owner] = (
-                    metadata.get("protocolName") if isinstance(metadata, dict) else None
-                )
+                pages.protocols[found.owner] = _protocol_name(found.data)
     return pages
 
 
