@@ -28,8 +28,8 @@ setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater
 	echo "Headwater needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3-venv)." >&2; \
 	exit 1
 	$(RUN) -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-uv.txt
-	.venv/bin/uv pip install --python $(RUN) --require-hashes -r requirements-dev.txt
-	.venv/bin/uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	.venv/bin/uv pip install --system-certs --python $(RUN) --require-hashes -r requirements-dev.txt
+	.venv/bin/uv pip install --system-certs --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 check: setup  ## ruff, mypy strict and import-linter, under a minute

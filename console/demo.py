@@ -19,8 +19,8 @@ from typing import Annotated
 import typer
 
 from console.start import DIFFERENCES, run, start, start_prefect
-from console.starting import GraphEngine, start_apps, start_services
-from infra.local.registry import stop_all
+from console.starting import TITLES, GraphEngine, start_apps, start_services
+from infra.local.registry import apps, stop_all
 from infra.settings import Robot as RobotSetting
 from infra.settings import Settings, load
 from lineage.errors import UnavailableError
@@ -90,18 +90,22 @@ async def _demo(settings: Settings) -> bool:
                 await robot.play(protocol)
             kinds: Counter[str] = await publishing
             typer.echo("Waiting until all of it is stored, summed up and in the graph …", err=True)
-            await _until(lambda: report.missing(store.pool, kinds.total(), runs=3))
+            await _until(known, lambda: report.missing(store.pool, kinds.total(), runs=3))
         await report.show(settings, store.pool, kinds)
     proof = await prove(settings, lambda _what, _done: None)
     report.show_proof(proof)
     return proof.ok
 
 
-async def _until(missing: Callable[[], Awaitable[str]]) -> None:
-    """Wait until nothing is missing; raises UnavailableError with what is."""
+async def _until(settings: Settings, missing: Callable[[], Awaitable[str]]) -> None:
+    """Wait until nothing is missing; raises UnavailableError with what is, or which process has ended."""
     deadline = perf_counter() + PATIENCE
     while left := await missing():
+        ended = [app for app in apps(settings.home, {}) if app.address() is None]
+        if ended:
+            reason = f"it ended by itself, its log ends: {ended[0].log_tail(3)}"
+            raise UnavailableError(TITLES[ended[0].name], reason, f"See {ended[0].log}.")
         if perf_counter() > deadline:
-            hint = "Look at the logs in .headwater/demo/log."
+            hint = f"Look at the logs in {settings.home / 'log'}."
             raise UnavailableError("The demo", f"after {PATIENCE:.0f} s {left}", hint)
         await asyncio.sleep(0.5)

@@ -7,6 +7,7 @@ A setting that is unset means the local service. `docs/settings.md` is this mode
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -199,7 +200,14 @@ def share_metrics(settings: Settings) -> Path:
 
 
 def hand_down(settings: Settings, prefect_api_url: str) -> None:
-    """Let Prefect, which is imported afterwards, and the processes we start find the same home and server."""
+    """Let Prefect, which is imported afterwards, and the processes we start find the same home and server.
+
+    Prefect keeps what it runs at a fixed place in the temporary directory, which then belongs to whichever
+    user of the machine came first: so ours is below the home.
+    """
+    temporary = settings.home.absolute() / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     os.environ[variable("home")] = str(settings.home.absolute())
     os.environ["PREFECT_API_URL"] = prefect_api_url
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from infra.postgres import UniqueViolation, copy_frame, translated
 from lineage.digest import message_digests
+from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
 from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
@@ -42,7 +43,7 @@ async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, 
             async with asyncio.timeout(store.commit_timeout.total_seconds()):
                 session = await store.session()
                 done = await _committed_before(session, plan, batch, attempt)
-                return done or await _commit(store, session, plan, batch, refined, attempt)
+                return done or await _commit_once(store, session, plan, batch, refined, attempt)
     except BaseException:
         store.discard()  # whatever stood open is rolled back with its connection
         raise
@@ -60,6 +61,19 @@ async def _committed_before(
             return done
     position_id = plan.position_id(batch)
     return await receipt_by_position(session.connection, position_id) if position_id else None
+
+
+async def _commit_once(
+    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+) -> Receipt:
+    """Commit; when somebody else commits the same position at the same time, theirs is the receipt."""
+    try:
+        return await _commit(store, session, plan, batch, refined, attempt)
+    except UniqueViolation as error:
+        done = await _committed_before(session, plan, batch, attempt)
+        if done is None:
+            raise UnavailableError("Postgres", "another commit wrote the same keys at once") from error
+        return done
 
 
 async def _commit(

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from infra.postgres import Pool, open_pool
 from lineage.errors import UnavailableError
-from tasks.batch import Receipt
+from tasks.batch import Position, Receipt
 from tasks.load.commit import Attempt, load
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
@@ -96,6 +97,21 @@ async def test_writers_that_reject_the_same_bytes_keep_them_once(pool: Pool, wri
     assert await pool.fetchval("SELECT count(*) FROM rejected") == 200
     for receipt in receipts:
         await verify(pool, receipt)
+
+
+async def test_the_same_position_committed_twice_at_once_is_one_batch(
+    pool: Pool, writers: list[Writer]
+) -> None:
+    position = Position(source="opentrons:ot2/runs", detail={"run_id": "1", "content_sha256": "ab"})
+    batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
+    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PLACES)
+    receipts = await asyncio.gather(
+        *(load(writer.store, writer.plan, batch, refined, Attempt()) for writer in writers)
+    )
+    assert sorted(receipt.way == "repeat" for receipt in receipts) == [False, True, True, True]
+    assert len({receipt.batch for receipt in receipts}) == 1
+    assert await pool.fetchval("SELECT count(*) FROM ledger") == 1
+    assert await pool.fetchval("SELECT count(*) FROM sensor_readings") == 5
 
 
 async def test_partitions_come_on_demand_beside_open_transactions(pool: Pool, writers: list[Writer]) -> None:
