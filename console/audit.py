@@ -38,7 +38,7 @@ def audit(
         _list()
         return
     settings = start()
-    from flows.prove import ask
+    from flows.audits import ask
 
     answer = run(ask(settings, name, dict(pairs(params, "--param")), limit))
     _print(form, answer.columns, answer.rows, answer.total, cut=answer.cut)

@@ -65,7 +65,7 @@ async def _demo(settings: Settings) -> bool:
     from console.simulate import publish_at
     from console.up import prepare
     from flows import stores
-    from flows.prove import prove
+    from flows.proof import prove
     from infra.mqtt.client import Publisher
     from infra.simulators.devices import Simulation, register
     from infra.simulators.robot import Robot, protocols_of, serve_robot
@@ -92,7 +92,7 @@ async def _demo(settings: Settings) -> bool:
             typer.echo("Waiting until all of it is stored, summed up and in the graph …", err=True)
             await _until(known, lambda: report.missing(store.pool, kinds.total(), runs=3))
         await report.show(settings, store.pool, kinds)
-    proof = await prove(settings, lambda _what, _done: None)
+    proof = await prove(settings)
     report.show_proof(proof)
     return proof.ok
 

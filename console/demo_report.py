@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import typer
 
+from flows.audits import ask
 from flows.catalog import CONTRACTS
 from flows.history import flow_runs
-from flows.prove import ask
 from infra.postgres import Pool, translated
 from infra.settings import Settings
 from lineage import naming

@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def prove(as_json: Json = False) -> None:
     """Prove that Postgres, the lineage log and the graph agree; exit status 1 where they differ."""
     settings = start()
-    from flows.prove import prove as proving
+    from flows.proof import prove as proving
 
     with Console(stderr=True).status("proving") as status:
         proof = run(proving(settings, lambda what, done: status.update(f"proving: {done:,} {what}")))

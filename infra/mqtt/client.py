@@ -54,6 +54,7 @@ class _Link:
         self.on_refused: Callable[[RejectedError], None] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready: asyncio.Future[None] | None = None
+        self._stopping = False
 
     async def start(self, keepalive: timedelta = timedelta(seconds=60), **options: Any) -> None:
         """Connect and be accepted; raises UnavailableError or RejectedError."""
@@ -74,6 +75,7 @@ class _Link:
             raise
 
     async def stop(self) -> None:
+        self._stopping = True
         self.client.disconnect()
         await asyncio.to_thread(self.client.loop_stop)
 
@@ -123,7 +125,8 @@ class _Link:
 
     def _left(self, reason: str) -> None:
         if self.connected:
-            log.info("mqtt disconnected", broker=str(self.address), reason=reason)
+            level = log.debug if self._stopping else log.info
+            level("mqtt disconnected", broker=str(self.address), reason=reason)
         self.connected = False
 
 

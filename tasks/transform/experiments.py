@@ -15,10 +15,10 @@ import polars as pl
 
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import POLARS_TYPES, Contract
+from tasks.transform.outcome import outcome
 from tasks.transform.record_rules import check_record, check_text, check_time
 from tasks.transform.robot_deck import items, labware_of, loaded_by, pipettes_of, storable
 from tasks.transform.robot_pages import Found, Pages, read_pages
-from tasks.transform.settle import settle
 
 SOURCE_NAME = "opentrons"
 _MARKS = {"sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
@@ -49,7 +49,7 @@ def refine(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contra
         pipettes_of(pages.runs).lazy(),
         labware_of(pages.runs).lazy(),
     ).collect()
-    return settle(pages.unreadable, [(experiments, runs), (derived_steps, steps)])
+    return outcome(pages.unreadable, [(experiments, runs), (derived_steps, steps)])
 
 
 def derive_experiments(experiments: pl.LazyFrame) -> pl.LazyFrame:

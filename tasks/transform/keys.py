@@ -18,7 +18,7 @@ CONFLICT: Final = "key.conflict"
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Deduplicated:
     """`kept`: one row per key, sorted by key; `conflicts`: rows whose key was taken by other values;
     `duplicates`: rows that said the same again; `superseded`: rows that a newer one of the batch replaced."""
 
@@ -34,8 +34,8 @@ def hash_inputs(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return frame.with_columns(row_hashes(frame, names).alias(INPUT_HASH))
 
 
-def settle(frame: pl.DataFrame, contract: Contract) -> Settled:
-    """Settle rows with `input_hash` and `sequence` that keep every other rule.
+def deduplicate(frame: pl.DataFrame, contract: Contract) -> Deduplicated:
+    """Keep one of the rows of each key; rows with `input_hash` and `sequence` that keep every other rule.
 
     `append`: the first of a key (lowest sequence) is kept; a later one is a duplicate when its input is the
     same, else a conflict. `revise`: the last is kept; earlier ones are duplicates or superseded.
@@ -49,14 +49,14 @@ def settle(frame: pl.DataFrame, contract: Contract) -> Settled:
     ).to_series()
     again = again.fill_null(False)
     if not again.any():
-        return Settled(ranked, ranked.clear(), 0, ranked.clear())
+        return Deduplicated(ranked, ranked.clear(), 0, ranked.clear())
     kept, later = ranked.filter(~again), ranked.filter(again)
     first = later.select(key).join(kept.select(*key, INPUT_HASH), on=key, how="left", maintain_order="left")
     same = later[INPUT_HASH] == first[INPUT_HASH]
     differing = later.filter(~same)
     none = differing.clear()
     conflicts, superseded = (none, differing) if revise else (differing, none)
-    return Settled(kept, conflicts, int(same.sum()), superseded)
+    return Deduplicated(kept, conflicts, int(same.sum()), superseded)
 
 
 def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:

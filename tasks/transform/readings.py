@@ -30,13 +30,13 @@ _LOCATION: Final = "message.location"
 def refine(
     batch: RawBatch, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
 ) -> Refined:
-    """Decode, validate, settle keys and enrich one batch of MQTT messages."""
+    """Decode, validate, deduplicate and enrich one batch of MQTT messages."""
     decoded = decode(batch.messages["payload"], contract)
     readings = timestamps.parse(_located(decoded.records, batch), contract)
     rules = [*topic_rules(), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)
-    settled = keys.settle(keys.hash_inputs(good, contract), contract)
-    accepted = _enriched(settled.kept, reference, contract, source_name, places)
+    unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
+    accepted = _enriched(unique.kept, reference, contract, source_name, places)
     sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
     return Refined(
         accepted={contract.table: accepted},
@@ -44,11 +44,11 @@ def refine(
             [
                 _undecodable(decoded.undecodable, batch, sentences, contract),
                 _invalid(bad, sentences, contract),
-                _conflicting(settled.conflicts, sentences, contract),
+                _conflicting(unique.conflicts, sentences, contract),
             ]
         ).sort(cells.SEQUENCE),
-        duplicates=settled.duplicates,
-        filtered=settled.superseded.height,
+        duplicates=unique.duplicates,
+        filtered=unique.superseded.height,
         read=batch.messages.height,
     )
 

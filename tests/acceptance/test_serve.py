@@ -77,6 +77,45 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     assert 2 <= runs <= len(states)
 
 
+async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its_end(
+    headwater: Headwater,
+    connection: Connection,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    prefect_server: Address,
+    publisher: Publisher,
+) -> None:
+    robot = Robot(publish=publisher.publish, seconds=0.05)
+    async with serve_robot(robot) as url:
+        await robot.up()
+        settings = {
+            "HEADWATER_POSTGRES_DSN": postgres_dsn,
+            "HEADWATER_MQTT_URL": mqtt_address.url_with_password,
+            "HEADWATER_PREFECT_API_URL": prefect_server.url,
+            "HEADWATER_ROBOTS": f"ot2={url}",
+        }
+        first = headwater("serve", **settings)
+        await asyncio.to_thread(first.wait_until, "serving", 90.0)
+        playing = asyncio.create_task(robot.play(serial_dilution(1)))
+        await until(connection, "SELECT count(*) FROM experiments", 1)
+        first.kill()
+        await playing
+        await robot.play(failing(2))  # nobody listens
+        both = [headwater("serve", **settings, HEADWATER_CLIENT_ID=f"serve-{n}") for n in range(2)]
+        for worker in both:
+            await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+        query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
+        await until(connection, query, 2)
+        await settled_states(prefect_server)
+    steps = await connection.fetchval("SELECT count(*) FROM experiment_steps")
+    assert steps == await connection.fetchval("SELECT sum(commands) FROM experiments")
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
+    positions = await connection.fetch("SELECT position_id FROM ledger WHERE position_id IS NOT NULL")
+    assert len(set(positions)) == len(positions)
+    for worker in both:
+        assert worker.stop() == 0
+
+
 async def settled_states(server: Address) -> dict[str, str]:
     """The state of every run of the flow, once none was added or changed for three seconds."""
     before: dict[str, str] = {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.batch import Refined
 from tasks.contract import Contract, OnReturn
-from tasks.transform.keys import canonical_key, hash_inputs, settle
+from tasks.transform.keys import canonical_key, deduplicate, hash_inputs
 from tests.unit.transform.conftest import message
 
 AT = datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC)
@@ -63,7 +63,7 @@ def rows(contract: Contract, temperatures: list[float]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
 def test_the_lowest_sequence_wins_whatever_the_order_of_rows(contract: Contract, order: list[int]) -> None:
-    settled = settle(rows(contract, [1.0, 2.0, 1.0, 3.0])[order], contract)
+    settled = deduplicate(rows(contract, [1.0, 2.0, 1.0, 3.0])[order], contract)
     assert settled.kept["sequence"].to_list() == [0]
     assert sorted(settled.conflicts["sequence"]) == [1, 3]
     assert (settled.duplicates, settled.superseded.height) == (1, 0)
@@ -71,7 +71,7 @@ def test_the_lowest_sequence_wins_whatever_the_order_of_rows(contract: Contract,
 
 def test_a_revised_key_keeps_the_last(contract: Contract) -> None:
     revising = contract.model_copy(update={"on_return": OnReturn.REVISE})
-    settled = settle(rows(contract, [1.0, 2.0, 3.0, 3.0]), revising)
+    settled = deduplicate(rows(contract, [1.0, 2.0, 3.0, 3.0]), revising)
     assert settled.kept["sequence"].to_list() == [3]
     assert sorted(settled.superseded["sequence"]) == [0, 1]
     assert (settled.duplicates, settled.conflicts.height) == (1, 0)

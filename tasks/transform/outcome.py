@@ -14,7 +14,7 @@ from tasks.transform.record_rules import decoded, rule_class, sentence
 from tasks.transform.robot_pages import Unreadable
 
 
-def settle(unreadable: Sequence[Unreadable], tables: Sequence[tuple[pl.DataFrame, Contract]]) -> Refined:
+def outcome(unreadable: Sequence[Unreadable], tables: Sequence[tuple[pl.DataFrame, Contract]]) -> Refined:
     """Split every table into accepted and rejected, and drop what stands in the batch twice.
 
     A frame has its contract's columns, `sequence`, `part` and `rules` (List(String), empty: accepted). Of a
