@@ -5,6 +5,7 @@ robots' notices and slow polling ─trigger─▶ flow runs in this process, sta
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.workers.process import ProcessWorker
+from pydantic import SecretStr
 
 from flows import process, stores
 from flows.catalog import pipeline as named
@@ -26,7 +28,9 @@ from flows.retry import without_end
 from flows.runs import metrics
 from flows.trigger import RobotWatch, Start
 from flows.warm import WarmRunner
+from infra.endpoints import MqttEndpoint
 from infra.http import translated
+from infra.mqtt.address import SYSTEM
 from infra.mqtt.client import Subscriber
 from infra.settings import Settings
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
@@ -89,14 +93,16 @@ async def _trigger(
         return ended is StateType.COMPLETED
 
     async with AsyncExitStack() as watches:
-        robots = [
-            await watches.enter_async_context(
-                _watch(*source_of(settings, named(PIPELINE), robot.name), options, partial(start, robot.name))
-            )
-            for robot in settings.robots
+        by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
+        for robot in settings.robots:
+            source, url = source_of(settings, named(PIPELINE), robot.name)
+            watch = _watch(source, url, options, partial(start, robot.name))
+            by_broker[robot.notices].append(await watches.enter_async_context(watch))
+        notices = [
+            without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
+            for broker, robots in by_broker.items()
         ]
-        if robots:
-            await without_end(lambda: _take_notices(settings, robots), what="robots' notices")
+        await process.together(*notices)
 
 
 @asynccontextmanager
@@ -113,11 +119,15 @@ async def _watch(
             await watch.close()
 
 
-async def _take_notices(settings: Settings, robots: list[RobotWatch]) -> None:
-    """A notice does not say of which robot it is, so all are asked; who does not know the run says so."""
-    broker, client_id = stores.mqtt(settings), f"{settings.client_id}-trigger"
-    url = broker.url.get_secret_value()
-    async with Subscriber(url, client_id, NOTICE_TOPICS, tls=broker.tls) as notices:
+async def _take_notices(settings: Settings, broker: str | None, robots: list[RobotWatch]) -> None:
+    """Pass on what comes from a robot's own broker, or from ours.
+
+    A notice does not say of which robot it is, so all of that broker are asked; who does not know the run
+    says so.
+    """
+    own = MqttEndpoint(url=SecretStr(broker), tls=SYSTEM) if broker else stores.mqtt(settings)
+    url, client_id = own.url.get_secret_value(), f"{settings.client_id}-trigger"
+    async with Subscriber(url, client_id, NOTICE_TOPICS, tls=own.tls) as notices:
         async for topic, payload in notices:
             if (what := runs_to_fetch(topic, payload)) is not None:
                 for robot in robots:

@@ -40,12 +40,16 @@ Duration = Annotated[timedelta, BeforeValidator(rules.duration), Field(gt=timede
 
 
 class Robot(BaseModel):
-    """A robot whose HTTP interface is fetched when it says that a run changed."""
+    """A robot whose HTTP interface is fetched when it says that a run changed.
+
+    `notices` is its own broker, as an OT-2 has one; None: its notices come to the broker of the settings.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")
     url: str
+    notices: str | None = None
 
 
 class Settings(BaseSettings):
@@ -102,7 +106,9 @@ class Settings(BaseSettings):
         None, description="`http(s)://host:4200/api`; an API key is Prefect's own `PREFECT_API_KEY`"
     )
     robots: Annotated[tuple[Robot, ...], NoDecode, BeforeValidator(rules.robots)] = Field(
-        (), description="Robots to fetch runs from: `name=http://host:31950`, comma-separated"
+        (),
+        description="Robots to fetch runs from, comma-separated: `name=http://host:31950`, or "
+        "`name=http://host:31950 mqtt://host:1883` for a robot with a broker of its own, as an OT-2 has",
     )
     schedule_every: Duration | None = Field(
         None, description="Runs every scheduled flow at this interval instead of its own; for the demo"
@@ -248,7 +254,7 @@ def _written(value: object) -> str:
     if isinstance(value, dict):
         return ",".join(f"{name}={level}" for name, level in value.items())
     if isinstance(value, tuple):
-        return ",".join(f"{robot.name}={robot.url}" for robot in value)
+        return ",".join(f"{each.name}={each.url} {each.notices or ''}".strip() for each in value)
     if isinstance(value, timedelta):
         return f"{value.total_seconds():g}s"
     return str(value)

@@ -52,11 +52,14 @@ def upper(value: object) -> object:
 
 
 def robots(value: object) -> object:
-    """`name=url,name=url` as the fields of robots."""
+    """`name=url,name=url broker` as the fields of robots."""
     if not isinstance(value, str):
         return value
     found = dict(_pairs(value, "name=http://host:31950"))
-    return tuple({"name": name, "url": url} for name, url in found.items())
+    parts = {name: rest.split() for name, rest in found.items()}
+    if any(len(urls) > 2 for urls in parts.values()):
+        raise ValueError("an entry holds more than two URLs: name=http://host:31950 mqtt://host:1883")
+    return tuple({"name": name, "url": urls[0], "notices": (*urls, None)[1]} for name, urls in parts.items())
 
 
 def log_levels(value: object) -> object:
@@ -174,6 +177,12 @@ def _mqtt(settings: "Settings") -> None:
 def _web(settings: "Settings") -> None:
     urls = [("HEADWATER_PREFECT_API_URL", settings.prefect_api_url)]
     urls += [(f"{robot.name} in HEADWATER_ROBOTS", robot.url) for robot in settings.robots]
+    for robot in settings.robots:
+        if robot.notices is not None:
+            parts = split(robot.notices, f"{robot.name} in HEADWATER_ROBOTS")
+            broker = parts.scheme == "mqtt" and bool(parts.hostname)
+            _need(broker, f"{robot.name} in HEADWATER_ROBOTS: its second URL must be mqtt://host:1883")
+            _need("@" not in parts.netloc, f"{robot.name} in HEADWATER_ROBOTS holds a user or a password")
     for name, url in urls:
         if url is None:
             continue

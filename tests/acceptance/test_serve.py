@@ -101,11 +101,16 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         first.kill()
         await playing
         await robot.play(failing(2))  # nobody listens
+        # A broker of its own is the robot's now, as the real ones have; nothing listens on ours.
+        settings["HEADWATER_ROBOTS"] = f"ot2={url} {mqtt_address.url}"
+        settings["HEADWATER_MQTT_URL"] = "mqtt://127.0.0.1:9"
         both = [headwater("serve", **settings, HEADWATER_CLIENT_ID=f"serve-{n}") for n in range(2)]
         for worker in both:
             await asyncio.to_thread(worker.wait_until, "serving", 90.0)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until(connection, query, 2)
+        await robot.play(serial_dilution(3))
+        await until(connection, query, 3)
         await settled_states(prefect_server)
     steps = await connection.fetchval("SELECT count(*) FROM experiment_steps")
     assert steps == await connection.fetchval("SELECT sum(commands) FROM experiments")

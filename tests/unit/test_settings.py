@@ -151,6 +151,9 @@ def test_contradictions_name_both(
         ({"graph_uri": "http://h"}, "HEADWATER_GRAPH_URI must begin with one of bolt"),
         ({"robots": f"left=http://a:{SECRET}@h"}, "left in HEADWATER_ROBOTS holds a user or a password"),
         ({"robots": f"http://a:{SECRET}@h"}, "HEADWATER_ROBOTS is not valid: entry 1 must look like"),
+        ({"robots": "left=http://a http://b"}, "left in HEADWATER_ROBOTS: its second URL must be mqtt://"),
+        ({"robots": f"left=http://a mqtt://u:{SECRET}@b"}, "left in HEADWATER_ROBOTS holds a user or a pas"),
+        ({"robots": "left=http://a mqtt://b mqtt://c"}, "an entry holds more than two URLs"),
         ({"prefect_api_url": f"http://a:{SECRET}@h/api"}, "HEADWATER_PREFECT_API_URL holds a user"),
         ({"metrics_port": "99999"}, "HEADWATER_METRICS_PORT is not valid: input should be less than"),
         ({"metrics_port": SECRET}, "HEADWATER_METRICS_PORT is not valid"),
@@ -228,6 +231,13 @@ def test_unset_means_the_local_service() -> None:
     assert endpoints.mqtt.url.get_secret_value() == "mqtt://127.0.0.1:1888"
     assert endpoints.prefect_api_url == "http://127.0.0.1:4300/api"
     assert SECRET not in repr(endpoints)
+
+
+def test_a_robot_may_have_a_broker_of_its_own() -> None:
+    settings = load(robots="left=http://a:31950 mqtt://a:1883, right=http://b:31950")
+    assert [robot.notices for robot in settings.robots] == ["mqtt://a:1883", None]
+    handed_down = settings.environment()["HEADWATER_ROBOTS"]
+    assert load(robots=handed_down).robots == settings.robots
 
 
 def test_what_is_set_goes_before_the_local_service(pem: str) -> None:
