@@ -25,6 +25,7 @@ class UnavailableError(HeadwaterError):
     """A service is away or too slow; the same call may work later."""
 
     def __init__(self, service: str, reason: str, hint: str = "") -> None:
+        reason = " ".join(reason.split()).rstrip(".")  # a driver's may have lines
         super().__init__(f"{service} is unavailable: {reason}." + (f" {hint}" if hint else ""))
         self.service = service
         self.reason = reason
