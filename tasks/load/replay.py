@@ -23,7 +23,7 @@ from tasks.load.settle import Settled, store_accepted
 from tasks.load.store import Session, Store
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
 
-LOCK = 0x48_52  # "HR": the first key of the advisory lock; the second is the raw batch
+LOCK = 0x48_50  # "HR": the first key of the advisory lock; the second is the raw batch
 _OPEN = """
 SELECT identity, sequence, part, rules FROM store.rejected r
 WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
