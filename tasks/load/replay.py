@@ -7,6 +7,7 @@ The only way a verdict changes. Accepted rows carry the new batch's number, the 
 again changes nothing. Two replays of one raw batch wait for each other; one that is killed leaves no trace.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from tasks.load.settle import Settled, store_accepted
 from tasks.load.store import Session, Store
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
 
-LOCK = 0x48_50  # "HR": the first key of the advisory lock; the second is the raw batch
+LOCK = 0x48_50  # "HP": the first key of the advisory lock; the second is the raw batch
 _OPEN = """
 SELECT identity, sequence, part, rules FROM store.rejected r
 WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
@@ -75,12 +76,13 @@ async def replay(
     """
     try:
         with translated():
-            session = await store.session()
-            key = (LOCK, raw_batch % (1 << 31))
-            await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
-            receipt = await _replay(store, session, pipeline, raw_batch, chosen, dry_run)
-            await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
-            return receipt
+            async with asyncio.timeout(store.commit_timeout.total_seconds()):
+                session = await store.session()
+                key = (LOCK, raw_batch % (1 << 31))
+                await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
+                receipt = await _replay(store, session, pipeline, raw_batch, chosen, dry_run)
+                await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+                return receipt
     except BaseException:
         store.discard()  # the lock and whatever stood open go with the connection
         raise
