@@ -271,7 +271,9 @@ def test_a_bad_command_is_rejected_with_every_rule_it_breaks(
     assert row["table"] == "experiment_steps"
     assert row["error_type"] == rules[0].split(".")[1]
     assert row["message"]
-    assert (row["input_hash"] is None) == (rules[0].split(".")[1] not in {"range", "min_length", "max_length"})
+    assert (row["input_hash"] is None) == (
+        rules[0].split(".")[1] not in {"range", "min_length", "max_length"}
+    )
 
 
 BAD_PAGES = [
