@@ -15,6 +15,7 @@ from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import relay as log_relay
 from lineage.ports import Graph
+from lineage.seal import end_writers
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
                 if datetime.now(UTC) - counted >= REJECTED_EVERY:
                     counted = datetime.now(UTC)
                     await _show_rejected(connection, metrics)
+                    await end_writers(connection)
                 if not await _carry(connection, graph, metrics, state):
                     await asyncio.sleep(PAUSE)
     finally:

@@ -16,10 +16,9 @@ from infra.local.addresses import Address
 from infra.local.postgres import Postgres
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
-from lineage import graph as graphs
-from lineage.log import entry_of
-from lineage.projection import digest, project
+from lineage.projection import digest
 from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.lineage import in_graph, of_log
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -165,7 +164,11 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
         await publisher.publish_many([reading(n) for n in range(50)])
     await until(connection, "SELECT count(*) FROM sensor_readings", 50)
     entries = await connection.fetchval("SELECT count(*) FROM lineage_log")
-    await until(connection, "SELECT sum(number) FROM store.relay_cursors", entries)
+    await until(
+        connection,
+        "SELECT sum(total) FROM store.lineage_seals JOIN store.relay_cursors USING (seal)",
+        entries,
+    )
     assert relay.stop() == 0
     endpoint = GraphEndpoint(
         uri=graph_address.url,
@@ -174,9 +177,8 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
         database=graph_address.database,
         ca=None,
     )
-    log = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
     async with open_graph(endpoint) as graph:
-        assert digest(await graphs.read(graph)) == digest(project(log))
+        assert digest(await in_graph(graph)) == digest(await of_log(connection))
     await connection.execute("UPDATE store.sensor_readings SET temperature = 99 WHERE device_id = 'd7'")
     proof = prove(headwater, postgres_dsn, graph_address)
     assert not proof["ok"]

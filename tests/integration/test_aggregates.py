@@ -21,11 +21,12 @@ from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.model import Run, batch_node, bucket_node
-from lineage.projection import digest, project
+from lineage.projection import digest
 from tasks.load.aggregate import Aggregate, load_aggregates
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
+from tests.fixtures.lineage import in_graph, of_log
 from tests.integration.test_commit import Way, a_batch, a_way, message
 
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -383,8 +384,7 @@ async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
             ("postgres:sensor_readings", two),
         ]
         assert {row["via"] for row in rows} == {HOURLY.transformation().id}
-        whole = project([entry_of(row) for row in await own.fetch("SELECT * FROM lineage_log")])
-        assert digest(await graphs.read(bolt)) == digest(whole)
+        assert digest(await in_graph(bolt)) == digest(await of_log(own))
         key = batch_node(naming.postgres("sensor_readings"), one).key
         raw = await bolt.read(
             "MATCH (r:Batch)-[:FEEDS]->(:Batch {key: $key}) RETURN r.dataset AS d", {"key": key}
