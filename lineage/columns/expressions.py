@@ -1,12 +1,13 @@
 """What an expression depends on: one method for each kind of expression in Polars' plan."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .functions import (
     DECIDERS,
     IN_ORDER,
-    ROWWISE_UNSEEN,
+    ROWWISE_HIDDEN,
     SCALARS,
     UNORDERED_AGGREGATES,
     Shape,
@@ -30,21 +31,44 @@ from .values import (
 )
 
 
+class Reader:
+    """Polars' traverser of a plan, and how far its expressions are read.
+
+    Polars numbers a plan's expressions as it builds them: an operand before its operator, one
+    expression after the other. So what a hidden expression reads has a number between those of the
+    expression read before it and its own.
+    """
+
+    def __init__(self, traverser: Any) -> None:
+        self.traverser = traverser
+        self.last = -1
+
+    def before(self, number: int) -> range:
+        """The numbers among which the operands of expression `number` are."""
+        return range(self.last + 1 if self.last < number else 0, number)
+
+
 class Expressions:
     """Reads the expressions of one node of a plan, over `table`, its input.
 
     The traverser must stand on that input: Polars types an expression against where it stands.
     """
 
-    def __init__(self, traverser: Any, table: Table) -> None:
-        self.traverser = traverser
+    def __init__(self, reader: Reader, table: Table) -> None:
+        self.reader = reader
+        self.traverser = reader.traverser
         self.table = table
         self.constant = rows_of(table.datasets, Subtype.IDENTITY)
         self.structs: list[Value] = []  # those whose fields are being evaluated, innermost last
 
     def named(self, expressions: list[Any]) -> dict[str, Value]:
         """What each of the `PyExprIR`s depends on, by its output's name."""
-        return {expression.output_name: self.of(expression.node) for expression in expressions}
+        return {expression.output_name: self.root(expression) for expression in expressions}
+
+    def root(self, expression: Any) -> Value:
+        value = self.of(expression.node)
+        self.reader.last = max(self.reader.last, expression.node)
+        return value
 
     def all(self, numbers: list[int]) -> list[Value]:
         return [self.of(number) for number in numbers]
@@ -53,16 +77,25 @@ class Expressions:
         try:
             node = self.traverser.view_expression(number)
         except NotImplementedError as error:
-            return self.unseen(str(error))
+            return self.hidden(number, str(error))
         read = _READERS.get(type(node).__name__)
-        return self.unseen("new") if read is None else read(self, node, number)
+        return self.hidden(number, "new") if read is None else read(self, node, number)
 
-    def unseen(self, what: str) -> Value:
-        """An expression that the plan hides."""
+    def hidden(self, number: int, what: str) -> Value:
+        """An expression that the plan hides: made from the columns named among its operands."""
         if what == "field" and self.structs:
             return merge(self.structs[-1:], Subtype.TRANSFORMATION)
-        value = assumed([self.table])
-        return value._replace(lengths=NO_CAUSES) if what in ROWWISE_UNSEEN else value
+        names = set(self.columns_in(self.reader.before(number))) & self.table.columns.keys()
+        read = {name: self.table.columns[name] for name in names}
+        value = assumed([self.table._replace(columns=read or self.table.columns)])
+        return value._replace(lengths=NO_CAUSES) if what in ROWWISE_HIDDEN else value
+
+    def columns_in(self, numbers: range) -> Iterator[str]:
+        for number in numbers:
+            with suppress(NotImplementedError):
+                node = self.traverser.view_expression(number)
+                if type(node).__name__ == "Column":
+                    yield node.name
 
     def ordered(self, value: Value) -> Value:
         """Decided by the order of the rows, too."""
@@ -156,7 +189,10 @@ class Expressions:
             return struct(inputs, node.function_data, lambda: self.traverser.get_dtype(number))
         if name.startswith("RollingFunctionBy."):
             return self.by_index(inputs)
-        return self.shaped(inputs, shape_of(name), DECIDERS.get(name))
+        shape = shape_of(name)
+        if shape is Shape.UNKNOWN:
+            return self.hidden(number, "new")
+        return self.shaped(inputs, shape, DECIDERS.get(name))
 
     def by_index(self, inputs: list[Value]) -> Value:
         """A rolling function over the values of another column."""
@@ -164,8 +200,6 @@ class Expressions:
         return caused(raised(inputs[0], Subtype.TRANSFORMATION), by)
 
     def shaped(self, inputs: list[Value], shape: Shape, deciders: int | None) -> Value:
-        if shape is Shape.UNKNOWN:
-            return self.unseen("new")
         subtype = Subtype.AGGREGATION if shape in SCALARS else Subtype.TRANSFORMATION
         value = merge(inputs[:deciders], subtype)
         if deciders is not None:

@@ -86,7 +86,7 @@ IN_ORDER = (Shape.ORDERED, Shape.ORDERED_SCALAR, Shape.SELECTION, Shape.SIZED)
 UNORDERED_AGGREGATES = frozenset("min max median n_unique mean sum count std var".split())
 """The rest (`first`, `last`, `item`, `implode`, …) see the order of the rows."""
 
-ROWWISE_UNSEEN = frozenset(
+ROWWISE_HIDDEN = frozenset(
     ["binary expr", "business", "categorical expr", "extension expr", "fold", "list.eval", "reduce"]
 )
 """What the plan hides, but that is known to return as many values as it gets."""

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from .expressions import Expressions
+from .expressions import Expressions, Reader
 from .model import Subtype
 from .values import Causes, Table, Value, all_causes, caused, merge
 
@@ -17,15 +17,15 @@ class Join(NamedTuple):
     right_keys: list[str]
 
 
-def join(traverser: Any, node: Any, left: Table, right: Table) -> Table:
+def join(reader: Reader, node: Any, left: Table, right: Table) -> Table:
     how = node.options[0]
     by: list[tuple[str, str]] = []
     if isinstance(how, tuple):
         if how[0] == "AsOf":
             by = list(zip(how[4] or [], how[5] or [], strict=True))
         how = how[0]
-    keys = _keys(traverser, node.input_left, node.left_on, left)
-    keys |= _keys(traverser, node.input_right, node.right_on, right)
+    keys = _keys(reader, node.input_left, node.left_on, left)
+    keys |= _keys(reader, node.input_right, node.right_on, right)
     for left_name, right_name in by:
         keys |= all_causes([left.columns[left_name], right.columns[right_name]], Subtype.JOIN)
     described = Join(
@@ -38,9 +38,9 @@ def join(traverser: Any, node: Any, left: Table, right: Table) -> Table:
     return _matched(described, left, right, keys)
 
 
-def _keys(traverser: Any, number: int, keys: list[Any], table: Table) -> Causes:
-    traverser.set_node(number)
-    return all_causes(Expressions(traverser, table).named(keys).values(), Subtype.JOIN)
+def _keys(reader: Reader, number: int, keys: list[Any], table: Table) -> Causes:
+    reader.traverser.set_node(number)
+    return all_causes(Expressions(reader, table).named(keys).values(), Subtype.JOIN)
 
 
 def _matched(described: Join, left: Table, right: Table, keys: Causes) -> Table:

@@ -3,34 +3,35 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .expressions import Expressions
+from .expressions import Expressions, Reader
 from .joins import join
 from .model import Subtype
 from .reshaping import map_function
 from .values import NO_CAUSES, Causes, Table, Value, all_causes, assumed, caused, merge, raised, union
 
-Visitor = Callable[[Any, Any, list[Table], Mapping[str, Any]], Table]
-"""(traverser, node, inputs, schema of the output) → output."""
+Visitor = Callable[[Reader, Any, list[Table], Mapping[str, Any]], Table]
+"""(reader, node, inputs, schema of the output) → output."""
 
 
-def _reader(traverser: Any, node: Any, table: Table) -> Expressions:
-    traverser.set_node(node.input)
-    return Expressions(traverser, table)
+def _over(reader: Reader, node: Any, table: Table) -> Expressions:
+    """Reads the expressions of `node` over its only input."""
+    reader.traverser.set_node(node.input)
+    return Expressions(reader, table)
 
 
-def _same(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _same(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     return table
 
 
-def _project(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _project(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     return table._replace(columns={name: table.columns[name] for name in schema})
 
 
-def _select(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _select(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    columns = _reader(traverser, node, table).named(node.expr)
+    columns = _over(reader, node, table).named(node.expr)
     order = NO_CAUSES if all(value.scalar for value in columns.values()) else table.order
     rows = table.rows | _lengths(list(columns.values()))
     return table._replace(columns=_stored(columns), rows=rows, order=order)
@@ -43,9 +44,9 @@ def _lengths(values: list[Value]) -> Causes:
     return union(value.lengths for value in values)
 
 
-def _with_columns(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _with_columns(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    added = _reader(traverser, node, table).named(node.exprs)
+    added = _over(reader, node, table).named(node.exprs)
     return table._replace(columns={**table.columns, **_stored(added)})
 
 
@@ -57,36 +58,36 @@ def _stored(columns: dict[str, Value]) -> dict[str, Value]:
     }
 
 
-def _filter(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _filter(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    predicate = _reader(traverser, node, table).of(node.predicate.node)
+    predicate = _over(reader, node, table).root(node.predicate)
     return table._replace(rows=table.rows | all_causes([predicate], Subtype.FILTER))
 
 
-def _sort(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _sort(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    by = all_causes(_reader(traverser, node, table).named(node.by_column).values(), Subtype.SORT)
+    by = all_causes(_over(reader, node, table).named(node.by_column).values(), Subtype.SORT)
     return table._replace(order=table.order | by)
 
 
-def _slice(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _slice(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     """Which rows are first depends on the order."""
     [table] = inputs
     return table._replace(rows=table.rows | table.order)
 
 
-def _distinct(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _distinct(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     subset = node.options[1] or list(table.columns)
     rows = table.rows | all_causes((table.columns[name] for name in subset), Subtype.FILTER)
     return table._replace(rows=rows | table.order)
 
 
-def _group_by(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _group_by(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    reader = _reader(traverser, node, table)
-    keys = reader.named(node.keys)
-    made = reader.named(node.aggs)
+    expressions = _over(reader, node, table)
+    keys = expressions.named(node.keys)
+    made = expressions.named(node.aggs)
     ordered = {n: v if v.scalar else caused(v, table.order) for n, v in made.items()}
     index, by = _index(node.options, table)
     rows = table.rows | all_causes(keys.values(), Subtype.GROUP_BY) | by
@@ -110,22 +111,22 @@ def _index(options: Any, table: Table) -> tuple[dict[str, Value], Causes]:
     return {}, NO_CAUSES
 
 
-def _join(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
-    joined = join(traverser, node, *inputs)
+def _join(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+    joined = join(reader, node, *inputs)
     if node.predicate is None:
         return joined
-    predicate = Expressions(traverser, joined).of(node.predicate.node)
+    predicate = Expressions(reader, joined).root(node.predicate)
     return joined._replace(rows=joined.rows | all_causes([predicate], Subtype.JOIN))
 
 
-def _union(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _union(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     """One below the other, by position."""
     stacked = zip(*(table.columns.values() for table in inputs), strict=True)
     columns = {name: merge(list(values)) for name, values in zip(schema, stacked, strict=True)}
     return _together(inputs, columns)
 
 
-def _side_by_side(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _side_by_side(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     """Each keeps its own order; the shorter are filled to the length of the longest."""
     columns: dict[str, Value] = {}
     for table in inputs:
@@ -133,13 +134,13 @@ def _side_by_side(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, A
     return _together(inputs, columns)._replace(order=NO_CAUSES)
 
 
-def _merge_sorted(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _merge_sorted(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     merged = _union(_, node, inputs, schema)
     keys = all_causes((merged.columns[name] for name in node.key), Subtype.SORT)
     return merged._replace(order=merged.order | keys)
 
 
-def _gather(_: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def _gather(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     """Rows by their numbers, which are the second input."""
     table, numbers = inputs
     chosen = all_causes(numbers.columns.values(), Subtype.FILTER)

@@ -5,17 +5,19 @@ from typing import Any
 
 import polars as pl
 
+from .expressions import Reader
 from .model import Subtype
 from .naming import file_uri, mark_of
 from .nodes import Visitor, hidden
 from .values import Table, column, rows_of
 
 
-def traverser_of(frame: pl.LazyFrame, *, projection_pushdown: bool = False) -> Any:
-    """Polars' own view of a plan, as it was written or with unused columns left out."""
-    options = pl.QueryOptFlags.none()
-    options.projection_pushdown = projection_pushdown
-    return frame._ldf.with_optimizations(options._pyoptflags).visit()
+def traverser_of(frame: pl.LazyFrame) -> Any:
+    """Polars' own view of a plan as it was written."""
+    return frame._ldf.with_optimizations(_AS_WRITTEN).visit()
+
+
+_AS_WRITTEN = pl.QueryOptFlags.none()._pyoptflags
 
 
 class Plan:
@@ -23,6 +25,7 @@ class Plan:
 
     def __init__(self, traverser: Any, visitors: Mapping[str, Visitor]) -> None:
         self.traverser = traverser
+        self.reader = Reader(traverser)
         self.visitors = visitors
         self.tables: dict[int, Table] = {}
         self.unnamed = 0
@@ -45,8 +48,8 @@ class Plan:
         uri = mark_of(node, self.traverser.view_expression)
         inputs = self.traverser.get_inputs()
         if uri is not None:
-            names = list(self.traverser.get_schema())[:-1]
-            self.tables[number] = source(uri, names)
+            self.reader.last = node.exprs[0].node  # what is below the name is not read
+            self.tables[number] = source(uri, list(self.traverser.get_schema())[:-1])
         elif not inputs:
             self.tables[number] = self.leaf(node)
         else:
@@ -77,7 +80,7 @@ class Plan:
         if visitor is None:
             return hidden(inputs, schema)
         try:
-            table = visitor(self.traverser, node, inputs, schema)
+            table = visitor(self.reader, node, inputs, schema)
         except NotImplementedError:
             return hidden(inputs, schema)
         if type(node).__name__ != "Sink" and table.columns.keys() != schema.keys():

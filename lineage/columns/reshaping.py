@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .expressions import Reader
 from .model import Subtype
 from .structs import field
 from .values import Table, all_causes, merge, raised, rows_of
 
 
-def map_function(traverser: Any, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
+def map_function(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     name, *arguments = node.function
     if name == "unnest":
-        traverser.set_node(node.input)
-        return _unnest(table, arguments, traverser.get_schema())
+        reader.traverser.set_node(node.input)
+        return _unnest(table, arguments, reader.traverser.get_schema())
     if name not in _RESHAPERS:
         raise NotImplementedError(name)
     return _RESHAPERS[name](table, arguments)

@@ -9,7 +9,6 @@ import polars as pl
 from .model import ColumnEdge, Kind, Subtype, UnknownPlanWarning
 from .nodes import VISITORS, Visitor
 from .plan import Plan, traverser_of
-from .pushdown import tightened
 from .values import Cause, Table, Value
 
 KNOWN_VERSIONS = frozenset([(16, 0)])
@@ -24,10 +23,7 @@ def trace(frame: pl.LazyFrame) -> tuple[ColumnEdge, ...]:
     """
     traverser = traverser_of(frame)
     table = Plan(traverser, _visitors(traverser.version())).output()
-    edges = tuple(
-        edge for target, value in table.columns.items() for edge in _edges(target, value, table)
-    )
-    return tightened(frame, edges) if any(edge.opaque for edge in edges) else edges
+    return tuple(edge for target, value in table.columns.items() for edge in _edges(target, value, table))
 
 
 def _visitors(version: tuple[int, int]) -> Mapping[str, Visitor]:

@@ -417,7 +417,7 @@ PLANS: dict[str, Expected] = {
         python=True,
     ),
     "map_elements": Expected(
-        lambda u, v: u.select("b", z=col("a").map_elements(lambda x: x + 1, return_dtype=pl.Int64)),
+        lambda u, v: u.select("b", z=col("a").map_elements(lambda x: x if x > 2 else 0, return_dtype=pl.Int64)),
         {"b": "b", "z": "a"},
         python=True,
     ),
