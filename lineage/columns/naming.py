@@ -5,9 +5,7 @@ it, and it costs nothing when the query runs. Neither `id(frame)` nor the addres
 the plan holds a copy of the first, and a renamed or sliced frame shares the second.
 """
 
-from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -42,36 +40,6 @@ class _NamedFrame(pl.DataFrame):
     def lazy(self) -> pl.LazyFrame:
         frame = super().lazy()
         return frame if self._dataset is None else named(frame, self._dataset)
-
-
-def file_uri(paths: list[str]) -> str:
-    """One name for the files of one scan: a pattern where there are several.
-
-    Polars' plan has the paths already found, not the pattern that found them, so the pattern is
-    what the paths have in common at both ends. Use `named` where it must never change.
-    """
-    if len(paths) == 1:
-        return _uri(paths[0])
-    start = _common(paths)
-    longest = min(map(len, paths)) - len(start)
-    end = _common([path[len(path) - longest :][::-1] for path in paths])[::-1] if longest else ""
-    return _uri(f"{start}*{end}")
-
-
-def _common(texts: list[str]) -> str:
-    """What all begin with."""
-    first, last = min(texts), max(texts)
-    for i, letter in enumerate(first):
-        if i >= len(last) or letter != last[i]:
-            return first[:i]
-    return first
-
-
-def _uri(path: str) -> str:
-    if len(urlsplit(path).scheme) > 1:  # one letter is a drive
-        return path
-    whole = PurePath(path) if PurePath(path).is_absolute() else Path.cwd() / path
-    return f"file:{whole.as_posix()}"
 
 
 def mark_of(node: Any, view: Any) -> str | None:

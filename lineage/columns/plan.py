@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 
 from .expressions import Reader
+from .files import file_uri, ipc_uris, is_ipc
 from .model import Subtype
-from .naming import file_uri, mark_of
+from .naming import mark_of
 from .nodes import Visitor, hidden
 from .values import Table, column, rows_of
 
@@ -23,7 +24,8 @@ _AS_WRITTEN = pl.QueryOptFlags.none()._pyoptflags
 class Plan:
     """One plan, read with `visitors`; a node without a visitor is hidden."""
 
-    def __init__(self, traverser: Any, visitors: Mapping[str, Visitor]) -> None:
+    def __init__(self, frame: pl.LazyFrame, traverser: Any, visitors: Mapping[str, Visitor]) -> None:
+        self.frame = frame
         self.traverser = traverser
         self.reader = Reader(traverser)
         self.visitors = visitors
@@ -51,7 +53,7 @@ class Plan:
             self.reader.last = node.exprs[0].node  # what is below the name is not read
             self.tables[number] = source(uri, list(self.traverser.get_schema())[:-1])
         elif not inputs:
-            self.tables[number] = self.leaf(node)
+            self.tables[number] = self.leaf(number, node)
         else:
             waiting.append((number, node, True))
             waiting.extend((each, None, False) for each in reversed(inputs))
@@ -63,13 +65,17 @@ class Plan:
         except NotImplementedError:
             return None
 
-    def leaf(self, node: Any) -> Table:
+    def leaf(self, number: int, node: Any) -> Table:
         """Files name themselves; anything else is known by its place in the plan."""
         names = list(self.traverser.get_schema())
         if type(node).__name__ == "Scan":
             options = node.file_options
             made = {options.include_file_paths, options.row_index and options.row_index[0]}
             return source(file_uri(node.paths), names, made)
+        if node is None and is_ipc(self.traverser):
+            uri = ipc_uris(self.frame, self.traverser).get(number)
+            if uri is not None:
+                return source(uri, names)
         self.unnamed += 1
         return source(f"memory:{self.unnamed}", names)
 

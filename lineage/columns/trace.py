@@ -22,7 +22,7 @@ def trace(frame: pl.LazyFrame) -> tuple[ColumnEdge, ...]:
     is `memory:1`, `memory:2`, … by its place in the plan.
     """
     traverser = traverser_of(frame)
-    table = Plan(traverser, _visitors(traverser.version())).output()
+    table = Plan(frame, traverser, _visitors(traverser.version())).output()
     return tuple(edge for target, value in table.columns.items() for edge in _edges(target, value, table))
 
 

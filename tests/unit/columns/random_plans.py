@@ -142,9 +142,8 @@ def _join(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyF
     [key] = _numbers(dice, _sure(frame))
     how = dice.choice(["inner", "left", "right", "full", "semi", "anti"])
     other = v.select("a", "w") if dice.random() < 0.5 else v.filter(col("w") > 1).select("a", "w")
-    names = {"semi": "none", "anti": "none", "right": "right_left"}
     suffix = f"_{dice.randint(0, 10**9)}"
-    order = names.get(how, "left_right")
+    order = {"semi": "left", "anti": "left", "right": "right_left"}.get(how, "left_right")
     return _sure(frame).join(
         other, left_on=key, right_on="a", how=how, suffix=suffix, maintain_order=order  # type: ignore[arg-type]
     )
@@ -161,8 +160,10 @@ def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.La
     frame = _sure(frame)
     x, y = _numbers(dice, frame, 2)
     schema = frame.collect_schema()
-    options = [frame.unpivot([x], index=[n for n in schema if n != x and n not in ("variable", "value")])]
-    if "l" in schema:
+    options = [frame]
+    if not {"variable", "value"} & set(schema):
+        options.append(frame.unpivot([x], index=[name for name in schema if name != x]))
+    if schema.get("l") == pl.List(pl.Int64):
         options.append(frame.explode("l"))
     if "index" not in schema:
         options.append(frame.with_row_index())
