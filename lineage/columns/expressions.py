@@ -1,7 +1,6 @@
 """What an expression depends on: one method for each kind of expression in Polars' plan."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .functions import (
@@ -15,6 +14,7 @@ from .functions import (
     shape_of,
 )
 from .model import Subtype
+from .reader import Reader
 from .structs import STRUCT_FUNCTIONS
 from .values import (
     NO_CAUSES,
@@ -29,23 +29,6 @@ from .values import (
     rows_of,
     union,
 )
-
-
-class Reader:
-    """Polars' traverser of a plan, and how far its expressions are read.
-
-    Polars numbers a plan's expressions as it builds them: an operand before its operator, one
-    expression after the other. So what a hidden expression reads has a number between those of the
-    expression read before it and its own.
-    """
-
-    def __init__(self, traverser: Any) -> None:
-        self.traverser = traverser
-        self.last = -1
-
-    def before(self, number: int) -> range:
-        """The numbers among which the operands of expression `number` are."""
-        return range(self.last + 1 if self.last < number else 0, number)
 
 
 class Expressions:
@@ -85,17 +68,10 @@ class Expressions:
         """An expression that the plan hides: made from the columns named among its operands."""
         if what == "field" and self.structs:
             return merge(self.structs[-1:], Subtype.TRANSFORMATION)
-        names = set(self.columns_in(self.reader.before(number))) & self.table.columns.keys()
+        names = set(self.reader.columns_before(number)) & self.table.columns.keys()
         read = {name: self.table.columns[name] for name in names}
         value = assumed([self.table._replace(columns=read or self.table.columns)])
         return value._replace(lengths=NO_CAUSES) if what in ROWWISE_HIDDEN else value
-
-    def columns_in(self, numbers: range) -> Iterator[str]:
-        for number in numbers:
-            with suppress(NotImplementedError):
-                node = self.traverser.view_expression(number)
-                if type(node).__name__ == "Column":
-                    yield node.name
 
     def ordered(self, value: Value) -> Value:
         """Decided by the order of the rows, too."""

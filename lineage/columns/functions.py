@@ -19,25 +19,29 @@ class Shape(Enum):
     UNKNOWN = auto()
 
 
-_ROW = frozenset(
-    """abs arccos arccosh arcsin arcsinh arctan arctanh as_list as_struct atan2 cbrt ceil clip coalesce
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ROW = _words("""
+    abs arccos arccosh arcsin arcsinh arctan arctanh as_list as_struct atan2 cbrt ceil clip coalesce
     cos cosh cot cut degrees dynamic_pred exp fill_null floor fused hash log log1p max_horizontal
     mean_horizontal min_horizontal negate one pow radians rechunk reinterpret repeat_by replace
     replace_strict round round_sig_figs set_sorted sign sin sinh sqrt sum_horizontal tan tanh to_physical
-    truncate zero""".split()
-)
-_ORDERED = frozenset(
-    """arg_sort backward cum_count cum_max cum_min cum_prod cum_sum diff fill_null_with_strategy forward
+    truncate zero
+""")
+_ORDERED = _words("""
+    arg_sort backward cum_count cum_max cum_min cum_prod cum_sum diff fill_null_with_strategy forward
     interpolate interpolate_by pct_change peak_max peak_min qcut rank reverse rle_id shift shift_and_fill
-    shuffle""".split()
-)
-_SCALAR = frozenset("approx_n_unique corr entropy kurtosis null_count product quantile skew".split())
-_ORDERED_SCALAR = frozenset("arg_max arg_min index_of max_by min_by".split())
-_SELECTION = frozenset(
-    """arg_unique argwhere concat drop_nans drop_nulls hist mode rle unique unique_counts
-    value_counts""".split()
-)
-_SIZED = frozenset("extend_constant gather_every repeat sample search_sorted top_k top_k_by".split())
+    shuffle
+""")
+_SCALAR = _words("approx_n_unique corr entropy kurtosis null_count product quantile skew")
+_ORDERED_SCALAR = _words("arg_max arg_min index_of max_by min_by")
+_SELECTION = _words("""
+    arg_unique argwhere concat drop_nans drop_nulls hist mode rle unique unique_counts
+    value_counts
+""")
+_SIZED = _words("extend_constant gather_every repeat sample search_sorted top_k top_k_by")
 
 _NAMED = {
     **dict.fromkeys(_ROW, Shape.ROW),
@@ -83,7 +87,7 @@ _EXCEPTIONS = {
 SCALARS = (Shape.SCALAR, Shape.ORDERED_SCALAR)
 IN_ORDER = (Shape.ORDERED, Shape.ORDERED_SCALAR, Shape.SELECTION, Shape.SIZED)
 
-UNORDERED_AGGREGATES = frozenset("min max median n_unique mean sum count std var".split())
+UNORDERED_AGGREGATES = _words("min max median n_unique mean sum count std var")
 """The rest (`first`, `last`, `item`, `implode`, …) see the order of the rows."""
 
 ROWWISE_HIDDEN = frozenset(

@@ -145,7 +145,12 @@ def _join(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyF
     suffix = f"_{dice.randint(0, 10**9)}"
     order = {"semi": "left", "anti": "left", "right": "right_left"}.get(how, "left_right")
     return _sure(frame).join(
-        other, left_on=key, right_on="a", how=how, suffix=suffix, maintain_order=order  # type: ignore[arg-type]
+        other,
+        left_on=key,
+        right_on="a",
+        how=how,
+        suffix=suffix,
+        maintain_order=order,  # type: ignore[arg-type]
     )
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from .model import ColumnEdge, Kind, Subtype, UnknownPlanWarning
 from .nodes import VISITORS, Visitor
 from .plan import Plan, traverser_of
-from .values import Cause, Table, Value
+from .values import Cause, Table, Value, rows_of
 
 KNOWN_VERSIONS = frozenset([(16, 0)])
 """Those of Polars' plan, (major, minor): 16.0 is Polars 2.1's."""
@@ -29,12 +29,12 @@ def trace(frame: pl.LazyFrame) -> tuple[ColumnEdge, ...]:
 def _visitors(version: tuple[int, int]) -> Mapping[str, Visitor]:
     if version in KNOWN_VERSIONS:
         return VISITORS
-    _warn(version)
+    warn_once(version)
     return {}
 
 
 @cache
-def _warn(version: tuple[int, int]) -> None:
+def warn_once(version: tuple[int, int]) -> None:
     """Once: every plan of this Polars is as unknown as the first."""
     warnings.warn(
         f"Polars' plan has version {version[0]}.{version[1]}, which column lineage does not know: every "
@@ -45,13 +45,11 @@ def _warn(version: tuple[int, int]) -> None:
 
 
 def _edges(target: str, value: Value, table: Table) -> Iterator[ColumnEdge]:
-    direct = value.direct or {(dataset, None): Subtype.IDENTITY for dataset in table.datasets}
-    for (dataset, column), subtype in direct.items():
-        yield ColumnEdge(
-            dataset, column, target, Kind.DIRECT, subtype, (dataset, column) in value.opaque
-        )
+    direct = value.direct or rows_of(table.datasets, Subtype.IDENTITY).direct
+    for source, subtype in direct.items():
+        yield ColumnEdge(*source, target, Kind.DIRECT, subtype, source in value.opaque)
     causes = value.causes | table.rows | table.order
-    for (dataset, column), subtype, opaque in causes:
-        if opaque and Cause((dataset, column), subtype) in causes:
+    for source, subtype, opaque in causes:
+        if opaque and Cause(source, subtype) in causes:
             continue  # the plan shows it elsewhere
-        yield ColumnEdge(dataset, column, target, Kind.INDIRECT, subtype, opaque)
+        yield ColumnEdge(*source, target, Kind.INDIRECT, subtype, opaque)
