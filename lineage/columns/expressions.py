@@ -3,16 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .functions import (
-    DECIDERS,
-    IN_ORDER,
-    ROWWISE_HIDDEN,
-    SCALARS,
-    UNORDERED_AGGREGATES,
-    Shape,
-    function_name,
-    shape_of,
-)
+from .functions import ROWWISE_HIDDEN, UNORDERED_AGGREGATES, function_name, returned
 from .model import Subtype
 from .reader import Reader
 from .structs import STRUCT_FUNCTIONS
@@ -27,7 +18,6 @@ from .values import (
     merge,
     raised,
     rows_of,
-    union,
 )
 
 
@@ -163,34 +153,8 @@ class Expressions:
         struct = STRUCT_FUNCTIONS.get(name)
         if struct is not None:
             return struct(inputs, node.function_data, lambda: self.traverser.get_dtype(number))
-        if name.startswith("RollingFunctionBy."):
-            return self.by_index(inputs)
-        shape = shape_of(name)
-        if shape is Shape.UNKNOWN:
-            return self.hidden(number, "new")
-        return self.shaped(inputs, shape, DECIDERS.get(name))
-
-    def by_index(self, inputs: list[Value]) -> Value:
-        """A rolling function over the values of another column."""
-        by = all_causes(inputs[1:], Subtype.WINDOW)
-        return caused(raised(inputs[0], Subtype.TRANSFORMATION), by)
-
-    def shaped(self, inputs: list[Value], shape: Shape, deciders: int | None) -> Value:
-        subtype = Subtype.AGGREGATION if shape in SCALARS else Subtype.TRANSFORMATION
-        value = merge(inputs[:deciders], subtype)
-        if deciders is not None:
-            value = caused(value, all_causes(inputs[deciders:], Subtype.SORT))
-        if shape in IN_ORDER:
-            value = self.ordered(value)
-        if shape in SCALARS:
-            return value._replace(scalar=True, lengths=NO_CAUSES)
-        if shape is Shape.SELECTION:
-            return value._replace(scalar=False, lengths=causes_of(value, Subtype.FILTER))
-        if shape is Shape.SIZED:
-            sizes = all_causes(inputs[1:], Subtype.FILTER)
-            lengths = union(one.lengths for one in inputs) | sizes
-            return value._replace(scalar=False, lengths=lengths)
-        return value
+        value = returned(name, inputs, self.table.order)
+        return self.hidden(number, "new") if value is None else value
 
 
 _READERS: Mapping[str, Callable[[Expressions, Any, int], Value]] = {

@@ -6,6 +6,9 @@ A function that is in none of these sets is new to us, and what it returns is ma
 from enum import Enum, auto
 from typing import Any
 
+from .model import Subtype
+from .values import NO_CAUSES, Causes, Value, all_causes, caused, causes_of, merge, raised, union
+
 
 class Shape(Enum):
     """What a function returns for a column of values."""
@@ -16,7 +19,6 @@ class Shape(Enum):
     ORDERED_SCALAR = auto()  # one value for all, and their order decides it
     SELECTION = auto()  # as many values as the data has it
     SIZED = auto()  # as many values as the other arguments say
-    UNKNOWN = auto()
 
 
 def _words(text: str) -> frozenset[str]:
@@ -84,9 +86,6 @@ _EXCEPTIONS = {
     "StringFunction.ConcatVertical": Shape.ORDERED_SCALAR,
 }
 
-SCALARS = (Shape.SCALAR, Shape.ORDERED_SCALAR)
-IN_ORDER = (Shape.ORDERED, Shape.ORDERED_SCALAR, Shape.SELECTION, Shape.SIZED)
-
 UNORDERED_AGGREGATES = _words("min max median n_unique mean sum count std var")
 """The rest (`first`, `last`, `item`, `implode`, …) see the order of the rows."""
 
@@ -104,10 +103,38 @@ def function_name(data: Any) -> str:
     return head if isinstance(head, str) else repr(head)
 
 
-def shape_of(name: str) -> Shape:
-    known = _NAMED.get(name) or _EXCEPTIONS.get(name)
-    return known or _FAMILIES.get(name.partition(".")[0], Shape.UNKNOWN)
-
-
-DECIDERS = {"max_by": 1, "min_by": 1, "top_k_by": 2}
+_DECIDERS = {"max_by": 1, "min_by": 1, "top_k_by": 2}
 """From which argument on a function is told by what to choose."""
+
+_SCALARS = (Shape.SCALAR, Shape.ORDERED_SCALAR)
+_IN_ORDER = (Shape.ORDERED, Shape.ORDERED_SCALAR, Shape.SELECTION, Shape.SIZED)
+
+
+def returned(name: str, inputs: list[Value], order: Causes) -> Value | None:
+    """What function `name` makes of its inputs over rows in `order`; None for one that we do not know."""
+    if name.startswith("RollingFunctionBy."):
+        by = all_causes(inputs[1:], Subtype.WINDOW)
+        return caused(raised(inputs[0], Subtype.TRANSFORMATION), by)
+    shape = _NAMED.get(name) or _EXCEPTIONS.get(name) or _FAMILIES.get(name.partition(".")[0])
+    if shape is None:
+        return None
+    value = merge(
+        inputs[: _DECIDERS.get(name)], Subtype.AGGREGATION if shape in _SCALARS else Subtype.TRANSFORMATION
+    )
+    if name in _DECIDERS:
+        value = caused(value, all_causes(inputs[_DECIDERS[name] :], Subtype.SORT))
+    if shape in _IN_ORDER:
+        value = caused(value, order)
+    return _sized(value, shape, inputs)
+
+
+def _sized(value: Value, shape: Shape, inputs: list[Value]) -> Value:
+    """The value with what decides how many of it there are."""
+    if shape in _SCALARS:
+        return value._replace(scalar=True, lengths=NO_CAUSES)
+    if shape is Shape.SELECTION:
+        return value._replace(scalar=False, lengths=causes_of(value, Subtype.FILTER))
+    if shape is Shape.SIZED:
+        sizes = all_causes(inputs[1:], Subtype.FILTER)
+        return value._replace(scalar=False, lengths=union(one.lengths for one in inputs) | sizes)
+    return value

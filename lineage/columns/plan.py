@@ -87,7 +87,7 @@ class Plan:
             return hidden(inputs, schema)
         try:
             table = visitor(self.reader, node, inputs, schema)
-        except NotImplementedError:
+        except (NotImplementedError, AttributeError, LookupError, ValueError):  # not as we know it
             return hidden(inputs, schema)
         if type(node).__name__ != "Sink" and table.columns.keys() != schema.keys():
             return hidden(inputs, schema)

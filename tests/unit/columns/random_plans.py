@@ -106,7 +106,8 @@ def _whole(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.Lazy
     frame = _sure(frame)
     x, y, z = (col(name) for name in _numbers(dice, frame, 3))
     longer = dice.choice([
-        x.filter(y > 2), x.unique(maintain_order=True), x.drop_nulls(), x.top_k(3), x.head(2), pl.arg_where(x > 2)
+        x.filter(y > 2), x.unique(maintain_order=True), x.drop_nulls(), x.top_k(3), x.head(2),
+        pl.arg_where(x > 2),
     ])  # fmt: skip
     return frame.select(made=longer.cast(pl.Int64), whole=z.sum(), n=pl.len().cast(pl.Int64))
 
@@ -155,10 +156,9 @@ def _join(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyF
 
 
 def _concat(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyFrame:
-    return dice.choice([
-        pl.concat([frame, frame.head(3)]),
-        pl.concat([frame, v.select(extra="w")], how="diagonal") if "extra" not in frame.collect_schema() else frame,
-    ])  # fmt: skip
+    if "extra" in frame.collect_schema() or dice.random() < 0.5:
+        return pl.concat([frame, frame.head(3)])
+    return pl.concat([frame, v.select(extra="w")], how="diagonal")
 
 
 def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.LazyFrame:
@@ -178,5 +178,6 @@ def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.La
 
 
 STEPS: list[Step] = [
-    _with, _with, _select, _whole, _filter, _filter, _sort, _slice, _unique, _group, _join, _join, _concat, _reshape
+    _with, _with, _select, _whole, _filter, _filter, _sort, _slice, _unique, _group, _join, _join, _concat,
+    _reshape,
 ]  # fmt: skip
