@@ -16,14 +16,18 @@ KNOWN_VERSIONS = frozenset([(16, 0)])
 
 
 def trace(frame: pl.LazyFrame) -> tuple[ColumnEdge, ...]:
-    """The edges of every column of `frame`, back to the nearest named datasets.
+    """The edges of every column of `frame`, back to the nearest named datasets, in a fixed order.
 
     The plan alone is read, so the cost does not depend on the data. A frame in memory without a name
     is `memory:1`, `memory:2`, … by its place in the plan.
     """
     traverser = traverser_of(frame)
     table = Plan(frame, traverser, _visitors(traverser.version())).output()
-    return tuple(edge for target, value in table.columns.items() for edge in _edges(target, value, table))
+    return tuple(
+        edge
+        for target, value in table.columns.items()
+        for edge in sorted(_edges(target, value, table), key=_place)
+    )
 
 
 def _visitors(version: tuple[int, int]) -> Mapping[str, Visitor]:
@@ -42,6 +46,11 @@ def warn_once(version: tuple[int, int]) -> None:
         UnknownPlanWarning,
         stacklevel=4,
     )
+
+
+def _place(edge: ColumnEdge) -> tuple[str, str, str, str]:
+    """The same plan has the same edges in the same order, in every process."""
+    return edge.kind, edge.source_dataset, edge.source_column or "", edge.subtype
 
 
 def _edges(target: str, value: Value, table: Table) -> Iterator[ColumnEdge]:

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from polars import col
 
-from lineage.columns import ColumnEdge, Kind, Subtype, UnknownPlanWarning, collected, named, trace
+from lineage.columns import ColumnEdge, Kind, Subtype, UnknownPlanWarning, collected, functions, named, trace
 from lineage.columns.edges import KNOWN_VERSIONS, warn_once
+from lineage.columns.nodes import VISITORS
 from lineage.columns.plan import traverser_of
 
 
@@ -149,3 +150,32 @@ def test_an_unknown_version_is_opaque_and_says_so_once(monkeypatch: pytest.Monke
 
 def test_the_installed_version_is_known() -> None:
     assert u()._ldf.visit().version() in KNOWN_VERSIONS
+
+
+def test_a_function_that_we_do_not_know_is_opaque(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(functions._NAMED, "abs")
+    edges = trace(u().filter(col("s") == "x").select("b", z=col("a").abs()))
+    assert {
+        (e.source_column, e.opaque) for e in edges if e.target_column == "z" and e.kind is Kind.DIRECT
+    } == {("a", True)}
+    assert not any(e.opaque for e in edges if e.target_column == "b")
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, KeyError, AttributeError])
+def test_a_node_that_is_not_as_we_know_it_is_opaque(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(VISITORS, "Sort", broken)  # type: ignore[arg-type]
+    edges = trace(u().sort("a").select("b"))
+    assert {(e.source_column, e.opaque) for e in edges if e.kind is Kind.DIRECT} == {
+        ("a", True), ("b", True), ("s", True)
+    }  # fmt: skip
+
+
+def test_a_node_whose_columns_we_get_wrong_is_opaque(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = lambda reader, node, inputs, schema: inputs[0]._replace(columns={})  # noqa: E731
+    monkeypatch.setitem(VISITORS, "Sort", wrong)  # type: ignore[arg-type]
+    assert all(edge.opaque for edge in trace(u().sort("a").select("b")))
