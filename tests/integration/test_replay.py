@@ -19,7 +19,7 @@ from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import Attempt, load
 from tasks.load.rejected_queries import Which, list_rejected, origins, show_rejected
-from tasks.load.replay import Pipeline, replay
+from tasks.load.replay import CurrentPipeline, replay
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
@@ -38,7 +38,7 @@ def with_maximum(maximum: float) -> Contract:
     return CONTRACT.model_copy(update={"columns": columns, "version": int(maximum)})
 
 
-def sensors(maximum: float) -> Pipeline:
+def sensors(maximum: float) -> CurrentPipeline:
     """The sensors pipeline under a contract that takes temperatures up to `maximum`."""
     contract = with_maximum(maximum)
 
@@ -50,7 +50,7 @@ def sensors(maximum: float) -> Pipeline:
         transformation=Transformation(name="sensors", version=str(maximum)),
         run=Run(id=uuid4(), kind="command", name="test replay", started_at=NOW),
     )
-    return Pipeline(plan=plan, refine=refine, reference=REFERENCE, alone=True)
+    return CurrentPipeline(plan=plan, refine=refine, reference=REFERENCE, alone=True)
 
 
 @dataclass
