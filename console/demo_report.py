@@ -134,10 +134,7 @@ def show_proof(proof: Proof) -> None:
     _title("The proof: Postgres = lineage log = graph")
     for difference in proof.differences:
         typer.echo(f"  {difference}")
-    typer.echo(
-        f"  {proof.batches:,} batches, {proof.rows:,} rows, {proof.rejected:,} rejected records, "
-        f"{proof.edges:,} edges: {proof.total or 'no'} difference{'' if proof.total == 1 else 's'}"
-    )
+    typer.echo(f"  {proof.sentence}")
 
 
 def _title(text: str) -> None:

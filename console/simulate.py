@@ -1,7 +1,6 @@
 """`headwater simulate`: devices and a robot that publish as real ones do."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from console.start import run, start
+from console.table import Json, print_json
 
 if TYPE_CHECKING:
     from infra.mqtt.client import Publisher
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="Devices and a robot that publish as real ones do.", no_args_is_help=True)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same values.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @commands.command()
@@ -53,7 +52,7 @@ def devices(
 
     kinds = run(publish())
     if as_json:
-        typer.echo(json.dumps({"published": kinds.total(), "kinds": kinds}))
+        print_json({"published": kinds.total(), "kinds": kinds})
     else:
         bad_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
         typer.echo(
