@@ -17,8 +17,8 @@ from lineage import relay
 from lineage.errors import UnavailableError
 from lineage.log import entry_of
 from lineage.projection import digest, project
-from tests.integration.test_commit import a_batch, message
-from tests.integration.test_proof import House, a_house
+from tests.fixtures.commit import a_batch, message
+from tests.fixtures.proof import House, a_house
 
 
 @asynccontextmanager

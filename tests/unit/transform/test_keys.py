@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.batch import Refined
 from tasks.contract import Contract, OnReturn
 from tasks.transform.keys import canonical_key, deduplicate, hash_inputs
-from tests.unit.transform.conftest import message
+from tests.fixtures.readings import message
 
 AT = datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC)
 
