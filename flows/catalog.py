@@ -10,12 +10,10 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from lineage import naming
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, Transformation
 from lineage.version import transformation_of
 from tasks.contract import Contract, Name, load_contract
-from tasks.extract.mqtt import MqttOptions
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.registry import Refine, transform
@@ -70,12 +68,6 @@ class Pipeline(Frozen):
     transform: str  # registered in tasks/transform/registry.py, or module:function
     tables: tuple[Table, ...] = Field(min_length=1)
     retry: Retry = Retry()
-
-    def reads(self, dataset: str) -> bool:
-        """Whether this pipeline's source is the dataset (a URI)."""
-        if isinstance(self.source, MqttOptions):
-            return naming.mqtt(self.source.topic_filter) == dataset
-        return dataset.startswith(naming.OPENTRONS)
 
     def contracts(self) -> dict[str, Contract]:
         return {table.name: load_contract(CONTRACTS / f"{table.name}.yaml") for table in self.tables}

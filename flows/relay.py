@@ -81,5 +81,5 @@ async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
     """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
     depth = {row["dataset"]: row["records"] for row in await connection.fetch(_REJECTED)}
     for pipeline in pipelines().values():
-        waiting = sum(records for dataset, records in depth.items() if pipeline.reads(dataset))
+        waiting = sum(records for dataset, records in depth.items() if pipeline.source.gives(dataset))
         metrics.rejected_records.labels(pipeline.name).set(waiting)

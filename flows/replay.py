@@ -15,7 +15,7 @@ from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.devices import read_devices
 from tasks.load.rejected_queries import Origin, Which, origins
-from tasks.load.replay import Pipeline, replay
+from tasks.load.replay import CurrentPipeline, replay
 from tasks.load.store import Store
 from tasks.transform.registry import transform
 
@@ -34,7 +34,7 @@ async def replayed(
         await stores.prepare_tables(settings, catalog.all_contracts())
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
-        pipelines: dict[str, Pipeline] = {}
+        pipelines: dict[str, CurrentPipeline] = {}
         found = await origins(store.pool, which)
         for done, origin in enumerate(found, start=1):
             if origin.dataset not in pipelines:
@@ -44,9 +44,9 @@ async def replayed(
     return dict(total)
 
 
-def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
+def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline:
     """The pipeline that reads a dataset today; raises NotFoundError when none does."""
-    pipeline = next((one for one in catalog.pipelines().values() if one.reads(dataset)), None)
+    pipeline = next((one for one in catalog.pipelines().values() if one.source.gives(dataset)), None)
     if pipeline is None:
         raise NotFoundError(f"no pipeline reads {dataset} today: leave it out by --dataset, or add one")
     function = pipeline.refine()
@@ -55,10 +55,10 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> Pipeline:
         return await asyncio.to_thread(function, batch, looked_up)
 
     alone = transform(pipeline.transform).alone
-    return Pipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
+    return CurrentPipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
 
 
-async def _one(store: Store, pipeline: Pipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
+async def _one(store: Store, pipeline: CurrentPipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
     """One raw batch. Where Postgres refuses it as a whole, halves are tried: one record spoils no other."""
     try:
         receipt = await replay(store, pipeline, origin.raw_batch, origin.identities, dry_run=dry_run)

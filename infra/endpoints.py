@@ -46,24 +46,6 @@ class MqttEndpoint:
     tls: Tls
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoints:
-    postgres: PostgresEndpoint
-    graph: GraphEndpoint
-    mqtt: MqttEndpoint
-    prefect_api_url: str
-
-
-def resolve(settings: Settings, addresses: Addresses) -> Endpoints:
-    """All four; raises SettingsError for the first that is neither set nor running."""
-    return Endpoints(
-        postgres=resolve_postgres(settings, addresses),
-        graph=resolve_graph(settings, addresses),
-        mqtt=resolve_mqtt(settings, addresses),
-        prefect_api_url=resolve_prefect(settings, addresses),
-    )
-
-
 def resolve_postgres(settings: Settings, addresses: Addresses) -> PostgresEndpoint:
     if settings.postgres_dsn:
         return PostgresEndpoint(dsn=settings.postgres_dsn)

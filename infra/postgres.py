@@ -29,13 +29,6 @@ _AWAY = (
 )
 
 
-class DeadlockError(UnavailableError):
-    """Two transactions waited for each other and this one was cancelled; run it again."""
-
-    def __init__(self) -> None:
-        super().__init__("Postgres", "a deadlock was resolved by cancelling this transaction")
-
-
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise our errors for asyncpg's; a unique violation passes, its catcher decides."""
@@ -43,8 +36,6 @@ def translated() -> Iterator[None]:
         yield
     except (HeadwaterError, asyncpg.UniqueViolationError):
         raise
-    except asyncpg.DeadlockDetectedError as error:
-        raise DeadlockError from error
     except _AWAY as error:
         raise UnavailableError("Postgres", str(error) or type(error).__name__) from error
     except asyncpg.PostgresError as error:

@@ -1,6 +1,6 @@
 """Every setting of Headwater, and the only place that reads the environment.
 
-    HEADWATER_* ─load()─▶ Settings ─endpoints.resolve(…, local services)─▶ where everything is
+    HEADWATER_* ─load()─▶ Settings ─endpoints.resolve_…(…, local services)─▶ where everything is
 
 A setting that is unset means the local service. `docs/settings.md` is this model as a table.
 """

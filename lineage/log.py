@@ -19,13 +19,14 @@ FIRST_HEAD = bytes(32)
 
 _COLUMNS = (
     "writer, number, batch, relationship_type, source_kind, source_key, source_facts, "
-    "target_kind, target_key, target_facts, transformation_id, run_id, created_at, hash"
+    "target_kind, target_key, target_facts, transformation_id, run_id, created_at, facts, hash"
 )
 _INSERT = (
     f"INSERT INTO store.lineage_log ({_COLUMNS}) "
     "SELECT $1, unnest($2::bigint[]), $3, unnest($4::text[]), unnest($5::text[]), unnest($6::text[]), "
     "unnest($7::text[])::json, unnest($8::text[]), unnest($9::text[]), unnest($10::text[])::json, "
-    "unnest($11::text[]), unnest($12::uuid[]), unnest($13::timestamptz[]), unnest($14::bytea[])"
+    "unnest($11::text[]), unnest($12::uuid[]), unnest($13::timestamptz[]), "
+    "unnest($14::text[])::json, unnest($15::bytea[])"
 )
 
 
@@ -72,6 +73,7 @@ class Writer:
             [edge.transformation_id for edge in edges],
             [edge.run_id for edge in edges],
             [edge.created_at for edge in edges],
+            [_json(edge.facts) for edge in edges],
             hashes,
         )
         return Span(self.id, self.last + 1, self.last + len(edges), head)
@@ -121,6 +123,7 @@ def canonical(writer: int, number: int, batch: int, edge: Edge) -> bytes:
         "transformation_id": edge.transformation_id,
         "run_id": str(edge.run_id) if edge.run_id else None,
         "created_at": micros(edge.created_at),
+        "facts": dict(edge.facts),
     }
     return _json(entry).encode()
 
@@ -154,5 +157,6 @@ def entry_of(row: Any) -> Entry:
         created_at=created_at,
         transformation_id=row["transformation_id"],
         run_id=row["run_id"],
+        facts=json.loads(row["facts"]),
     )
     return Entry(row["writer"], row["number"], row["batch"], edge, row["hash"])

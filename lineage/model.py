@@ -30,7 +30,8 @@ class RelationshipType(StrEnum):
     """The closed list of relationships.
 
     FEEDS    Batch → Batch, and Dataset → Dataset: the target was made from the source
-    DERIVES  Column → Column: a value of the target is computed from, or chosen by, the source
+    DERIVES  Column → Column: a value of the target is computed from, or chosen by, the source; from a Dataset
+             where only its rows count, from a Transformation where the value is a constant of its code
     PART_OF  Batch → Dataset, Column → Dataset
     ABOUT    Subject → Dataset (a device) or → Batch (an experiment)
     WROTE    Run → Batch
@@ -86,10 +87,16 @@ class Edge:
     created_at: datetime
     transformation_id: str | None = None
     run_id: UUID | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)  # what else is said of the relationship
 
 
 def dataset_node(uri: str) -> Node:
     return Node(NodeKind.DATASET, uri)
+
+
+def column_node(uri: str, column: str) -> Node:
+    """A column of a dataset."""
+    return Node(NodeKind.COLUMN, f"{uri}.{column}", {"dataset": uri, "column": column})
 
 
 def batch_node(uri: str, number: int, **facts: Fact) -> Node:

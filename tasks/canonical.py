@@ -8,6 +8,10 @@ import json
 import math
 from typing import Any
 
+import polars as pl
+
+from tasks.contract import ColumnType, Contract
+
 MAX_DEPTH = 100
 _EXACT = 2**53  # above it a float no longer names one integer
 
@@ -59,3 +63,29 @@ def _whole(value: Any) -> Any:
             return str(value)
         return int(value) if value.is_integer() and abs(value) <= _EXACT else value
     return value
+
+
+def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
+    """The natural key of each row as canonical JSON (String, n): sorted names, no spaces, µs in UTC.
+
+    Null where a part of the key is missing or holds a NUL character, which no store takes.
+    """
+    names = sorted(contract.key)
+    parts: list[pl.Expr] = []
+    for name in names:
+        kind = contract.column(name).type
+        parts += [pl.lit(f"{'{' if name == names[0] else ','}{json.dumps(name)}:"), _as_json(name, kind)]
+    text = pl.concat_str(*parts, pl.lit("}"))
+    held = [pl.col(n) for n in names if contract.column(n).type is ColumnType.TEXT]
+    storable = pl.all_horizontal(pl.lit(True), *(~c.str.contains("\x00", literal=True) for c in held))
+    return frame.select(pl.when(storable).then(text).alias("key")).to_series()
+
+
+def _as_json(name: str, kind: ColumnType) -> pl.Expr:
+    column = pl.col(name)
+    if kind is ColumnType.TIMESTAMP:
+        return pl.format('"{}"', column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    if kind is ColumnType.TEXT:
+        quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
+        return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))
+    return column.cast(pl.String)

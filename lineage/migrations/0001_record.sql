@@ -30,6 +30,7 @@ CREATE TABLE store.lineage_log (
     transformation_id text,
     run_id            uuid,
     created_at        timestamptz NOT NULL,
+    facts             json NOT NULL,
     hash              bytea NOT NULL,
     PRIMARY KEY (writer, number)
 );

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
+from lineage import naming
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 
@@ -41,6 +42,10 @@ class MqttOptions(BaseModel):
     max_unacknowledged: int = Field(default=50_000, ge=1, le=50_000)  # messages
     max_unacknowledged_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
     repeat_window: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # see Session
+
+    def gives(self, dataset: str) -> bool:
+        """Whether the dataset (a URI) is this source's."""
+        return naming.mqtt(self.topic_filter) == dataset
 
 
 class MqttSource(MqttOptions):

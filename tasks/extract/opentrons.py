@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.http import Answer, HttpClient, http_client
+from lineage import naming
 from lineage.digest import message_digest
 from lineage.errors import RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
@@ -43,6 +44,10 @@ class RobotOptions(BaseModel):
     revise_every: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # while a run goes
     poll_every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))  # beside the notices
     concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
+
+    def gives(self, dataset: str) -> bool:
+        """Whether the dataset (a URI) is the runs of a robot."""
+        return dataset.startswith(naming.OPENTRONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

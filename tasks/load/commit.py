@@ -4,13 +4,12 @@ Fast by default: the rows are copied straight into their keyed tables under a sa
 have been delivered before, or that meets a key that is there, takes the staging way (`settle.py`).
 """
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
-from infra.postgres import UniqueViolation, copy_frame, translated
+from infra.postgres import UniqueViolation, copy_frame
 from lineage.digest import message_digests
 from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
@@ -38,15 +37,9 @@ async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, 
 
     After UnavailableError call again with the same `attempt`.
     """
-    try:
-        with translated():
-            async with asyncio.timeout(store.commit_timeout.total_seconds()):
-                session = await store.session()
-                done = await _committed_before(session, plan, batch, attempt)
-                return done or await _commit_once(store, session, plan, batch, refined, attempt)
-    except BaseException:
-        store.discard()  # whatever stood open is rolled back with its connection
-        raise
+    async with store.work() as session:
+        done = await _committed_before(session, plan, batch, attempt)
+        return done or await _commit_once(store, session, plan, batch, refined, attempt)
 
 
 async def _committed_before(

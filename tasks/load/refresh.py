@@ -6,7 +6,6 @@ made from. A mark that is committed later stays for the next refresh, whatever i
 commits are, so "every id up to the highest" would lose it.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from infra.postgres import Connection, translated
+from infra.postgres import Connection
 from lineage import naming
 from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
@@ -102,17 +101,13 @@ async def refresh(
     """
     work = _Refresh(aggregate=aggregate, transformation=aggregate.transformation(), run=run, now=now)
     done, after = Refreshed(table=aggregate.table), _BEFORE_ALL
-    try:
-        with translated():
-            session = await store.session()
-            while hours := await _waiting(session, aggregate, after, hours_per_transaction):
-                async with asyncio.timeout(store.commit_timeout.total_seconds()):
-                    done = await _refresh_hours(store, session, work, hours, done)
-                after = hours[-1]
-    except BaseException:
-        store.discard()  # whatever stood open is rolled back with its connection, and its lock is free
-        raise
-    return done
+    while True:
+        async with store.work() as session:
+            hours = await _waiting(session, aggregate, after, hours_per_transaction)
+            if not hours:
+                return done
+            done = await _refresh_hours(store, session, work, hours, done)
+            after = hours[-1]
 
 
 async def _waiting(session: Session, aggregate: Aggregate, after: datetime, limit: int) -> list[datetime]:

@@ -7,7 +7,6 @@ The only way a verdict changes. Accepted rows carry the new batch's number, the 
 again changes nothing. Two replays of one raw batch wait for each other; one that is killed leaves no trace.
 """
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from infra.postgres import Connection, translated
+from infra.postgres import Connection
 from tasks.batch import Position, RawBatch, Receipt, Reference, Refined
 from tasks.load.commit import committed, placed, write_books
 from tasks.load.plan import Commit, LoadPlan
@@ -38,7 +37,7 @@ ORDER BY identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
+class CurrentPipeline:
     """How records are judged today.
 
     `alone`: each message is one record and is judged without its neighbours, so only the chosen ones are
@@ -63,7 +62,7 @@ class _Raw:
 
 async def replay(
     store: Store,
-    pipeline: Pipeline,
+    current: CurrentPipeline,
     raw_batch: int,
     chosen: Sequence[bytes] | None = None,
     *,
@@ -74,41 +73,35 @@ async def replay(
     None when there is nothing to judge. A dry run does everything and rolls it back: its receipt says what
     would happen. After UnavailableError call again: what was committed is not open any more.
     """
-    try:
-        with translated():
-            async with asyncio.timeout(store.commit_timeout.total_seconds()):
-                session = await store.session()
-                key = (LOCK, raw_batch % (1 << 31))
-                await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
-                receipt = await _replay(store, session, pipeline, raw_batch, chosen, dry_run)
-                await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
-                return receipt
-    except BaseException:
-        store.discard()  # the lock and whatever stood open go with the connection
-        raise
+    async with store.work() as session:
+        key = (LOCK, raw_batch % (1 << 31))
+        await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
+        receipt = await _replay(store, session, current, raw_batch, chosen, dry_run)
+        await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+        return receipt
 
 
 async def _replay(
     store: Store,
     session: Session,
-    pipeline: Pipeline,
+    current: CurrentPipeline,
     raw_batch: int,
     chosen: Sequence[bytes] | None,
     dry_run: bool,
 ) -> Receipt | None:
-    wanted = chosen if pipeline.alone else None
-    records = await _open(session.connection, raw_batch, wanted, pipeline.plan)
+    wanted = chosen if current.alone else None
+    records = await _open(session.connection, raw_batch, wanted, current.plan)
     if records.is_empty():
         return None
     raw = await _read(session.connection, raw_batch)
     records = _with_bytes(records, raw)
     if records.is_empty():
         return None
-    refined = at_issue(await _refine(pipeline, raw, records), records)
+    refined = at_issue(await _refine(current, raw, records), records)
     for table, rows in refined.accepted.items():
-        contract = pipeline.plan.contracts[table]
+        contract = current.plan.contracts[table]
         await store.partitions.ensure(contract, rows[contract.time])
-    return await _commit(store, session, pipeline.plan, raw, records, refined, dry_run)
+    return await _commit(store, session, current.plan, raw, records, refined, dry_run)
 
 
 async def _open(
@@ -145,14 +138,14 @@ def _with_bytes(records: pl.DataFrame, raw: _Raw) -> pl.DataFrame:
     return records.filter(there.gather(records["sequence"]))
 
 
-async def _refine(pipeline: Pipeline, raw: _Raw, records: pl.DataFrame) -> Refined:
+async def _refine(current: CurrentPipeline, raw: _Raw, records: pl.DataFrame) -> Refined:
     """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
     messages = raw.batch.messages
-    if not pipeline.alone:
+    if not current.alone:
         known = messages.with_columns(pl.col("payload").fill_null(b""))
-        return await pipeline.refine(replace(raw.batch, messages=known), pipeline.reference)
+        return await current.refine(replace(raw.batch, messages=known), current.reference)
     sequences = records["sequence"].unique().sort()
-    refined = await pipeline.refine(replace(raw.batch, messages=messages[sequences]), pipeline.reference)
+    refined = await current.refine(replace(raw.batch, messages=messages[sequences]), current.reference)
 
     def original(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))

@@ -13,6 +13,7 @@ import polars as pl
 
 from infra.postgres import Row, copy_frame
 from tasks.batch import REJECTED_SCHEMA, Refined
+from tasks.canonical import canonical_key
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import identities, insert_rejected
@@ -44,9 +45,9 @@ async def store_accepted(commit: Commit, refined: Refined) -> Refined:
     for table in sorted(refined.accepted):
         contract, rows = commit.plan.contracts[table], refined.accepted[table]
         if contract.on_return is OnReturn.REVISE:
-            refined = _with_outcome(refined, table, await revise(commit.connection, contract, rows))
+            refined = _with_outcome(refined, contract, await revise(commit.connection, contract, rows))
         else:
-            refined = _with_outcome(refined, table, *await _append(commit, contract, rows))
+            refined = _with_outcome(refined, contract, *await _append(commit, contract, rows))
     return refined
 
 
@@ -130,13 +131,14 @@ def _only(rows: pl.DataFrame, wanted: Sequence[Row]) -> pl.DataFrame:
 
 
 def _with_outcome(
-    refined: Refined, table: str, kept: pl.DataFrame, conflicts: pl.DataFrame | None = None
+    refined: Refined, contract: Contract, kept: pl.DataFrame, conflicts: pl.DataFrame | None = None
 ) -> Refined:
     rejected = refined.rejected
     conflicting = 0
     if conflicts is not None and conflicts.height:
         conflicting = conflicts.height
-        rejected = pl.concat([rejected, _conflicts(table, conflicts)])
+        rejected = pl.concat([rejected, _conflicts(contract, conflicts)])
+    table = contract.table
     dropped = refined.accepted[table].height - kept.height - conflicting
     return replace(
         refined,
@@ -146,7 +148,7 @@ def _with_outcome(
     )
 
 
-def _conflicts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _conflicts(contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         "sequence",
         "part",
@@ -154,7 +156,7 @@ def _conflicts(table: str, rows: pl.DataFrame) -> pl.DataFrame:
         pl.lit(["key.conflict"], dtype=pl.List(pl.String)).alias("rules"),
         pl.lit("conflict").alias("error_type"),
         pl.lit("The key is stored with other values; the first one stands.").alias("message"),
-        pl.lit(table).alias("table"),
-        pl.lit(None, dtype=pl.String).alias("key"),
+        pl.lit(contract.table).alias("table"),
+        canonical_key(rows, contract),
         "input_hash",
     ).cast(REJECTED_SCHEMA)

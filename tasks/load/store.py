@@ -1,5 +1,8 @@
 """Where commits go: one Postgres connection, which is one writer of the lineage log."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -39,6 +42,21 @@ class Store:
         self.partitions = Partitions(pool)
         self.known_subjects: set[tuple[str, str, str]] = set()
         self.announced: set[tuple[int, str, str]] = set()
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Session]:
+        """The session for one commit, for as long as a commit may take.
+
+        Any failure cuts the connection: what stood open is rolled back, and its locks are free. Raises
+        UnavailableError when Postgres is away or slower than `commit_timeout`.
+        """
+        try:
+            with translated():
+                async with asyncio.timeout(self.commit_timeout.total_seconds()):
+                    yield await self.session()
+        except BaseException:
+            self.discard()
+            raise
 
     async def session(self) -> Session:
         """The open session; raises UnavailableError when Postgres is away."""

@@ -20,12 +20,13 @@ from tasks.transform.record_rules import check_record, check_text, check_time
 from tasks.transform.robot_deck import items, labware_of, loaded_by, pipettes_of, storable
 from tasks.transform.robot_pages import Found, Pages, read_pages
 
-SOURCE_NAME = "opentrons"
 _MARKS = {"sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
 _RUNS = {"experiment_id": pl.String(), "experiment_created_at": pl.Datetime("us", "UTC")}
 
 
-def refine(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contract]) -> Refined:
+def refine(
+    batch: RawBatch, reference: Reference, contracts: Mapping[str, Contract], source_name: str
+) -> Refined:
     """Refine the answers about one or more runs; `contracts` holds `experiments` and `experiment_steps`.
 
     Nothing is looked up in `reference`. A run that is still going, failed, was stopped or lost its data in
@@ -40,7 +41,7 @@ def refine(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contra
         _check_step(found, pages, steps, created.get(found.owner), batch.received_at)
         for found in pages.commands
     ]
-    experiments = derive_experiments(_frame(checked_runs, runs).lazy()).collect()
+    experiments = derive_experiments(_frame(checked_runs, runs).lazy(), source_name).collect()
     derived_steps = derive_steps(
         _frame(checked_steps, steps).lazy(),
         pl.LazyFrame(
@@ -48,19 +49,24 @@ def refine(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contra
         ),
         pipettes_of(pages.runs).lazy(),
         labware_of(pages.runs).lazy(),
+        source_name,
     ).collect()
     return outcome(pages.unreadable, [(experiments, runs), (derived_steps, steps)])
 
 
-def derive_experiments(experiments: pl.LazyFrame) -> pl.LazyFrame:
+def derive_experiments(experiments: pl.LazyFrame, source_name: str) -> pl.LazyFrame:
     """Durations in s and the source's name; (experiments, n) to the same with the derived columns."""
     return experiments.with_columns(
-        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(SOURCE_NAME)
+        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(source_name)
     )
 
 
 def derive_steps(
-    steps: pl.LazyFrame, runs: pl.LazyFrame, pipettes: pl.LazyFrame, labware: pl.LazyFrame
+    steps: pl.LazyFrame,
+    runs: pl.LazyFrame,
+    pipettes: pl.LazyFrame,
+    labware: pl.LazyFrame,
+    source_name: str,
 ) -> pl.LazyFrame:
     """Durations in s, the run's creation time, and the names of the pipette and labware of each step.
 
@@ -91,7 +97,7 @@ def derive_steps(
         )
     )
     return named.with_columns(
-        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(SOURCE_NAME)
+        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(source_name)
     )
 
 

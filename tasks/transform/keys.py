@@ -3,14 +3,13 @@
 Across batches the database settles the same questions by the same rule.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from lineage.digest import row_hashes
-from tasks.contract import ColumnType, Contract, OnReturn
+from tasks.contract import Contract, OnReturn
 from tasks.transform import cells
 
 INPUT_HASH: Final = "input_hash"
@@ -57,29 +56,3 @@ def deduplicate(frame: pl.DataFrame, contract: Contract) -> Deduplicated:
     none = differing.clear()
     conflicts, superseded = (none, differing) if revise else (differing, none)
     return Deduplicated(kept, conflicts, int(same.sum()), superseded)
-
-
-def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
-    """The natural key of each row as canonical JSON (String, n): sorted names, no spaces, µs in UTC.
-
-    Null where a part of the key is missing or holds a NUL character, which no store takes.
-    """
-    names = sorted(contract.key)
-    parts: list[pl.Expr] = []
-    for name in names:
-        kind = contract.column(name).type
-        parts += [pl.lit(f"{'{' if name == names[0] else ','}{json.dumps(name)}:"), _as_json(name, kind)]
-    text = pl.concat_str(*parts, pl.lit("}"))
-    held = [pl.col(n) for n in names if contract.column(n).type is ColumnType.TEXT]
-    storable = pl.all_horizontal(pl.lit(True), *(~c.str.contains("\x00", literal=True) for c in held))
-    return frame.select(pl.when(storable).then(text).alias("key")).to_series()
-
-
-def _as_json(name: str, kind: ColumnType) -> pl.Expr:
-    column = pl.col(name)
-    if kind is ColumnType.TIMESTAMP:
-        return pl.format('"{}"', column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    if kind is ColumnType.TEXT:
-        quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
-        return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))
-    return column.cast(pl.String)

@@ -1,17 +1,18 @@
 """The end of a transform by record: checked frames to the two halves of a batch, with balanced books."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 
 from lineage.digest import row_hashes
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, Refined
-from tasks.canonical import canonical_json
+from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform.record_rules import decoded, rule_class, sentence
 from tasks.transform.robot_pages import Unreadable
+
+KEY: Final = "canonical key"  # no contract's column has a space in its name
 
 
 def outcome(unreadable: Sequence[Unreadable], tables: Sequence[tuple[pl.DataFrame, Contract]]) -> Refined:
@@ -60,6 +61,7 @@ def _rejected_messages(unreadable: Sequence[Unreadable]) -> pl.DataFrame:
 
 
 def _rejected_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    keyed = frame.with_columns(canonical_key(frame, contract).alias(KEY))
     rows = [
         {
             "sequence": row["sequence"],
@@ -69,18 +71,9 @@ def _rejected_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
             "error_type": rule_class(row["rules"][0]),
             "message": sentence(row["rules"]),
             "table": contract.table,
-            "key": _key(row, contract),
+            "key": row[KEY],
             "input_hash": row["input_hash"] if decoded(row["rules"]) else None,
         }
-        for row in frame.iter_rows(named=True)
+        for row in keyed.iter_rows(named=True)
     ]
     return pl.DataFrame(rows, schema=REJECTED_SCHEMA, orient="row")
-
-
-def _key(row: Mapping[str, Any], contract: Contract) -> str | None:
-    values = {name: row[name] for name in contract.key}
-    if any(value is None for value in values.values()):
-        return None
-    return canonical_json(
-        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-    )

@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
+from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform import cells, keys, timestamps
 from tasks.transform.decode import decode
@@ -141,7 +142,7 @@ def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -
         pl.lit(True), *(pl.col(name).is_null() for name in bad.columns if cells.is_fault(name))
     )
     hashed = keys.hash_inputs(bad, contract).with_columns(
-        pl.when(whole).then(pl.col(keys.INPUT_HASH)).alias(keys.INPUT_HASH), keys.canonical_key(bad, contract)
+        pl.when(whole).then(pl.col(keys.INPUT_HASH)).alias(keys.INPUT_HASH), canonical_key(bad, contract)
     )
     return rejected(hashed, "validate", sentences, contract.table)
 
@@ -151,6 +152,6 @@ def _conflicting(conflicts: pl.DataFrame, sentences: dict[str, str], contract: C
     if conflicts.is_empty():
         return REJECTED_SCHEMA.to_frame()
     listed = conflicts.with_columns(
-        pl.lit([keys.CONFLICT], pl.List(pl.String)).alias(RULES), keys.canonical_key(conflicts, contract)
+        pl.lit([keys.CONFLICT], pl.List(pl.String)).alias(RULES), canonical_key(conflicts, contract)
     )
     return rejected(listed, "load", sentences, contract.table)

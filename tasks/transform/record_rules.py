@@ -4,28 +4,33 @@ For sources that come in records of a few hundred; a stream of readings is check
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tasks.canonical import canonical_json
-from tasks.contract import Column, ColumnType, Contract, Missing
+from tasks.contract import Column, ColumnType, Contract, Missing, Together
+from tasks.transform.timestamps import TEXT
 
 _INT64 = 2**63
+_TIME = re.compile(TEXT)
 # Rules that a decoded value breaks; any other means that it could not be decoded.
-_OF_VALUES = frozenset({"range", "oldest", "furthest", "max_length", "location"})
+_OF_VALUES = frozenset({"range", "oldest", "furthest", "min_length", "max_length", "location", "incomplete"})
 
 SENTENCES = {
     "required": "{column} is missing",
     "type": "{column} has the wrong type",
-    "format": "{column} is not an ISO 8601 time",
+    "format": "{column} is not an RFC 3339 time",
     "zone": "{column} has no time zone",
     "range": "{column} is out of range",
     "finite": "{column} is not a finite number",
     "nul": "{column} holds a NUL character",
     "unicode": "{column} holds half a surrogate pair",
+    "min_length": "{column} is too short",
     "max_length": "{column} is too long",
+    "incomplete": "{column} is given in part",
     "location": "{column} is not the one in the address it came from",
     "oldest": "{column} is older than the contract takes",
     "furthest": "{column} is further in the future than the contract takes",
@@ -53,7 +58,14 @@ def check_record(record: Mapping[str, Any], contract: Contract) -> Checked:
         else:
             values[column.name] = None
         rules += broken
+    rules += [f"{group.name}.incomplete" for group in contract.together if _partly(group, record, contract)]
     return Checked(values=values, rules=tuple(dict.fromkeys(rules)))
+
+
+def _partly(group: Together, record: Mapping[str, Any], contract: Contract) -> bool:
+    """Whether a record gives some of a group's columns and not the others."""
+    given = {_find(record, contract.column(name)) != (None, []) for name in group.columns}
+    return len(given) > 1
 
 
 def check_text(name: str, text: str) -> list[str]:
@@ -127,10 +139,10 @@ def _decode(raw: Any, column: Column) -> tuple[Any, list[str]]:
 def _text(raw: Any, column: Column) -> tuple[str | None, list[str]]:
     if not isinstance(raw, str):
         return None, [f"{column.name}.type"]
-    if not raw and column.required:
-        return None, [f"{column.name}.required"]
     if rules := check_text(column.name, raw):
         return None, rules
+    if column.min_length is not None and len(raw) < column.min_length:
+        return raw, [f"{column.name}.min_length"]
     if column.max_length is not None and len(raw) > column.max_length:
         return raw, [f"{column.name}.max_length"]
     return raw, []
@@ -155,8 +167,10 @@ def _number(raw: Any, column: Column) -> tuple[float | int | None, list[str]]:
 def _timestamp(raw: Any, column: Column) -> tuple[datetime | None, list[str]]:
     if not isinstance(raw, str):
         return None, [f"{column.name}.type"]
+    if not _TIME.fullmatch(raw):
+        return None, [f"{column.name}.format"]
     try:
-        value = datetime.fromisoformat(raw)
+        value = datetime.fromisoformat(raw.upper())
     except ValueError:
         return None, [f"{column.name}.format"]
     if value.tzinfo is None:

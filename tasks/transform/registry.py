@@ -35,7 +35,7 @@ def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
 
 
 def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
-    return partial(experiments.refine, contracts=contracts)
+    return partial(experiments.refine, contracts=contracts, source_name=source_name)
 
 
 TRANSFORMS: dict[str, Transform] = {

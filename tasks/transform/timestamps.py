@@ -25,8 +25,11 @@ MILLISECONDS_UNTIL: Final = 1e14
 
 _TIME: Final = ".time"
 _LOCAL: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+_ZONE: Final = r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 _ZONELESS: Final = rf"^{_LOCAL}$"
-_ZONED: Final = rf"^{_LOCAL}(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
+_ZONED: Final = rf"^{_LOCAL}{_ZONE}$"
+TEXT: Final = rf"{_LOCAL}{_ZONE}?"
+"""A time as text, with a zone or without."""
 _COMMON: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z$"
 _MICROSECONDS: Final = 6  # digits
 

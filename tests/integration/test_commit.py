@@ -72,6 +72,7 @@ async def test_a_key_that_returns_with_other_values_is_a_conflict(way: Way) -> N
     receipt = await way.take(a_batch(message("a", 1, temperature=21.0), message("a", 2)))
     assert (receipt.accepted["sensor_readings"], receipt.rejected) == (1, 1)
     assert await way.value("SELECT rules FROM rejected") == ["key.conflict"]
+    assert '"timestamp":"2026-11-21T00:00:0' in await way.value("SELECT key FROM rejected")
     assert (
         await way.value(
             "SELECT temperature FROM sensor_readings WHERE \"timestamp\" < '2026-11-21 00:00:02Z'"

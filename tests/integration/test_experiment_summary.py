@@ -42,7 +42,7 @@ class Bench:
         """Fetch a run as it is now, and commit it."""
         batch = await fetch_run(self.client, SOURCE, UUID(run.id))
         assert batch is not None
-        refined = refine(batch, Reference(frames={}), CONTRACTS)
+        refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
         plan = catalog.pipeline("experiments").load_plan(self.run)
         return await load(self.store, plan, batch, refined, Attempt())
 

@@ -36,7 +36,7 @@ SOURCE = RobotSource(name="bench", dataset="opentrons://bench/runs", page_length
 def refined(batch: RawBatch) -> Refined:
     tables = ("experiments", "experiment_steps")
     contracts = {name: load_contract(ROOT / "tasks" / "contracts" / f"{name}.yaml") for name in tables}
-    return refine(batch, Reference(frames={}), contracts)
+    return refine(batch, Reference(frames={}), contracts, "opentrons")
 
 
 @asynccontextmanager

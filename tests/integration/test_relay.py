@@ -160,8 +160,8 @@ async def test_who_has_waited_longest_is_carried_first(
 LOG = """
 INSERT INTO store.lineage_writers (application) SELECT 'many' FROM generate_series(1, 200);
 INSERT INTO store.lineage_log (writer, number, batch, relationship_type, source_kind, source_key,
-    source_facts, target_kind, target_key, target_facts, created_at, hash)
-SELECT writer, number, writer * 500 + number, 'FEEDS', 'Batch', 'a', '{}', 'Batch', 'b', '{}', now(), ''
+    source_facts, target_kind, target_key, target_facts, created_at, facts, hash)
+SELECT writer, number, writer * 500 + number, 'FEEDS', 'Batch', 'a', '{}', 'Batch', 'b', '{}', now(), '{}', ''
 FROM store.lineage_writers, generate_series(1, 500) AS number;
 INSERT INTO store.relay_cursors (sink, writer, number)
 SELECT 'graph', writer, CASE WHEN writer % 50 = 0 THEN 497 ELSE 500 END FROM store.lineage_writers;

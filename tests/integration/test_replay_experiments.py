@@ -16,7 +16,7 @@ from lineage.model import Run, Transformation
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import Attempt, load
-from tasks.load.replay import Pipeline, replay
+from tasks.load.replay import CurrentPipeline, replay
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import experiments
@@ -49,21 +49,21 @@ def a_fetch(*messages: tuple[str, bytes]) -> RawBatch:
     )
 
 
-def pipeline(minimum: float) -> Pipeline:
+def pipeline(minimum: float) -> CurrentPipeline:
     """The experiments pipeline whose steps take volumes from `minimum` (µL)."""
     contracts = CONTRACTS | {"experiment_steps": _with_minimum(CONTRACTS["experiment_steps"], minimum)}
 
     async def refine(batch: RawBatch, reference: Reference) -> Refined:
         payloads = [payload.removeprefix(JUNK) for payload in batch.messages["payload"]]
         messages = batch.messages.with_columns(payload=pl.Series(payloads, dtype=pl.Binary))
-        return experiments.refine(replace(batch, messages=messages), reference, contracts)
+        return experiments.refine(replace(batch, messages=messages), reference, contracts, "opentrons")
 
     run = Run(id=uuid4(), kind="command", name="test replay", started_at=NOW)
     plan = replace(
         catalog.pipeline("experiments").load_plan(run),
         transformation=Transformation(name="experiments", version=str(minimum)),
     )
-    return Pipeline(plan=plan, refine=refine, reference=Reference(frames={}), alone=False)
+    return CurrentPipeline(plan=plan, refine=refine, reference=Reference(frames={}), alone=False)
 
 
 def _with_minimum(contract: Contract, minimum: float) -> Contract:
@@ -85,7 +85,7 @@ async def house(postgres_dsn: str) -> AsyncIterator[House]:
 
 
 async def take(house: House, batch: RawBatch) -> Receipt:
-    refined = experiments.refine(batch, Reference(frames={}), CONTRACTS)
+    refined = experiments.refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
     return await load(house.store, pipeline(0).plan, batch, refined, Attempt())
 
 

@@ -93,7 +93,7 @@ def refined(recordings: list[Recording]) -> Any:
         received_at=max(created).astimezone(UTC),
         received_until=max(created).astimezone(UTC),
     )
-    return refine(batch, Reference(frames={}), contracts)
+    return refine(batch, Reference(frames={}), contracts, "opentrons")
 
 
 RUN_ANSWERS = answered("GET", r"/runs/[0-9a-f-]{36}")

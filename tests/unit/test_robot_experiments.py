@@ -37,7 +37,7 @@ def refined(contracts: dict[str, Contract]) -> Callable[..., Refined]:
             received_until=START + timedelta(hours=1),
             position=Position(source="opentrons://bench/runs", detail={"robot": "bench"}),
         )
-        return refine(batch, Reference(frames={}), contracts)
+        return refine(batch, Reference(frames={}), contracts, "opentrons")
 
     return refine_messages
 
@@ -237,7 +237,7 @@ def test_two_pipettes_of_one_name_do_not_multiply_rows(refined: Callable[..., Re
 
 BAD_COMMANDS = [
     pytest.param({"id": None}, ["step_id.required"], id="no id"),
-    pytest.param({"id": ""}, ["step_id.required"], id="empty id"),
+    pytest.param({"id": ""}, ["step_id.min_length"], id="empty id"),
     pytest.param({"id": 5}, ["step_id.type"], id="id is a number"),
     pytest.param({"id": "a\x00b"}, ["step_id.nul"], id="NUL in the id"),
     pytest.param({"params": {"message": "\x00"}}, ["params.nul"], id="NUL deep in the params"),
@@ -271,7 +271,9 @@ def test_a_bad_command_is_rejected_with_every_rule_it_breaks(
     assert row["table"] == "experiment_steps"
     assert row["error_type"] == rules[0].split(".")[1]
     assert row["message"]
-    assert (row["input_hash"] is None) == (rules[0].split(".")[1] not in {"range", "max_length"})
+    assert (row["input_hash"] is None) == (
+        rules[0].split(".")[1] not in {"range", "min_length", "max_length"}
+    )
 
 
 BAD_PAGES = [

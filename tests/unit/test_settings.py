@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra import settings_doc
-from infra.endpoints import resolve, resolve_graph, resolve_mqtt, resolve_postgres
+from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.settings import Settings, load, variable
 from lineage.errors import SettingsError
 
@@ -225,12 +225,14 @@ LOCAL = {
 
 
 def test_unset_means_the_local_service() -> None:
-    endpoints = resolve(load(), LOCAL)
-    assert endpoints.postgres.dsn.get_secret_value() == "postgresql://me:a%2Fb@127.0.0.1:5555/headwater"
-    assert (endpoints.graph.uri, endpoints.graph.database) == ("bolt://127.0.0.1:7777", "lineage")
-    assert endpoints.mqtt.url.get_secret_value() == "mqtt://127.0.0.1:1888"
-    assert endpoints.prefect_api_url == "http://127.0.0.1:4300/api"
-    assert SECRET not in repr(endpoints)
+    settings = load()
+    dsn = resolve_postgres(settings, LOCAL).dsn.get_secret_value()
+    assert dsn == "postgresql://me:a%2Fb@127.0.0.1:5555/headwater"
+    graph = resolve_graph(settings, LOCAL)
+    assert (graph.uri, graph.database) == ("bolt://127.0.0.1:7777", "lineage")
+    assert resolve_mqtt(settings, LOCAL).url.get_secret_value() == "mqtt://127.0.0.1:1888"
+    assert resolve_prefect(settings, LOCAL) == "http://127.0.0.1:4300/api"
+    assert SECRET not in repr(graph)
 
 
 def test_a_robot_may_have_a_broker_of_its_own() -> None:
@@ -258,7 +260,7 @@ def test_what_is_set_goes_before_the_local_service(pem: str) -> None:
 
 def test_neither_set_nor_running_says_what_to_do() -> None:
     with pytest.raises(SettingsError) as caught:
-        resolve(load(), {})
+        resolve_postgres(load(), {})
     assert str(caught.value) == (
         "No Postgres is set and no local one is running: run `headwater up`, or set HEADWATER_POSTGRES_DSN."
     )

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.batch import Refined
+from tasks.canonical import canonical_key
 from tasks.contract import Contract, OnReturn
-from tasks.transform.keys import canonical_key, deduplicate, hash_inputs
+from tasks.transform.keys import deduplicate, hash_inputs
 from tests.fixtures.readings import message
 
 AT = datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC)
