@@ -20,6 +20,7 @@ from tasks.load.status import Dataset, datasets, open_rejected
 
 PROCESSES = ("listener", "relay", "worker")
 FLOW_RUNS = 5
+NOT_WELL = 503  # what a process answers that cannot do its work now; it says why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +78,9 @@ async def _part(settings: Settings, name: str) -> Part:
         return Part(name=name, state="not started here", detail={})
     try:
         async with http_client(name, local["url"], headers={}) as client:
-            detail: dict[str, Any] = json.loads((await client.get("/health")).body)
-    except HeadwaterError as error:
+            answer = await client.get("/health", also={NOT_WELL})
+        detail: dict[str, Any] = json.loads(answer.body)
+    except (HeadwaterError, ValueError) as error:
         return Part(name=name, state="away", detail={"reason": str(error)})
     return Part(name=name, state=str(detail.pop("state", "")), detail=detail)
 
