@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.graph",
     "tests.fixtures.mosquitto",
     "tests.fixtures.prefect",
+    "tests.fixtures.promtool",
     "tests.fixtures.headwater",
     "tests.fixtures.wire",
 ]
