@@ -13,7 +13,7 @@ from infra.mqtt.session import Session
 from lineage.errors import RejectedError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 from tasks.extract.mqtt import MqttSource, batches, drain, open_session
-from tests.fixtures.mosquitto import Broker
+from tests.fixtures.mosquitto import NO_SAVING, Broker, MakeBroker
 from tests.fixtures.wire import FakeBroker, Proxy
 
 DATASET = "mqtt:sensors/+/readings"
@@ -271,11 +271,12 @@ async def test_topics_that_are_no_text_are_escaped(fake_broker: FakeBroker) -> N
 
 
 async def test_100_000_messages_through_batches_exactly_once(
-    mosquitto: Broker,
+    make_mosquitto: MakeBroker,
 ) -> None:
-    source = source_of(mosquitto.url)
+    broker = make_mosquitto(NO_SAVING)
+    source = source_of(broker.url)
     await away(source)
-    await publish_many(mosquitto.url, numbered(100_000), in_flight=5_000)
+    await publish_many(broker.url, numbered(100_000), in_flight=5_000)
     async with open_session(source) as session:
         taken = await collect(batches(source, session, DATASET), 100_000)
     messages = pl.concat([batch.messages for batch in taken])

@@ -15,7 +15,7 @@ from infra.mqtt.client import Publisher, publish_many
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
 from lineage.errors import RejectedError, SettingsError, UnavailableError
-from tests.fixtures.mosquitto import NO_MEMORY, Broker, MakeBroker
+from tests.fixtures.mosquitto import NO_MEMORY, NO_SAVING, Broker, MakeBroker
 from tests.fixtures.wire import FakeBroker, Proxy
 
 FILTER = "sensors/+/readings"
@@ -81,10 +81,12 @@ async def test_messages_arrive_in_order_and_are_gone_after_acknowledgement(
     await settle(connection)
 
 
-async def test_100_000_messages_come_exactly_once(mosquitto: Broker, session: Session) -> None:
+async def test_100_000_messages_come_exactly_once(make_mosquitto: MakeBroker) -> None:
+    broker = make_mosquitto(NO_SAVING)
+    session = Session(broker.url, "slot-1", FILTER)
     await session.connect()
     await session.close()
-    await publish_many(mosquitto.url, numbered(100_000), in_flight=5_000)
+    await publish_many(broker.url, numbered(100_000), in_flight=5_000)
     connection = await session.connect()
     seen: list[bytes] = []
     while len(seen) < 100_000:
@@ -100,6 +102,7 @@ async def test_100_000_messages_come_exactly_once(mosquitto: Broker, session: Se
     connection = await session.connect()
     await settle(connection)
     assert session.numbers.received == session.numbers.acknowledged == 100_000
+    await session.close()
 
 
 @pytest.mark.parametrize("kill", [False, True])
