@@ -4,6 +4,7 @@ Every node has the label of its kind and a unique `key`. A relationship's identi
 ends and `transformation_id`; MERGE on that makes every write repeatable.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -21,10 +22,21 @@ Statement = tuple[str, Mapping[str, Any]]
 
 async def migrate(graph: Graph) -> None:
     """Create the constraints and indexes; running it again changes nothing."""
+    for statement in _migrations():
+        await graph.write([(statement, {})])
+
+
+async def missing_constraints(graph: Graph) -> list[str]:
+    """The constraints that `migrate` would create; without one a node may be there twice."""
+    rows = await graph.read("SHOW CONSTRAINTS YIELD name RETURN name", {})
+    wanted = re.findall(r"^CREATE CONSTRAINT (\w+)", "\n".join(_migrations()), re.MULTILINE)
+    return sorted(set(wanted) - {row["name"] for row in rows})
+
+
+def _migrations() -> list[str]:
     folder = resources.files(__package__) / "migrations"
-    for file in sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name):
-        for statement in _statements(file.read_text(encoding="utf-8")):
-            await graph.write([(statement, {})])
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name)
+    return [statement for file in files for statement in _statements(file.read_text(encoding="utf-8"))]
 
 
 def _statements(text: str) -> list[str]:

@@ -60,6 +60,15 @@ class Proof:
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
 
+    @property
+    def sentence(self) -> str:
+        """What was compared, and how many differences there are."""
+        differences = f"{self.total:,} difference" if self.total else "no difference"
+        return (
+            f"{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
+            f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
+        )
+
 
 @dataclass(slots=True)
 class _Findings:

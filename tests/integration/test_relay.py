@@ -17,9 +17,9 @@ from lineage import graph as graphs
 from lineage import relay, seal
 from lineage.errors import UnavailableError
 from lineage.projection import digest
+from tests.fixtures.commit import a_batch, message
 from tests.fixtures.lineage import in_graph, of_log
-from tests.integration.test_commit import a_batch, message
-from tests.integration.test_proof import House, a_house
+from tests.fixtures.proof import House, a_house
 
 
 @asynccontextmanager
