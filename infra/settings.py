@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     graph_database: str | None = Field(None, description="Its database; unset: the server's default")
     graph_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificate")
 
+    anchor_file: Path | None = Field(
+        None,
+        description="Where hashes of the record are kept outside Postgres, a line a minute; unset: "
+        "`anchors.ndjson` in the home",
+    )
+
     mqtt_url: SecretStr | None = Field(
         None, description="`mqtt://user:password@host:1883`, with TLS `mqtts://…:8883`"
     )
@@ -140,6 +146,11 @@ class Settings(BaseSettings):
     def metrics_directory(self) -> Path:
         """Where every process leaves its metrics for the one that serves them."""
         return self.home / "metrics"
+
+    @property
+    def anchors(self) -> Path:
+        """The file of the anchors."""
+        return self.anchor_file or self.home / "anchors.ndjson"
 
     @property
     def listener_id(self) -> str:
