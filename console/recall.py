@@ -11,7 +11,7 @@ import typer
 
 from console.start import run, start
 from console.trace import plain
-from infra.user import user_name
+from infra.local.user import user_name
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from infra.postgres import Connection
+from lineage.ports import Connection
 from lineage import naming
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node

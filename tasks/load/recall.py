@@ -40,7 +40,7 @@ class Selection:
     until: datetime | None = None
 
     def __post_init__(self) -> None:
-        if self == Selection(since=self.since, until=self.until):
+        if {self.device, self.experiment, self.batch, self.file, self.transformation} == {None}:
             raise RejectedError("Say what to recall: a device, an experiment, a batch, a file or a version.")
 
 
