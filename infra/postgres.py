@@ -92,7 +92,7 @@ async def copy_frame(
 
 
 async def _encode(frame: pl.DataFrame) -> AsyncIterator[bytes]:
-    arrow = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())  # one header needs one chunk
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     encoder = pgpq.ArrowToPostgresBinaryEncoder(arrow.schema)
     yield encoder.write_header()
     for batch in arrow.to_batches():

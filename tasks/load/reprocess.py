@@ -65,7 +65,7 @@ async def _reprocess(
     if erased and not (current.alone and kept.any()):
         # Without one of its messages a batch that is read as a whole would lose rows that are right.
         return Reprocessed(raw_batch=raw_batch, changes={}, erased=erased)
-    sequences = kept.arg_true()
+    sequences = kept.arg_true().cast(pl.Int32)
     refined = await (
         refine_some(current, raw.batch, sequences)
         if current.alone
@@ -127,7 +127,7 @@ async def _compare(commit: Commit, sequences: pl.Series, today: Refined) -> dict
         contract, rows = commit.plan.contracts[table], today.accepted[table]
         await lock(commit.connection, contract)
         stood = await standing_rows(commit, contract)
-        stood = stood.filter(pl.col("sequence").is_in(sequences.cast(pl.Int32).implode()))
+        stood = stood.filter(pl.col("sequence").is_in(sequences.implode()))
         each = compare(stood, rows, contract)
         new = await _judged_here(commit, contract, each.new)
         changes = replace(each.changes, new=new.height)
