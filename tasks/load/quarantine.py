@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lineage.ports import Connection
 from lineage import naming
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node
+from lineage.ports import Connection
 from lineage.version import transformation_of
 from tasks.contract import ColumnType, Contract
 from tasks.load import edges
