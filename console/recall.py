@@ -1,16 +1,13 @@
 """`headwater recall`: everything that came from a device, an experiment, a batch, a file or a version."""
 
-import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.start import run, start
-from console.trace import plain
+from console.start import moment, run, start
+from console.table import Json, print_json, progress, text
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -43,7 +40,6 @@ Reprocess = Annotated[
 Reason = Annotated[str, typer.Option(help="Why; kept with the act.")]
 By = Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Do it. Without it, only what would be done is told.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def recall(
@@ -79,16 +75,16 @@ def recall(
         batch=batch,
         file=file,
         transformation=transformation,
-        since=_moment(since, "--from"),
-        until=_moment(until, "--to"),
+        since=moment(since, "--from"),
+        until=moment(until, "--to"),
     )
     order = Order(kinds=kinds, reason=reason, by_whom=by or user_name(), apply=apply)
-    outcome = run(recalled(settings, selection, order, _progress))
+    outcome = run(recalled(settings, selection, order, progress))
     if as_json:
-        print(json.dumps(asdict(outcome), default=plain, ensure_ascii=False))
+        print_json(asdict(outcome))
         return
     for line in lines(outcome, kinds):
-        print(line)
+        typer.echo(line)
 
 
 def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
@@ -136,7 +132,7 @@ def _changes(changes: "Changes") -> Iterable[str]:
     for column, rows in changes.columns.items():
         yield f"  {column}: {rows:,} rows"
     for example in changes.examples:
-        told = ", ".join(f"{n}: {plain(old)} → {plain(new)}" for n, (old, new) in example.columns.items())
+        told = ", ".join(f"{n}: {text(old)} → {text(new)}" for n, (old, new) in example.columns.items())
         yield f"  {example.key}  {told}"
 
 
@@ -147,18 +143,3 @@ def _kinds(quarantine: bool, release: bool, reprocess: bool) -> "list[Kind]":
     chosen += ["quarantine"] if quarantine else []
     chosen += ["release"] if release else []
     return chosen + (["reprocess"] if reprocess else [])
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise RejectedError(f"{option} {text!r} is no time: write 2026-11-21T08:00, in UTC.") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} of {of} raw batches", end="" if done < of else "\n", file=sys.stderr, flush=True)

@@ -1,16 +1,14 @@
 """`headwater trace`: from a stored value to the bytes it came from, and the code that made it."""
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
 from console.start import run, start
+from console.table import Json, print_json, text
 
 if TYPE_CHECKING:
     from flows.trace import Traced
@@ -22,7 +20,6 @@ Table = Annotated[str, typer.Argument(help="The table, e.g. sensor_readings.")]
 Key = Annotated[str, typer.Argument(help="The row: name=value,… of every key column, or a JSON object.")]
 Column = Annotated[str | None, typer.Argument(help="The value's column; without it, the whole row.")]
 Page = Annotated[int, typer.Option(min=1, help="Of an aggregate: which page of the rows it was made from.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json: Json = False) -> None:
@@ -32,10 +29,10 @@ def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json
 
     found = run(traced(settings, table, key, column, page))
     if as_json:
-        print(json.dumps(document(found), ensure_ascii=False, default=plain))
+        print_json(document(found))
         return
-    for name, text in lines(found):
-        print(f"{name:<15}{text}".rstrip())
+    for name, told in lines(found):
+        typer.echo(f"{name:<15}{told}".rstrip())
 
 
 def document(found: "Traced") -> dict[str, Any]:
@@ -74,15 +71,15 @@ def lines(found: "Traced") -> Iterable[tuple[str, str]]:
     """The trace for a person, as names and texts."""
     row = found.trace
     if found.column:
-        yield found.column, plain(found.value)
-    yield "row", f"{row.table}: " + ", ".join(f"{name}={plain(value)}" for name, value in row.key.items())
+        yield found.column, text(found.value)
+    yield "row", f"{row.table}: " + ", ".join(f"{name}={text(value)}" for name, value in row.key.items())
     if not found.column:
-        yield from ((f"  {name}", plain(value)) for name, value in row.row.items() if value is not None)
+        yield from ((f"  {name}", text(value)) for name, value in row.row.items() if value is not None)
     if found.subject:
         yield found.subject
     if row.quarantine:
         told = row.quarantine
-        yield "quarantine", f"since {plain(told['at'])} by {told['by_whom']}: {told['reason']}"
+        yield "quarantine", f"since {text(told['at'])} by {told['by_whom']}: {told['reason']}"
     yield from _commit(row.commit)
     if row.message:
         part = "" if row.part is None else f", part {row.part}"
@@ -93,9 +90,9 @@ def lines(found: "Traced") -> Iterable[tuple[str, str]]:
 
 
 def _commit(commit: "Commit") -> Iterable[tuple[str, str]]:
-    yield "batch", f"{commit.batch}, committed {plain(commit.processed_at)} ({commit.way})"
+    yield "batch", f"{commit.batch}, committed {text(commit.processed_at)} ({commit.way})"
     yield "code", commit.transformation_id
-    yield "run", f"{plain(commit.run_id)} of {commit.application or '(unknown)'}"
+    yield "run", f"{text(commit.run_id)} of {commit.application or '(unknown)'}"
     if commit.position:
         yield "position", commit.position
 
@@ -103,7 +100,7 @@ def _commit(commit: "Commit") -> Iterable[tuple[str, str]]:
 def _message(message: "Message", part: str = "") -> Iterable[tuple[str, str]]:
     from console.rejected import escaped
 
-    received = plain(message.received_at)
+    received = text(message.received_at)
     yield "message", f"{message.sequence}{part} of raw batch {message.raw_batch}, received {received}"
     yield "location", message.location
     yield "bytes", "(erased)" if message.payload is None else escaped(message.payload)
@@ -121,12 +118,3 @@ def _part(part: "Part") -> Iterable[tuple[str, str]]:
     yield "made from", f"{part.total:,} rows of {part.table}{page}{late}"
     for message in part.messages:
         yield from _message(message)
-
-
-def plain(value: Any) -> str:
-    """A value as text; a time in UTC."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    return "" if value is None else str(value)

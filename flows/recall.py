@@ -21,14 +21,13 @@ from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
 from tasks.load.quarantine import Act, Kind, record, set_apart
-from tasks.load.recall import Condition, Recalled, Scope, Selection, conditions, scope_of
+from tasks.load.recall import Condition, Recalled, Scope, Selection, conditions, datasets_of, scope_of
 from tasks.load.replay import CurrentPipeline
 from tasks.load.reprocess import Reprocessed, reprocess
 from tasks.load.store import Store
 from tasks.load.tables import has_history
 
 NAME = "recall"
-_DATASETS = "SELECT batch, dataset FROM store.raw_batches WHERE batch = ANY($1::bigint[]) ORDER BY batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +114,9 @@ async def _reprocess(store: Store, act: Act, outcome: Outcome, tell: Callable[[i
     reference = Reference(frames={"devices": await read_devices(store.pool)})
     pipelines: dict[str, CurrentPipeline] = {}
     with translated():
-        batches = await store.pool.fetch(_DATASETS, outcome.scope.raw_batches)
-        if outcome.applied:
-            async with store.pool.acquire() as connection:
+        async with store.pool.acquire() as connection:
+            batches = await datasets_of(connection, outcome.scope.raw_batches)
+            if outcome.applied:
                 await record(connection, act)
     for done, (number, dataset) in enumerate(batches, start=1):
         if dataset not in pipelines:

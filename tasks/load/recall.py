@@ -197,3 +197,9 @@ async def raw_batches(connection: Connection, condition: Condition) -> list[int]
         *condition.values,
     )
     return [row["batch"] for row in rows]
+
+
+async def datasets_of(connection: Connection, batches: Sequence[int]) -> list[tuple[int, str]]:
+    """Which dataset each of these raw batches is of, the oldest first."""
+    query = "SELECT batch, dataset FROM store.raw_batches WHERE batch = ANY($1::bigint[]) ORDER BY batch"
+    return [(row["batch"], row["dataset"]) for row in await connection.fetch(query, batches)]

@@ -20,7 +20,7 @@ from tasks.load.partitions import Partitions
 from tasks.load.raw import pack
 from tasks.load.tables import prepare_table
 from tasks.load.trace import trace, trace_aggregate
-from tests.integration.test_commit import CONTRACT, message
+from tests.fixtures.commit import CONTRACT, message
 
 ROWS = int(os.environ.get("HEADWATER_BENCH_ROWS", "1000000"))
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -1,125 +1,26 @@
 """Recall on real services: out of the views, back in, made again; the proof holds after each."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from uuid import uuid4
 
 import polars as pl
 import pytest
 
 from flows.recall import recalled_tables
 from infra.local.addresses import Address
-from infra.postgres import Connection
-from lineage.model import Run
-from lineage.proof import verify_batch
-from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.load.aggregate import load_aggregates
+from tasks.batch import RawBatch, Reference, Refined
 from tasks.load.changes import Changes, add
-from tasks.load.quarantine import Act, Kind, set_apart
-from tasks.load.recall import Scope, Selection, conditions, scope_of
-from tasks.load.refresh import refresh
-from tasks.load.replay import CurrentPipeline, replay
-from tasks.load.reprocess import Reprocessed, reprocess
+from tasks.load.recall import Selection
+from tasks.load.replay import replay
 from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
-from tests.integration.test_aggregates import HOURLY, NOW, a_connection, at, reading
-from tests.integration.test_commit import CONTRACT, Way, a_batch, a_way
-from tests.integration.test_proof import a_house as a_proven
-from tests.integration.test_replay import sensors
+from tests.fixtures.aggregates import HOURLY, NOW, at, reading
+from tests.fixtures.commit import CONTRACT
+from tests.fixtures.proof import a_house as a_proven
+from tests.fixtures.recall import TODAY, House, a_house, warmer
+from tests.fixtures.replay import sensors
 
 KEYS = "SELECT device_id FROM sensor_readings ORDER BY 1"
-
-
-def warmer(pipeline: CurrentPipeline, degrees: float, version: str) -> CurrentPipeline:
-    """The pipeline after somebody mended a calibration: the same input, other values."""
-
-    async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        refined = await pipeline.refine(batch, reference)
-        rows = {
-            table: frame.with_columns(pl.col("temperature") + degrees)
-            for table, frame in refined.accepted.items()
-        }
-        return replace(refined, accepted=rows)
-
-    made_by = replace(pipeline.plan.transformation, version=version)
-    return replace(pipeline, plan=replace(pipeline.plan, transformation=made_by), refine=refine)
-
-
-TODAY = warmer(sensors(100.0), 1.0, "today")
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """Readings and their aggregate."""
-
-    way: Way
-    connection: Connection
-
-    async def take(self, *messages: tuple[str, bytes], may_repeat: bool = False) -> Receipt:
-        return await self.way.take(a_batch(*messages, may_repeat=may_repeat))
-
-    async def fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self.connection.fetch(query, *values)]
-
-    async def value(self, query: str, *values: object) -> Any:
-        return await self.connection.fetchval(query, *values)
-
-    async def act(self, kind: Kind, selection: Selection, *, dry_run: bool = False) -> int:
-        run = Run(id=uuid4(), kind="command", name="recall", started_at=NOW)
-        act = Act(kind=kind, selection="{}", reason="a bad probe", by_whom="ada", run=run, now=NOW)
-        found = await conditions(self.connection, selection, recalled_tables()[-1:])
-        done = [await set_apart(self.way.store, each, act, dry_run=dry_run) for each in found]
-        return sum(done)
-
-    async def scope(self, selection: Selection) -> Scope:
-        connection = self.connection
-        found = await conditions(connection, selection, recalled_tables()[-1:])
-        return await scope_of(connection, found, load_aggregates())
-
-    async def reprocess(
-        self, batch: int, pipeline: CurrentPipeline = TODAY, *, dry_run: bool = False
-    ) -> Reprocessed:
-        return await reprocess(self.way.store, pipeline, batch, dry_run=dry_run)
-
-    async def refresh(self) -> int:
-        run = Run(id=uuid4(), kind="flow", name="refresh", started_at=NOW)
-        return (await refresh(self.way.store, HOURLY, run, NOW)).hours
-
-    async def proves(self) -> None:
-        """What a proof checks in Postgres; with the graph it is in `test_the_proof_holds_on_both_graphs`."""
-        shapes = await stored_shapes(self.connection)
-        for (batch,) in await self.fetch("SELECT batch FROM ledger"):
-            await verify_batch(self.connection, batch, shapes)
-
-    async def picture(self) -> list[tuple[Any, ...]]:
-        """Everything that a recall could change."""
-        tables = (
-            "sensor_readings",
-            "sensor_readings_history",
-            "sensor_readings_quarantine",
-            "rejected",
-            "recalls",
-            "quarantine",
-            "ledger",
-            "ledger_outputs",
-            "lineage_log",
-            "change_marks",
-        )
-        return [
-            (table, *row)
-            for table in tables
-            for row in await self.fetch(f"SELECT t::text FROM store.{table} t ORDER BY 1")
-        ]
-
-
-@asynccontextmanager
-async def a_house(dsn: str) -> AsyncIterator[House]:
-    async with a_way(dsn) as way, a_connection(dsn) as connection:
-        await prepare_table(connection, HOURLY.contract)
-        yield House(way, connection)
 
 
 @pytest.fixture

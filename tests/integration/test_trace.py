@@ -20,10 +20,10 @@ from tasks.load.made_from import PAGE, rows_query
 from tasks.load.origin import row_query
 from tasks.load.trace import trace
 from tasks.verify import stored_shapes
+from tests.fixtures.aggregates import HOURLY, at, reading
+from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
 from tests.fixtures.headwater import COMMAND
-from tests.integration.test_aggregates import HOURLY, at, reading
-from tests.integration.test_commit import CONTRACT, Way, a_batch, a_way, message
-from tests.integration.test_recall import House, a_house
+from tests.fixtures.recall import House, a_house
 from tests.integration.test_replay_experiments import CREATED, RUN, a_fetch, page, take
 from tests.integration.test_replay_experiments import house as _experiments
 

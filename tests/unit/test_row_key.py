@@ -6,7 +6,7 @@ import pytest
 
 from lineage.errors import RejectedError
 from tasks.load.row_key import read_key
-from tests.integration.test_commit import CONTRACT
+from tests.fixtures.commit import CONTRACT
 
 EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
