@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from console import audit, demo, devices, doctor, processes, prove, rejected, run, simulate, start, status, up
+from console import (
+    audit,
+    demo,
+    devices,
+    doctor,
+    lineage,
+    processes,
+    prove,
+    rejected,
+    run,
+    simulate,
+    start,
+    status,
+    up,
+)
 
 app = typer.Typer(
     name="headwater",
@@ -26,6 +40,7 @@ app.command()(run.run)
 app.command()(audit.audit)
 app.command()(prove.prove)
 app.add_typer(devices.commands, name="devices")
+app.add_typer(lineage.commands, name="lineage")
 app.add_typer(rejected.commands, name="rejected")
 app.add_typer(simulate.commands, name="simulate")
 

@@ -1,7 +1,7 @@
 """Our record as OpenLineage run events: a pure function of commits and schemas.
 
-A commit makes one run for each set of datasets something was made of, so that inputs × outputs of an event is
-exactly what was made from what; a facet names the run of ours it happened in. The same commits give the same
+A commit makes one run for each set of datasets something was made of, so that every input of an
+event went into every output; a facet names the run of ours it happened in. The same commits give the same
 events, to the byte and the run's id, so that whoever receives them twice can tell.
 """
 

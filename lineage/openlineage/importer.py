@@ -60,17 +60,17 @@ def new_edges(event: Event, before: Sequence[Event], names: Names) -> list[Edge]
     Raises RejectedError when a facet that enters the graph is not of its schema, or a name cannot be stored.
     """
     known = {_relation(edge) for edge in edges_of(before, names)}
-    found = {}
+    found: dict[tuple[object, ...], Edge] = {}
     for edge in edges_of((*before, event), names):
         if (relation := _relation(edge)) not in known:
             found.setdefault(relation, edge)
     if unfit := next((text for text in texts_of(found.values()) if not _storable(text)), None):
-        raise RejectedError(f"The event names something no database stores as a key: {ascii(unfit[:80])}.")
+        raise RejectedError(f"The event names something no database stores as a key: {unfit[:80]!a}.")
     return list(found.values())
 
 
 def _storable(text: str) -> bool:
-    """Whether Postgres and the graph take it: no NUL, no half of a surrogate pair, not too long for an index."""
+    """Whether Postgres and the graph take it: no NUL, no half a surrogate pair, not too long."""
     try:
         return "\0" not in text and len(text.encode()) <= LONGEST_NAME
     except UnicodeEncodeError:
@@ -135,9 +135,7 @@ class _Told:
         try:
             pairs = pairs_in(content, target, _columns(output), self._names)
         except (KeyError, TypeError, AttributeError) as error:
-            raise RejectedError(
-                f"The event's facet columnLineage is not of its schema: {error!r}."
-            ) from error
+            raise RejectedError(f"The event's facet columnLineage does not fit: {error!r}.") from error
         for source_column, target_column, facts in pairs:
             yield RelationshipType.DERIVES, source_column, target_column, facts
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from ..errors import RejectedError
@@ -45,7 +45,7 @@ INSERT INTO store.ledger (
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An event that could not be read: its place in what was given, from 1, and why."""
+    """An event that could not be read: its place among those given, from 1, and why."""
 
     place: int
     reason: str
@@ -55,11 +55,22 @@ class Bad:
 class Imported:
     """What an import did; no batch when every event was there already."""
 
-    batch: int | None
-    new: int
-    again: int
-    edges: int
-    bad: tuple[Bad, ...]
+    batches: tuple[int, ...] = ()
+    new: int = 0
+    again: int = 0
+    edges: int = 0
+    bad: tuple[Bad, ...] = ()
+
+    def and_then(self, after: Self) -> Self:
+        """This import and the one after it as one."""
+        before = self.new + self.again + len(self.bad)
+        return type(self)(
+            batches=self.batches + after.batches,
+            new=self.new + after.new,
+            again=self.again + after.again,
+            edges=self.edges + after.edges,
+            bad=self.bad + tuple(Bad(before + bad.place, bad.reason) for bad in after.bad),
+        )
 
 
 @dataclass(slots=True)
@@ -97,7 +108,7 @@ async def import_events(
     if span is not None:
         writer.committed(span)
     return Imported(
-        batch=batch if span else None,
+        batches=(batch,) if span else (),
         new=work.kept - len(work.bad),
         again=len(documents) - work.kept,
         edges=len(work.edges),
