@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -65,10 +66,10 @@ async def _each(events: AsyncIterator[Mapping[str, Any]], tell: Callable[[Mappin
     return told
 
 
-def _opened(out: Path | None) -> IO[str]:
-    """The file to write, or stdout, which stays open."""
+def _opened(out: Path | None) -> AbstractContextManager[IO[str]]:
+    """The file to write, or stdout."""
     if out is None:
-        return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)  # noqa: PTH123 - a descriptor
+        return nullcontext(sys.stdout)
     try:
         return out.open("w", encoding="utf-8")
     except OSError as error:
@@ -99,9 +100,11 @@ def import_(
         raise typer.Exit(DIFFERENCES)
 
 
-def _lines(file: str) -> IO[bytes]:
+def _lines(file: str) -> AbstractContextManager[IO[bytes]]:
+    if file == "-":
+        return nullcontext(sys.stdin.buffer)
     try:
-        return open(sys.stdin.fileno() if file == "-" else file, "rb", closefd=file != "-")  # noqa: PTH123
+        return Path(file).open("rb")
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}.") from error
 

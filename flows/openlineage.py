@@ -100,7 +100,7 @@ async def provenance(settings: Settings, since: datetime | None) -> Mapping[str,
 
 
 async def imported(settings: Settings, lines: Iterable[bytes]) -> Imported:
-    """Import events, one a line; empty lines are none. A part of them is one commit, so it may be repeated."""
+    """Import events, one a line; empty lines are none. After an error, import the same again."""
     total = Imported()
     now, ours = datetime.now(UTC), names(settings)
     async with stores.open_store(settings, "lineage import") as store:

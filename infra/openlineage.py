@@ -118,7 +118,7 @@ def _facet(holder: Any, name: str, value: Any) -> Any:
 
 @cache
 def _facets() -> Mapping[str, Any]:
-    """The client's facets by the lower-case name of their class: the facet's own and what it is a facet of."""
+    """The client's facets by their class in lower case: the facet's name and what it is a facet of."""
     modules = [module for module in vars(facet_v2).values() if isinstance(module, types.ModuleType)]
     found = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
     return {each.__name__.lower(): each for each in found if issubclass(each, BaseFacet)}

@@ -1,4 +1,4 @@
-"""Our record as W3C PROV-JSON: what was made from what (entities), in which run (activities), by whom (agents).
+"""Our record as W3C PROV-JSON: what was made of what (entities), in which run (activities), by whom (agents).
 
     dataset, batch, column, subject     entity        batches and columns are members of their dataset
     run, or a commit without one        activity

@@ -36,7 +36,7 @@ def entries_facet(batch: int, entries: Sequence[Entry], names: Names) -> Mapping
 
 
 def edges_in(content: Mapping[str, Any], names: Names) -> list[Edge]:
-    """The edges a facet holds, their datasets by the names of this house.
+    """The edges a facet holds, their datasets by the names of this house; nulls may have been left out.
 
     Raises KeyError, TypeError, ValueError, AttributeError or OverflowError when it is not what
     `entries_facet` writes.
@@ -51,8 +51,8 @@ def _edge(entry: Mapping[str, Any], ours: Mapping[str, str]) -> Edge:
         source=_node(entry["source"], ours),
         target=_node(entry["target"], ours),
         created_at=_EPOCH + timedelta(microseconds=entry["created_at"]),
-        transformation_id=entry["transformation_id"],
-        run_id=UUID(entry["run_id"]) if entry["run_id"] else None,
+        transformation_id=entry.get("transformation_id"),
+        run_id=UUID(entry["run_id"]) if entry.get("run_id") else None,
         facts=_facts(entry["facts"]),
     )
 

@@ -12,7 +12,7 @@ ENTRIES = "headwater_lineage"
 EVENT_SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 
 _SPEC = "https://openlineage.io/spec/facets"
-_SCHEMAS = {
+SCHEMAS = {
     "columnLineage": f"{_SPEC}/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet",
     "jobType": f"{_SPEC}/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
     "outputStatistics": (
@@ -27,4 +27,4 @@ _SCHEMAS = {
 
 def facet(name: str, **content: Any) -> Mapping[str, Any]:
     """One facet under its name, ready to be merged with others."""
-    return {name: {"_producer": PRODUCER, "_schemaURL": _SCHEMAS[name], **content}}
+    return {name: {"_producer": PRODUCER, "_schemaURL": SCHEMAS[name], **content}}
