@@ -12,9 +12,9 @@ from infra.openlineage import checked, sender
 from infra.postgres import Connection, connect, translated
 from infra.settings import Settings
 from lineage import naming
-from lineage.commits import read_commits
+from lineage.commits import read_commits, run_names
 from lineage.errors import SettingsError
-from lineage.openlineage.export import Event, Exporter, Field, Schemas
+from lineage.openlineage.export import Event, Exporter, Field, Known, Schemas
 from lineage.openlineage.keep import Imported, import_events
 from lineage.openlineage.listing import Listed, list_events
 from lineage.openlineage.names import Names
@@ -42,9 +42,11 @@ def _broker(settings: Settings) -> str | None:
 
 
 def _place(url: str, scheme: str, port: int) -> str:
-    """A URL without who logs in and how."""
+    """A URL without who logs in and how; of several hosts the first."""
     parts = urlsplit(url)
-    return f"{scheme}://{parts.hostname or 'localhost'}:{parts.port or port}{parts.path}"
+    first = urlsplit(f"//{parts.netloc.rpartition('@')[2].partition(',')[0]}")
+    database = parts.path.strip("/") or (parts.username or "" if scheme == "postgres" else "")
+    return f"{scheme}://{first.hostname or 'localhost'}:{first.port or port}/{database}"
 
 
 @asynccontextmanager
@@ -60,7 +62,8 @@ async def _reading(settings: Settings) -> AsyncIterator[Connection]:
 async def exported(settings: Settings, since: datetime | None) -> AsyncIterator[Event]:
     """The record as OpenLineage events, each checked against the published schema."""
     async with _reading(settings) as connection:
-        exporter = Exporter(await _schemas(connection), names(settings))
+        known = Known(await _schemas(connection), await run_names(connection))
+        exporter = Exporter(names(settings), known)
         async for commit in read_commits(connection, since):
             for event in exporter.events(commit):
                 checked(event)

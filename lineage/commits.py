@@ -1,8 +1,9 @@
 """The record commit by commit: a row of the ledger and its entries, as one would tell others about them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from .log import Entry, entry_of
 from .ports import Connection
@@ -18,6 +19,11 @@ _ENTRIES = """
 SELECT l.* FROM store.ledger g
 JOIN store.lineage_log l ON l.writer = g.writer AND l.number BETWEEN g.first_entry AND g.last_entry
 WHERE g.batch = ANY($1::bigint[]) ORDER BY g.batch, l.number
+"""
+
+_RUNS = """
+SELECT DISTINCT source_key, source_facts->>'name' AS name FROM store.lineage_log
+WHERE relationship_type = 'RAN' AND source_facts->>'name' IS NOT NULL
 """
 
 
@@ -55,3 +61,8 @@ async def read_commits(
                     transformation_id=row["transformation_id"],
                     entries=entries[row["batch"]],
                 )
+
+
+async def run_names(connection: Connection) -> Mapping[UUID, str]:
+    """Run → its name, of every run the record knows; reads the whole log."""
+    return {UUID(row["source_key"]): row["name"] for row in await connection.fetch(_RUNS)}

@@ -18,7 +18,7 @@ from ..model import NodeKind, RelationshipType
 from .columns import lineage_fields
 from .entries import dataset_of, entries_facet
 from .facets import EVENT_SCHEMA, PRODUCER, facet
-from .names import FOREIGN, Names, job_of
+from .names import FOREIGN, Name, Names, job_of
 
 _RUNS = UUID("5d1f5a3e-6f0b-5c0e-9a52-6f9f3b0b7a11")  # the namespace of the ids made here
 
@@ -57,9 +57,17 @@ class _Output(NamedTuple):
     uri: str | None
 
 
-def export(commits: Iterable[RecordedCommit], schemas: Schemas, names: Names) -> Iterator[Event]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the entries of a commit alone do not say."""
+
+    schemas: Schemas = field(default_factory=dict)
+    runs: Mapping[UUID, str] = field(default_factory=dict)  # run → its name
+
+
+def export(commits: Iterable[RecordedCommit], names: Names, known: Known) -> Iterator[Event]:
     """A START and a COMPLETE event for each step of each commit, in their order."""
-    exporter = Exporter(schemas, names)
+    exporter = Exporter(names, known)
     for commit in commits:
         yield from exporter.events(commit)
 
@@ -68,14 +76,12 @@ def export(commits: Iterable[RecordedCommit], schemas: Schemas, names: Names) ->
 class Exporter:
     """Makes the events of one commit after another; tells a dataset's schema once."""
 
-    schemas: Schemas
     names: Names
-    _runs: dict[UUID, str] = field(default_factory=dict)  # run → its name
+    known: Known
     _described: set[str] = field(default_factory=set)
 
     def events(self, commit: RecordedCommit) -> Iterator[Event]:
         """The events of one commit."""
-        self._learn_runs(commit)
         for step in _steps(commit):
             started = self._started(commit, step)
             yield started
@@ -87,12 +93,6 @@ class Exporter:
                 "inputs": [self._dataset(uri) for uri in sorted(step.inputs)],
                 "outputs": [self._output(uri, commit, step) for uri in sorted(step.outputs)],
             }
-
-    def _learn_runs(self, commit: RecordedCommit) -> None:
-        for entry in commit.entries:
-            for node in (entry.edge.source, entry.edge.target):
-                if node.kind is NodeKind.RUN and "name" in node.facts:
-                    self._runs[UUID(node.key)] = str(node.facts["name"])
 
     def _started(self, commit: RecordedCommit, step: _Step) -> Event:
         return {
@@ -109,15 +109,22 @@ class Exporter:
         identity += sorted(step.inputs)
         facets: dict[str, Any] = {}
         if step.run_id is not None:
-            job = {"namespace": self.names.own, "name": self._runs.get(step.run_id, "unknown")}
+            job = self._parent(step)._asdict()
             facets |= facet("parent", run={"runId": str(step.run_id)}, job=job)
         if told:
             facets |= entries_facet(commit.batch, step.entries, self.names)
         return {"runId": str(uuid5(_RUNS, "\n".join(identity))), "facets": facets}
 
+    def _parent(self, step: _Step) -> Name:
+        """What the run of ours, or of somebody else's, was a run of."""
+        job = job_of(step.transformation_id.rpartition("@")[0], self.names)
+        if step.run_id is None or step.transformation_id.startswith(FOREIGN):
+            return job
+        return job._replace(name=self.known.runs.get(step.run_id, job.name))
+
     def _job(self, commit: RecordedCommit, step: _Step) -> Event:
         """A job is a transformation and what it reads; somebody else's keeps its name."""
-        job = job_of(step.transformation_id.rpartition("@")[0] or step.transformation_id, self.names)
+        job = job_of(step.transformation_id.rpartition("@")[0], self.names)
         if step.inputs and not step.transformation_id.startswith(FOREIGN):
             reads = "+".join(uri.partition(":")[2] for uri in sorted(step.inputs))
             job = job._replace(name=f"{job.name}.{reads}")
@@ -127,9 +134,9 @@ class Exporter:
     def _dataset(self, uri: str) -> dict[str, Any]:
         """A dataset, with its schema the first time."""
         facets: dict[str, Any] = {}
-        if uri in self.schemas and uri not in self._described:
+        if uri in self.known.schemas and uri not in self._described:
             self._described.add(uri)
-            facets |= facet("schema", fields=[_field(each) for each in self.schemas[uri]])
+            facets |= facet("schema", fields=[_field(each) for each in self.known.schemas[uri]])
         return {**self.names.of(uri)._asdict(), "facets": facets}
 
     def _output(self, uri: str, commit: RecordedCommit, step: _Step) -> dict[str, Any]:

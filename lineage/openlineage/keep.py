@@ -17,7 +17,7 @@ from ..log import Span, Writer
 from ..model import Edge, Transformation
 from ..ports import Connection
 from .events import Event, read
-from .importer import kept_facets, new_edges
+from .importer import KeptFacet, kept_facets, new_edges
 from .names import Names
 
 WAY = "import"
@@ -141,8 +141,12 @@ def _columns(event: Event | None) -> tuple[Any, ...]:
     if event is None:
         return None, None, None, None, None, "[]"
     job = _written("/".join(event.job)) if event.job else None
-    facets = json.dumps([asdict(facet) for facet in kept_facets(event)])
+    facets = json.dumps([_plain(facet) for facet in kept_facets(event)])
     return event.run_id, event.at, _written(event.producer), job, event.state, facets
+
+
+def _plain(facet: KeptFacet) -> dict[str, str | None]:
+    return {name: None if value is None else _written(str(value)) for name, value in asdict(facet).items()}
 
 
 def _written(text: str) -> str:

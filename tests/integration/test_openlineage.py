@@ -18,10 +18,10 @@ from infra.local.addresses import Address
 from infra.openlineage import checked, sender
 from lineage import graph as graphs
 from lineage import relay
-from lineage.commits import read_commits
+from lineage.commits import read_commits, run_names
 from lineage.errors import RejectedError, UnavailableError
 from lineage.openlineage import facets
-from lineage.openlineage.export import export
+from lineage.openlineage.export import Known, export
 from lineage.openlineage.keep import WAY, Imported, import_events
 from lineage.openlineage.listing import list_events
 from lineage.openlineage.names import Names
@@ -49,7 +49,7 @@ async def take(house: House, documents: list[bytes], names: Names = NAMES) -> Im
 async def told(house: House) -> list[bytes]:
     """Everything the house would tell, each event checked by the client."""
     commits = [commit async for commit in read_commits(house.connection)]
-    events = list(export(commits, {}, NAMES))
+    events = list(export(commits, NAMES, Known(runs=await run_names(house.connection))))
     for event in events:
         checked(event)
     return [json.dumps(event).encode() for event in events]
@@ -121,6 +121,15 @@ async def house(postgres_dsn: str, graph_address: Address) -> AsyncIterator[Hous
         yield house
 
 
+async def test_our_own_events_change_nothing_in_our_house(house: House) -> None:
+    await furnish(house)
+    await take(house, OTHERS)
+    before = await whole_graph(house)
+    assert (await take(house, await told(house))).bad == ()
+    assert await whole_graph(house) == before
+    assert await clean(house)
+
+
 async def test_the_same_event_twice_is_once(house: House) -> None:
     first = await take(house, [*OTHERS, OTHERS[0]])
     assert (first.new, first.again, len(first.batches)) == (len(OTHERS), 1, 1)
@@ -154,6 +163,14 @@ async def test_an_event_is_kept_to_the_byte_with_the_entries_it_made(house: Hous
         f"USING (batch) WHERE i.place = 2 AND number BETWEEN i.first_entry AND i.last_entry"  # noqa: F541
     )
     assert made == row["last_entry"] - row["first_entry"] + 1 > 5
+
+
+async def test_a_facet_with_an_impossible_name_is_listed(house: House) -> None:
+    event = airflow()[0]
+    event["run"]["facets"]["\ud800\0"] = {"_producer": 7}
+    assert (await take(house, [encoded(event)])).bad == ()
+    (found,) = (await list_events(house.connection, 1)).events
+    assert {(facet.name, facet.producer) for facet in found.facets} >= {("\\ud800\\0", "7")}
 
 
 BAD = [b"not json", b'{"run": 1}', b"[]", encoded({**airflow()[0], "eventType": "DONE\0\ud800"})]

@@ -28,7 +28,7 @@ from lineage.model import (
 )
 from lineage.openlineage import facets
 from lineage.openlineage.events import read
-from lineage.openlineage.export import Field, export
+from lineage.openlineage.export import Field, Known, export
 from lineage.openlineage.importer import new_edges
 from lineage.openlineage.names import Names
 from lineage.projection import digest, project
@@ -38,7 +38,10 @@ NAMES = Names({"postgres": "postgres://db:5432/lab", "mqtt": "mqtt://broker:1883
 SENSORS = Transformation(name="sensors", version="a1")
 RUN = Run(id=UUID(int=7), kind="listener", name="sensors listener", started_at=AT - timedelta(hours=1))
 MQTT, RAW, READINGS = "mqtt:sensors/+/readings", "postgres:raw_batches", "postgres:sensor_readings"
-SCHEMAS = {READINGS: [Field("device_id", "text"), Field("temperature", "float", "air, °C")]}
+KNOWN = Known(
+    schemas={READINGS: [Field("device_id", "text"), Field("temperature", "float", "air, °C")]},
+    runs={RUN.id: RUN.name},
+)
 
 
 def edge(kind: RelationshipType, source: Node, target: Node, **facts: Any) -> Edge:
@@ -92,7 +95,7 @@ COMMITS = [
     ),
     commit(2, *fed(2)),
 ]
-EVENTS = list(export(COMMITS, SCHEMAS, NAMES))
+EVENTS = list(export(COMMITS, NAMES, KNOWN))
 
 
 def test_a_commit_is_a_run_for_each_set_of_inputs() -> None:
@@ -173,7 +176,7 @@ def test_a_run_names_the_run_it_happened_in_and_its_times() -> None:
 
 def test_a_schema_is_told_once_and_a_second_export_is_the_same() -> None:
     assert sum('"schema"' in json.dumps(event) for event in EVENTS) == 1
-    assert list(export(COMMITS, SCHEMAS, NAMES)) == EVENTS
+    assert list(export(COMMITS, NAMES, KNOWN)) == EVENTS
     ids = {event["run"]["runId"] for event in EVENTS}
     assert len(ids) == 4
 
@@ -265,9 +268,9 @@ def test_another_house_keeps_our_datasets_apart_from_its_own() -> None:
 
 def test_a_commit_without_data_is_told_too() -> None:
     quiet = commit(3, edge(RelationshipType.RAN, run_node(RUN), transformation_node(SENSORS)))
-    (_, told) = export([quiet], {}, NAMES)
+    (_, told) = export([quiet], NAMES, KNOWN)
     assert (told["inputs"], told["outputs"]) == ([], [])
     checked(told)
     assert back([told]) == [quiet.entries[0].edge]
     nothing = replace(quiet, entries=[])
-    assert list(export([nothing], {}, NAMES)) == []
+    assert list(export([nothing], NAMES, KNOWN)) == []
