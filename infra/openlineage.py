@@ -93,7 +93,7 @@ def _of(kind: type, value: Any) -> Any:
 
 def _object(kind: Any, value: Any) -> Any:
     """An object of a class; every key must be a field of it."""
-    fields, hints = {each.name: each for each in attr.fields(kind)}, get_type_hints(kind)
+    fields, hints = _shape(kind)
     if unknown := _of(dict, value).keys() - fields.keys():
         raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
     made = {name: _made(hints[name], each) for name, each in value.items()}
@@ -102,6 +102,12 @@ def _object(kind: Any, value: Any) -> Any:
         if not fields[name].init:  # the schema's URL: a producer names the version it knows
             setattr(whole, name, each)
     return whole
+
+
+@cache
+def _shape(kind: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The fields of a class and their types, by name."""
+    return {each.name: each for each in attr.fields(kind)}, get_type_hints(kind)
 
 
 def _facet(holder: Any, name: str, value: Any) -> Any:

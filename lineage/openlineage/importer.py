@@ -6,13 +6,15 @@ makes none. What an event holds of ours, the facet of entries, counts alone.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
 from ..errors import RejectedError
 from ..model import (
     Edge,
+    Fact,
     Node,
     NodeKind,
     RelationshipType,
@@ -26,7 +28,7 @@ from .columns import pairs_in
 from .entries import edges_in, texts_of
 from .events import Dataset, Event
 from .facets import ENTRIES
-from .names import Names, foreign
+from .names import Name, Names, foreign
 
 READ = frozenset({"columnLineage", "schema", "sourceCodeLocation", "sql", ENTRIES})
 """The facets that enter the graph; every other is kept and listed."""
@@ -54,19 +56,118 @@ def kept_facets(event: Event) -> list[KeptFacet]:
     ]
 
 
-def new_edges(event: Event, before: Sequence[Event], names: Names) -> list[Edge]:
-    """What an event adds to what the earlier ones of its run said.
+class _Relation(NamedTuple):
+    kind: RelationshipType
+    source: Node
+    target: Node
+    facts: Mapping[str, Fact] = {}
 
-    Raises RejectedError when a facet that enters the graph is not of its schema, or a name cannot be stored.
-    """
-    known = {_relation(edge) for edge in edges_of(before, names)}
-    found: dict[tuple[object, ...], Edge] = {}
-    for edge in edges_of((*before, event), names):
-        if (relation := _relation(edge)) not in known:
-            found.setdefault(relation, edge)
-    if unfit := next((text for text in texts_of(found.values()) if not _storable(text)), None):
-        raise RejectedError(f"The event names something no database stores as a key: {unfit[:80]!a}.")
-    return list(found.values())
+
+class Story:
+    """What the events of one run, or one event without a run, say together; it grows event by event."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._inputs: dict[Name, Dataset] = {}
+        self._outputs: dict[Name, Dataset] = {}
+        self._datasets: dict[Name, Dataset] = {}
+        self._written = False
+        self._version = UNVERSIONED
+        self._times: set[datetime] = set()
+        self._known: set[tuple[object, ...]] = set()
+
+    def add(self, event: Event) -> list[Edge]:
+        """The edges this event adds to what the earlier ones said.
+
+        Raises RejectedError when a facet that enters the graph is not of its schema, or a name cannot be
+        stored; the story is then spoilt.
+        """
+        if ENTRIES in event.run_facets:
+            found = _entries(event, self._names)
+        else:
+            self._learn(event)
+            found = [self._edge(event, *relation) for relation in self._relations(event)]
+        edges = {relation: edge for edge in found if (relation := _relation(edge)) not in self._known}
+        if unfit := next((text for text in texts_of(edges.values()) if not _storable(text)), None):
+            raise RejectedError(f"The event names something no database stores as a key: {unfit[:80]!a}.")
+        self._known |= edges.keys()
+        return list(edges.values())
+
+    def _learn(self, event: Event) -> None:
+        """Of a facet told again the latest counts."""
+        self._times = {min({event.at, *self._times}), max({event.at, *self._times})}
+        self._written = self._written or event.state not in _NOTHING_WRITTEN
+        self._version = _version(event) or self._version
+        for known, told in (
+            (self._inputs, event.inputs),
+            (self._outputs, event.outputs),
+            (self._datasets, event.datasets),
+        ):
+            for each in told:
+                before = known[each.name].facets if each.name in known else {}
+                known[each.name] = Dataset(each.name, {**before, **each.facets})
+
+    def _relations(self, event: Event) -> Iterator[_Relation]:
+        """Run → code, columns → datasets, datasets → datasets, columns → columns."""
+        if not self._written:
+            return
+        if event.run_id is not None and (code := self._transformation(event)) is not None:
+            yield _Relation(RelationshipType.RAN, self._run(event), transformation_node(code))
+        for dataset in (*self._inputs.values(), *self._outputs.values(), *self._datasets.values()):
+            uri = self._names.uri(dataset.name)
+            for column in _columns(dataset):
+                yield _Relation(RelationshipType.PART_OF, column_node(uri, column), dataset_node(uri))
+        for output in self._outputs.values():
+            yield from self._made(output)
+
+    def _made(self, output: Dataset) -> Iterator[_Relation]:
+        target = self._names.uri(output.name)
+        for source in dict.fromkeys(self._names.uri(name) for name in self._inputs):
+            if source != target:
+                yield _Relation(RelationshipType.FEEDS, dataset_node(source), dataset_node(target))
+        if (content := output.facets.get("columnLineage")) is None:
+            return
+        try:
+            pairs = pairs_in(content, target, _columns(output), self._names)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RejectedError(f"The event's facet columnLineage does not fit: {error!r}.") from error
+        for source_column, target_column, facts in pairs:
+            yield _Relation(RelationshipType.DERIVES, source_column, target_column, facts)
+
+    def _run(self, event: Event) -> Node:
+        name = "/".join(event.job) if event.job else None
+        started = micros(min(self._times))
+        return Node(
+            NodeKind.RUN, str(event.run_id), {"kind": "openlineage", "name": name, "started_at": started}
+        )
+
+    def _transformation(self, event: Event) -> Transformation | None:
+        """The job, at the version its code is told to have."""
+        return Transformation(name=foreign(event.job), version=self._version) if event.job else None
+
+    def _edge(
+        self,
+        event: Event,
+        kind: RelationshipType,
+        source: Node,
+        target: Node,
+        facts: Mapping[str, Fact],
+    ) -> Edge:
+        code = self._transformation(event)
+        return Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=max(self._times),
+            transformation_id=code.id if code else None,
+            run_id=event.run_id,
+            facts=facts,
+        )
+
+
+def _relation(edge: Edge) -> tuple[object, ...]:
+    ends = (edge.source.kind, edge.source.key, edge.target.kind, edge.target.key)
+    return edge.relationship_type, *ends, edge.transformation_id, tuple(sorted(edge.facts.items()))
 
 
 def _storable(text: str) -> bool:
@@ -77,95 +178,11 @@ def _storable(text: str) -> bool:
         return False
 
 
-def _relation(edge: Edge) -> tuple[object, ...]:
-    ends = (edge.source.kind, edge.source.key, edge.target.kind, edge.target.key)
-    return edge.relationship_type, *ends, edge.transformation_id, tuple(sorted(edge.facts.items()))
-
-
-def edges_of(events: Sequence[Event], names: Names) -> list[Edge]:
-    """The edges of the events of one run, or of one event without a run."""
-    if ours := [event for event in events if ENTRIES in event.run_facets]:
-        return [edge for event in ours for edge in _entries(event, names)]
-    if not events or all(event.state in _NOTHING_WRITTEN for event in events):
-        return []
-    return _Told(events, names).edges()
-
-
 def _entries(event: Event, names: Names) -> list[Edge]:
     try:
         return edges_in(event.run_facets[ENTRIES], names)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RejectedError(f"The event's facet {ENTRIES} is not as we write it: {error!r}.") from error
-
-
-class _Told:
-    """What the events of one run say together."""
-
-    def __init__(self, events: Sequence[Event], names: Names) -> None:
-        self._names = names
-        self._last = events[-1]
-        self._at = max(event.at for event in events)
-        self._started = min(event.at for event in events)
-        self._inputs = _merged(events, "inputs")
-        self._outputs = _merged(events, "outputs")
-        self._datasets = _merged(events, "datasets")
-        self._transformation = _transformation(events)
-
-    def edges(self) -> list[Edge]:
-        """Run → code, columns → datasets, datasets → datasets, columns → columns."""
-        return [self._edge(*relation) for relation in self._relations()]
-
-    def _relations(self) -> Iterator[tuple[Any, ...]]:
-        if self._last.run_id is not None and self._transformation is not None:
-            yield RelationshipType.RAN, self._run(), transformation_node(self._transformation)
-        for dataset in (*self._inputs, *self._outputs, *self._datasets):
-            uri = self._names.uri(dataset.name)
-            for column in _columns(dataset):
-                yield RelationshipType.PART_OF, column_node(uri, column), dataset_node(uri)
-        for output in self._outputs:
-            yield from self._made(output)
-
-    def _made(self, output: Dataset) -> Iterator[tuple[Any, ...]]:
-        target = self._names.uri(output.name)
-        for source in dict.fromkeys(self._names.uri(each.name) for each in self._inputs):
-            if source != target:
-                yield RelationshipType.FEEDS, dataset_node(source), dataset_node(target)
-        if (content := output.facets.get("columnLineage")) is None:
-            return
-        try:
-            pairs = pairs_in(content, target, _columns(output), self._names)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RejectedError(f"The event's facet columnLineage does not fit: {error!r}.") from error
-        for source_column, target_column, facts in pairs:
-            yield RelationshipType.DERIVES, source_column, target_column, facts
-
-    def _run(self) -> Node:
-        job = self._last.job
-        facts = {"kind": "openlineage", "name": f"{job.namespace}/{job.name}" if job else None}
-        return Node(NodeKind.RUN, str(self._last.run_id), {**facts, "started_at": micros(self._started)})
-
-    def _edge(
-        self, kind: RelationshipType, source: Node, target: Node, facts: Mapping[str, Any] | None = None
-    ) -> Edge:
-        return Edge(
-            relationship_type=kind,
-            source=source,
-            target=target,
-            created_at=self._at,
-            transformation_id=self._transformation.id if self._transformation else None,
-            run_id=self._last.run_id,
-            facts=facts or {},
-        )
-
-
-def _merged(events: Iterable[Event], which: str) -> tuple[Dataset, ...]:
-    """Datasets by name, in order; of a facet told again the latest counts."""
-    found: dict[Any, Dataset] = {}
-    for event in events:
-        for each in getattr(event, which):
-            before = found.get(each.name)
-            found[each.name] = Dataset(each.name, {**(before.facets if before else {}), **each.facets})
-    return tuple(found.values())
 
 
 def _columns(dataset: Dataset) -> tuple[str, ...]:
@@ -177,14 +194,9 @@ def _columns(dataset: Dataset) -> tuple[str, ...]:
         raise RejectedError("The event's facet schema has a field without a name.") from error
 
 
-def _transformation(events: Sequence[Event]) -> Transformation | None:
-    """The job, at the version its code is told to have."""
-    job = events[-1].job
-    if job is None:
-        return None
-    version = UNVERSIONED
-    for event in events:
-        if query := event.job_facets.get("sql", {}).get("query"):
-            version = hashlib.sha256(str(query).encode()).hexdigest()[:16]
-        version = str(event.job_facets.get("sourceCodeLocation", {}).get("version") or version)
-    return Transformation(name=foreign(job), version=version)
+def _version(event: Event) -> str | None:
+    """The version of a job's code: what its place in a repository says, else a hash of its SQL."""
+    if version := event.job_facets.get("sourceCodeLocation", {}).get("version"):
+        return str(version)
+    query = event.job_facets.get("sql", {}).get("query")
+    return hashlib.sha256(str(query).encode(errors="replace")).hexdigest()[:16] if query else None

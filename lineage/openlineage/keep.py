@@ -17,7 +17,7 @@ from ..log import Span, Writer
 from ..model import Edge, Transformation
 from ..ports import Connection
 from .events import Event, read
-from .importer import KeptFacet, kept_facets, new_edges
+from .importer import KeptFacet, Story, kept_facets
 from .names import Names
 
 WAY = "import"
@@ -84,6 +84,7 @@ class _Import:
     batch: int
     edges: list[Edge]
     bad: list[Bad]
+    stories: dict[UUID, Story]  # of the runs met so far
     kept: int = 0
 
 
@@ -96,7 +97,7 @@ async def import_events(
     answer was lost, import the same again.
     """
     batch = await connection.fetchval("SELECT nextval('store.batch_number')")
-    work = _Import(connection, writer, names, now, batch, [], [])
+    work = _Import(connection, writer, names, now, batch, [], [], {})
     span = None
     async with connection.transaction():
         await connection.execute(_LOCK, LOCK)
@@ -124,8 +125,10 @@ async def _keep(work: _Import, place: int, document: bytes) -> None:
     first, event, error = work.writer.last + len(work.edges) + 1, None, None
     try:
         event = read(document)
-        work.edges += new_edges(event, await _before(work.connection, event), work.names)
+        work.edges += (await _story(work, event)).add(event)
     except RejectedError as rejected:
+        if event is not None and event.run_id is not None:
+            work.stories.pop(event.run_id, None)  # to be read again from what is kept
         event, error = None, _written(str(rejected))
         work.bad.append(Bad(place, error))
     work.kept += 1
@@ -154,12 +157,16 @@ def _written(text: str) -> str:
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
-async def _before(connection: Connection, event: Event) -> list[Event]:
-    """The earlier events of its run."""
-    run: UUID | None = event.run_id
-    if run is None:
-        return []
-    return [read(row["event"]) for row in await connection.fetch(_OF_RUN, run)]
+async def _story(work: _Import, event: Event) -> Story:
+    """What the earlier events of its run said."""
+    if event.run_id is None:
+        return Story(work.names)
+    if event.run_id not in work.stories:
+        story = Story(work.names)
+        for row in await work.connection.fetch(_OF_RUN, event.run_id):
+            story.add(read(row["event"]))
+        work.stories[event.run_id] = story
+    return work.stories[event.run_id]
 
 
 async def _write_ledger(work: _Import, span: Span) -> None:

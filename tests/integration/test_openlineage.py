@@ -151,6 +151,19 @@ async def test_the_events_of_a_run_add_up_over_imports(house: House) -> None:
     assert await clean(house)
 
 
+async def test_a_bad_event_of_a_run_does_not_spoil_the_run(house: House) -> None:
+    start, complete = spark()
+    bad = json.loads(encoded(complete))
+    bad["outputs"][0]["facets"]["columnLineage"] = {"fields": {"well": {}}}
+    bad["outputs"].append({"namespace": "s3://lab-lake", "name": "never/told"})
+    done = await take(house, [encoded(start), encoded(bad), encoded(complete)])
+    assert [found.place for found in done.bad] == [2]
+    told_of = "SELECT count(*) FROM lineage_log WHERE relationship_type = 'FEEDS' AND target_key LIKE "
+    assert await house.way.value(f"{told_of} '%features'") == 2
+    assert await house.way.value(f"{told_of} '%never/told'") == 0
+    assert await clean(house)
+
+
 async def test_an_event_is_kept_to_the_byte_with_the_entries_it_made(house: House) -> None:
     document = b' { "unknown\\u0000" : 1, ' + OTHERS[1].lstrip()[1:]
     await take(house, [OTHERS[0], document])

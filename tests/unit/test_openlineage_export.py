@@ -29,7 +29,7 @@ from lineage.model import (
 from lineage.openlineage import facets
 from lineage.openlineage.events import read
 from lineage.openlineage.export import Field, Known, export
-from lineage.openlineage.importer import new_edges
+from lineage.openlineage.importer import Story
 from lineage.openlineage.names import Names
 from lineage.projection import digest, project
 
@@ -215,7 +215,7 @@ def test_the_client_refuses_what_is_not_of_the_schema(wrong: dict[str, Any]) -> 
 
 def back(events: list[Any]) -> list[Edge]:
     """The edges the events give, as bytes through the reader."""
-    return [each for event in events for each in new_edges(read(json.dumps(event).encode()), [], NAMES)]
+    return [each for event in events for each in Story(NAMES).add(read(json.dumps(event).encode()))]
 
 
 def test_the_way_there_and_back_loses_nothing() -> None:
@@ -258,7 +258,7 @@ def test_another_house_keeps_our_datasets_apart_from_its_own() -> None:
     keys = {
         node.key
         for event in EVENTS
-        for each in new_edges(read(json.dumps(event).encode()), [], elsewhere)
+        for each in Story(elsewhere).add(read(json.dumps(event).encode()))
         for node in (each.source, each.target)
         if node.kind is NodeKind.BATCH
     }

@@ -10,7 +10,7 @@ from infra.openlineage import checked
 from lineage.errors import RejectedError
 from lineage.model import Edge, NodeKind, RelationshipType
 from lineage.openlineage.events import read
-from lineage.openlineage.importer import UNVERSIONED, kept_facets, new_edges
+from lineage.openlineage.importer import UNVERSIONED, Story, kept_facets
 from lineage.openlineage.names import Names
 from tests.fixtures.openlineage import airflow, dbt, encoded, spark
 
@@ -22,8 +22,8 @@ S3 = "openlineage:s3://lab-lake"
 
 def edges(*events: dict[str, Any], names: Names = NAMES) -> list[Edge]:
     """What the events of one run make, one after another."""
-    known = [read(encoded(event)) for event in events]
-    return [edge for n, event in enumerate(known) for edge in new_edges(event, known[:n], names)]
+    story = Story(names)
+    return [edge for event in events for edge in story.add(read(encoded(event)))]
 
 
 def pairs(found: list[Edge], kind: RelationshipType) -> set[tuple[str, str]]:
