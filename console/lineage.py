@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from console.start import DIFFERENCES, run, start
-from console.table import print_table
+from console.table import Json, print_json, print_table
 from lineage.errors import SettingsError
 
 commands = typer.Typer(help="Lineage of and for other systems: OpenLineage and PROV.", no_args_is_help=True)
@@ -29,7 +29,6 @@ Since = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")]
 Url = Annotated[str | None, typer.Option(help="Send the events to this OpenLineage server instead.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @commands.command("export")
@@ -90,7 +89,7 @@ def import_(
     with _lines(file) as lines:
         done = run(openlineage.imported(settings, lines))
     if as_json:
-        typer.echo(json.dumps(asdict(done)))
+        print_json(asdict(done))
     else:
         for bad in done.bad:
             typer.echo(f"event {bad.place}: {bad.reason}")
@@ -123,7 +122,7 @@ def imported(
 
     found = run(openlineage.listed(settings, limit, every=every))
     if as_json:
-        typer.echo(json.dumps(asdict(found), default=str))
+        print_json(asdict(found))
         return
     rows = [
         (

@@ -66,7 +66,11 @@ class Document:
                 self._say("wasAttributedTo", {"prov:entity": target, "prov:agent": source})
             case "ABOUT":
                 self._influenced(target, source, edge)
-            case _:  # what it says is said of its source: it used, or superseded, the target
+            case "SUPERSEDES":
+                kind = _qualified("prov:Revision")
+                ends = {"prov:generatedEntity": source, "prov:usedEntity": target}
+                self._say("wasDerivedFrom", {**ends, "prov:type": kind})
+            case _:  # what it says is said of its source: it used the target
                 self._influenced(source, target, edge)
 
     def _made(self, entry: Entry, source: str, target: str) -> None:

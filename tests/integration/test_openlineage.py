@@ -25,12 +25,13 @@ from lineage.openlineage.export import Known, export
 from lineage.openlineage.keep import WAY, Imported, import_events
 from lineage.openlineage.listing import list_events
 from lineage.openlineage.names import Names
-from lineage.projection import digest
+from lineage.projection import Projection
+from tests.fixtures.commit import NOW
 from tests.fixtures.headwater import COMMAND
+from tests.fixtures.lineage import in_graph
 from tests.fixtures.openlineage import airflow, dbt, encoded, spark
 from tests.fixtures.postgres import PostgresServer, _fresh
-from tests.integration.test_commit import NOW
-from tests.integration.test_proof import House, a_house, furnish
+from tests.fixtures.proof import House, a_house, furnish
 
 NAMES = Names({"postgres": "postgres://lab-db:5432/headwater", "mqtt": "mqtt://broker:1883"})
 OTHERS = [encoded(event) for event in (*dbt(), *spark(), *airflow())]
@@ -55,14 +56,17 @@ async def told(house: House) -> list[bytes]:
     return [json.dumps(event).encode() for event in events]
 
 
-async def in_graph(house: House, query: str, **parameters: Any) -> list[dict[str, Any]]:
+async def asked(house: House, query: str, **parameters: Any) -> list[dict[str, Any]]:
     await relay.catch_up(house.connection, house.graph)
     return await house.graph.read(query, parameters)
 
 
-async def whole_graph(house: House) -> int:
+async def whole_graph(house: House) -> Projection:
+    """Everything in the graph, but for when this house got to know it."""
     await relay.catch_up(house.connection, house.graph)
-    return digest(await graphs.read(house.graph))
+    found = await in_graph(house.graph)
+    known = {identity: {**facts, "known_at": 0} for identity, facts in found.relationships.items()}
+    return Projection(found.nodes, known)
 
 
 async def clean(house: House) -> bool:
@@ -91,7 +95,7 @@ async def test_others_upstreams_join_the_graph(postgres_dsn: str, graph: Address
     async with a_house(postgres_dsn, graph) as house:
         await furnish(house)
         await take(house, OTHERS)
-        rows = await in_graph(
+        rows = await asked(
             house,
             "MATCH (a:Dataset)-[:FEEDS*1..6]->(b:Dataset) WHERE b.key ENDS WITH $name "
             "RETURN DISTINCT a.key AS key ORDER BY key",
@@ -104,7 +108,7 @@ async def test_others_upstreams_join_the_graph(postgres_dsn: str, graph: Address
             "openlineage:s3://lab-lake/raw/plates",
             "file:/instruments/plates/*.csv",
         }
-        columns = await in_graph(
+        columns = await asked(
             house,
             "MATCH (a:Column {key: 'postgres:sensor_readings.temperature'})-[:DERIVES]->(b:Column) "
             "RETURN b.key AS key",
@@ -248,13 +252,13 @@ async def test_who_gets_our_events_without_our_facet_still_gets_our_datasets(
     async with a_house(postgres_dsn, graph_address) as house:
         await furnish(house)
         plain = [json.loads(document) for document in await told(house)]
-        fed = await in_graph(house, query)
+        fed = await asked(house, query)
         await graphs.clear(house.graph)
     for event in plain:
         event["run"]["facets"].pop(facets.ENTRIES, None)
     async with a_house(second_dsn, graph_address) as other:
         await take(other, [encoded(event) for event in plain])
-        assert await in_graph(other, query) == fed
+        assert await asked(other, query) == fed
         assert len(fed) >= 4
 
 

@@ -225,13 +225,13 @@ def test_the_way_there_and_back_loses_nothing() -> None:
         canonical(1, 1, 1, each) for each in before
     )
     entries = [Entry(1, place, 1, each, FIRST_HEAD) for place, each in enumerate(after, start=1)]
-    assert project(entries) == project(entry for each in COMMITS for entry in each.entries)
+    assert project(entries, 0) == project((entry for each in COMMITS for entry in each.entries), 0)
 
 
 def test_nor_does_the_way_through_the_client_which_leaves_nulls_out() -> None:
     sent = [written(checked(event)) for event in EVENTS]
     entries = [Entry(1, place, 1, each, FIRST_HEAD) for place, each in enumerate(back(sent), start=1)]
-    assert digest(project(entries)) == digest(project(e for each in COMMITS for e in each.entries))
+    assert digest(project(entries, 0)) == digest(project((e for each in COMMITS for e in each.entries), 0))
 
 
 def test_who_does_not_know_our_facet_still_reads_datasets_and_columns() -> None:

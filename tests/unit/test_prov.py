@@ -17,9 +17,17 @@ from prov.model import (
     ProvUsage,
 )
 
-from lineage.model import RelationshipType, batch_node, subject_node
+from lineage.model import (
+    Node,
+    NodeKind,
+    RelationshipType,
+    Transformation,
+    batch_node,
+    subject_node,
+    transformation_node,
+)
 from lineage.prov import provenance
-from tests.unit.test_openlineage_export import COMMITS, MQTT, RAW, READINGS, RUN, commit, edge
+from tests.unit.test_openlineage_export import COMMITS, MQTT, RAW, READINGS, RUN, SENSORS, commit, edge
 
 EXPERIMENT = edge(RelationshipType.ABOUT, subject_node("experiment", "x1"), batch_node(READINGS, 2))
 CONTENT = provenance([*COMMITS, commit(4, EXPERIMENT)])
@@ -78,6 +86,25 @@ def test_every_end_of_a_relation_is_declared_and_labelled() -> None:
 
 def test_what_is_said_twice_stands_there_once() -> None:
     assert provenance([*COMMITS, *COMMITS, commit(4, EXPERIMENT)]) == CONTENT
+
+
+def test_new_code_is_a_revision_and_what_an_experiment_used_an_influence() -> None:
+    newer = edge(
+        RelationshipType.SUPERSEDES,
+        transformation_node(Transformation(name="sensors", version="b2")),
+        transformation_node(SENSORS),
+    )
+    plate = Node(NodeKind.SUBJECT, "labware:p1", {"kind": "labware", "id": "p1"})
+    used = edge(RelationshipType.USED, subject_node("experiment", "x1"), plate)
+    content = provenance([commit(6, newer, used)])
+    (revision,) = content["wasDerivedFrom"].values()
+    assert revision == {
+        "prov:generatedEntity": "hw:transformation/sensors%40b2",
+        "prov:usedEntity": "hw:transformation/sensors%40a1",
+        "prov:type": {"$": "prov:Revision", "type": "prov:QUALIFIED_NAME"},
+    }
+    (influence,) = content["wasInfluencedBy"].values()
+    assert influence["prov:influencer"] == "hw:subject/labware%3Ap1"
 
 
 def test_others_systems_are_agents_of_their_own() -> None:
