@@ -119,6 +119,16 @@ class Settings(BaseSettings):
         description="Robots to fetch runs from, comma-separated: `name=http://host:31950`, or "
         "`name=http://host:31950 mqtt://host:1883` for a robot with a broker of its own, as an OT-2 has",
     )
+    openlineage_namespaces: Annotated[dict[str, str], NoDecode, BeforeValidator(rules.namespaces)] = Field(
+        {},
+        description="Where OpenLineage finds our stores, comma-separated: "
+        "`postgres=postgres://host:5432/database,mqtt=mqtt://host:1883`; unset: where the settings say they "
+        "are. `headwater=NAME` is the namespace of our jobs",
+    )
+    openlineage_api_key: SecretStr | None = Field(
+        None, description="API key of the OpenLineage server that events are sent to"
+    )
+
     schedule_every: Duration | None = Field(
         None, description="Runs every scheduled flow at this interval instead of its own; for the demo"
     )
@@ -159,7 +169,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> frozenset[str]:
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
-        values = [self.graph_password.get_secret_value()] if self.graph_password else []
+        given = (self.graph_password, self.openlineage_api_key)
+        values = [secret.get_secret_value() for secret in given if secret]
         for url in (self.postgres_dsn, self.mqtt_url):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)
