@@ -1,0 +1,199 @@
+"""Lineage for a flow that stores its results itself: what fed what, in the transaction of the results.
+
+>>> async with record(connection, daily_totals, run=flow_run.id) as lineage:
+...     await connection.execute("INSERT INTO totals …")
+...     lineage.feeds("file:orders.csv", "postgres:totals", frame=totals)
+
+The entries, their row of the ledger and whatever else the block wrote are committed together, or not at all.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from . import derivation
+from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
+from .model import (
+    Edge,
+    Node,
+    NodeKind,
+    RelationshipType,
+    Run,
+    Transformation,
+    batch_node,
+    run_node,
+    transformation_node,
+)
+from .ports import Connection
+from .version import transformation_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LEDGER = """
+INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
+    read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
+    writer, first_entry, last_entry, chain_head)
+VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12)
+"""
+_LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
+
+Relation = tuple[RelationshipType, Node, Node, derivation.Facts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What a commit without rows of ours says of itself in the ledger."""
+
+    number: int
+    dataset: str
+    way: str
+    transformation: Transformation
+    run_id: UUID
+    at: datetime
+    received_at: datetime
+    position_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What one block has said so far."""
+
+    number: int
+    transformation: Transformation
+    run: Node
+    targets: list[str] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
+
+    def feeds(
+        self, source: str, target: str, *, frame: "pl.LazyFrame | None" = None, rows: int | None = None
+    ) -> None:
+        """The dataset `target` was made from `source`.
+
+        `frame` is what made it: its column edges are recorded, and every dataset it reads feeds the target
+        too. `rows` is how many rows the target got.
+        """
+        edges = derivation.of_frame(frame, target, self.transformation) if frame is not None else []
+        made = batch_node(target, self.number, **({} if rows is None else {"rows": rows}))
+        self.targets.append(target)
+        for each in dict.fromkeys([source, *derivation.datasets(edges)]):
+            self.relations.append((RelationshipType.FEEDS, batch_node(each, self.number), made, {}))
+        self.relations.extend((RelationshipType.DERIVES, *edge) for edge in edges)
+
+
+@asynccontextmanager
+async def record(
+    connection: Connection, by: Callable[..., Any] | Transformation, *, run: Run | UUID | str | None = None
+) -> AsyncIterator[Recording]:
+    """Record what the block says when it ends well, in the caller's transaction or one of its own.
+
+    `by` is the function that makes the data (a flow or a task of Prefect's is one too): its code is its
+    version. `run` is the id of the flow run; None is a run of its own.
+    """
+    at = datetime.now(UTC)
+    async with connection.transaction():
+        number = await next_batch(connection)
+        recording = Recording(number, _transformation(by), _run(run, by, at))
+        yield recording
+        if not recording.relations:
+            return
+        commit = Commit(
+            number=number,
+            dataset=recording.targets[0],
+            way="record",
+            transformation=recording.transformation,
+            run_id=UUID(recording.run.key),
+            at=at,
+            received_at=at,
+        )
+        await write(connection, commit, recording.run, recording.relations)
+
+
+async def next_batch(connection: Connection) -> int:
+    """The number of the commit that is to come."""
+    number: int = await connection.fetchval("SELECT nextval('store.batch_number')")
+    return number
+
+
+async def write(connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation]) -> Span:
+    """Append the relations and the commit's row of the ledger; `connection` must be in a transaction."""
+    ran = (RelationshipType.RAN, run, transformation_node(commit.transformation), {})
+    edges = [
+        Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=commit.at,
+            transformation_id=commit.transformation.id,
+            run_id=commit.run_id,
+            facts=facts,
+        )
+        for kind, source, target, facts in (ran, *relations)
+    ]
+    writer = await _continued(connection, f"record {commit.way}")
+    span = await writer.append(connection, commit.number, edges)
+    await connection.execute(
+        _LEDGER,
+        commit.number,
+        commit.dataset,
+        commit.position_id,
+        commit.received_at,
+        commit.at,
+        commit.way,
+        commit.transformation.id,
+        commit.run_id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    return span
+
+
+async def _continued(connection: Connection, application: str) -> Writer:
+    """A chain that nobody is writing to, continued for this transaction; a new one if all are busy.
+
+    Whoever holds its lock to the end of a transaction sees all that was committed to it before. So there
+    are as many chains as there are transactions at once, and not one per flow run.
+    """
+    known = "SELECT writer FROM store.lineage_writers WHERE application = $1 ORDER BY writer"
+    for row in await connection.fetch(known, application):
+        if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", *_lock(row["writer"])):
+            return await _at_its_end(connection, row["writer"])
+    writer = await connection.fetchval(
+        "INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer", application
+    )
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", *_lock(writer))
+    return Writer(writer)
+
+
+async def _at_its_end(connection: Connection, number: int) -> Writer:
+    writer = Writer(number)
+    last = await connection.fetchrow(_LAST, number)
+    writer.last, writer.head = (last["number"], last["hash"]) if last else (0, FIRST_HEAD)
+    return writer
+
+
+def _lock(writer: int) -> tuple[int, int]:
+    return WRITER_LOCK, writer % (1 << 31)
+
+
+def _transformation(by: Callable[..., Any] | Transformation) -> Transformation:
+    if isinstance(by, Transformation):
+        return by
+    function = inspect.unwrap(by)
+    package = function.__module__.partition(".")[0]
+    return transformation_of(function, name=function.__qualname__, within=[package], parameters={})
+
+
+def _run(run: Run | UUID | str | None, by: Any, at: datetime) -> Node:
+    """The run's node; of a run known by its id alone nothing more is said."""
+    if isinstance(run, Run):
+        return run_node(run)
+    if run is None:
+        return run_node(Run(id=uuid4(), kind="command", name=_transformation(by).name, started_at=at))
+    return Node(NodeKind.RUN, str(UUID(str(run))), {"kind": "flow"})
