@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
 from .ports import Connection

@@ -32,7 +32,9 @@ def of_frame(frame: "pl.LazyFrame", target: str, transformation: Transformation)
 def datasets(derived: Iterable[Derived]) -> list[str]:
     """The datasets these derivations read, sorted."""
     sources = (source for source, _, _ in derived)
-    return sorted({str(node.facts.get("dataset", node.key)) for node in sources if "version" not in node.facts})
+    return sorted(
+        {str(node.facts.get("dataset", node.key)) for node in sources if "version" not in node.facts}
+    )
 
 
 def _source(edge: Any, transformation: Transformation) -> Node:

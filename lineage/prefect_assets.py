@@ -67,7 +67,7 @@ async def _events(client: PrefectClient, since: datetime, until: datetime) -> As
             yield event
         if page.next_page is None:
             return
-        page = await client.read_events_page(page.next_page)
+        page = await client.read_events_page(str(page.next_page))
 
 
 class _Runs:

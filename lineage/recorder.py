@@ -121,7 +121,7 @@ async def next_batch(connection: Connection) -> int:
 
 async def write(connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation]) -> Span:
     """Append the relations and the commit's row of the ledger; `connection` must be in a transaction."""
-    ran = (RelationshipType.RAN, run, transformation_node(commit.transformation), {})
+    ran: Relation = (RelationshipType.RAN, run, transformation_node(commit.transformation), {})
     edges = [
         Edge(
             relationship_type=kind,
