@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import polars as pl
+
+from .columns import trace
 from .model import Fact, Node, Transformation, column_node, dataset_node, transformation_node
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Facts = Mapping[str, Fact]
 Derived = tuple[Node, Node, Facts]
@@ -16,10 +16,8 @@ Derived = tuple[Node, Node, Facts]
 _STRENGTH = ("IDENTITY", "TRANSFORMATION", "AGGREGATION")
 
 
-def of_frame(frame: "pl.LazyFrame", target: str, transformation: Transformation) -> list[Derived]:
+def of_frame(frame: pl.LazyFrame, target: str, transformation: Transformation) -> list[Derived]:
     """What each column of dataset `target` derives from, when `frame` makes it."""
-    from .columns import trace
-
     found: dict[tuple[str, str | None, str], list[Any]] = defaultdict(list)
     for edge in trace(frame):
         found[edge.source_dataset, edge.source_column, edge.target_column].append(edge)

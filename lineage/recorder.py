@@ -1,21 +1,27 @@
 """Lineage for a flow that stores its results itself: what fed what, in the transaction of the results.
 
+>>> orders = named(pl.scan_csv("orders.csv"), "file:orders.csv")
 >>> async with record(connection, daily_totals, run=flow_run.id) as lineage:
-...     await connection.execute("INSERT INTO totals …")
+...     await connection.executemany("INSERT INTO totals …", totals.collect().rows())
 ...     lineage.feeds("file:orders.csv", "postgres:totals", frame=totals)
 
 The entries, their row of the ledger and whatever else the block wrote are committed together, or not at all.
 """
 
+import hashlib
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
+import polars as pl
+
 from . import derivation
+from .columns import named
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import (
     Edge,
@@ -31,8 +37,7 @@ from .model import (
 from .ports import Connection
 from .version import transformation_of
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = ["Commit", "Recording", "Relation", "named", "next_batch", "record", "write"]
 
 _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
@@ -67,10 +72,11 @@ class Recording:
     transformation: Transformation
     run: Node
     targets: list[str] = field(default_factory=list)
-    relations: list[Relation] = field(default_factory=list)
+    fed: list[Relation] = field(default_factory=list)
+    derived: list[derivation.Derived] = field(default_factory=list)
 
     def feeds(
-        self, source: str, target: str, *, frame: "pl.LazyFrame | None" = None, rows: int | None = None
+        self, source: str, target: str, *, frame: pl.LazyFrame | None = None, rows: int | None = None
     ) -> None:
         """The dataset `target` was made from `source`.
 
@@ -79,38 +85,62 @@ class Recording:
         """
         edges = derivation.of_frame(frame, target, self.transformation) if frame is not None else []
         made = batch_node(target, self.number, **({} if rows is None else {"rows": rows}))
-        self.targets.append(target)
         for each in dict.fromkeys([source, *derivation.datasets(edges)]):
-            self.relations.append((RelationshipType.FEEDS, batch_node(each, self.number), made, {}))
-        self.relations.extend((RelationshipType.DERIVES, *edge) for edge in edges)
+            self.fed.append((RelationshipType.FEEDS, batch_node(each, self.number), made, {}))
+        self.targets.append(target)
+        self.derived.extend(edges)
 
 
 @asynccontextmanager
 async def record(
-    connection: Connection, by: Callable[..., Any] | Transformation, *, run: Run | UUID | str | None = None
+    connection: Connection,
+    by: Callable[..., Any] | Transformation,
+    *,
+    run: Run | UUID | str | None = None,
+    within: Iterable[str] = (),
 ) -> AsyncIterator[Recording]:
     """Record what the block says when it ends well, in the caller's transaction or one of its own.
 
-    `by` is the function that makes the data (a flow or a task of Prefect's is one too): its code is its
-    version. `run` is the id of the flow run; None is a run of its own.
+    `by` is the function that makes the data (a flow or a task of Prefect's is one too); its version is its
+    code's, with that of the packages `within` that it imports. `run` is the id of the flow run; None is a
+    run of its own.
     """
     at = datetime.now(UTC)
+    transformation = _transformation(by, within)
+    node = _run(run, transformation.name, at)
     async with connection.transaction():
-        number = await next_batch(connection)
-        recording = Recording(number, _transformation(by), _run(run, by, at))
+        recording = Recording(await next_batch(connection), transformation, node)
         yield recording
-        if not recording.relations:
-            return
-        commit = Commit(
-            number=number,
-            dataset=recording.targets[0],
-            way="record",
-            transformation=recording.transformation,
-            run_id=UUID(recording.run.key),
-            at=at,
-            received_at=at,
-        )
-        await write(connection, commit, recording.run, recording.relations)
+        if recording.targets:
+            await _write(connection, recording, at)
+
+
+async def _write(connection: Connection, recording: Recording, at: datetime) -> None:
+    relations = list(recording.fed)
+    if await _is_new(connection, recording):
+        relations += [(RelationshipType.DERIVES, *edge) for edge in recording.derived]
+    commit = Commit(
+        number=recording.number,
+        dataset=recording.targets[0],
+        way="record",
+        transformation=recording.transformation,
+        run_id=UUID(recording.run.key),
+        at=at,
+        received_at=at,
+    )
+    await write(connection, commit, recording.run, relations)
+
+
+async def _is_new(connection: Connection, recording: Recording) -> bool:
+    """Whether this column lineage was never recorded of this version before."""
+    text = json.dumps([(source.key, target.key, dict(how)) for source, target, how in recording.derived])
+    added = await connection.fetchval(
+        "INSERT INTO store.recorded_columns (transformation_id, digest) VALUES ($1, $2) "
+        "ON CONFLICT DO NOTHING RETURNING true",
+        recording.transformation.id,
+        hashlib.sha256(text.encode()).digest(),
+    )
+    return bool(added)
 
 
 async def next_batch(connection: Connection) -> int:
@@ -182,18 +212,17 @@ def _lock(writer: int) -> tuple[int, int]:
     return WRITER_LOCK, writer % (1 << 31)
 
 
-def _transformation(by: Callable[..., Any] | Transformation) -> Transformation:
+def _transformation(by: Callable[..., Any] | Transformation, within: Iterable[str]) -> Transformation:
     if isinstance(by, Transformation):
         return by
     function = inspect.unwrap(by)
-    package = function.__module__.partition(".")[0]
-    return transformation_of(function, name=function.__qualname__, within=[package], parameters={})
+    return transformation_of(function, name=function.__qualname__, within=within, parameters={})
 
 
-def _run(run: Run | UUID | str | None, by: Any, at: datetime) -> Node:
+def _run(run: Run | UUID | str | None, name: str, at: datetime) -> Node:
     """The run's node; of a run known by its id alone nothing more is said."""
     if isinstance(run, Run):
         return run_node(run)
     if run is None:
-        return run_node(Run(id=uuid4(), kind="command", name=_transformation(by).name, started_at=at))
+        return run_node(Run(id=uuid4(), kind="command", name=name, started_at=at))
     return Node(NodeKind.RUN, str(UUID(str(run))), {"kind": "flow"})
