@@ -142,7 +142,8 @@ async def test_an_unchanged_flow_with_materialize_is_in_the_graph(
         assert rows[0]["run"]
         paths = await house.graph.read(
             "MATCH (s:Batch)-[:FEEDS]->(o:Batch)-[:FEEDS]->(t:Batch) "
-            "WHERE s.dataset = 'postgres:runs' AND t.dataset = $key RETURN o.materialized_by AS by, t.key AS key",
+            "WHERE s.dataset = 'postgres:runs' AND t.dataset = $key "
+            "RETURN o.materialized_by AS by, t.key AS key",
             {"key": f"{prefix}/totals.parquet"},
         )
         assert len({row["key"] for row in paths}) == 2
