@@ -6,8 +6,8 @@
 See docs/columns.md.
 """
 
+from .edges import trace
 from .model import ColumnEdge, Kind, Subtype, UnknownPlanWarning
 from .naming import collected, named
-from .trace import trace
 
 __all__ = ["ColumnEdge", "Kind", "Subtype", "UnknownPlanWarning", "collected", "named", "trace"]

@@ -1,20 +1,11 @@
 """What an expression depends on: one method for each kind of expression in Polars' plan."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from .functions import (
-    DECIDERS,
-    IN_ORDER,
-    ROWWISE_HIDDEN,
-    SCALARS,
-    UNORDERED_AGGREGATES,
-    Shape,
-    function_name,
-    shape_of,
-)
+from .functions import ROWWISE_HIDDEN, UNORDERED_AGGREGATES, function_name, returned
 from .model import Subtype
+from .reader import Reader
 from .structs import STRUCT_FUNCTIONS
 from .values import (
     NO_CAUSES,
@@ -27,25 +18,7 @@ from .values import (
     merge,
     raised,
     rows_of,
-    union,
 )
-
-
-class Reader:
-    """Polars' traverser of a plan, and how far its expressions are read.
-
-    Polars numbers a plan's expressions as it builds them: an operand before its operator, one
-    expression after the other. So what a hidden expression reads has a number between those of the
-    expression read before it and its own.
-    """
-
-    def __init__(self, traverser: Any) -> None:
-        self.traverser = traverser
-        self.last = -1
-
-    def before(self, number: int) -> range:
-        """The numbers among which the operands of expression `number` are."""
-        return range(self.last + 1 if self.last < number else 0, number)
 
 
 class Expressions:
@@ -85,17 +58,10 @@ class Expressions:
         """An expression that the plan hides: made from the columns named among its operands."""
         if what == "field" and self.structs:
             return merge(self.structs[-1:], Subtype.TRANSFORMATION)
-        names = set(self.columns_in(self.reader.before(number))) & self.table.columns.keys()
+        names = set(self.reader.columns_before(number)) & self.table.columns.keys()
         read = {name: self.table.columns[name] for name in names}
         value = assumed([self.table._replace(columns=read or self.table.columns)])
         return value._replace(lengths=NO_CAUSES) if what in ROWWISE_HIDDEN else value
-
-    def columns_in(self, numbers: range) -> Iterator[str]:
-        for number in numbers:
-            with suppress(NotImplementedError):
-                node = self.traverser.view_expression(number)
-                if type(node).__name__ == "Column":
-                    yield node.name
 
     def ordered(self, value: Value) -> Value:
         """Decided by the order of the rows, too."""
@@ -187,34 +153,8 @@ class Expressions:
         struct = STRUCT_FUNCTIONS.get(name)
         if struct is not None:
             return struct(inputs, node.function_data, lambda: self.traverser.get_dtype(number))
-        if name.startswith("RollingFunctionBy."):
-            return self.by_index(inputs)
-        shape = shape_of(name)
-        if shape is Shape.UNKNOWN:
-            return self.hidden(number, "new")
-        return self.shaped(inputs, shape, DECIDERS.get(name))
-
-    def by_index(self, inputs: list[Value]) -> Value:
-        """A rolling function over the values of another column."""
-        by = all_causes(inputs[1:], Subtype.WINDOW)
-        return caused(raised(inputs[0], Subtype.TRANSFORMATION), by)
-
-    def shaped(self, inputs: list[Value], shape: Shape, deciders: int | None) -> Value:
-        subtype = Subtype.AGGREGATION if shape in SCALARS else Subtype.TRANSFORMATION
-        value = merge(inputs[:deciders], subtype)
-        if deciders is not None:
-            value = caused(value, all_causes(inputs[deciders:], Subtype.SORT))
-        if shape in IN_ORDER:
-            value = self.ordered(value)
-        if shape in SCALARS:
-            return value._replace(scalar=True, lengths=NO_CAUSES)
-        if shape is Shape.SELECTION:
-            return value._replace(scalar=False, lengths=causes_of(value, Subtype.FILTER))
-        if shape is Shape.SIZED:
-            sizes = all_causes(inputs[1:], Subtype.FILTER)
-            lengths = union(one.lengths for one in inputs) | sizes
-            return value._replace(scalar=False, lengths=lengths)
-        return value
+        value = returned(name, inputs, self.table.order)
+        return self.hidden(number, "new") if value is None else value
 
 
 _READERS: Mapping[str, Callable[[Expressions, Any, int], Value]] = {

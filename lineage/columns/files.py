@@ -38,13 +38,13 @@ def _uri(path: str) -> str:
     return f"file:{PurePath(whole).as_posix()}"
 
 
-def ipc_uris(frame: pl.LazyFrame, traverser: Any) -> dict[int, str]:
+def ipc_uris(frame: pl.LazyFrame, traverser: Any, root: int) -> dict[int, str]:
     """The names of the IPC scans of a plan, by the number of their node.
 
     Polars does not show their paths to a traverser, only in the plan's text, in the same order.
     """
     numbers = []
-    waiting = [traverser.get_node()]
+    waiting = [root]
     while waiting:
         traverser.set_node(number := waiting.pop())
         waiting.extend(reversed(traverser.get_inputs()))

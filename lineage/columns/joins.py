@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from .expressions import Expressions, Reader
+from .expressions import Expressions
 from .model import Subtype
+from .reader import Reader
 from .values import Causes, Table, Value, all_causes, caused, merge
 
 

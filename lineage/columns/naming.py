@@ -23,19 +23,15 @@ def collected(frame: pl.LazyFrame, uri: str) -> pl.DataFrame:
     The name belongs to this very frame. An eager operation makes another frame, without a name: it
     reads less than it was, and calling it the same would be a guess.
     """
-    return _NamedFrame.of(frame.collect(), uri)
+    made = _NamedFrame(frame.collect())
+    made._dataset = uri
+    return made
 
 
 class _NamedFrame(pl.DataFrame):
     """A frame in memory that knows which dataset it is."""
 
-    _dataset: str | None = None
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame, uri: str) -> "_NamedFrame":
-        made = cls._from_pydf(frame._df)
-        made._dataset = uri
-        return made
+    _dataset: str | None = None  # Polars makes the results of eager operations of this class, too
 
     def lazy(self) -> pl.LazyFrame:
         frame = super().lazy()

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .expressions import Expressions, Reader
+from .expressions import Expressions
 from .joins import join
 from .model import Subtype
+from .reader import Reader
 from .reshaping import map_function
 from .values import NO_CAUSES, Causes, Table, Value, all_causes, assumed, caused, merge, raised, union
 

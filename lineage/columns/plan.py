@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from .expressions import Reader
 from .files import file_uri, ipc_uris, is_ipc
 from .model import Subtype
 from .naming import mark_of
 from .nodes import Visitor, hidden
+from .reader import Reader
 from .values import Table, column, rows_of
 
 
@@ -27,14 +27,14 @@ class Plan:
     def __init__(self, frame: pl.LazyFrame, traverser: Any, visitors: Mapping[str, Visitor]) -> None:
         self.frame = frame
         self.traverser = traverser
+        self.root = traverser.get_node()
         self.reader = Reader(traverser)
         self.visitors = visitors
         self.tables: dict[int, Table] = {}
         self.unnamed = 0
 
     def output(self) -> Table:
-        root = self.traverser.get_node()
-        waiting = [(root, None, False)]
+        waiting: list[tuple[int, Any, bool]] = [(self.root, None, False)]
         while waiting:  # not recursive: a plan may be deeper than Python's stack
             number, node, ready = waiting.pop()
             self.traverser.set_node(number)
@@ -42,7 +42,7 @@ class Plan:
                 self.tables[number] = self.visited(number, node)
             elif number not in self.tables:
                 self.open(number, waiting)
-        return self.tables[root]
+        return self.tables[self.root]
 
     def open(self, number: int, waiting: list[tuple[int, Any, bool]]) -> None:
         """A source is read now; any other node after its inputs."""
@@ -73,7 +73,7 @@ class Plan:
             made = {options.include_file_paths, options.row_index and options.row_index[0]}
             return source(file_uri(node.paths), names, made)
         if node is None and is_ipc(self.traverser):
-            uri = ipc_uris(self.frame, self.traverser).get(number)
+            uri = ipc_uris(self.frame, self.traverser, self.root).get(number)
             if uri is not None:
                 return source(uri, names)
         self.unnamed += 1
@@ -87,7 +87,7 @@ class Plan:
             return hidden(inputs, schema)
         try:
             table = visitor(self.reader, node, inputs, schema)
-        except NotImplementedError:
+        except (NotImplementedError, AttributeError, LookupError, ValueError):  # not as we know it
             return hidden(inputs, schema)
         if type(node).__name__ != "Sink" and table.columns.keys() != schema.keys():
             return hidden(inputs, schema)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .expressions import Reader
 from .model import Subtype
+from .reader import Reader
 from .structs import field
 from .values import Table, all_causes, merge, raised, rows_of
 

@@ -1,7 +1,7 @@
 """Plans with their lineage as a person would write it down.
 
-A source is `a` (column a of dataset u), `v.a`, or `u.` for the rows or a constant of u alone. `direct` is what
-each output is made from; `rows` what decides all outputs; `also` what else decides one output.
+A source is `a` (column a of dataset u), `v.a`, or `u.` for the rows or a constant of u alone. `direct` is
+what each output is made from; `rows` what decides all outputs; `also` what else decides one output.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,9 @@ PLANS: dict[str, Expected] = {
     "selectors": Expected(lambda u, v: u.select(pl.selectors.integer() + 1), same("a", "b", "c")),
     "exclude": Expected(lambda u, v: u.select(pl.exclude("l", "st", "j", "t")), same(*"abcfso")),
     "prefix": Expected(lambda u, v: u.select(col("a", "b").name.prefix("x_")), {"x_a": "a", "x_b": "b"}),
-    "with_columns_seq": Expected(lambda u, v: u.select("a", "b").with_columns_seq(z=col("a")), {**same("a", "b"), "z": "a"}),
+    "with_columns_seq": Expected(
+        lambda u, v: u.select("a", "b").with_columns_seq(z=col("a")), {**same("a", "b"), "z": "a"}
+    ),
     "sql": Expected(
         lambda u, v: u.sql("select a, b + c as z from self where f > 1"), {"a": "a", "z": "b c"}, "f"
     ),
@@ -88,20 +90,29 @@ PLANS: dict[str, Expected] = {
     # text, times, lists, structs
     "text": Expected(lambda u, v: u.select(z=col("s").str.to_uppercase().str.head(1)), {"z": "s"}),
     "json_decode": Expected(
-        lambda u, v: u.select(z=col("j").str.json_decode(pl.Struct({"k": pl.Int64})).struct.field("k")), {"z": "j"}
+        lambda u, v: u.select(z=col("j").str.json_decode(pl.Struct({"k": pl.Int64})).struct.field("k")),
+        {"z": "j"},
     ),
     "json_path": Expected(lambda u, v: u.select(z=col("j").str.json_path_match("$.k")), {"z": "j"}),
-    "times": Expected(lambda u, v: u.select(z=col("t").dt.truncate("1d"), h=col("t").dt.hour()), {"z": "t", "h": "t"}),
+    "times": Expected(
+        lambda u, v: u.select(z=col("t").dt.truncate("1d"), h=col("t").dt.hour()), {"z": "t", "h": "t"}
+    ),
     "dt.replace": Expected(lambda u, v: u.select(z=col("t").dt.replace(hour=col("a"))), {"z": "t a"}),
     "list functions": Expected(
         lambda u, v: u.select(z=col("l").list.sum(), g=col("l").list.get(col("a") - 1, null_on_oob=True)),
         {"z": "l", "g": "l a"},
     ),
-    "list.eval": Expected(lambda u, v: u.select("a", z=col("l").list.eval(pl.element() + 1)), {"a": "a", "z": "l"}),
-    "list.eval after filter": Expected(
-        lambda u, v: u.filter("o").select("a", z=col("l").list.eval(pl.element() + 1)), {"a": "a", "z": "l"}, "o"
+    "list.eval": Expected(
+        lambda u, v: u.select("a", z=col("l").list.eval(pl.element() + 1)), {"a": "a", "z": "l"}
     ),
-    "binary": Expected(lambda u, v: u.select("a", z=col("s").cast(pl.Binary).bin.size()), {"a": "a", "z": "s"}),
+    "list.eval after filter": Expected(
+        lambda u, v: u.filter("o").select("a", z=col("l").list.eval(pl.element() + 1)),
+        {"a": "a", "z": "l"},
+        "o",
+    ),
+    "binary": Expected(
+        lambda u, v: u.select("a", z=col("s").cast(pl.Binary).bin.size()), {"a": "a", "z": "s"}
+    ),
     "categorical": Expected(
         lambda u, v: u.select("a", z=col("s").cast(pl.Categorical).cat.len_chars()), {"a": "a", "z": "s"}
     ),
@@ -119,7 +130,8 @@ PLANS: dict[str, Expected] = {
         lambda u, v: u.select("a", "st").unnest("st", separator="."), {"a": "a", "st.p": "st", "st.q": "st"}
     ),
     "struct rename": Expected(
-        lambda u, v: u.select(z=pl.struct("a", "b").struct.rename_fields(["x", "y"])).unnest("z"), {"x": "a", "y": "b"}
+        lambda u, v: u.select(z=pl.struct("a", "b").struct.rename_fields(["x", "y"])).unnest("z"),
+        {"x": "a", "y": "b"},
     ),
     "struct with_fields": Expected(
         lambda u, v: u.select(z=col("st").struct.with_fields(r=pl.field("p") + col("a"))), {"z": "st a"}
@@ -128,7 +140,9 @@ PLANS: dict[str, Expected] = {
         lambda u, v: u.select(z=pl.struct("a", "b").struct.with_fields(r=col("c"))).unnest("z"),
         {"a": "a", "b": "b", "r": "c"},
     ),
-    "struct encode": Expected(lambda u, v: u.select(z=pl.struct("a", "b").struct.json_encode()), {"z": "a b"}),
+    "struct encode": Expected(
+        lambda u, v: u.select(z=pl.struct("a", "b").struct.json_encode()), {"z": "a b"}
+    ),
     # rows
     "filter": Expected(lambda u, v: u.filter(col("a") > 2).select("b", "s"), same("b", "s"), "a"),
     "filter twice": Expected(lambda u, v: u.filter(col("a") > 1).filter("o").select("b"), same("b"), "a o"),
@@ -138,7 +152,9 @@ PLANS: dict[str, Expected] = {
     "remove": Expected(lambda u, v: u.remove(col("a") > 2).select("b"), same("b"), "a"),
     "drop_nulls": Expected(lambda u, v: u.drop_nulls(["a", "b"]).select("c"), same("c"), "a b"),
     "sort": Expected(lambda u, v: u.sort("a", "b", maintain_order=True).select("c"), same("c"), "a b"),
-    "sort expression": Expected(lambda u, v: u.sort(col("a") + col("b"), maintain_order=True).select("c"), same("c"), "a b"),
+    "sort expression": Expected(
+        lambda u, v: u.sort(col("a") + col("b"), maintain_order=True).select("c"), same("c"), "a b"
+    ),
     "head": Expected(lambda u, v: u.head(3).select("a"), same("a")),
     "tail": Expected(lambda u, v: u.tail(3).select("a"), same("a")),
     "sort, head": Expected(lambda u, v: u.sort("a", maintain_order=True).head(3).select("b"), same("b"), "a"),
@@ -147,7 +163,9 @@ PLANS: dict[str, Expected] = {
     "unique": Expected(
         lambda u, v: u.unique("a", keep="first", maintain_order=True).select("a", "b"), same("a", "b"), "a"
     ),
-    "unique all": Expected(lambda u, v: u.select("a", "b").unique(maintain_order=True), same("a", "b"), "a b"),
+    "unique all": Expected(
+        lambda u, v: u.select("a", "b").unique(maintain_order=True), same("a", "b"), "a b"
+    ),
     "unique none": Expected(
         lambda u, v: u.unique("a", keep="none", maintain_order=True).select("b"), same("b"), "a"
     ),
@@ -165,7 +183,9 @@ PLANS: dict[str, Expected] = {
         lambda u, v: u.unpivot(["a", "b"], index="s"), {"s": "s", "variable": "u.", "value": "a b"}
     ),
     "pivot": Expected(
-        lambda u, v: u.pivot("s", on_columns=["x", "y"], index="c", values="b", aggregate_function="sum").sort("c"),
+        lambda u, v: u.pivot(
+            "s", on_columns=["x", "y"], index="c", values="b", aggregate_function="sum"
+        ).sort("c"),
         {"c": "c", "x": "b", "y": "b"},
         "c",
         {"x": "s", "y": "s"},
@@ -192,9 +212,13 @@ PLANS: dict[str, Expected] = {
         lambda u, v: u.select(z=col("a").filter(col("b") > 2), y=col("c").sum()), {"z": "a", "y": "c"}, "b"
     ),
     "unique values": Expected(lambda u, v: u.select(z=col("a").unique(maintain_order=True)), {"z": "a"}, "a"),
-    "value_counts": Expected(lambda u, v: u.select(z=col("a").value_counts(sort=True).struct.field("count")), {"z": "a"}, "a"),
+    "value_counts": Expected(
+        lambda u, v: u.select(z=col("a").value_counts(sort=True).struct.field("count")), {"z": "a"}, "a"
+    ),
     "mode": Expected(lambda u, v: u.select(z=col("a").mode().sort()), {"z": "a"}, "a"),
-    "sort_by": Expected(lambda u, v: u.select(z=col("a").sort_by("b", maintain_order=True)), {"z": "a"}, also={"z": "b"}),
+    "sort_by": Expected(
+        lambda u, v: u.select(z=col("a").sort_by("b", maintain_order=True)), {"z": "a"}, also={"z": "b"}
+    ),
     "sort one column": Expected(lambda u, v: u.select("b", z=col("a").sort()), {"b": "b", "z": "a"}),
     "arg_sort": Expected(lambda u, v: u.select(z=col("a").arg_sort()), {"z": "a"}),
     "gather by column": Expected(
@@ -215,11 +239,15 @@ PLANS: dict[str, Expected] = {
     "int_range": Expected(lambda u, v: u.select("a", z=pl.int_range(pl.len())), {"a": "a", "z": "u."}),
     "cum_sum": Expected(lambda u, v: u.select(z=col("a").cum_sum()), {"z": "a"}),
     "cum_sum after sort": Expected(
-        lambda u, v: u.sort("b", maintain_order=True).select(z=col("a").cum_sum().max()), {"z": "a"}, also={"z": "b"}
+        lambda u, v: u.sort("b", maintain_order=True).select(z=col("a").cum_sum().max()),
+        {"z": "a"},
+        also={"z": "b"},
     ),
     "diff": Expected(lambda u, v: u.select("b", z=col("a").diff()), {"b": "b", "z": "a"}),
     "rolling_mean": Expected(lambda u, v: u.select(z=col("a").rolling_mean(3)), {"z": "a"}),
-    "rolling_sum_by": Expected(lambda u, v: u.select(z=col("a").rolling_sum_by("t", "6h")), {"z": "a"}, also={"z": "t"}),
+    "rolling_sum_by": Expected(
+        lambda u, v: u.select(z=col("a").rolling_sum_by("t", "6h")), {"z": "a"}, also={"z": "t"}
+    ),
     "ewm_mean": Expected(lambda u, v: u.select(z=col("a").ewm_mean(com=1)), {"z": "a"}),
     "forward_fill": Expected(lambda u, v: u.select(z=col("a").forward_fill()), {"z": "a"}),
     "interpolate_by": Expected(lambda u, v: u.select(z=col("a").interpolate_by("t")), {"z": "a t"}),
@@ -227,7 +255,9 @@ PLANS: dict[str, Expected] = {
     "explode expression": Expected(lambda u, v: u.select(z=col("l").explode()), {"z": "l"}, "l"),
     # windows
     "over": Expected(lambda u, v: u.select(z=col("a").sum().over("s")), {"z": "a"}, also={"z": "s"}),
-    "over two": Expected(lambda u, v: u.select("b", z=col("a").max().over("s", "o")), {"b": "b", "z": "a"}, also={"z": "s o"}),
+    "over two": Expected(
+        lambda u, v: u.select("b", z=col("a").max().over("s", "o")), {"b": "b", "z": "a"}, also={"z": "s o"}
+    ),
     "over ordered": Expected(
         lambda u, v: u.select(z=col("a").first().over("s", order_by="f")), {"z": "a"}, also={"z": "s f"}
     ),
@@ -249,7 +279,9 @@ PLANS: dict[str, Expected] = {
         "s o",
     ),
     "group_by expression": Expected(
-        lambda u, v: u.group_by(k=col("a") % 2, maintain_order=True).agg(z=col("b").max()), {"k": "a", "z": "b"}, "a"
+        lambda u, v: u.group_by(k=col("a") % 2, maintain_order=True).agg(z=col("b").max()),
+        {"k": "a", "z": "b"},
+        "a",
     ),
     "group_by filter": Expected(
         lambda u, v: u.group_by("s", maintain_order=True).agg(z=col("a").filter("o").sum()),
@@ -271,26 +303,36 @@ PLANS: dict[str, Expected] = {
     "group_by list": Expected(
         lambda u, v: u.group_by("s", maintain_order=True).agg("a"), {"s": "s", "a": "a"}, "s"
     ),
-    "group_by head": Expected(lambda u, v: u.select("s", "a").group_by("s", maintain_order=True).head(1), same("s", "a"), "s"),
+    "group_by head": Expected(
+        lambda u, v: u.select("s", "a").group_by("s", maintain_order=True).head(1), same("s", "a"), "s"
+    ),
     "group_by after sort": Expected(
-        lambda u, v: u.sort("f", maintain_order=True).group_by("s").agg(z=col("a").first(), y=col("b").sum()).sort("s"),
+        lambda u, v: (
+            u.sort("f", maintain_order=True).group_by("s").agg(z=col("a").first(), y=col("b").sum()).sort("s")
+        ),
         {"s": "s", "z": "a", "y": "b"},
         "s",
         {"z": "f"},
     ),
     "having": Expected(
-        lambda u, v: u.group_by("s", maintain_order=True).agg(z=col("a").sum()).filter(col("z") > 3), {"s": "s", "z": "a"}, "s a"
+        lambda u, v: u.group_by("s", maintain_order=True).agg(z=col("a").sum()).filter(col("z") > 3),
+        {"s": "s", "z": "a"},
+        "s a",
     ),
     "group_by_dynamic": Expected(
         lambda u, v: u.group_by_dynamic("t", every="1d").agg(z=col("a").sum()), {"t": "t", "z": "a"}, "t"
     ),
     "group_by_dynamic by": Expected(
-        lambda u, v: u.group_by_dynamic("t", every="12h", group_by="s", include_boundaries=True).agg(n=pl.len()),
+        lambda u, v: u.group_by_dynamic("t", every="12h", group_by="s", include_boundaries=True).agg(
+            n=pl.len()
+        ),
         {"s": "s", "_lower_boundary": "t", "_upper_boundary": "t", "t": "t", "n": "u."},
         "t s",
     ),
     "rolling": Expected(
-        lambda u, v: u.rolling("t", period="8h").agg(z=col("a").sum()), {"t": "t", "z": "a"}, also={"z": "t", "t": "t"}
+        lambda u, v: u.rolling("t", period="8h").agg(z=col("a").sum()),
+        {"t": "t", "z": "a"},
+        also={"z": "t", "t": "t"},
     ),
     "two aggregations": Expected(
         lambda u, v: u.group_by("s", "a").agg(z=col("b").sum()).group_by("s").agg(y=col("z").max()).sort("s"),
@@ -309,12 +351,16 @@ PLANS: dict[str, Expected] = {
         "a v.a",
     ),
     "join right": Expected(
-        lambda u, v: u.select("a", "b").join(v.select("a", "w"), on="a", how="right", maintain_order="right_left"),
+        lambda u, v: u.select("a", "b").join(
+            v.select("a", "w"), on="a", how="right", maintain_order="right_left"
+        ),
         {"b": "b", "a": "v.a", "w": "v.w"},
         "a v.a",
     ),
     "join full": Expected(
-        lambda u, v: u.select("a", "b").join(v.select("a", "w"), on="a", how="full", maintain_order="left_right"),
+        lambda u, v: u.select("a", "b").join(
+            v.select("a", "w"), on="a", how="full", maintain_order="left_right"
+        ),
         {**same("a", "b"), "a_right": "v.a", "w": "v.w"},
         "a v.a",
     ),
@@ -325,8 +371,12 @@ PLANS: dict[str, Expected] = {
         {"a": "a v.a", "b": "b", "w": "v.w"},
         "a v.a",
     ),
-    "join semi": Expected(lambda u, v: u.select("a", "b").join(v, on="a", how="semi"), same("a", "b"), "a v.a"),
-    "join anti": Expected(lambda u, v: u.select("a", "b").join(v, on="a", how="anti"), same("a", "b"), "a v.a"),
+    "join semi": Expected(
+        lambda u, v: u.select("a", "b").join(v, on="a", how="semi"), same("a", "b"), "a v.a"
+    ),
+    "join anti": Expected(
+        lambda u, v: u.select("a", "b").join(v, on="a", how="anti"), same("a", "b"), "a v.a"
+    ),
     "join other names": Expected(
         lambda u, v: u.select("b", "s").join(
             v.select("a", "w"), left_on="b", right_on="a", how="left", maintain_order="left_right"
@@ -336,18 +386,26 @@ PLANS: dict[str, Expected] = {
     ),
     "join on expressions": Expected(
         lambda u, v: u.select("a", "b").join(
-            v.select("a", "w"), left_on=col("a") + 1, right_on=col("a") * 2, how="left", maintain_order="left_right"
+            v.select("a", "w"),
+            left_on=col("a") + 1,
+            right_on=col("a") * 2,
+            how="left",
+            maintain_order="left_right",
         ),
         {**same("a", "b"), "a_right": "v.a", "w": "v.w"},
         "a v.a",
     ),
     "join two keys": Expected(
-        lambda u, v: u.select("a", "s", "b").join(v.select("a", "s", "w"), on=["a", "s"], maintain_order="left_right"),
+        lambda u, v: u.select("a", "s", "b").join(
+            v.select("a", "s", "w"), on=["a", "s"], maintain_order="left_right"
+        ),
         {**same("a", "s", "b"), "w": "v.w"},
         "a s v.a v.s",
     ),
     "join suffix": Expected(
-        lambda u, v: u.select("a", "s").join(v.select("a", "s"), on="a", suffix="_v", maintain_order="left_right"),
+        lambda u, v: u.select("a", "s").join(
+            v.select("a", "s"), on="a", suffix="_v", maintain_order="left_right"
+        ),
         {**same("a", "s"), "s_v": "v.s"},
         "a v.a",
     ),
@@ -372,7 +430,9 @@ PLANS: dict[str, Expected] = {
         also={"w": "t v.t"},
     ),
     "join_asof by": Expected(
-        lambda u, v: u.select("t", "s", "a").join_asof(v.select("t", "s", "w"), on="t", by="s", check_sortedness=False),
+        lambda u, v: u.select("t", "s", "a").join_asof(
+            v.select("t", "s", "w"), on="t", by="s", check_sortedness=False
+        ),
         {**same("t", "s", "a"), "w": "v.w"},
         also={"w": "t s v.t v.s"},
     ),
@@ -382,7 +442,9 @@ PLANS: dict[str, Expected] = {
         "a",
     ),
     "update": Expected(
-        lambda u, v: u.select("a", "b").update(v.select("a", b="w"), on="a"), {"a": "a", "b": "b v.w"}, "a v.a"
+        lambda u, v: u.select("a", "b").update(v.select("a", b="w"), on="a"),
+        {"a": "a", "b": "b v.w"},
+        "a v.a",
     ),
     # together
     "concat": Expected(
@@ -399,13 +461,20 @@ PLANS: dict[str, Expected] = {
         lambda u, v: pl.concat([u.select("a"), v.select("w")], how="horizontal"), {"a": "a", "w": "v.w"}
     ),
     "concat align": Expected(
-        lambda u, v: pl.concat([u.select("a", "b").unique("a", keep="first", maintain_order=True),
-                                v.select("a", "w").unique("a", keep="first", maintain_order=True)], how="align"),
+        lambda u, v: pl.concat(
+            [
+                u.select("a", "b").unique("a", keep="first", maintain_order=True),
+                v.select("a", "w").unique("a", keep="first", maintain_order=True),
+            ],
+            how="align",
+        ),
         {"a": "a v.a", "b": "b", "w": "v.w"},
         "a v.a",
     ),
     "merge_sorted": Expected(
-        lambda u, v: u.select("t", "a").merge_sorted(v.select("t", "a"), key="t"), {"t": "t v.t", "a": "a v.a"}, "t v.t"
+        lambda u, v: u.select("t", "a").merge_sorted(v.select("t", "a"), key="t"),
+        {"t": "t v.t", "a": "a v.a"},
+        "t v.t",
     ),
     "count of two": Expected(
         lambda u, v: pl.concat([u.select("a"), v.select("a")]).select(pl.len()), {"len": "u. v."}
@@ -417,13 +486,17 @@ PLANS: dict[str, Expected] = {
         python=True,
     ),
     "map_elements": Expected(
-        lambda u, v: u.select("b", z=col("a").map_elements(lambda x: x if x > 2 else 0, return_dtype=pl.Int64)),
+        lambda u, v: u.select(
+            "b", z=col("a").map_elements(lambda x: x if x > 2 else 0, return_dtype=pl.Int64)
+        ),
         {"b": "b", "z": "a"},
         python=True,
     ),
     "map_groups": Expected(
-        lambda u, v: u.select("a", "s").group_by("s", maintain_order=True).map_groups(
-            lambda d: d.head(1), schema={"a": pl.Int64, "s": pl.String}
+        lambda u, v: (
+            u.select("a", "s")
+            .group_by("s", maintain_order=True)
+            .map_groups(lambda d: d.head(1), schema={"a": pl.Int64, "s": pl.String})
         ),
         {"a": "a", "s": "s"},
         "s",

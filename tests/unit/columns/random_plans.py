@@ -106,7 +106,8 @@ def _whole(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.Lazy
     frame = _sure(frame)
     x, y, z = (col(name) for name in _numbers(dice, frame, 3))
     longer = dice.choice([
-        x.filter(y > 2), x.unique(maintain_order=True), x.drop_nulls(), x.top_k(3), x.head(2), pl.arg_where(x > 2)
+        x.filter(y > 2), x.unique(maintain_order=True), x.drop_nulls(), x.top_k(3), x.head(2),
+        pl.arg_where(x > 2),
     ])  # fmt: skip
     return frame.select(made=longer.cast(pl.Int64), whole=z.sum(), n=pl.len().cast(pl.Int64))
 
@@ -145,15 +146,19 @@ def _join(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyF
     suffix = f"_{dice.randint(0, 10**9)}"
     order = {"semi": "left", "anti": "left", "right": "right_left"}.get(how, "left_right")
     return _sure(frame).join(
-        other, left_on=key, right_on="a", how=how, suffix=suffix, maintain_order=order  # type: ignore[arg-type]
+        other,
+        left_on=key,
+        right_on="a",
+        how=how,
+        suffix=suffix,
+        maintain_order=order,  # type: ignore[arg-type]
     )
 
 
 def _concat(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyFrame:
-    return dice.choice([
-        pl.concat([frame, frame.head(3)]),
-        pl.concat([frame, v.select(extra="w")], how="diagonal") if "extra" not in frame.collect_schema() else frame,
-    ])  # fmt: skip
+    if "extra" in frame.collect_schema() or dice.random() < 0.5:
+        return pl.concat([frame, frame.head(3)])
+    return pl.concat([frame, v.select(extra="w")], how="diagonal")
 
 
 def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.LazyFrame:
@@ -173,5 +178,6 @@ def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.La
 
 
 STEPS: list[Step] = [
-    _with, _with, _select, _whole, _filter, _filter, _sort, _slice, _unique, _group, _join, _join, _concat, _reshape
+    _with, _with, _select, _whole, _filter, _filter, _sort, _slice, _unique, _group, _join, _join, _concat,
+    _reshape,
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from tests.unit.columns.plans import PLANS, Build
 from tests.unit.columns.random_plans import random_plan
 
 CHANGES = 3
-SEEDS = 250
+SEEDS = 200
 
 
 def built(build: Build, data: Frames) -> pl.LazyFrame:
@@ -37,6 +37,9 @@ def dependencies(build: Build, data: Frames) -> Iterator[tuple[str, str, str]]:
 
 
 def differ(one: pl.Series, other: pl.Series) -> bool:
+    """By more than what adding floats in another order does."""
+    if one.dtype.is_float() and other.dtype.is_float():
+        one, other = one.round_sig_figs(9), other.round_sig_figs(9)
     return len(one) != len(other) or not one.equals(other, null_equal=True)
 
 
