@@ -22,6 +22,7 @@ import polars as pl
 
 from . import derivation
 from .columns import named
+from .errors import RejectedError
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import (
     Edge,
@@ -36,6 +37,9 @@ from .model import (
 )
 from .ports import Connection
 from .version import transformation_of
+
+MEMORY = "memory:"
+"""How `trace` calls data that nobody named."""
 
 __all__ = ["Commit", "Recording", "Relation", "named", "next_batch", "record", "write"]
 
@@ -81,14 +85,21 @@ class Recording:
         """The dataset `target` was made from `source`.
 
         `frame` is what made it: its column edges are recorded, and every dataset it reads feeds the target
-        too. `rows` is how many rows the target got.
+        too. `rows` is how many rows the target got. Raises RejectedError for a frame of data without a name,
+        which would be confused with every other one.
         """
-        edges = derivation.of_frame(frame, target, self.transformation) if frame is not None else []
+        read: list[str] = []
+        if frame is not None:
+            read, derived = derivation.of_frame(frame, target, self.transformation)
+            if unnamed := [each for each in read if each.startswith(MEMORY)]:
+                raise RejectedError(
+                    f"What makes {target} reads {len(unnamed)} frame(s) without a name: call named(frame, uri)."
+                )
+            self.derived.extend(derived)
         made = batch_node(target, self.number, **({} if rows is None else {"rows": rows}))
-        for each in dict.fromkeys([source, *derivation.datasets(edges)]):
+        for each in dict.fromkeys([source, *read]):
             self.fed.append((RelationshipType.FEEDS, batch_node(each, self.number), made, {}))
         self.targets.append(target)
-        self.derived.extend(edges)
 
 
 @asynccontextmanager

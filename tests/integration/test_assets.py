@@ -15,10 +15,13 @@ import pytest
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
-from flows.assets import our_names
+from flows import process
+from flows.assets import capture_assets, our_names
 from infra.local.addresses import Address
 from infra.postgres import connect
+from infra.settings import Settings
 from lineage import assets, prefect_assets
 from lineage import graph as graphs
 from lineage.prefect_assets import capture
@@ -81,7 +84,7 @@ async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
     """As its owner runs it: a script of their own, in a process of its own."""
     script = directory / "nightly.py"
     script.write_text(FLOW)
-    process = await asyncio.create_subprocess_exec(
+    running = await asyncio.create_subprocess_exec(
         sys.executable,
         str(script),
         *arguments,
@@ -90,8 +93,8 @@ async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    output, _ = await running.communicate()
+    assert running.returncode == 0, output.decode()
 
 
 async def taken(house: House, prefix: str) -> int:
@@ -148,6 +151,38 @@ async def test_an_unchanged_flow_with_materialize_is_in_the_graph(
         )
         assert len({row["key"] for row in paths}) == 2
         assert {row["by"] for row in paths} == {"polars"}
+
+
+async def test_serve_takes_them_and_ends_when_it_is_told_to(
+    postgres_dsn: str, graph_address: Address, prefect_server: Address, tmp_path: Path
+) -> None:
+    prefix = f"s3://{uuid4().hex}"
+    state = process.State()
+    async with a_house(postgres_dsn, graph_address) as house, a_client(prefect_server):
+        settings = Settings(postgres_dsn=SecretStr(postgres_dsn))
+        serving = asyncio.create_task(capture_assets(settings, state))
+        await run_flow(prefect_server, tmp_path, prefix, "1", "s3://elsewhere/raw")
+        deadline = asyncio.get_running_loop().time() + 60
+        while await taken(house, prefix) < 2:
+            assert not serving.done()
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.2)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert state.last_operation == "capture"
+        assert (await house.prove()).ok
+
+
+async def test_an_asset_that_is_our_table_has_our_name(postgres_dsn: str, graph_address: Address) -> None:
+    place = postgres_dsn.rpartition("@")[2]
+    async with a_house(postgres_dsn, graph_address) as house:
+        name = await our_names(house.connection, postgres_dsn)
+    for path in ("runs", "public/runs", "store/runs"):
+        assert name(f"postgres://{place}/{path}") == "postgres:runs"
+    other = place.replace("127.0.0.1", "elsewhere")
+    for key in (f"{place}/walks", f"{other}/runs", f"{place}/x/runs", "runs"):
+        assert name(f"postgres://{key}") == f"postgres://{key}"
 
 
 class Killed(BaseException):
