@@ -92,8 +92,9 @@ class Recording:
         if frame is not None:
             read, derived = derivation.of_frame(frame, target, self.transformation)
             if unnamed := [each for each in read if each.startswith(MEMORY)]:
+                count = len(unnamed)
                 raise RejectedError(
-                    f"What makes {target} reads {len(unnamed)} frame(s) without a name: call named(frame, uri)."
+                    f"What makes {target} reads {count} frame(s) without a name: call named(frame, uri)."
                 )
             self.derived.extend(derived)
         made = batch_node(target, self.number, **({} if rows is None else {"rows": rows}))

@@ -58,7 +58,18 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(UV, "venv", "-q", "-p", sys.executable, "env", cwd=home)
     python = home / "env" / "bin" / "python"
     pinned = ("-c", ROOT / "requirements.txt")
-    run(UV, "pip", "install", "-q", "-p", python, *pinned, f"{wheel}[drivers,prefect]", cwd=home)
+    run(
+        UV,
+        "pip",
+        "install",
+        "-q",
+        "--system-certs",
+        "-p",
+        python,
+        *pinned,
+        f"{wheel}[drivers,prefect]",
+        cwd=home,
+    )
     return python
 
 
