@@ -11,13 +11,16 @@ import pytest
 from infra.local.addresses import AddressBook
 from infra.local.registry import stop_all
 
+pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.schema",
     "tests.fixtures.graph",
     "tests.fixtures.mosquitto",
     "tests.fixtures.prefect",
+    "tests.fixtures.promtool",
     "tests.fixtures.headwater",
+    "tests.fixtures.wire",
 ]
 
 _ROOT = pytest.StashKey[Path]()
