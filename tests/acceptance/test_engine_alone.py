@@ -89,7 +89,7 @@ def test_the_wheel_holds_the_engine_and_nothing_of_the_application(wheel: Path) 
 
 
 def test_five_lines_are_other_than_before() -> None:
-    before, after = (block(f"`flows/daily.py`{when}").splitlines() for when in (" before", ""))
+    before, after = (block(f"`./flows/daily.py`{when}").splitlines() for when in (" before", ""))
     changed = [line for line in difflib.ndiff(before, after) if line.startswith("+ ")]
     assert len(changed) == 5
 
@@ -107,7 +107,7 @@ def test_the_page_does_what_it_says(
     for title in ("tasks/totals.py", "flows/daily.py", "carry.py"):
         file = project / title
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(block(f"`{title}`"), encoding="utf-8")
+        file.write_text(block(f"`./{title}`"), encoding="utf-8")
     (project / "orders.csv").write_text(ORDERS)
     database = empty_postgres_dsn.rpartition("/")[2]
     postgres_server.sql("CREATE TABLE totals (customer text, total float)", database)
