@@ -26,7 +26,8 @@ from lineage import assets, prefect_assets
 from lineage import graph as graphs
 from lineage.prefect_assets import capture
 from lineage.projection import digest
-from tests.integration.test_proof import House, a_house
+from tests.fixtures.proof import House, a_house
+from tests.fixtures.waiting import until_stored
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -70,6 +71,7 @@ nightly()
 """
 
 OVERLAP = timedelta(minutes=1)
+TAKEN = "SELECT count(*) FROM ledger WHERE dataset"
 
 
 @asynccontextmanager
@@ -98,7 +100,7 @@ async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
 
 
 async def taken(house: House, prefix: str) -> int:
-    count: int = await house.way.value(f"SELECT count(*) FROM ledger WHERE dataset LIKE '{prefix}/%'")
+    count: int = await house.way.value(f"{TAKEN} LIKE '{prefix}/%'")
     return count
 
 
@@ -162,11 +164,7 @@ async def test_serve_takes_them_and_ends_when_it_is_told_to(
         settings = Settings(postgres_dsn=SecretStr(postgres_dsn))
         serving = asyncio.create_task(capture_assets(settings, state))
         await run_flow(prefect_server, tmp_path, prefix, "1", "s3://elsewhere/raw")
-        deadline = asyncio.get_running_loop().time() + 60
-        while await taken(house, prefix) < 2:
-            assert not serving.done()
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.2)
+        await until_stored(house.connection, f"{TAKEN} LIKE '{prefix}/%'", 2)
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving

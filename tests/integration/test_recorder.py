@@ -13,8 +13,8 @@ from lineage.errors import QueryError, RejectedError
 from lineage.migrate import migrate
 from lineage.model import Run, Transformation
 from lineage.recorder import named, record
-from tests.integration.test_commit import NOW
-from tests.integration.test_proof import House, a_house, furnish
+from tests.fixtures.commit import NOW
+from tests.fixtures.proof import House, a_house, furnish
 
 BY = Transformation(name="totals", version="1")
 
