@@ -23,9 +23,7 @@ from infra.local.addresses import Address
 from infra.postgres import connect
 from infra.settings import Settings
 from lineage import assets, prefect_assets
-from lineage import graph as graphs
 from lineage.prefect_assets import capture
-from lineage.projection import digest
 from tests.fixtures.proof import House, a_house
 from tests.fixtures.waiting import until_stored
 
@@ -219,7 +217,6 @@ async def test_killed_in_the_middle_nothing_is_lost_or_twice(
         assert len(events) == await house.way.value("SELECT count(*) FROM ledger WHERE way = 'asset'")
         proof = await house.prove()
         assert proof.ok, proof.differences
-        assert digest(await graphs.read(house.graph)) == int(proof.digest, 16)
         assert await house.way.value("SELECT count(*) FROM store.lineage_writers") <= 3
 
 
