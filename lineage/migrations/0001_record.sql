@@ -111,13 +111,14 @@ CREATE UNIQUE INDEX lineage_spans_writer ON store.lineage_spans (writer, last);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_spans
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
--- The versions of transformations whose column edges stand in the log, once for each dataset they write.
+-- The versions of transformations whose column edges stand in the log, once for each dataset they read and write.
 CREATE TABLE store.transformations (
     transformation_id text NOT NULL,
+    source            text NOT NULL,
     target            text NOT NULL,
     name              text NOT NULL,
     batch             bigint NOT NULL,
-    PRIMARY KEY (transformation_id, target)
+    PRIMARY KEY (transformation_id, source, target)
 );
 
 -- Which version of each transformation was in force when: the newest row of a name is the present.
