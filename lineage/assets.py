@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from .commit import Commit, Relation, next_batch, write
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
 from .ports import Connection
-from .recorder import Commit, Relation, next_batch, write
 
 WAY = "asset"
 """How the ledger calls these commits."""

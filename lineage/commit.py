@@ -1,0 +1,104 @@
+"""A commit that has lineage and no rows of ours: its entries, on a chain that is free, and its ledger row."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from .derivation import Facts
+from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
+from .model import Edge, Node, RelationshipType, Transformation, transformation_node
+from .ports import Connection
+
+_LEDGER = """
+INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
+    read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
+    writer, first_entry, last_entry, chain_head)
+VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12)
+"""
+_LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
+
+Relation = tuple[RelationshipType, Node, Node, Facts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What a commit without rows of ours says of itself in the ledger."""
+
+    number: int
+    dataset: str
+    way: str
+    transformation: Transformation
+    run_id: UUID
+    at: datetime
+    received_at: datetime
+    position_id: str | None = None
+
+
+async def next_batch(connection: Connection) -> int:
+    """The number of the commit that is to come."""
+    number: int = await connection.fetchval("SELECT nextval('store.batch_number')")
+    return number
+
+
+async def write(connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation]) -> Span:
+    """Append the relations and the commit's row of the ledger; `connection` must be in a transaction."""
+    ran: Relation = (RelationshipType.RAN, run, transformation_node(commit.transformation), {})
+    edges = [
+        Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=commit.at,
+            transformation_id=commit.transformation.id,
+            run_id=commit.run_id,
+            facts=facts,
+        )
+        for kind, source, target, facts in (ran, *relations)
+    ]
+    writer = await _continued(connection, f"record {commit.way}")
+    span = await writer.append(connection, commit.number, edges)
+    await connection.execute(
+        _LEDGER,
+        commit.number,
+        commit.dataset,
+        commit.position_id,
+        commit.received_at,
+        commit.at,
+        commit.way,
+        commit.transformation.id,
+        commit.run_id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    return span
+
+
+async def _continued(connection: Connection, application: str) -> Writer:
+    """A chain that nobody is writing to, continued for this transaction; a new one if all are busy.
+
+    Whoever holds its lock to the end of a transaction sees all that was committed to it before. So there
+    are as many chains as there are transactions at once, and not one per flow run.
+    """
+    known = "SELECT writer FROM store.lineage_writers WHERE application = $1 ORDER BY writer"
+    for row in await connection.fetch(known, application):
+        if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", *_lock(row["writer"])):
+            return await _at_its_end(connection, row["writer"])
+    writer = await connection.fetchval(
+        "INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer", application
+    )
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", *_lock(writer))
+    return Writer(writer)
+
+
+async def _at_its_end(connection: Connection, number: int) -> Writer:
+    writer = Writer(number)
+    last = await connection.fetchrow(_LAST, number)
+    writer.last, writer.head = (last["number"], last["hash"]) if last else (0, FIRST_HEAD)
+    return writer
+
+
+def _lock(writer: int) -> tuple[int, int]:
+    return WRITER_LOCK, writer % (1 << 31)
