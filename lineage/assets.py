@@ -53,7 +53,7 @@ async def take(connection: Connection, event: Materialization) -> bool:
             position_id=position_id,
         )
         run = await _run(connection, event.run)
-        await write(connection, commit, run, await _relations(connection, commit.number, run, event))
+        await write(connection, commit, run, await _relations(connection, commit.number, run, event), {})
     return True
 
 
@@ -69,12 +69,12 @@ async def _relations(
     connection: Connection, number: int, run: Node, event: Materialization
 ) -> list[Relation]:
     made = batch_node(event.asset, number, **event.facts)
-    relations: list[Relation] = [(RelationshipType.WROTE, run, made, {})]
+    relations: list[Relation] = [(RelationshipType.WROTE, run, made)]
     for source in event.sources:
         # What the same run made before is known to be what it read; of the rest we know the dataset.
         last = await connection.fetchval(_LAST, event.run.id, source)
         taken = batch_node(source, number if last is None else last)
-        relations.append((RelationshipType.FEEDS, taken, made, {}))
+        relations.append((RelationshipType.FEEDS, taken, made))
     return relations
 
 

@@ -1,14 +1,15 @@
 """A commit that has lineage and no rows of ours: its entries, on a chain that is free, and its ledger row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from .derivation import Facts
+from .columns import ColumnEdge
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import Edge, Node, RelationshipType, Transformation, transformation_node
 from .ports import Connection
+from .transformations import Introduction, introduce
 
 _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
@@ -18,7 +19,18 @@ VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12)
 """
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
 
-Relation = tuple[RelationshipType, Node, Node, Facts]
+_INTRODUCED = """
+SELECT NOT EXISTS (
+    SELECT FROM unnest($3::text[]) AS wanted WHERE NOT EXISTS (
+        SELECT FROM store.transformations t
+        WHERE t.transformation_id = $2 AND t.source = '' AND t.target = wanted
+    )
+) AND $2 = (SELECT transformation_id FROM store.reigns WHERE name = $1 ORDER BY reign DESC LIMIT 1)
+"""
+
+Relation = tuple[RelationshipType, Node, Node]
+Columns = Mapping[str, Sequence[ColumnEdge]]
+"""Target dataset → what its columns come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +53,14 @@ async def next_batch(connection: Connection) -> int:
     return number
 
 
-async def write(connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation]) -> Span:
-    """Append the relations and the commit's row of the ledger; `connection` must be in a transaction."""
-    ran: Relation = (RelationshipType.RAN, run, transformation_node(commit.transformation), {})
+async def write(
+    connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation], columns: Columns
+) -> Span:
+    """Append the relations and the commit's row of the ledger; `connection` must be in a transaction.
+
+    A version of a transformation is introduced by the first commit of it: its `columns`, what it supersedes.
+    """
+    ran = (RelationshipType.RAN, run, transformation_node(commit.transformation))
     edges = [
         Edge(
             relationship_type=kind,
@@ -52,10 +69,10 @@ async def write(connection: Connection, commit: Commit, run: Node, relations: It
             created_at=commit.at,
             transformation_id=commit.transformation.id,
             run_id=commit.run_id,
-            facts=facts,
         )
-        for kind, source, target, facts in (ran, *relations)
+        for kind, source, target in (ran, *relations)
     ]
+    edges += await _introduction(connection, commit, columns)
     writer = await _continued(connection, f"record {commit.way}")
     span = await writer.append(connection, commit.number, edges)
     await connection.execute(
@@ -74,6 +91,15 @@ async def write(connection: Connection, commit: Commit, run: Node, relations: It
         span.head,
     )
     return span
+
+
+async def _introduction(connection: Connection, commit: Commit, columns: Columns) -> list[Edge]:
+    """Nothing for a version in force: to introduce one takes a lock that lasts as long as the transaction."""
+    of = commit.transformation
+    if await connection.fetchval(_INTRODUCED, of.name, of.id, list(columns)):
+        return []
+    what = Introduction(transformation=of, source="", columns=columns)
+    return await introduce(connection, what, batch=commit.number, run_id=commit.run_id, now=commit.at)
 
 
 async def _continued(connection: Connection, application: str) -> Writer:

@@ -8,9 +8,7 @@
 The entries, their row of the ledger and whatever else the block wrote are committed together, or not at all.
 """
 
-import hashlib
 import inspect
-import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,8 +18,7 @@ from uuid import UUID, uuid4
 
 import polars as pl
 
-from . import derivation
-from .columns import named
+from .columns import ColumnEdge, named, trace
 from .commit import Commit, Relation, next_batch, write
 from .errors import RejectedError
 from .model import Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
@@ -43,7 +40,7 @@ class Recording:
     run: Node
     targets: list[str] = field(default_factory=list)
     fed: list[Relation] = field(default_factory=list)
-    derived: list[derivation.Derived] = field(default_factory=list)
+    columns: dict[str, list[ColumnEdge]] = field(default_factory=dict)
 
     def feeds(
         self, source: str, target: str, *, frame: pl.LazyFrame | None = None, rows: int | None = None
@@ -56,16 +53,17 @@ class Recording:
         """
         read: list[str] = []
         if frame is not None:
-            read, derived = derivation.of_frame(frame, target, self.transformation)
+            edges = trace(frame)
+            read = sorted({edge.source_dataset for edge in edges if edge.source_dataset})
             if unnamed := [each for each in read if each.startswith(MEMORY)]:
                 count = len(unnamed)
                 raise RejectedError(
                     f"What makes {target} reads {count} frame(s) without a name: call named(frame, uri)."
                 )
-            self.derived.extend(derived)
+            self.columns.setdefault(target, []).extend(edges)
         made = batch_node(target, self.number, **({} if rows is None else {"rows": rows}))
         for each in dict.fromkeys([source, *read]):
-            self.fed.append((RelationshipType.FEEDS, batch_node(each, self.number), made, {}))
+            self.fed.append((RelationshipType.FEEDS, batch_node(each, self.number), made))
         self.targets.append(target)
 
 
@@ -94,9 +92,6 @@ async def record(
 
 
 async def _write(connection: Connection, recording: Recording, at: datetime) -> None:
-    relations = list(recording.fed)
-    if await _is_new(connection, recording):
-        relations += [(RelationshipType.DERIVES, *edge) for edge in recording.derived]
     commit = Commit(
         number=recording.number,
         dataset=recording.targets[0],
@@ -106,19 +101,7 @@ async def _write(connection: Connection, recording: Recording, at: datetime) -> 
         at=at,
         received_at=at,
     )
-    await write(connection, commit, recording.run, relations)
-
-
-async def _is_new(connection: Connection, recording: Recording) -> bool:
-    """Whether this column lineage was never recorded of this version before."""
-    text = json.dumps([(source.key, target.key, dict(how)) for source, target, how in recording.derived])
-    added = await connection.fetchval(
-        "INSERT INTO store.recorded_columns (transformation_id, digest) VALUES ($1, $2) "
-        "ON CONFLICT DO NOTHING RETURNING true",
-        recording.transformation.id,
-        hashlib.sha256(text.encode()).digest(),
-    )
-    return bool(added)
+    await write(connection, commit, recording.run, recording.fed, recording.columns)
 
 
 def _transformation(by: Callable[..., Any] | Transformation, within: Iterable[str]) -> Transformation:
