@@ -1,6 +1,10 @@
 -- The record: the ledger of commits and the lineage log, written in the same transaction as the rows.
 CREATE SCHEMA IF NOT EXISTS store;
 
+-- Which store this is, for what is kept outside of it (anchors).
+CREATE TABLE store.identity (id uuid PRIMARY KEY DEFAULT gen_random_uuid());
+INSERT INTO store.identity DEFAULT VALUES;
+
 -- Every change of these tables but INSERT is refused: the record is append-only, truly.
 CREATE FUNCTION store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,6 +41,7 @@ CREATE TABLE store.lineage_log (
     hash              bytea NOT NULL,
     PRIMARY KEY (writer, number)
 );
+CREATE INDEX lineage_log_columns ON store.lineage_log (transformation_id) WHERE relationship_type = 'DERIVES';
 CREATE INDEX lineage_log_batch ON store.lineage_log USING brin (batch);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_log
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
