@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from .commit import Commit, Relation, next_batch, write
+from .append import Commit, Relation, next_batch, write
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
 from .ports import Connection
 

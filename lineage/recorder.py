@@ -18,8 +18,8 @@ from uuid import UUID, uuid4
 
 import polars as pl
 
+from .append import Commit, Relation, next_batch, write
 from .columns import ColumnEdge, named, trace
-from .commit import Commit, Relation, next_batch, write
 from .errors import RejectedError
 from .model import Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
 from .ports import Connection
