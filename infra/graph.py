@@ -1,7 +1,7 @@
 """The graph over Bolt: the only place that imports the neo4j driver, and that turns its errors into ours."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ class BoltGraph(bolt.BoltGraph):
             return await super().read(query, parameters)
 
     async def stream(
-        self, query: str, parameters: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Rows of a large read-only query, one by one."""
+        self, query: str, parameters: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Rows of a large read-only query, one by one; the server gives up after `seconds`."""
         with _translated():
-            async for row in super().stream(query, parameters):
-                yield row
+            async with aclosing(super().stream(query, parameters, seconds)) as rows:
+                async for row in rows:
+                    yield row
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Run the statements in one transaction, retried by the driver when that may help."""

@@ -3,7 +3,7 @@
 The driver is not imported here; its own errors pass through.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 PAGE = 1_000
@@ -24,11 +24,14 @@ class BoltGraph:
             return rows
 
     async def stream(
-        self, query: str, parameters: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Rows of a large read-only query, one by one."""
-        async with self._session("READ") as session:
-            async for record in await session.run(query, dict(parameters or {})):
+        self, query: str, parameters: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Rows of a large read-only query, one by one; the server gives up after `seconds`."""
+        async with (
+            self._session("READ") as session,
+            await session.begin_transaction(timeout=seconds) as transaction,
+        ):
+            async for record in await transaction.run(query, dict(parameters or {})):
                 yield record.data()
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
