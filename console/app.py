@@ -9,6 +9,7 @@ from console import (
     demo,
     devices,
     doctor,
+    graph,
     lineage,
     processes,
     prove,
@@ -45,6 +46,7 @@ app.command()(prove.prove)
 app.command()(trace.trace)
 app.command()(recall.recall)
 app.add_typer(devices.commands, name="devices")
+app.add_typer(graph.commands, name="graph")
 app.add_typer(lineage.commands, name="lineage")
 app.add_typer(rejected.commands, name="rejected")
 app.add_typer(simulate.commands, name="simulate")
