@@ -8,6 +8,7 @@ Frames have fixed columns, named here once.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,37 @@ class Position:
     detail: Mapping[str, Any]  # e.g. {"path": …, "sha256": …, "from": 0, "to": 65536}
 
 
+class Format(StrEnum):
+    """How many records stand in one message."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"  # its rows, as an Arrow IPC file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where records stand when a message holds many; kept beside the bytes, so that they can be read again.
+
+    The last message of the batch holds them, and a row's `part` is the number of its record there; of a
+    CSV file the message before it is the header.
+    """
+
+    format: Format
+    delimiter: str = ","
+    columns: Mapping[str, str] = field(default_factory=dict)  # the file's name → ours, where they differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffsetSpan:
+    """Offsets of one partition: first ≤ offset < end."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+
+
 async def _nothing() -> None:
     """Acknowledge a source that keeps no account of what was read."""
 
@@ -58,8 +90,12 @@ class RawBatch:
     received_at: datetime  # UTC; the only clock a transform may use
     received_until: datetime  # UTC; when the last message came
     position: Position | None = None
+    layout: Layout | None = None  # None: each message is one record
+    offsets: OffsetSpan | None = None  # advanced in the batch's transaction, or the batch is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
+    halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
+    """Cut where the source's positions can be cut, neither half with a way to acknowledge; None: one record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
