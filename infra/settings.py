@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     )
     slot: int = Field(0, ge=0, le=999, description="Slot of this listener: stable, one per running listener")
 
+    files: Path | None = Field(
+        None, description="Directory of the folders that pipelines of files name; unset: `files` in the home"
+    )
+
     prefect_api_url: str | None = Field(
         None, description="`http(s)://host:4200/api`; an API key is Prefect's own `PREFECT_API_KEY`"
     )
@@ -137,6 +141,11 @@ class Settings(BaseSettings):
     def metrics_directory(self) -> Path:
         """Where every process leaves its metrics for the one that serves them."""
         return self.home / "metrics"
+
+    @property
+    def files_directory(self) -> Path:
+        """Where the folders of pipelines of files are."""
+        return (self.files or self.home / "files").absolute()
 
     @property
     def listener_id(self) -> str:

@@ -5,8 +5,9 @@
 Frames have fixed columns, named here once.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -66,6 +67,18 @@ class Layout:
     delimiter: str = ","
     columns: Mapping[str, str] = field(default_factory=dict)  # the file's name → ours, where they differ
 
+    def text(self) -> str:
+        """As JSON, the way it is stored."""
+        return json.dumps(asdict(self))
+
+
+def layout_of(stored: str | None) -> Layout | None:
+    """The layout of a stored raw batch."""
+    if stored is None:
+        return None
+    fields = json.loads(stored)
+    return Layout(**fields | {"format": Format(fields["format"])})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetSpan:
@@ -77,7 +90,7 @@ class OffsetSpan:
     end: int
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Acknowledge a source that keeps no account of what was read."""
 
 
@@ -93,9 +106,9 @@ class RawBatch:
     layout: Layout | None = None  # None: each message is one record
     offsets: OffsetSpan | None = None  # advanced in the batch's transaction, or the batch is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
-    acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
+    acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
     halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
-    """Cut where the source's positions can be cut, neither half with a way to acknowledge; None: one record."""
+    """Cut where its position can be cut, neither half with a way to acknowledge; gives None for one record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tasks.extract.files import FileOptions
 from tasks.extract.mqtt import MqttOptions
 from tasks.extract.opentrons import RobotOptions
 
-SourceOptions = Annotated[MqttOptions | RobotOptions, Field(discriminator="type")]
+SourceOptions = Annotated[MqttOptions | FileOptions | RobotOptions, Field(discriminator="type")]

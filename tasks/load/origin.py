@@ -8,13 +8,14 @@ from uuid import UUID
 
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, VerificationError
+from tasks.batch import layout_of
 from tasks.contract import POSTGRES_TYPES, Contract
-from tasks.load.raw import unpack
+from tasks.load.raw import record_at, unpack
 
 # The commit that wrote a batch, and the bytes it was made from.
 _COMMIT = """
 SELECT l.dataset, l.position, l.processed_at, l.transformation_id, l.run_id,
-       r.received_at, r.received_until, r.messages
+       r.received_at, r.received_until, r.layout, r.messages
 FROM store.ledger l JOIN store.raw_batches r ON r.batch = $2 WHERE l.batch = $1
 """
 
@@ -55,7 +56,8 @@ async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, str]) -> O
         commit = await pool.fetchrow(_COMMIT, row["batch"], raw_batch)
     if commit is None:
         raise VerificationError([f"batch {row['batch']} of {contract.table} is not in the ledger"])
-    message = unpack(commit["messages"]).row(row["sequence"], named=True)
+    layout = layout_of(commit["layout"])
+    location, payload = record_at(unpack(commit["messages"]), layout, row["sequence"], row["part"])
     return Origin(
         table=contract.table,
         row=dict(row),
@@ -65,8 +67,8 @@ async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, str]) -> O
         part=row["part"],
         dataset=commit["dataset"],
         position=commit["position"],
-        location=message["location"],
-        payload=message["payload"],
+        location=location,
+        payload=payload,
         received_at=commit["received_at"],
         received_until=commit["received_until"],
         processed_at=commit["processed_at"],

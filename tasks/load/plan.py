@@ -10,7 +10,7 @@ import polars as pl
 
 from infra.postgres import Connection
 from lineage.model import Run, Transformation
-from tasks.batch import RawBatch
+from tasks.batch import Position, RawBatch
 from tasks.contract import Contract
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -27,10 +27,12 @@ class LoadPlan:
     run: Run
 
     def position_id(self, batch: RawBatch) -> str | None:
-        """An id derived from the batch's position: the same for the same position and pipeline."""
-        if batch.position is None:
-            return None
-        text = json.dumps([self.pipeline, batch.position.source, dict(batch.position.detail)], sort_keys=True)
+        """The id of the batch's position, where it has one."""
+        return None if batch.position is None else self.id_of(batch.position)
+
+    def id_of(self, position: Position) -> str:
+        """An id derived from a position: the same for the same position and pipeline."""
+        text = json.dumps([self.pipeline, position.source, dict(position.detail)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

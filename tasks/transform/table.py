@@ -29,7 +29,9 @@ _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 
 def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
     """Records of CSV under their header."""
-    names = next(csv.reader([header.decode("utf-8-sig", "replace").rstrip("\r\n")], delimiter=layout.delimiter), [])
+    names = next(
+        csv.reader([header.decode("utf-8-sig", "replace").rstrip("\r\n")], delimiter=layout.delimiter), []
+    )
     rows = _plain(chunk, len(names), layout.delimiter)
     if rows is not None:
         return Decoded(_typed(_wanted(rows, names, layout, contract), contract), UNDECODABLE.to_frame())
