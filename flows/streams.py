@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from flows import stores
 from flows.catalog import Pipeline
 from flows.retry import without_end
+from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.settings import Settings
@@ -19,7 +20,9 @@ from lineage import naming
 from lineage.errors import ContractError
 from tasks.batch import Position, RawBatch
 from tasks.extract.files import FileOptions, FileSource, FileWatch
+from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+from tasks.load import offsets
 from tasks.load.ledger import committed_positions
 from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
@@ -118,6 +121,52 @@ class FileStream:
         raise AssertionError("a file's batch has no offsets that could be overtaken")
 
 
+class KafkaStream:
+    """Messages of a topic."""
+
+    connections = 1
+    at_once = 1  # a batch begins where the one before it ended
+    client_id: str | None = None
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
+        assert isinstance(pipeline.source, KafkaOptions)  # noqa: S101 - STREAMS chose us by it
+        self._source, self._name = pipeline.source, pipeline.name
+        self._address, self._member = stores.kafka(settings), settings.listener_id
+        self._pool = store.pool
+        self._consumer: Consumer | None = None
+        self._reader: KafkaReader | None = None
+
+    @asynccontextmanager
+    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        _nothing_kept(leave)
+        source, pool, key = self._source, self._pool, (self._name, self._source.topic)
+        kept = Offsets(
+            read=lambda: without_end(lambda: offsets.next_offsets(pool, *key), what="offsets"),
+            begin=lambda *at: without_end(lambda: offsets.begin(pool, *key, *at), what="offsets"),
+            reset=lambda *at: without_end(lambda: offsets.reset(pool, *key, *at), what="offsets"),
+        )
+        group = source.group or f"headwater-{self._name}"
+        consumer = Consumer(
+            self._address, source.topic, group, self._member, session_timeout=source.session_timeout
+        )
+        self._consumer, self._reader = consumer, KafkaReader(source, consumer, kept)
+        try:
+            async with aclosing(self._reader.batches()) as coming:
+                yield coming
+        finally:
+            await asyncio.to_thread(consumer.close)
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        assert self._consumer is not None  # noqa: S101 - shown while it is open
+        connected = self._consumer.reason is None
+        metrics.listener_up.labels(source).set(connected)
+        return "listening" if connected else "waiting for the broker"
+
+    async def reread(self) -> None:
+        assert self._reader is not None  # noqa: S101 - its batch was overtaken
+        self._reader.reread()
+
+
 def _nothing_kept(leave: bool) -> None:
     if leave:
         raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
@@ -125,7 +174,11 @@ def _nothing_kept(leave: bool) -> None:
 
 Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]
 
-STREAMS: Mapping[type[Any], Kind] = {MqttOptions: MqttStream, FileOptions: FileStream}
+STREAMS: Mapping[type[Any], Kind] = {
+    MqttOptions: MqttStream,
+    FileOptions: FileStream,
+    KafkaOptions: KafkaStream,
+}
 
 
 def kind_of(pipeline: Pipeline) -> Kind:

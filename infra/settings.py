@@ -95,10 +95,19 @@ class Settings(BaseSettings):
         None, description="PEM file of our own certificate, when the broker asks"
     )
     mqtt_key: Path | None = Field(None, description="PEM file of its private key")
+    kafka_url: SecretStr | None = Field(
+        None, description="`kafka://user:password@host:9092,host:9092`, with TLS `kafkas://…`"
+    )
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How user and password are sent to it"
+    )
+    kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificates")
+    kafka_certificate: Path | None = Field(None, description="PEM file of our own, when it asks")
+    kafka_key: Path | None = Field(None, description="PEM file of its private key")
     client_id: str = Field(
         "headwater",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
-        description="MQTT client id; a listener appends its slot: `headwater-0`",
+        description="MQTT and Kafka client id; a listener appends its slot: `headwater-0`",
     )
     slot: int = Field(0, ge=0, le=999, description="Slot of this listener: stable, one per running listener")
 
@@ -155,7 +164,7 @@ class Settings(BaseSettings):
     def secrets(self) -> frozenset[str]:
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
         values = [self.graph_password.get_secret_value()] if self.graph_password else []
-        for url in (self.postgres_dsn, self.mqtt_url):
+        for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         return frozenset(filter(None, values))
 

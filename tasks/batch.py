@@ -80,7 +80,7 @@ def layout_of(stored: str | None) -> Layout | None:
     return Layout(**fields | {"format": Format(fields["format"])})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OffsetSpan:
     """Offsets of one partition: first ≤ offset < end."""
 
@@ -104,11 +104,11 @@ class RawBatch:
     received_until: datetime  # UTC; when the last message came
     position: Position | None = None
     layout: Layout | None = None  # None: each message is one record
-    offsets: OffsetSpan | None = None  # advanced in the batch's transaction, or the batch is not committed
+    offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
     halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
-    """Cut where its position can be cut, neither half with a way to acknowledge; gives None for one record."""
+    """Cut where its position can be cut, neither half with a way to acknowledge; None for one record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ _BLANK: Final = frozenset({b"", b"\r"})
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Records of one message in order: their bytes, and the line (from 0, within the message) each begins at."""
+    """Records of one message in order: their bytes, and the line (from 0) that each begins at."""
 
     payloads: Sequence[bytes]
     lines: Sequence[int]
@@ -55,7 +55,7 @@ def whole(window: bytes, text_format: Format) -> int:
 
 
 def _joins(lines: Sequence[bytes], *, open_ended: bool) -> Iterator[tuple[int, int]]:
-    """The lines of each record: first ≤ line < end; `open_ended`: more may come that closes the last quote."""
+    """The lines of each record: first ≤ line < end; `open_ended`: what comes may close a quote."""
     at, end = 0, len(lines)
     odd = deque(number for number, line in enumerate(lines) if line.count(_QUOTE) & 1)
     while odd:

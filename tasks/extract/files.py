@@ -9,7 +9,7 @@ after all. Better: write it under a name that begins with a dot or ends in `.par
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,7 +98,7 @@ class FileWatch:
         self._seen: dict[Path, tuple[tuple[int, int, int], float]] = {}  # state, and since when (loop's time)
         self._taken: dict[Path, _Taken] = {}
 
-    async def batches(self) -> AsyncIterator[RawBatch]:
+    async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Parts of files, without end; the oldest file first."""
         try:
             while True:
@@ -122,12 +122,10 @@ class FileWatch:
             seen[path] = (state, since if before == state else now)
         self._seen = seen
         settle = self._source.settle.total_seconds()
-        ready = [
-            path for path, (_, since) in seen.items() if now - since >= settle and path not in self._taken
-        ]
-        return sorted(ready, key=lambda path: (seen[path][0][2], path))
+        ready = [path for path, (_, since) in seen.items() if now - since >= settle]
+        return sorted(set(ready) - self._taken.keys(), key=lambda path: (seen[path][0][2], path))
 
-    async def _batches_of(self, path: Path) -> AsyncIterator[RawBatch]:
+    async def _batches_of(self, path: Path) -> AsyncGenerator[RawBatch, None]:
         """The parts of one file that are not committed yet; none if another listener reads it."""
         try:
             taken = await asyncio.to_thread(self._take, path)
@@ -140,9 +138,7 @@ class FileWatch:
         positions = [self._position(found, cut) for cut in found.cuts]
         todo = await self._uncommitted(positions)
         wanted = [cut for cut, is_left in zip(found.cuts, todo, strict=True) if is_left]
-        log.info(
-            "file taken", path=found.name, parts=len(found.cuts), committed=len(found.cuts) - len(wanted)
-        )
+        log.info("file taken", path=found.name, parts=len(found.cuts), left=len(wanted))
         taken.left = len(wanted)
         self._taken[path] = taken
         reading = parts(found, wanted)
@@ -235,12 +231,9 @@ def _candidates(source: FileSource) -> Iterator[Path]:
     for path in source.inbox.glob(source.pattern):
         name = path.relative_to(source.inbox)
         hidden = any(part.startswith(".") for part in name.parts)
-        if (
-            path.suffix in FORMATS
-            and not hidden
-            and not path.is_relative_to(source.archived)
-            and path.is_file()
-        ):
+        if path.suffix not in FORMATS or hidden or path.is_relative_to(source.archived):
+            continue
+        if path.is_file():
             yield path
 
 

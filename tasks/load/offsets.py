@@ -8,7 +8,8 @@ from tasks.load.plan import Commit
 
 _NEXT = "SELECT partition, next FROM store.kafka_offsets WHERE pipeline = $1 AND topic = $2"
 _BEGIN = """
-INSERT INTO store.kafka_offsets (pipeline, topic, partition, next) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+INSERT INTO store.kafka_offsets (pipeline, topic, partition, next) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
 """
 _ADVANCE = """
 UPDATE store.kafka_offsets SET next = $5, advanced_at = clock_timestamp()
@@ -32,20 +33,24 @@ async def begin(pool: Pool, pipeline: str, topic: str, partition: int, offset: i
         await pool.execute(_BEGIN, pipeline, topic, partition, offset)
 
 
-async def advance(commit: Commit) -> None:
-    """Advance the batch's partition within its transaction; raises OvertakenError.
+async def reset(pool: Pool, pipeline: str, topic: str, partition: int, before: int, after: int) -> None:
+    """Go on elsewhere, because what comes next is gone; unless another consumer has moved on."""
+    with translated():
+        await pool.execute(_ADVANCE, pipeline, topic, partition, before, after)
 
-    The row is locked until the end of the transaction: another consumer of these offsets waits, and then
-    finds that they moved.
+
+async def advance(commit: Commit) -> None:
+    """Advance the batch's partitions within its transaction; raises OvertakenError.
+
+    Their rows are locked until the end of the transaction, in a fixed order: another consumer of these
+    offsets waits, and then finds that they moved.
     """
-    span = commit.batch.offsets
-    if span is None:
-        return
-    done = await commit.connection.execute(
-        _ADVANCE, commit.plan.pipeline, span.topic, span.partition, span.first, span.end
-    )
-    if done != "UPDATE 1":
-        raise OvertakenError(
-            f"Another consumer has read {span.topic}/{span.partition} from {span.first} on: "
-            "this batch is dropped, and reading goes on from where that one stopped."
+    for span in sorted(commit.batch.offsets, key=lambda span: span.partition):
+        done = await commit.connection.execute(
+            _ADVANCE, commit.plan.pipeline, span.topic, span.partition, span.first, span.end
         )
+        if done != "UPDATE 1":
+            raise OvertakenError(
+                f"Another consumer has read {span.topic}/{span.partition} from {span.first} on: "
+                "this batch is dropped, and reading goes on from where that one stopped."
+            )

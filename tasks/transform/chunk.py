@@ -28,10 +28,8 @@ def decode_batch(batch: RawBatch, contract: Contract) -> Decoded:
     try:
         rows = pl.read_ipc(BytesIO(held), use_pyarrow=False)
     except pl.exceptions.ComputeError:  # a part of a file that is not Parquet
-        return Decoded(
-            cells.schema(contract).to_frame(),
-            pl.DataFrame([(None, "payload.parquet")], UNDECODABLE, orient="row"),
-        )
+        whole = pl.DataFrame([(None, "payload.parquet")], UNDECODABLE, orient="row")
+        return Decoded(cells.schema(contract).to_frame(), whole)
     return table.decode_rows(rows, layout, contract)
 
 
