@@ -27,7 +27,7 @@ def decode_batch(batch: RawBatch, contract: Contract) -> Decoded:
         return table.decode_csv(payloads[0], held, layout, contract)
     try:
         rows = pl.read_ipc(BytesIO(held), use_pyarrow=False)
-    except pl.exceptions.ComputeError:  # a part of a file that is not Parquet
+    except (pl.exceptions.PolarsError, OSError):  # a part of a file that is not Parquet
         whole = pl.DataFrame([(None, "payload.parquet")], UNDECODABLE, orient="row")
         return Decoded(cells.schema(contract).to_frame(), whole)
     return table.decode_rows(rows, layout, contract)
