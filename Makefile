@@ -55,7 +55,7 @@ chaos: setup  ## kill and cut things while data flows, and prove that nothing is
 	$(RUN) -m pytest tests/chaos --timeout=0
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
-	@if [ -x $(RUN) ]; then $(RUN) -m infra.local.stop; fi
+	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi
 	@if [ -d .headwater ]; then find .headwater -mindepth 1 -maxdepth 1 ! -name downloads -exec rm -rf {} +; fi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

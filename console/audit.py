@@ -1,29 +1,18 @@
 """`headwater audit`: named questions to the graph."""
 
-import csv
-import json
-import sys
-from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from console.start import pairs, run, start
-from console.table import print_table
+from console.table import Form, Format, print_csv, print_json, print_table
 
-
-class Format(StrEnum):
-    """How an answer is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
+if TYPE_CHECKING:
+    from lineage.audit import Answer
 
 
 Name = Annotated[str | None, typer.Argument(help="Which question; none lists them.")]
 Params = Annotated[list[str], typer.Option("--param", metavar="KEY=VALUE", help="A parameter; repeatable.")]
-Form = Annotated[Format, typer.Option("--format", help="How to print the answer.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows at most; a longer answer says its true length.")]
 
 
@@ -41,7 +30,7 @@ def audit(
     from flows.audits import ask
 
     answer = run(ask(settings, name, dict(pairs(params, "--param")), limit))
-    _print(form, answer.columns, answer.rows, answer.total, cut=answer.cut)
+    _print(form, answer)
     if answer.cut and form is not Format.JSON:
         typer.echo(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
 
@@ -54,16 +43,12 @@ def _list() -> None:
         typer.echo(f"{each.name:<12} {each.question}" + (f" ({takes})" if takes else ""))
 
 
-def _print(
-    form: Format, columns: Sequence[str], rows: Sequence[Sequence[Any]], total: int, *, cut: bool
-) -> None:
+def _print(form: Format, answer: "Answer") -> None:
     match form:
         case Format.JSON:
-            named = [dict(zip(columns, row, strict=True)) for row in rows]
-            typer.echo(json.dumps({"rows": named, "total": total, "cut": cut}, default=str))
+            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+            print_json({"rows": rows, "total": answer.total, "cut": answer.cut})
         case Format.CSV:
-            writer = csv.writer(sys.stdout)
-            writer.writerow(columns)
-            writer.writerows(rows)
+            print_csv(answer.columns, answer.rows)
         case Format.TABLE:
-            print_table(columns, rows)
+            print_table(answer.columns, answer.rows)

@@ -10,19 +10,13 @@ from flows.catalog import CONTRACTS
 from flows.history import flow_runs
 from infra.postgres import Pool, translated
 from infra.settings import Settings
-from lineage import naming
+from lineage import naming, relay
 from lineage.proof import Proof
 from tasks.contract import load_contract
+from tasks.load import status
 from tasks.load.origin import Origin, origin_of
+from tasks.load.rejected_queries import broken_rules
 
-_READ = "SELECT coalesce(sum(read), 0) FROM store.ledger WHERE dataset LIKE 'mqtt:%'"
-_ENDED = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed', 'stopped')"
-_MARKS = "SELECT count(*) FROM store.change_marks"
-_BEHIND = """
-SELECT coalesce(sum(last.number - coalesce(c.number, 0)), 0) FROM
-(SELECT writer, max(number) AS number FROM store.lineage_log GROUP BY writer) last
-LEFT JOIN store.relay_cursors c USING (writer)
-"""
 TABLES = (
     "sensor_readings",
     "sensor_readings_hourly",
@@ -30,30 +24,20 @@ TABLES = (
     "experiment_steps",
     "experiment_summary",
 )
-# Which rules were broken, how often, and one message of a record that broke each.
-_REJECTED = """
-SELECT rule, count(*) AS records, min(message) AS example FROM rejected, unnest(rules) AS rule
-GROUP BY rule ORDER BY records DESC, rule
-"""
-# A reading that every step had something to say about.
-_CHOSEN = """
-SELECT device_id, "timestamp"::text AS "timestamp" FROM sensor_readings
-WHERE dew_point IS NOT NULL AND place IS NOT NULL AND device_name IS NOT NULL
-ORDER BY "timestamp" DESC LIMIT 1
-"""
 
 
 async def missing(pool: Pool, published: int, runs: int) -> str:
     """What has not arrived yet, as the end of a sentence; empty when everything has."""
-    with translated():
-        read, ended = await pool.fetchval(_READ), await pool.fetchval(_ENDED)
-        marks, behind = await pool.fetchval(_MARKS), await pool.fetchval(_BEHIND)
-    if read < published:
-        return f"only {read:,} of {published:,} readings are committed"
-    if ended < runs:
-        return f"only {ended} of {runs} runs are stored with their end"
-    if marks:
-        return f"{marks} changed hours are not summed up"
+    found = await status.arrived(pool)
+    if found.readings < published:
+        return f"only {found.readings:,} of {published:,} readings are committed"
+    if found.ended_runs < runs:
+        return f"only {found.ended_runs} of {runs} runs are stored with their end"
+    if found.changed_hours:
+        return f"{found.changed_hours} changed hours are not summed up"
+    async with pool.acquire() as connection:
+        with translated():
+            behind = (await relay.lag(connection)).entries
     return f"{behind:,} lineage entries are not in the graph" if behind else ""
 
 
@@ -70,25 +54,19 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
 
 async def _show_stored(pool: Pool) -> None:
     _title("Stored")
-    with translated():
-        for table in TABLES:
-            typer.echo(f"  {table:<24} {await pool.fetchval(f'SELECT count(*) FROM {table}'):>6,} rows")
-        books = await pool.fetchrow(
-            "SELECT sum(read) AS read, sum(accepted) AS accepted, sum(rejected) AS rejected, "
-            "sum(duplicates) AS duplicates, sum(filtered) AS filtered FROM ledger WHERE way <> 'refresh'"
-        )
-    if books is not None:
-        typer.echo(
-            f"  the books: {books['read']:,} read = {books['accepted']:,} accepted + {books['rejected']:,} "
-            f"rejected + {books['duplicates']:,} duplicates + {books['filtered']:,} filtered"
-        )
+    for table in TABLES:
+        typer.echo(f"  {table:<24} {await status.rows_of(pool, table):>6,} rows")
+    books = await status.books(pool)
+    typer.echo(
+        f"  the books: {books.read:,} read = {books.accepted:,} accepted + {books.rejected:,} "
+        f"rejected + {books.duplicates:,} duplicates + {books.filtered:,} filtered"
+    )
 
 
 async def _show_rejected(pool: Pool) -> None:
     _title("Rejected, and why")
-    with translated():
-        for row in await pool.fetch(_REJECTED):
-            typer.echo(f"  {row['records']:>4} {row['rule']:<22} {row['example']}")
+    for broken in await broken_rules(pool):
+        typer.echo(f"  {broken.records:>4} {broken.rule:<22} {broken.example}")
 
 
 async def _show_flows() -> None:
@@ -99,11 +77,10 @@ async def _show_flows() -> None:
 
 
 async def _show_origin(settings: Settings, pool: Pool) -> None:
-    with translated():
-        key = await pool.fetchrow(_CHOSEN)
+    key = await status.an_enriched_reading(pool)
     if key is None:
         return
-    origin = await origin_of(pool, load_contract(CONTRACTS / "sensor_readings.yaml"), dict(key))
+    origin = await origin_of(pool, load_contract(CONTRACTS / "sensor_readings.yaml"), key)
     _title("One value, traced back to its exact message")
     for line in _lines(origin):
         typer.echo(f"  {line}")
@@ -134,10 +111,7 @@ def show_proof(proof: Proof) -> None:
     _title("The proof: Postgres = lineage log = graph")
     for difference in proof.differences:
         typer.echo(f"  {difference}")
-    typer.echo(
-        f"  {proof.batches:,} batches, {proof.rows:,} rows, {proof.rejected:,} rejected records, "
-        f"{proof.edges:,} edges: {proof.total or 'no'} difference{'' if proof.total == 1 else 's'}"
-    )
+    typer.echo(f"  {proof.sentence}")
 
 
 def _title(text: str) -> None:

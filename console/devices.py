@@ -1,13 +1,12 @@
 """`headwater devices`: the device register that readings are enriched from."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from console.start import run, start
-from console.table import print_table
+from console.table import Json, print_json, print_table
 
 commands = typer.Typer(help="The device register: load it from a file, list it.", no_args_is_help=True)
 
@@ -26,19 +25,17 @@ def load(
 
     devices = read_devices_file(file)
     changed = run(register(settings, devices))
-    print(f"{devices.height} devices read, {changed} new or changed.")
+    typer.echo(f"{devices.height} devices read, {changed} new or changed.")
 
 
 @commands.command("ls")
-def ls(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
+def ls(as_json: Json = False) -> None:
     """List the registered devices."""
     settings = start()
     from flows.devices import registered
 
     devices = run(registered(settings))
     if as_json:
-        print(json.dumps(devices.to_dicts(), ensure_ascii=False))
-        return
-    print_table(devices.columns, devices.iter_rows())
+        print_json(devices.to_dicts())
+    else:
+        print_table(devices.columns, devices.iter_rows())

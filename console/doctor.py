@@ -1,16 +1,14 @@
 """`headwater doctor`: what is reachable, what would lose messages, and the fix for each."""
 
-import json
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from console.start import DIFFERENCES, UNAVAILABLE, run, start_or_warn
+from console.table import Json, print_json
 
 MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]", "unreachable": "[red]✗[/]"}
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def doctor(as_json: Json = False) -> None:
@@ -21,7 +19,7 @@ def doctor(as_json: Json = False) -> None:
     with Console(stderr=True).status("looking at every service"):
         findings = run(examine(settings))
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        print_json([asdict(finding) for finding in findings])
     else:
         console = Console(soft_wrap=True, highlight=False)
         for finding in findings:

@@ -1,7 +1,6 @@
 """`headwater simulate`: devices and a robot that publish as real ones do."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 from console.start import run, start
+from console.table import Json, print_json
 
 if TYPE_CHECKING:
     from infra.mqtt.client import Publisher
     from infra.simulators.devices import Published
+    from infra.simulators.robot import Robot
+    from infra.simulators.robot_runs import Run
 
 commands = typer.Typer(help="Devices and a robot that publish as real ones do.", no_args_is_help=True)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same values.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @commands.command()
@@ -53,7 +54,7 @@ def devices(
 
     kinds = run(publish())
     if as_json:
-        typer.echo(json.dumps({"published": kinds.total(), "kinds": kinds}))
+        print_json({"published": kinds.total(), "kinds": kinds})
     else:
         bad_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
         typer.echo(
@@ -63,19 +64,51 @@ def devices(
 
 @commands.command()
 def robot(
-    port: Annotated[int, typer.Option(help="HTTP port; 0 is any free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="HTTP port; 0 is any free one.")] = 0,
     play: Annotated[int, typer.Option(min=0, help="Runs to play, of three protocols in turn.")] = 3,
     seconds: Annotated[float, typer.Option("--seconds-per-command", min=0.0)] = 0.05,
     leave: Annotated[bool, typer.Option("--exit", help="End after the runs instead of serving on.")] = False,
     seed: Seed = 7,
+    as_json: Json = False,
 ) -> None:
     """Serve a small OT-2 on loopback that plays runs; its notices go to the broker of the settings."""
     settings = start()
     from flows import stores
-    from infra.simulators.robot import run_robot
+    from infra.simulators.robot import open_robot
 
-    url = stores.mqtt(settings).url.get_secret_value()
-    run(run_robot(port=port, mqtt=url, seed=seed, seconds=seconds, start_seconds=0, play=play, leave=leave))
+    broker = stores.mqtt(settings)
+
+    async def serve() -> None:
+        opened = open_robot(
+            broker.url.get_secret_value(), tls=broker.tls, port=port, seed=seed, seconds=seconds
+        )
+        async with opened as (small, url):
+            typer.echo(url, err=as_json)  # at once: who fetches from it needs it before the runs end
+            _tell(url, await _played(small, play), as_json)
+            if not leave:
+                await asyncio.Event().wait()
+
+    run(serve())
+
+
+async def _played(robot: "Robot", count: int) -> list["Run"]:
+    from infra.simulators.robot import plays
+
+    with Progress(console=Console(stderr=True), disable=count == 0) as progress:
+        task = progress.add_task("playing", total=count)
+        runs = []
+        async for played in plays(robot, count):
+            runs.append(played)
+            progress.advance(task)
+    return runs
+
+
+def _tell(url: str, runs: list["Run"], as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url, "runs": [{"run_id": each.id, "status": each.status} for each in runs]})
+    elif runs:
+        statuses = Counter(each.status for each in runs).most_common()
+        typer.echo(f"{len(runs)} played: " + ", ".join(f"{number} {status}" for status, number in statuses))
 
 
 async def publish_at(publisher: "Publisher", messages: Iterable["Published"], rate: float) -> Counter[str]:

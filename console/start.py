@@ -8,10 +8,11 @@ Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, t
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
+
+import typer
 
 from infra import logs
 from infra.endpoints import resolve_prefect
@@ -71,7 +72,7 @@ def guarded(command: Callable[[], object]) -> int:
     try:
         command()
     except HeadwaterError as error:
-        print(mask(str(error)), file=sys.stderr)
+        typer.echo(mask(str(error)), err=True)
         return status_of(error)
     except KeyboardInterrupt:
         return INTERRUPTED

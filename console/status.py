@@ -1,18 +1,16 @@
 """`headwater status`: what each part did last, its state, how far behind it is, and the settings."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from console.start import UNAVAILABLE, run, start_or_warn
+from console.table import Json, print_json
 
 if TYPE_CHECKING:
     from flows.status import Status
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def status(as_json: Json = False) -> None:
@@ -22,7 +20,7 @@ def status(as_json: Json = False) -> None:
 
     found = run(asked(settings))
     if as_json:
-        typer.echo(json.dumps(asdict(found), default=str))
+        print_json(asdict(found))
     else:
         _print(found)
     if found.postgres != "ok":

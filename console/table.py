@@ -1,7 +1,14 @@
-"""Prints rows as a table that cuts nothing: a terminal that is too narrow wraps its lines itself."""
+"""The forms an answer is printed in: a table, JSON or CSV."""
 
+import csv
+import json
+import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -9,12 +16,48 @@ from rich.text import Text
 
 WIDE = 100_000  # characters; more than any row
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+Form = Annotated[Format, typer.Option("--format", help="How to print the answer.")]
+
+
+def print_json(document: object) -> None:
+    """One line of JSON."""
+    typer.echo(json.dumps(document, default=text, ensure_ascii=False))
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A header and the rows."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([text(value) for value in row] for row in rows)
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns and their values; a null is empty."""
+    """Aligned, with nothing cut: a terminal that is too narrow wraps the lines itself."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        table.add_row(*(Text(text(value)) for value in row))
     console = Console(width=WIDE)
     console.width = max(1, Measurement.get(console, console.options, table).maximum)
     console.print(table, crop=False)
+
+
+def text(value: object) -> str:
+    """A value in one cell: moments in UTC, bytes in hexadecimal, lists by spaces, a null empty."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)

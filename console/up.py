@@ -1,7 +1,6 @@
 """`headwater up` and `down`: everything on this machine, left running until it is told to stop."""
 
 import asyncio
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +10,13 @@ import typer
 
 from console.start import start, start_prefect
 from console.starting import TITLES, GraphEngine, start_apps, start_services
+from console.table import Json, print_json
 from infra.local.addresses import Address
 from infra.local.registry import stop_all
 from infra.settings import Settings, load
 
 Graph = Annotated[GraphEngine, typer.Option(help="Which local graph.")]
 ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def up(
@@ -30,7 +29,7 @@ def up(
     if not services_only:
         addresses += start_apps(settings)
     if as_json:
-        typer.echo(json.dumps([_facts(address) for address in addresses]))
+        print_json([_facts(address) for address in addresses])
     else:
         show(addresses)
 
@@ -38,7 +37,10 @@ def up(
 def down(as_json: Json = False) -> None:
     """Stop what `headwater up` started; the data stays."""
     names = stop_all(load().home)
-    typer.echo(json.dumps(names) if as_json else "\n".join(f"stopped {name}" for name in names))
+    if as_json:
+        print_json(names)
+    else:
+        typer.echo("\n".join(f"stopped {name}" for name in names))
 
 
 async def prepare(settings: Settings) -> None:

@@ -2,28 +2,23 @@
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from infra.postgres import Pool, translated
+from infra.postgres import Pool
 from lineage import naming
 from tasks.batch import Receipt
-
-_BY_RULE = """
-SELECT rule, count(*) AS records FROM store.rejected, unnest(rules) AS rule WHERE batch = $1
-GROUP BY rule ORDER BY records DESC, rule
-"""
+from tasks.load.rejected_queries import BrokenRule, broken_rules
 
 
 async def publish(pool: Pool, flow: str, receipt: Receipt) -> str:
     """Show the outcome of a commit as an artifact; returns it in one sentence."""
-    with translated():
-        rules = [(row["rule"], row["records"]) for row in await pool.fetch(_BY_RULE, receipt.batch)]
+    rules = await broken_rules(pool, receipt.batch)
     sentence = _sentence(receipt)
     key = f"{flow}-{receipt.batch}"
     await acreate_markdown_artifact(markdown=page(receipt, rules), key=key, description=sentence)
     return sentence
 
 
-def page(receipt: Receipt, rules: list[tuple[str, int]]) -> str:
-    """The artifact's Markdown; `rules` are the broken rules and how many records broke each."""
+def page(receipt: Receipt, rules: list[BrokenRule]) -> str:
+    """The artifact's Markdown; `rules` are those that records of the batch broke."""
     outcomes = [
         *((f"accepted into `{table}`", rows) for table, rows in receipt.accepted.items()),
         ("rejected", receipt.rejected),
@@ -35,7 +30,7 @@ def page(receipt: Receipt, rules: list[tuple[str, int]]) -> str:
     lines += ["| records | |", "|---|---:|", *(f"| {name} | {rows:,} |" for name, rows in outcomes)]
     if rules:
         lines += ["", "| broken rule | records |", "|---|---:|"]
-        lines += [f"| `{rule}` | {records:,} |" for rule, records in rules]
+        lines += [f"| `{broken.rule}` | {broken.records:,} |" for broken in rules]
     asked = [f"headwater audit downstream --param 'key={naming.postgres('raw_batches')}#{receipt.batch}'"]
     asked += [
         f"headwater audit upstream --param 'key={naming.postgres(table)}#{receipt.batch}'"

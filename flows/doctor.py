@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
+from urllib.parse import urlsplit
 
 import prefect
 from prefect import get_client
@@ -12,13 +13,13 @@ from prefect import get_client
 from flows import stores
 from flows.catalog import all_contracts
 from flows.deploy import declared
+from flows.history import asked
 from infra.doctor import graph, machine, mqtt, postgres
-from infra.doctor.finding import Finding, Level
+from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import resolve_graph, resolve_prefect
-from infra.http import translated
 from infra.local.registry import endpoints
 from infra.settings import Settings
-from lineage.errors import HeadwaterError, SettingsError
+from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.load.listeners import Absent, absent
 from tasks.load.partitions import missing_ahead
 
@@ -46,23 +47,26 @@ async def examine(settings: Settings) -> list[Finding]:
 async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding, ...]:
     try:
         return await check(settings)
-    except SettingsError as error:
+    except (SettingsError, UnavailableError) as error:
         return (Finding(part, Level.UNREACHABLE, str(error)),)
     except HeadwaterError as error:
         return (Finding(part, Level.PROBLEM, str(error)),)
 
 
 async def _prefect(settings: Settings) -> tuple[Finding, ...]:
-    resolve_prefect(settings, endpoints(settings.home))
+    url = urlsplit(resolve_prefect(settings, endpoints(settings.home)))
     try:
-        with translated(PREFECT):
+        with asked():
             async with get_client() as client:
                 version = await client.api_version()
                 deployed = {deployment.name for deployment in await client.read_deployments()}
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_PREFECT_API_URL."
         return (Finding(PREFECT, Level.UNREACHABLE, str(error), fix),)
-    findings = [Finding(PREFECT, Level.OK, f"version {version}, {len(deployed)} deployments")]
+    tls = url.scheme == "https"
+    seen = f"version {version}, {'TLS' if tls else 'no TLS'}, {len(deployed)} deployments"
+    fix = "Write HEADWATER_PREFECT_API_URL with https://."
+    findings = [Finding(PREFECT, Level.OK, seen), *readable(PREFECT, url.hostname, tls, fix)]
     if version != prefect.__version__:
         sentence = f"it is version {version} and we are {prefect.__version__}"
         findings.append(Finding(PREFECT, Level.WARNING, sentence, "Run the same version on both sides."))

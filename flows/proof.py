@@ -33,15 +33,13 @@ async def scheduled_proof(schedule: Schedule = DAILY) -> str | State[None]:
         return late
     with measured(NAME):
         proof = await step("prove", prove, Retry())(load())
-        told = (
-            f"{proof.batches:,} batches, {proof.rows:,} rows, {proof.rejected:,} rejected records, "
-            f"{proof.edges:,} edges: {proof.total or 'no'} differences"
-        )
         lines = [f"- {difference}" for difference in proof.differences]
-        await acreate_markdown_artifact("\n".join([told, "", *lines]), key="proof", description=told)
+        await acreate_markdown_artifact(
+            "\n".join([proof.sentence, "", *lines]), key="proof", description=proof.sentence
+        )
         if not proof.ok:
             raise VerificationError(proof.differences)
-        return told
+        return proof.sentence
 
 
 async def prove(settings: Settings, progress: Progress = _tell_no_one) -> Proof:

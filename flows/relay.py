@@ -15,17 +15,14 @@ from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import relay as log_relay
 from lineage.ports import Graph
+from lineage.seal import end_writers
+from tasks.load.status import open_rejected
 
 log = structlog.get_logger(__name__)
 
 PAUSE = 0.1  # seconds, when there was nothing to carry
 LAG_EVERY = timedelta(seconds=1)
 REJECTED_EVERY = timedelta(seconds=15)
-
-# How many rejected records of each dataset wait for a person.
-_REJECTED = (
-    "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
-)
 
 
 async def relay(settings: Settings) -> None:
@@ -54,6 +51,7 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
                 if datetime.now(UTC) - counted >= REJECTED_EVERY:
                     counted = datetime.now(UTC)
                     await _show_rejected(connection, metrics)
+                    await end_writers(connection)
                 if not await _carry(connection, graph, metrics, state):
                     await asyncio.sleep(PAUSE)
     finally:
@@ -79,7 +77,7 @@ async def _show_lag(connection: Connection, metrics: Metrics, now: datetime) -> 
 
 async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
     """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
-    depth = {row["dataset"]: row["records"] for row in await connection.fetch(_REJECTED)}
+    depth = await open_rejected(connection)
     for pipeline in pipelines().values():
         waiting = sum(records for dataset, records in depth.items() if pipeline.source.gives(dataset))
         metrics.rejected_records.labels(pipeline.name).set(waiting)

@@ -16,19 +16,11 @@ from infra.postgres import connect, translated
 from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError
+from tasks.load.status import Dataset, datasets, open_rejected
 
 PROCESSES = ("listener", "relay", "worker")
 FLOW_RUNS = 5
-
-# What each dataset brought: its last commit, and the last hour's records.
-_DATASETS = """
-SELECT dataset, max(processed_at) AS last_commit, count(*) AS batches,
-    coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
-    coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
-FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE way <> 'refresh' GROUP BY dataset ORDER BY dataset
-"""
-_OPEN = "SELECT count(*) FROM store.rejected WHERE resolved_by IS NULL"
+NOT_WELL = 503  # what a process answers that cannot do its work now; it says why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +30,6 @@ class Part:
     name: str
     state: str
     detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """A source: `read` and `rejected` are the last hour's."""
-
-    name: str
-    last_commit: datetime
-    batches: int
-    read: int
-    rejected: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +78,9 @@ async def _part(settings: Settings, name: str) -> Part:
         return Part(name=name, state="not started here", detail={})
     try:
         async with http_client(name, local["url"], headers={}) as client:
-            detail: dict[str, Any] = json.loads((await client.get("/health")).body)
-    except HeadwaterError as error:
+            answer = await client.get("/health", also={NOT_WELL})
+        detail: dict[str, Any] = json.loads(answer.body)
+    except (HeadwaterError, ValueError) as error:
         return Part(name=name, state="away", detail={"reason": str(error)})
     return Part(name=name, state=str(detail.pop("state", "")), detail=detail)
 
@@ -110,23 +92,13 @@ async def _stored(settings: Settings) -> _Stored:
         return _Stored(said=str(error))
     try:
         with translated():
-            rows = await connection.fetch(_DATASETS)
-            lag, rejected = await relay.lag(connection), await connection.fetchval(_OPEN)
+            lag = await relay.lag(connection)
+        stored, waiting = await datasets(connection), await open_rejected(connection)
     except HeadwaterError as error:
         return _Stored(said=str(error))
     finally:
         await connection.close()
-    datasets = tuple(
-        Dataset(
-            name=row["dataset"],
-            last_commit=row["last_commit"],
-            batches=row["batches"],
-            read=row["read"],
-            rejected=row["rejected"],
-        )
-        for row in rows
-    )
-    return _Stored(said="ok", datasets=datasets, lag=lag, rejected_open=rejected)
+    return _Stored(said="ok", datasets=stored, lag=lag, rejected_open=sum(waiting.values()))
 
 
 async def _flow_runs(settings: Settings) -> tuple[tuple[FlowRunSeen, ...], str]:

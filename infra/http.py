@@ -4,14 +4,14 @@ A service that is away, too slow, or answers 429 or 5xx is unavailable; every ot
 back with its status, for the caller knows what a 404 means to it.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx
 
-from lineage.errors import SettingsError, UnavailableError
+from lineage.errors import RejectedError, SettingsError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,10 @@ class HttpClient:
         self._service = service
         self._client = client
 
-    async def get(self, path: str, params: Mapping[str, int | str] | None = None) -> Answer:
-        """GET; raises UnavailableError when there is no answer, or 429, or 5xx."""
+    async def get(
+        self, path: str, params: Mapping[str, int | str] | None = None, *, also: Container[int] = ()
+    ) -> Answer:
+        """GET; raises UnavailableError when there is no answer, or 429, or 5xx that is not in `also`."""
         try:
             response = await self._client.get(path, params=dict(params or {}))
         except (httpx.TransportError, httpx.DecodingError) as error:
@@ -42,22 +44,26 @@ class HttpClient:
             status=response.status_code,
             body=response.content,
         )
-        if answer.status == 429 or answer.status >= 500:
+        if (answer.status == 429 or answer.status >= 500) and answer.status not in also:
             raise UnavailableError(self._service, f"it answered {answer.status} to {answer.location}")
         return answer
 
 
 @contextmanager
 def translated(service: str) -> Iterator[None]:
-    """Raise UnavailableError for what another library's use of httpx raises when the service is away."""
+    """Raise our errors for what another library's use of httpx raises.
+
+    UnavailableError when the service is away, RejectedError when it refuses what was asked.
+    """
     try:
         yield
     except httpx.TransportError as error:
         raise UnavailableError(service, str(error) or type(error).__name__) from error
     except httpx.HTTPStatusError as error:
-        if error.response.status_code == 429 or error.response.status_code >= 500:
-            raise UnavailableError(service, f"it answered {error.response.status_code}") from error
-        raise
+        status, path = error.response.status_code, error.request.url.path
+        if status == 429 or status >= 500:
+            raise UnavailableError(service, f"it answered {status} to {path}") from error
+        raise RejectedError(f"{service} answered {status} to {path}: check its URL and its key.") from error
 
 
 @asynccontextmanager

@@ -34,6 +34,9 @@ NOT_SETTINGS = frozenset({"HEADWATER_SHARED_DATA"})
 """Variables with our prefix that are no settings: where the tests find real data."""
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PREFECT_SECRETS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+PREFECT_VARIABLES = (*PREFECT_SECRETS, "PREFECT_API_SSL_CERT_FILE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY")
+"""Prefect's own settings that our processes need too: who we are to its server, and whether to trust it."""
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Duration = Annotated[timedelta, BeforeValidator(rules.duration), Field(gt=timedelta(0))]
@@ -166,15 +169,17 @@ class Settings(BaseSettings):
         values = [self.graph_password.get_secret_value()] if self.graph_password else []
         for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
+        values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)
         return frozenset(filter(None, values))
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a process of ours. It holds passwords: never print it."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
         here = {name: value.absolute() for name, value in given.items() if isinstance(value, Path)}
-        return {
+        ours = {
             variable(name): _written(value) for name, value in (given | here).items() if value is not None
         }
+        return ours | {name: os.environ[name] for name in PREFECT_VARIABLES if name in os.environ}
 
     def masked(self) -> dict[str, str]:
         """Variable name → value as a person may see it, e.g. for `headwater status`."""

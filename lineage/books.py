@@ -102,13 +102,13 @@ def compare(what: str, recorded: Any, held: Held | None) -> list[str]:
 
 
 async def check_hours(
-    connection: Connection, shape: TableShape, counts: Counts, batch: int | None = None
+    connection: Connection, shape: TableShape, counts: Counts, batches: tuple[int, int] | None = None
 ) -> AsyncIterator[str]:
-    """The hours of an aggregate, of all batches or of one; the newest batch of an hour counts."""
-    recorded = await _recorded_hours(connection, shape.name, batch)
-    if batch is not None and not recorded:
+    """The hours of an aggregate, or those that first ≤ batch < end made; an hour's newest batch counts."""
+    recorded = await _recorded_hours(connection, shape.name, batches)
+    if batches is not None and not recorded:
         return
-    held = await by_hour(connection, shape, None if batch is None else list(recorded))
+    held = await by_hour(connection, shape, None if batches is None else list(recorded))
     counts.rows += sum(each.rows for each in held.values())
     for hour, output in recorded.items():
         what = f"{shape.name}, hour {hour:%Y-%m-%dT%HZ}, batch {output['batch']}"
@@ -121,17 +121,20 @@ async def check_hours(
         )
 
 
-async def _recorded_hours(connection: Connection, table: str, batch: int | None) -> dict[Any, Any]:
+async def _recorded_hours(
+    connection: Connection, table: str, batches: tuple[int, int] | None
+) -> dict[Any, Any]:
     touched = (
         ""
-        if batch is None
-        else ("AND bucket IN (SELECT bucket FROM store.ledger_outputs WHERE batch = $2 AND table_name = $1) ")
+        if batches is None
+        else "AND bucket IN (SELECT bucket FROM store.ledger_outputs "
+        "WHERE table_name = $1 AND batch >= $2 AND batch < $3) "
     )
     query = (
         "SELECT DISTINCT ON (bucket) bucket, batch, rows, values_sum FROM store.ledger_outputs "
         f"WHERE table_name = $1 AND bucket IS NOT NULL {touched}ORDER BY bucket, batch DESC"
     )
-    rows = await connection.fetch(query, table, *([] if batch is None else [batch]))
+    rows = await connection.fetch(query, table, *(batches or ()))
     return {row["bucket"]: row for row in rows}
 
 

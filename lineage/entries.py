@@ -1,6 +1,6 @@
 """The lineage log against the ledger: the span and the edges of every batch, and every writer's chain."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,37 +112,31 @@ def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
 
 @dataclass(slots=True)
 class Chains:
-    """Walks entries in the order (writer, number) and keeps what does not follow."""
+    """Follows the entries of each writer in their order, and keeps what does not follow.
 
-    heads: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)  # where to begin, if not at 1
-    _writer: int | None = None
-    _number: int = 0
-    _head: bytes = FIRST_HEAD
+    `heads`: writer → number and hash of its last entry so far; a writer that is not there begins at 1.
+    """
+
+    heads: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     def follow(self, rows: Iterable[Any]) -> tuple[list[Entry], list[str]]:
         """The entries of these rows, and a sentence for each that is missing or edited."""
         entries, found = [], []
         for row in rows:
-            if row["writer"] != self._writer:
-                self._writer = row["writer"]
-                self._number, self._head = self.heads.get(row["writer"], (0, FIRST_HEAD))
+            number, head = self.heads.get(row["writer"], (0, FIRST_HEAD))
             what = f"lineage_log: writer {row['writer']}, number {row['number']}"
-            if row["number"] != self._number + 1:
-                found.append(
-                    f"{what}: the entries {self._number + 1} to {row['number'] - 1} before it are gone"
-                )
-                gap = True
-            else:
-                gap = False
-            self._number = row["number"]
+            gap = row["number"] != number + 1
+            if gap:
+                found.append(f"{what}: the entries {number + 1} to {row['number'] - 1} before it are gone")
             try:
                 entry = entry_of(row)
-                head = chain(self._head, canonical(entry.writer, entry.number, entry.batch, entry.edge))
+                made = chain(head, canonical(entry.writer, entry.number, entry.batch, entry.edge))
             except (ValueError, TypeError, KeyError) as error:
                 found.append(f"{what}: the entry cannot be read any more ({error})")
             else:
                 entries.append(entry)
-                if not gap and head != row["hash"]:
+                if not gap and made != row["hash"]:
                     found.append(f"{what}: its hash is not that of its content and the entry before it")
-            self._head = row["hash"]  # go on from what stands there, so that one edit is one difference
+            # go on from what stands there, so that one edit is one difference
+            self.heads[row["writer"]] = (row["number"], row["hash"])
         return entries, found

@@ -4,8 +4,9 @@ Every node has the label of its kind and a unique `key`. A relationship's identi
 ends and `transformation_id`; MERGE on that makes every write repeatable.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -21,10 +22,21 @@ Statement = tuple[str, Mapping[str, Any]]
 
 async def migrate(graph: Graph) -> None:
     """Create the constraints and indexes; running it again changes nothing."""
+    for statement in _migrations():
+        await graph.write([(statement, {})])
+
+
+async def missing_constraints(graph: Graph) -> list[str]:
+    """The constraints that `migrate` would create; without one a node may be there twice."""
+    rows = await graph.read("SHOW CONSTRAINTS YIELD name RETURN name", {})
+    wanted = re.findall(r"^CREATE CONSTRAINT (\w+)", "\n".join(_migrations()), re.MULTILINE)
+    return sorted(set(wanted) - {row["name"] for row in rows})
+
+
+def _migrations() -> list[str]:
     folder = resources.files(__package__) / "migrations"
-    for file in sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name):
-        for statement in _statements(file.read_text(encoding="utf-8")):
-            await graph.write([(statement, {})])
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".cypher")), key=lambda f: f.name)
+    return [statement for file in files for statement in _statements(file.read_text(encoding="utf-8"))]
 
 
 def _statements(text: str) -> list[str]:
@@ -61,8 +73,8 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
             f"UNWIND $rows AS row MATCH (a:{source} {{key: row.source}}) "
             f"MATCH (b:{target} {{key: row.target}}) "
             f"MERGE (a)-[r:{kind} {{via: row.via}}]->(b) WITH r, row "
-            # the newest record of a relationship counts, see `projection.project`
-            "WHERE coalesce(r.created_at, 0) <= coalesce(row.facts.created_at, 0) SET r += row.facts",
+            # the first record of a relationship counts, see `projection.earliest`
+            "WHERE r.known_at IS NULL OR r.known_at > row.facts.known_at SET r += row.facts",
             {"rows": chunk},
         )
         for (kind, source, target), all_rows in rows.items()
@@ -70,34 +82,47 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
     ]
 
 
-def _chunks(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
+def _chunks(rows: Sequence[Any]) -> list[Sequence[Any]]:
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
 
 
-async def read_nodes(graph: Graph) -> AsyncIterator[tuple[NodeId, Mapping[str, Fact]]]:
-    """Every node with its properties."""
-    async for row in graph.stream("MATCH (n) RETURN labels(n) AS labels, properties(n) AS facts"):
-        facts = dict(row["facts"])
-        yield (NodeKind(row["labels"][0]), facts.pop("key")), facts
+async def find(graph: Graph, wanted: Projection) -> Projection:
+    """Those of the elements that the graph has, each with all its properties."""
+    nodes: dict[NodeId, Mapping[str, Fact]] = {}
+    relationships: dict[RelationshipId, Mapping[str, Fact]] = {}
+    for kind, keys in _by_kind(wanted.nodes):
+        query = f"UNWIND $keys AS key MATCH (n:{kind} {{key: key}}) RETURN key, properties(n) AS facts"
+        for chunk in _chunks(keys):
+            for row in await graph.read(query, {"keys": chunk}):
+                nodes[kind, row["key"]] = {name: fact for name, fact in row["facts"].items() if name != "key"}
+    for (type_, source, target), ends in _by_ends(wanted.relationships):
+        query = (
+            f"UNWIND $rows AS row MATCH (a:{source} {{key: row.source}})"
+            f"-[r:{type_} {{via: row.via}}]->(b:{target} {{key: row.target}}) "
+            "RETURN row.source AS source, row.target AS target, row.via AS via, properties(r) AS facts"
+        )
+        for chunk in _chunks(ends):
+            for row in await graph.read(query, {"rows": chunk}):
+                facts = {name: fact for name, fact in row["facts"].items() if name != "via"}
+                identity = (type_, (source, row["source"]), (target, row["target"]), row["via"])
+                relationships[identity] = facts
+    return Projection(nodes, relationships)
 
 
-async def read_relationships(graph: Graph) -> AsyncIterator[tuple[RelationshipId, Mapping[str, Fact]]]:
-    """Every relationship with its properties."""
-    query = (
-        "MATCH (a)-[r]->(b) RETURN type(r) AS type, properties(r) AS facts, "
-        "labels(a) AS source_labels, a.key AS source, labels(b) AS target_labels, b.key AS target"
-    )
-    async for row in graph.stream(query):
-        facts = dict(row["facts"])
-        source = (NodeKind(row["source_labels"][0]), row["source"])
-        target = (NodeKind(row["target_labels"][0]), row["target"])
-        yield (RelationshipType(row["type"]), source, target, facts.pop("via")), facts
+def _by_kind(nodes: Iterable[NodeId]) -> Iterable[tuple[NodeKind, list[str]]]:
+    keys: dict[NodeKind, list[str]] = defaultdict(list)
+    for kind, key in nodes:
+        keys[kind].append(key)
+    return keys.items()
 
 
-async def read(graph: Graph) -> Projection:
-    """The whole graph as a projection, to be compared with the log's."""
-    nodes = {identity: facts async for identity, facts in read_nodes(graph)}
-    return Projection(nodes, {identity: facts async for identity, facts in read_relationships(graph)})
+def _by_ends(
+    relationships: Iterable[RelationshipId],
+) -> Iterable[tuple[tuple[RelationshipType, NodeKind, NodeKind], list[dict[str, Any]]]]:
+    ends: dict[tuple[RelationshipType, NodeKind, NodeKind], list[dict[str, Any]]] = defaultdict(list)
+    for kind, source, target, via in relationships:
+        ends[kind, source[0], target[0]].append({"source": source[1], "target": target[1], "via": via})
+    return ends.items()
 
 
 async def clear(graph: Graph) -> None:

@@ -30,6 +30,14 @@ _INSERT = (
 )
 
 
+# Locked in the same statement: a writer that is there and has no lock is one whose connection is gone.
+_OPEN_WRITER = """
+WITH opened AS (INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer),
+locked AS (SELECT writer, pg_advisory_lock($2, (writer % 2147483648)::int) FROM opened)
+SELECT writer FROM locked
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The entries one commit appended: first..last (empty when last = first - 1), and the head after them."""
@@ -89,11 +97,7 @@ async def open_writer(connection: Connection, application: str) -> Writer:
     Whoever takes the lock `(WRITER_LOCK, writer)` knows that the writer's connection is gone, and so
     that nothing of it can be committed any more.
     """
-    writer = await connection.fetchval(
-        "INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer", application
-    )
-    await connection.execute("SELECT pg_advisory_lock($1, $2)", WRITER_LOCK, writer % (1 << 31))
-    return Writer(writer)
+    return Writer(await connection.fetchval(_OPEN_WRITER, application, WRITER_LOCK))
 
 
 async def await_end_of(connection: Connection, writer: int) -> None:

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .log import Entry
+from . import graph as graphs
 from .model import Fact
 from .ports import Graph
-from .projection import element_hash, newest, project
+from .projection import Projection, earliest, element_hash
 
 ENTRIES_PER_PART = 200_000
 MOST_PARTS = 256
@@ -55,9 +55,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def spread_log(spread: Spread, entries: Iterable[Entry]) -> None:
-    """Add what these entries make."""
-    projection = project(entries)
+def spread_projection(spread: Spread, projection: Projection) -> None:
+    """Add what the entries of a seal make."""
     for node, facts in projection.nodes.items():
         spread.add(node, facts)
     for relationship, facts in projection.relationships.items():
@@ -78,6 +77,31 @@ async def spread_graph(spread: Spread, graph: Graph) -> None:
         source = (":".join(sorted(row["source_labels"])), row["source"])
         target = (":".join(sorted(row["target_labels"])), row["target"])
         spread.add((row["type"], source, target, facts.pop("via", None)), facts)
+
+
+async def unlike(graph: Graph, projection: Projection) -> list[str]:
+    """What the graph lacks of a seal's projection, or has otherwise; other seals may add to its nodes."""
+    found = await graphs.find(graph, projection)
+    differences = []
+    for node, facts in projection.nodes.items():
+        differences += _differs(node, facts, found.nodes.get(node), facts.keys())
+    for relationship, facts in projection.relationships.items():
+        there = found.relationships.get(relationship)
+        if there is not None and int(there.get("known_at") or 0) < int(facts["known_at"] or 0):
+            continue  # an earlier seal said it first, and is checked with its own
+        differences += _differs(relationship, facts, there, facts.keys() | (there or {}).keys())
+    return differences
+
+
+def _differs(
+    identity: Any, expected: Mapping[str, Fact], found: Mapping[str, Fact] | None, names: Iterable[str]
+) -> list[str]:
+    name = _named(_json(identity))
+    if found is None:
+        return [f"graph: {name} is missing"]
+    changed = [fact for fact in sorted(names) if expected.get(fact) != found.get(fact)]
+    said = ", ".join(f"{fact} is {found.get(fact)!r} instead of {expected.get(fact)!r}" for fact in changed)
+    return [f"graph: {name}: {said}"] if changed else []
 
 
 def compare(log: Spread, graph: Spread, report: Callable[[Iterable[str]], None]) -> int:
@@ -105,23 +129,17 @@ def _merged(elements: Iterable[tuple[str, dict[str, Fact]]]) -> dict[str, dict[s
         if known is facts:
             continue
         if "relationship_type" in facts:
-            merged[identity] = newest(known, facts)
+            merged[identity] = earliest(known, facts)
         else:
             known.update(facts)
     return merged
 
 
 def _unlike(expected: Mapping[str, Mapping[str, Fact]], found: Mapping[str, Mapping[str, Fact]]) -> list[str]:
-    differences = [f"graph: {_named(name)} is missing" for name in expected if name not in found]
-    differences += [f"graph: {_named(name)} is not from the log" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        ours, theirs = expected[name], found[name]
-        changed = sorted(fact for fact in ours.keys() | theirs.keys() if ours.get(fact) != theirs.get(fact))
-        if changed:
-            said = ", ".join(
-                f"{fact} is {theirs.get(fact)!r} instead of {ours.get(fact)!r}" for fact in changed
-            )
-            differences.append(f"graph: {_named(name)}: {said}")
+    differences = [f"graph: {_named(name)} is not from the log" for name in found if name not in expected]
+    for name, ours in expected.items():
+        theirs = found.get(name)
+        differences += _differs(json.loads(name), ours, theirs, ours.keys() | (theirs or {}).keys())
     return differences
 
 

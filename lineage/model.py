@@ -36,6 +36,8 @@ class RelationshipType(StrEnum):
     ABOUT    Subject → Dataset (a device) or → Batch (an experiment)
     WROTE    Run → Batch
     RAN      Run → Transformation
+    USED     Subject (an experiment) → Subject (labware, a reagent)
+    SUPERSEDES  Transformation → Transformation of the same name: from then on the source is in force
     """
 
     FEEDS = "FEEDS"
@@ -44,6 +46,8 @@ class RelationshipType(StrEnum):
     ABOUT = "ABOUT"
     WROTE = "WROTE"
     RAN = "RAN"
+    USED = "USED"
+    SUPERSEDES = "SUPERSEDES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,10 @@ def bucket_node(uri: str, start: datetime, **facts: Fact) -> Node:
     )
 
 
-def subject_node(kind: Literal["device", "experiment"], identity: str) -> Node:
+SubjectKind = Literal["device", "experiment", "labware", "reagent"]
+
+
+def subject_node(kind: SubjectKind, identity: str) -> Node:
     return Node(NodeKind.SUBJECT, f"{kind}:{identity}", {"kind": kind, "id": identity})
 
 

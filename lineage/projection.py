@@ -3,7 +3,7 @@
 One entry says source → target. From it follow, by rule, the nodes and up to six relationships:
 
     (source)-[the entry's type]->(target)
-    (batch)-[:PART_OF]->(its dataset)                      for each end that is a batch
+    (batch or column)-[:PART_OF]->(its dataset)            for each end that is one
     (dataset)-[:FEEDS]->(dataset)                          when one dataset's batch feeds another's
     (run)-[:WROTE]->(target)                               when the entry names a run and writes a batch
     (run)-[:RAN]->(transformation)                         when it names both
@@ -22,7 +22,7 @@ from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
 
 NodeId = tuple[NodeKind, str]
 RelationshipId = tuple[RelationshipType, NodeId, NodeId, str]
-"""Type, source, target and transformation id ("" where there is none)."""
+"""Type, source, target and what tells two of them apart: the transformation id, else "" (see `_via`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,21 @@ class Projection:
     relationships: Mapping[RelationshipId, Mapping[str, Fact]]
 
 
-def project(entries: Iterable[Entry]) -> Projection:
-    """The part of the graph these entries make; the union over all entries is the graph."""
+def project(entries: Iterable[Entry], known_at: int) -> Projection:
+    """The part of the graph these entries make; the union over all seals is the graph.
+
+    `known_at`: the time of their seal, in microseconds since 1970 UTC.
+    """
     nodes: dict[NodeId, dict[str, Fact]] = {}
-    relationships: dict[RelationshipId, dict[str, Fact]] = {}
+    relationships: dict[RelationshipId, Mapping[str, Fact]] = {}
     for entry in entries:
         for node in _nodes(entry.edge):
             nodes.setdefault((node.kind, node.key), {}).update(node.facts)
         for kind, source, target in _relationships(entry.edge):
-            _relate(relationships, kind, source, target, entry.edge)
+            identity = (kind, (source.kind, source.key), (target.kind, target.key), _via(kind, entry.edge))
+            facts = _facts(kind, target, entry.edge, known_at)
+            known = relationships.get(identity)
+            relationships[identity] = facts if known is None else earliest(known, facts)
     return Projection(nodes, relationships)
 
 
@@ -49,7 +55,7 @@ def _nodes(edge: Edge) -> Iterable[Node]:
     yield edge.source
     yield edge.target
     for node in (edge.source, edge.target):
-        if _is_batch(node):
+        if _is_part(node):
             yield _dataset_of(node)
     if edge.run_id is not None:
         yield Node(NodeKind.RUN, str(edge.run_id))
@@ -61,7 +67,7 @@ def _relationships(edge: Edge) -> Iterable[tuple[RelationshipType, Node, Node]]:
     source, target = edge.source, edge.target
     yield edge.relationship_type, source, target
     for node in (source, target):
-        if _is_batch(node):
+        if _is_part(node):
             yield RelationshipType.PART_OF, node, _dataset_of(node)
     if edge.relationship_type is not RelationshipType.FEEDS or not _is_batch(target):
         return
@@ -74,50 +80,53 @@ def _relationships(edge: Edge) -> Iterable[tuple[RelationshipType, Node, Node]]:
             yield RelationshipType.RAN, Node(NodeKind.RUN, str(edge.run_id)), ran
 
 
-_BETWEEN_BATCHES = (RelationshipType.FEEDS, RelationshipType.DERIVES)
+_CARRIES = (RelationshipType.FEEDS, RelationshipType.DERIVES)
 
 
-def _relate(
-    relationships: dict[RelationshipId, dict[str, Fact]],
-    kind: RelationshipType,
-    source: Node,
-    target: Node,
-    edge: Edge,
-) -> None:
-    """Add a relationship; between batches it carries who made it and when, else it only stands."""
-    carries = kind in _BETWEEN_BATCHES
-    transformation = (edge.transformation_id or "") if carries else ""
-    identity = (kind, (source.kind, source.key), (target.kind, target.key), transformation)
-    properties: dict[str, Fact] = {"relationship_type": kind.value}
-    if carries and _is_batch(target):
-        properties |= {
-            "transformation_id": edge.transformation_id,
-            "run_id": str(edge.run_id) if edge.run_id else None,
-            "created_at": micros(edge.created_at),
-        }
-    elif carries:
-        properties["transformation_id"] = edge.transformation_id
-    known = relationships.get(identity)
-    relationships[identity] = properties if known is None else newest(known, properties)
+def _via(kind: RelationshipType, edge: Edge) -> str:
+    """What tells relationships of one type between the same two nodes apart."""
+    if kind in _CARRIES:
+        return edge.transformation_id or ""
+    return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else ""
+
+
+def _facts(kind: RelationshipType, target: Node, edge: Edge, known_at: int) -> dict[str, Fact]:
+    """Every relationship says since when it holds and is known; those of data also who made it."""
+    created_at = micros(edge.created_at)
+    facts: dict[str, Fact] = {
+        "relationship_type": kind.value,
+        "created_at": created_at,
+        "valid_from": created_at,
+        "known_at": known_at,
+    }
+    if kind in _CARRIES:
+        facts["transformation_id"] = edge.transformation_id
+        if _is_batch(target):
+            facts["run_id"] = str(edge.run_id) if edge.run_id else None
+    if kind is edge.relationship_type:
+        facts |= edge.facts
+    return facts
 
 
 Facts = TypeVar("Facts", bound=Mapping[str, Fact])
 
 
-def newest(one: Facts, other: Facts) -> Facts:
-    """Of two records of one relationship (an hour made again from the same batch) the newest counts.
-
-    So it does not matter in which order the entries of several writers are carried.
-    """
-    return one if _moment(one) > _moment(other) else other
+def earliest(one: Facts, other: Facts) -> Facts:
+    """Of two records of one relationship the first one known counts, so that what was known stays so."""
+    return one if _moment(one) <= _moment(other) else other
 
 
-def _moment(properties: Mapping[str, Fact]) -> tuple[int, str]:
-    return int(properties.get("created_at") or 0), str(properties.get("run_id") or "")
+def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, str]:
+    return int(facts["known_at"] or 0), int(facts["created_at"] or 0), str(facts.get("run_id") or "")
 
 
 def _is_batch(node: Node) -> bool:
     return node.kind is NodeKind.BATCH
+
+
+def _is_part(node: Node) -> bool:
+    """Whether a node belongs to a dataset."""
+    return node.kind in (NodeKind.BATCH, NodeKind.COLUMN)
 
 
 def _dataset_of(node: Node) -> Node:

@@ -1,14 +1,16 @@
 """The proof: everything stored in Postgres against the lineage log against the graph.
 
-    rows, messages, rejected ── ledger ── lineage log ── projection ── graph
+    rows, messages, rejected ── ledger ── lineage log ── seals ── projection ── graph
 
-Postgres is read in one snapshot while others go on committing. The graph is read before it, with the relay
-held, and compared with the entries the relay had carried by then: not one more, not one less.
+Postgres is read in one snapshot while others go on committing. A full proof reads everything; otherwise
+what is new since the last proof that found no difference. The graph is compared with the seals it has.
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,21 +18,26 @@ from . import books, entries, messages, mirror, relay
 from .books import Counts
 from .errors import VerificationError
 from .ports import Connection, Graph
-from .stored import TableShape, by_batch, chunks
+from .projection import digest as digest_of
+from .stored import TableShape, by_batch
+from .walk import Anchor, Walk
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
 KEPT = 50
 """Sentences kept of each check; the rest are counted."""
-PAGE = 10_000
-"""Log entries read at a time."""
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-_LOG = "SELECT * FROM store.lineage_log ORDER BY writer, number"
 _WINDOWS = """
-SELECT batch FROM (SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger) numbered
+SELECT batch FROM (
+    SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger WHERE batch >= $2
+) numbered
 WHERE place % $1 = 0 ORDER BY batch
 """
+_PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
+_SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
+_TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
+_KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
 
 Progress = Callable[[str, int], None]
 """Called with what is looked at, and how many of them so far."""
@@ -46,9 +53,21 @@ class Proof:
     rejected: int
     edges: int
     carried: int
-    digest: str  # of the graph as the log says it must be, 16 hex digits
+    after: int  # the seals up to this one were taken as proved; 0: everything was read
+    seal: int  # the last seal that was read
+    seal_hash: str  # its hash, 64 hex digits: keep it elsewhere, and nothing before it can change unseen
+    digest: str  # of what the seals that were read make of the graph, 16 hex digits
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
+
+    @property
+    def sentence(self) -> str:
+        """What was compared, and how many differences there are."""
+        differences = f"{self.total:,} difference" if self.total else "no difference"
+        return (
+            f"{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
+            f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
+        )
 
 
 @dataclass(slots=True)
@@ -78,42 +97,111 @@ async def prove(
     graph: Graph,
     tables: Mapping[str, TableShape],
     progress: Progress = lambda _what, _done: None,
+    *,
+    full: bool = True,
+    since: datetime | None = None,
+    anchors: Sequence[Anchor] = (),
 ) -> Proof:
-    """Check everything stored. `connection` must be outside a transaction; only the graph is written to.
+    """Check what is stored. `connection` must be outside a transaction.
 
-    What the relay has not carried yet is carried first: a graph that lags is no difference. Raises
-    UnavailableError when the graph is away.
+    All of it when `full`; what was sealed from `since` on; else what is new since the last proof without a
+    difference. What the relay has not carried yet is carried first: a graph that lags is no difference.
+    The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
-    findings, counts = _Findings(), Counts()
-    with tempfile.TemporaryDirectory(prefix="proof-") as directory:
-        async with relay.alone(connection):
-            carried = await relay.catch_up(connection, graph)
-            progress("entries carried to the graph first", carried)
-            reached = await relay.cursors(connection)
-            parts = mirror.parts_for(sum(reached.values()))
-            in_graph = mirror.Spread(Path(directory), "graph", parts)
-            await mirror.spread_graph(in_graph, graph)
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            in_log = mirror.Spread(Path(directory), "log", parts)
-            await _follow_log(connection, reached, in_log, findings, progress)
-            digest = mirror.compare(in_log, in_graph, partial(findings.add, "graph"))
-            progress("batches", 0)
-            async for first, end in _windows(connection):
-                await _check(connection, tables, (first, end), counts, findings)
-                progress("batches", counts.batches)
-            await _check_aggregates(connection, tables, counts, findings)
-    sentences = findings.sentences()
-    return Proof(
-        ok=not sentences,
-        batches=counts.batches,
-        rows=counts.rows,
-        rejected=counts.rejected,
-        edges=counts.edges,
-        carried=carried,
-        digest=f"{digest:016x}",
-        differences=sentences,
-        total=sum(findings.counted.values()),
-    )
+    after = 0 if full and since is None else await _start(connection, since)
+    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
+    proof = await proving.run()
+    kept = bytes.fromhex(proof.digest)
+    await connection.execute(_KEEP, proof.after, proof.seal, proof.total, kept)
+    return proof
+
+
+async def _start(connection: Connection, since: datetime | None) -> int:
+    if since is None:
+        return await connection.fetchval(_PROVED) or 0
+    return await connection.fetchval(_SEALED_BEFORE, since) or 0
+
+
+@dataclass(slots=True)
+class _Proving:
+    """One proof on its way."""
+
+    connection: Connection
+    graph: Graph
+    tables: Mapping[str, TableShape]
+    progress: Progress
+    after: int
+    anchors: tuple[Anchor, ...]
+    findings: _Findings = field(default_factory=_Findings)
+    counts: Counts = field(default_factory=Counts)
+    digest: int = 0
+
+    async def run(self) -> Proof:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proof-")))
+            async with relay.alone(self.connection):
+                carried = await relay.catch_up(self.connection, self.graph)
+                self.progress("entries carried to the graph first", carried)
+                reached = await relay.cursor(self.connection)
+                whole = None if self.after else await self._spread(directory)
+            async with self.connection.transaction(isolation="repeatable_read", readonly=True):
+                walk = Walk(self.connection, self.after, self.findings.add, self.anchors)
+                first = await self._follow(walk, reached, whole)
+                await self._check_batches(first)
+        sentences = self.findings.sentences()
+        return Proof(
+            ok=not sentences,
+            batches=self.counts.batches,
+            rows=self.counts.rows,
+            rejected=self.counts.rejected,
+            edges=walk.entries,
+            carried=carried,
+            after=self.after,
+            seal=walk.seal,
+            seal_hash=walk.hash.hex(),
+            digest=f"{self.digest % (1 << 64):016x}",
+            differences=sentences,
+            total=sum(self.findings.counted.values()),
+        )
+
+    async def _spread(self, directory: Path) -> tuple[mirror.Spread, mirror.Spread]:
+        """Files for the log's side, and the whole graph spread over the others."""
+        parts = mirror.parts_for(await self.connection.fetchval(_TOTAL) or 0)
+        in_graph = mirror.Spread(directory, "graph", parts)
+        await mirror.spread_graph(in_graph, self.graph)
+        return mirror.Spread(directory, "log", parts), in_graph
+
+    async def _follow(
+        self, walk: Walk, reached: int, whole: tuple[mirror.Spread, mirror.Spread] | None
+    ) -> int | None:
+        """Walk the seals and compare the graph with them; returns the first batch they name."""
+        batches: set[int] = set()
+        async for bucket in walk.seals():
+            batches |= bucket.batches
+            if whole and bucket.seal <= reached:
+                mirror.spread_projection(whole[0], bucket.projection)
+            elif bucket.seal <= reached:
+                self.digest += digest_of(bucket.projection)
+                self.findings.add("graph", await mirror.unlike(self.graph, bucket.projection))
+            self.progress("log entries", walk.entries)
+        batches |= await walk.tail()
+        if whole:
+            await walk.check_total()
+            self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
+            return _LEAST
+        return min(batches, default=None)
+
+    async def _check_batches(self, first: int | None) -> None:
+        if first is None:  # nothing is new
+            return
+        async for window in _windows(self.connection, first):
+            await _check(self.connection, self.tables, window, self.counts, self.findings)
+            self.progress("batches", self.counts.batches)
+        changed = None if first == _LEAST else (first, _MOST)
+        for shape in self.tables.values():
+            if shape.kind == "recompute":
+                found = books.check_hours(self.connection, shape, self.counts, changed)
+                self.findings.add(shape.name, [difference async for difference in found])
 
 
 async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
@@ -126,7 +214,7 @@ async def verify_batch(connection: Connection, number: int, tables: Mapping[str,
         await _check(connection, tables, (number, number + 1), counts, findings)
         for shape in tables.values():
             if shape.kind == "recompute":
-                found = books.check_hours(connection, shape, counts, number)
+                found = books.check_hours(connection, shape, counts, (number, number + 1))
                 findings.add(shape.name, [difference async for difference in found])
         findings.add("lineage_log", await _span_differences(connection, number))
     if not counts.batches:
@@ -155,27 +243,9 @@ async def _span_differences(connection: Connection, number: int) -> list[str]:
     return entries.Chains(heads).follow(rows)[1]
 
 
-async def _follow_log(
-    connection: Connection,
-    reached: Mapping[int, int],
-    spread: mirror.Spread,
-    findings: _Findings,
-    progress: Progress,
-) -> None:
-    """Walk the whole log once: each writer's chain, and what the carried part of it makes."""
-    chains, done = entries.Chains(), 0
-    async for rows in chunks(connection, _LOG, size=PAGE):
-        read, differences = chains.follow(rows)
-        findings.add("lineage_log", differences)
-        mirror.spread_log(spread, [entry for entry in read if entry.number <= reached.get(entry.writer, 0)])
-        done += len(rows)
-        progress("log entries", done)
-
-
-async def _windows(connection: Connection) -> AsyncIterator[tuple[int, int]]:
-    """Ranges that together hold every number there is, each with at most WINDOW ledger rows."""
-    first = _LEAST
-    for row in await connection.fetch(_WINDOWS, WINDOW):
+async def _windows(connection: Connection, first: int) -> AsyncIterator[tuple[int, int]]:
+    """Ranges that together hold every number from `first` on, each with at most WINDOW ledger rows."""
+    for row in await connection.fetch(_WINDOWS, WINDOW, first):
         yield first, row["batch"] + 1
         first = row["batch"] + 1
     yield first, _MOST
@@ -204,12 +274,3 @@ async def _check(
         ("edges", entries.check_producers(connection, kept, *window)),
     ):
         findings.add(name, [difference async for difference in check])
-
-
-async def _check_aggregates(
-    connection: Connection, tables: Mapping[str, TableShape], counts: Counts, findings: _Findings
-) -> None:
-    for shape in tables.values():
-        if shape.kind == "recompute":
-            found = books.check_hours(connection, shape, counts)
-            findings.add(shape.name, [difference async for difference in found])

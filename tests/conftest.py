@@ -11,6 +11,7 @@ import pytest
 from infra.local.addresses import AddressBook
 from infra.local.registry import stop_all
 
+pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.schema",
@@ -18,7 +19,9 @@ pytest_plugins = [
     "tests.fixtures.mosquitto",
     "tests.fixtures.kafka",
     "tests.fixtures.prefect",
+    "tests.fixtures.promtool",
     "tests.fixtures.headwater",
+    "tests.fixtures.wire",
 ]
 
 _ROOT = pytest.StashKey[Path]()

@@ -1,7 +1,11 @@
 """One thing a check found, with what to do about it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+LOOPBACK: Final = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 
 
 class Level(StrEnum):
@@ -21,3 +25,9 @@ class Finding:
     level: Level
     sentence: str
     fix: str = ""
+
+
+def readable(part: str, host: str | None, tls: bool, fix: str) -> Iterator[Finding]:
+    """A warning when what goes to another machine goes there without TLS."""
+    if not tls and host not in LOOPBACK:
+        yield Finding(part, Level.WARNING, "passwords and data cross the network readable", fix)

@@ -1,10 +1,13 @@
-"""The graph: does it answer, and what is it?"""
+"""The graph: does it answer, what is it, and would it hold a node twice?"""
 
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
-from infra.doctor.finding import Finding, Level
+from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
+from lineage import graph as graphs
 from lineage.errors import HeadwaterError
 
 PART: Final = "Graph"
@@ -15,9 +18,18 @@ async def check(endpoint: GraphEndpoint) -> tuple[Finding, ...]:
     try:
         async with open_graph(endpoint) as graph:
             agent = await graph.agent()
-            await graph.read("RETURN 1 AS one", {})
+            missing = await graphs.missing_constraints(graph)
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_GRAPH_URI; ingest does not need it, audits do."
         return (Finding(PART, Level.UNREACHABLE, str(error), fix),)
-    tls = "TLS" if "+s" in endpoint.uri else "no TLS"
-    return (Finding(PART, Level.OK, f"{agent}, {tls}"),)
+    return tuple(_judged(endpoint, agent, missing))
+
+
+def _judged(endpoint: GraphEndpoint, agent: str, missing: list[str]) -> Iterator[Finding]:
+    parts = urlsplit(endpoint.uri)
+    tls = parts.scheme.endswith(("+s", "+ssc"))
+    yield Finding(PART, Level.OK, f"{agent}, {'TLS' if tls else 'no TLS'}")
+    yield from readable(PART, parts.hostname, tls, "Write HEADWATER_GRAPH_URI with a scheme that ends in +s.")
+    if missing:
+        sentence = f"constraints are missing, so a node may be there twice: {', '.join(missing)}"
+        yield Finding(PART, Level.PROBLEM, sentence, "Start `headwater relay`, which makes them.")

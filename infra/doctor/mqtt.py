@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from infra.doctor.finding import Finding, Level
+from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import Address
 from infra.mqtt.probe import probe
@@ -20,7 +20,8 @@ async def check(endpoint: MqttEndpoint) -> tuple[Finding, ...]:
     address = Address.parse(url)
     tls = "TLS" if address.tls else "no TLS"
     seen = f"{facts.version or 'it tells no version'}, {tls}, {facts.in_flight:,} messages in flight"
-    findings = [Finding(PART, Level.OK, seen)]
+    fix = "Write HEADWATER_MQTT_URL with mqtts://."
+    findings = [Finding(PART, Level.OK, seen), *readable(PART, address.host, address.tls, fix)]
     for sentence in facts.findings:
         what, _, fix = sentence.partition("; ")
         findings.append(Finding(PART, Level.PROBLEM, what, fix[:1].upper() + fix[1:]))

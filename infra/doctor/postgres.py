@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from infra.doctor.finding import Finding, Level
+from infra.doctor.finding import Finding, Level, readable
 from infra.migrate import missing
 from infra.postgres import Row, connect, translated
 from lineage.errors import HeadwaterError
 
 PART: Final = "Postgres"
 OLDEST: Final = 140_000
-LOOPBACK: Final = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 FEW_CONNECTIONS: Final = 20
 SKEW: Final = 5.0  # seconds
 
@@ -36,20 +35,18 @@ async def check(dsn: str) -> tuple[Finding, ...]:
         with translated():
             facts = await connection.fetchrow(_FACTS)
             assert facts is not None  # noqa: S101 - one row, always
-            local = urlsplit(dsn).hostname in LOOPBACK
-            return (*_judged(facts, local=local), *_migrations(await missing(connection)))
+            host = urlsplit(dsn).hostname
+            return (*_judged(facts, host), *_migrations(await missing(connection)))
     finally:
         await connection.close()
 
 
-def _judged(facts: Row, *, local: bool) -> Iterator[Finding]:
+def _judged(facts: Row, host: str | None) -> Iterator[Finding]:
     tls = "TLS" if facts["tls"] else "no TLS"
     yield Finding(PART, Level.OK, f"version {facts['version']}, {tls}, {facts['free']} connections free")
     if facts["number"] < OLDEST:
         yield Finding(PART, Level.PROBLEM, "it is older than version 14", "Upgrade it.")
-    if not facts["tls"] and not local:
-        fix = "Add sslmode=verify-full to HEADWATER_POSTGRES_DSN."
-        yield Finding(PART, Level.WARNING, "passwords and data cross the network readable", fix)
+    yield from readable(PART, host, facts["tls"], "Add sslmode=verify-full to HEADWATER_POSTGRES_DSN.")
     if facts["fsync"] != "on" or facts["synchronous_commit"] == "off":
         fix = "Set fsync = on and synchronous_commit = on."
         yield Finding(PART, Level.PROBLEM, "what it has committed can be gone after a power cut", fix)

@@ -53,8 +53,9 @@ def install(package: str, title: str) -> None:
 
 def unpacked(program: str, package: str, directory: Path) -> Program | None:
     """A program that `unpack` has put under `directory` before, or None."""
-    path = directory / package / "usr" / "sbin" / program
-    if not path.exists():
+    places = [directory / package / "usr" / folder / program for folder in ("sbin", "bin")]
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
         return None
     libraries = os.pathsep.join(
         str(each) for each in sorted((directory / package / "usr" / "lib").glob("*/"))

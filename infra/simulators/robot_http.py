@@ -31,6 +31,7 @@ from infra.simulators.robot_answers import (
 )
 from infra.simulators.robot_machine import ActionRefusedError, Robot
 from infra.simulators.robot_runs import ACTIVE, Run
+from lineage.errors import RejectedError
 
 PAGE_LENGTH = 20
 _ACTIONS = ("play", "pause", "stop", "resume-from-recovery", "resume-from-recovery-assuming-false-positive")
@@ -64,11 +65,11 @@ def robot_app(robot: Robot) -> Starlette:
 
 @asynccontextmanager
 async def serve_robot(robot: Robot, port: int = 0) -> AsyncIterator[str]:
-    """Serve on loopback (a free port by default) and start the robot; yields the URL."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen()  # who calls before the server accepts waits instead of being refused
+    """Serve on loopback (a free port by default) and start the robot; yields the URL.
+
+    Raises RejectedError when the port cannot be had.
+    """
+    listener = _listen(port)
     config = uvicorn.Config(
         robot_app(robot),
         log_config=None,
@@ -88,6 +89,19 @@ async def serve_robot(robot: Robot, port: int = 0) -> AsyncIterator[str]:
         await robot.stop()
         server.should_exit = True
         await serving
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()  # who calls before the server accepts waits instead of being refused
+    except OSError as error:
+        listener.close()
+        sentence = f"the robot cannot serve on port {port}: {error.strerror}; name another port, or 0."
+        raise RejectedError(sentence) from error
+    return listener
 
 
 class _Server(uvicorn.Server):

@@ -9,12 +9,15 @@ END $$;
 
 CREATE SEQUENCE store.batch_number AS bigint;
 
--- A writer is one Postgres connection's lifetime; its entries are numbered from 1 without gaps.
+-- A writer is one Postgres connection's lifetime; its entries are numbered from 1 without gaps. `ended_at`
+-- is set once its connection is gone and all its entries are sealed, so that nobody looks at it again.
 CREATE TABLE store.lineage_writers (
     writer      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     opened_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    application text NOT NULL
+    application text NOT NULL,
+    ended_at    timestamptz
 );
+CREATE INDEX lineage_writers_open ON store.lineage_writers (writer) WHERE ended_at IS NULL;
 
 CREATE TABLE store.lineage_log (
     writer            bigint NOT NULL,
@@ -82,13 +85,66 @@ CREATE INDEX ledger_outputs_bucket ON store.ledger_outputs (table_name, bucket, 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.ledger_outputs
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
--- How far each sink has carried each writer's entries.
-CREATE TABLE store.relay_cursors (
-    sink   text NOT NULL,
+-- The ends of what is known: an entry is known from its seal on. A seal's hash covers the seal before it, its
+-- time, its spans and `digest`, that of the graph its entries make. `total`: entries of all seals up to it.
+CREATE TABLE store.lineage_seals (
+    seal      bigint PRIMARY KEY,
+    sealed_at timestamptz NOT NULL UNIQUE,
+    entries   integer NOT NULL,
+    total     bigint NOT NULL,
+    digest    bytea NOT NULL,
+    hash      bytea NOT NULL
+);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_seals
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
+
+-- Which entries of which writer a seal adds, and the hash of the last of them.
+CREATE TABLE store.lineage_spans (
+    seal   bigint NOT NULL,
     writer bigint NOT NULL,
-    number bigint NOT NULL,
-    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (sink, writer)
+    first  bigint NOT NULL,
+    last   bigint NOT NULL,
+    head   bytea NOT NULL,
+    PRIMARY KEY (seal, writer)
+);
+CREATE UNIQUE INDEX lineage_spans_writer ON store.lineage_spans (writer, last);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_spans
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
+
+-- The versions of transformations whose column edges stand in the log, once for each dataset they write.
+CREATE TABLE store.transformations (
+    transformation_id text NOT NULL,
+    target            text NOT NULL,
+    name              text NOT NULL,
+    batch             bigint NOT NULL,
+    PRIMARY KEY (transformation_id, target)
+);
+
+-- Which version of each transformation was in force when: the newest row of a name is the present.
+CREATE TABLE store.reigns (
+    reign             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name              text NOT NULL,
+    transformation_id text NOT NULL,
+    batch             bigint NOT NULL,
+    since             timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX reigns_name ON store.reigns (name, reign);
+
+-- How far each sink has carried the seals.
+CREATE TABLE store.relay_cursors (
+    sink text PRIMARY KEY,
+    seal bigint NOT NULL,
+    at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What was proved, so that the next proof goes on from there: seals after `after` up to `seal`.
+CREATE TABLE store.proofs (
+    proof       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    proved_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    after       bigint NOT NULL,
+    seal        bigint NOT NULL,
+    differences bigint NOT NULL,
+    digest      bytea NOT NULL
 );
 
 CREATE VIEW public.ledger AS SELECT * FROM store.ledger;

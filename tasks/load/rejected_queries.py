@@ -26,6 +26,11 @@ _ORIGINS = f"""
 SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
 FROM store.rejected WHERE {_CHOSEN} GROUP BY 1, 2 ORDER BY 1
 """
+# Which rules were broken, how often, and one message of a record that broke each.
+_RULES = """
+SELECT rule, count(*) AS records, min(message) AS example FROM store.rejected, unnest(rules) AS rule
+WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
+"""
 # Records whose identity begins so; three are enough to say that it is not the only one.
 _FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
 # The bytes of one record's batch.
@@ -78,6 +83,15 @@ class Origin:
     identities: Sequence[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenRule:
+    """A rule, how many rejected records broke it, and the message of one."""
+
+    rule: str
+    records: int
+    example: str
+
+
 async def list_rejected(pool: Pool, which: Which, limit: int) -> Listed:
     """Rejected records, the newest first."""
     with translated():
@@ -110,6 +124,12 @@ async def show_rejected(pool: Pool, prefix: str) -> Shown:
     layout = layout_of(raw["layout"])
     _, payload = record_at(unpack(raw["messages"]), layout, record["sequence"], record["part"])
     return Shown(record, payload, [dict(row) for row in history])
+
+
+async def broken_rules(pool: Pool, batch: int | None = None) -> list[BrokenRule]:
+    """The rules that records of a batch, or all records ever rejected, have broken; the most broken first."""
+    with translated():
+        return [BrokenRule(**row) for row in await pool.fetch(_RULES, batch)]
 
 
 async def origins(pool: Pool, which: Which) -> list[Origin]:

@@ -2,24 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
-from lineage import graph as graphs
-from lineage.log import entry_of
-from lineage.projection import digest, project
+from lineage.projection import digest
+from tests.fixtures.graph import endpoint_of
 from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.lineage import in_graph, of_log
+from tests.fixtures.waiting import until_stored
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -40,24 +38,6 @@ def listen(headwater: Headwater, postgres_dsn: str, mqtt_address: Address) -> He
     return start
 
 
-@pytest.fixture
-async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_dsn, application="test")
-    yield connection
-    await connection.close()
-
-
-async def until(connection: Connection, query: str, wanted: int) -> None:
-    """Wait until the query gives the number wanted, or more."""
-    found = None
-    for _ in range(1_200):
-        found = await connection.fetchval(query)
-        if found is not None and found >= wanted:
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail(f"{query} gives {found!r}, not {wanted!r}")
-
-
 async def test_what_is_published_is_stored_once_and_counted(
     listen: Headwater, connection: Connection, mqtt_address: Address
 ) -> None:
@@ -67,7 +47,7 @@ async def test_what_is_published_is_stored_once_and_counted(
         await publisher.publish_many([reading(n) for n in range(500)])
         await publisher.publish("sensors/d1/readings", b"not json")
         await publisher.publish_many([reading(0)])
-    await until(connection, "SELECT sum(read) FROM ledger", 502)
+    await until_stored(connection, "SELECT sum(read) FROM ledger", 502)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 500
     assert await connection.fetchval("SELECT rules FROM rejected") == ["payload.json"]
     metrics = listener.get("/metrics")
@@ -91,13 +71,13 @@ async def test_killed_in_the_middle_nothing_is_lost_nothing_twice_and_all_is_pro
         publishing = asyncio.create_task(publish_until(enough, publisher))
         for _ in range(3):
             before = await connection.fetchval("SELECT count(*) FROM ledger")
-            await until(connection, "SELECT count(*) FROM ledger", before + 3)
+            await until_stored(connection, "SELECT count(*) FROM ledger", before + 3)
             listener.kill()
             listener = listen()
             await asyncio.to_thread(listener.wait_until, "listening")
         enough.set()
         total = await publishing
-    await until(connection, "SELECT count(*) FROM sensor_readings", total)
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", total)
     assert listener.stop() == 0
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == total
     assert await connection.fetchval("SELECT sum(rows)::bigint FROM ledger_outputs") == total
@@ -163,20 +143,13 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
     relay.wait_until("carrying")
     async with Publisher(mqtt_address.url_with_password) as publisher:
         await publisher.publish_many([reading(n) for n in range(50)])
-    await until(connection, "SELECT count(*) FROM sensor_readings", 50)
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 50)
     entries = await connection.fetchval("SELECT count(*) FROM lineage_log")
-    await until(connection, "SELECT sum(number) FROM store.relay_cursors", entries)
+    carried = "SELECT sum(total) FROM store.lineage_seals JOIN store.relay_cursors USING (seal)"
+    await until_stored(connection, carried, entries)
     assert relay.stop() == 0
-    endpoint = GraphEndpoint(
-        uri=graph_address.url,
-        user=graph_address.user,
-        password=SecretStr(str(graph_address.password)),
-        database=graph_address.database,
-        ca=None,
-    )
-    log = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
-    async with open_graph(endpoint) as graph:
-        assert digest(await graphs.read(graph)) == digest(project(log))
+    async with open_graph(endpoint_of(graph_address)) as graph:
+        assert digest(await in_graph(graph)) == digest(await of_log(connection))
     await connection.execute("UPDATE store.sensor_readings SET temperature = 99 WHERE device_id = 'd7'")
     proof = prove(headwater, postgres_dsn, graph_address)
     assert not proof["ok"]
@@ -198,7 +171,7 @@ async def test_a_message_that_postgres_refuses_is_rejected_alone(
     )
     async with Publisher(mqtt_address.url_with_password) as publisher:
         await publisher.publish_many([reading(n) for n in range(100)])
-    await until(connection, "SELECT sum(read) FROM ledger", 100)
+    await until_stored(connection, "SELECT sum(read) FROM ledger", 100)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 95
     rows = await connection.fetch("SELECT location, stage, rules, message FROM rejected")
     assert len(rows) == 5
@@ -226,7 +199,7 @@ async def test_with_postgres_away_the_broker_holds_what_comes(
             assert listener.process.poll() is None
             assert await asyncio.to_thread(service.start)
         connection = await connect(dsn, application="test")
-        await until(connection, "SELECT count(*) FROM sensor_readings", 5_000)
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 5_000)
         assert await connection.fetchval("SELECT sum(rows)::bigint FROM ledger_outputs") == 5_000
         await connection.close()
         assert "waiting for a service" in listener.log.read_text()

@@ -16,17 +16,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
-from infra.postgres import Connection, connect
+from infra.postgres import Connection
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
-from tests.acceptance.test_listen import until
 from tests.fixtures.headwater import Headwater
-
-
-@pytest.fixture
-async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_dsn, application="test")
-    yield connection
-    await connection.close()
+from tests.fixtures.waiting import until_stored
 
 
 @pytest.fixture
@@ -58,7 +51,7 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
         for protocol in protocols:
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
-        await until(connection, query, 2)
+        await until_stored(connection, query, 2)
         states = await settled_states(prefect_server)
     assert set(states.values()) == {"Completed"}
     metrics = worker.get("/metrics")
@@ -97,7 +90,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         first = headwater("serve", **settings)
         await asyncio.to_thread(first.wait_until, "serving", 90.0)
         playing = asyncio.create_task(robot.play(serial_dilution(1)))
-        await until(connection, "SELECT count(*) FROM experiments", 1)
+        await until_stored(connection, "SELECT count(*) FROM experiments", 1)
         first.kill()
         await playing
         await robot.play(failing(2))  # nobody listens
@@ -108,9 +101,9 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         for worker in both:
             await asyncio.to_thread(worker.wait_until, "serving", 90.0)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
-        await until(connection, query, 2)
+        await until_stored(connection, query, 2)
         await robot.play(serial_dilution(3))
-        await until(connection, query, 3)
+        await until_stored(connection, query, 3)
         await settled_states(prefect_server)
     steps = await connection.fetchval("SELECT count(*) FROM experiment_steps")
     assert steps == await connection.fetchval("SELECT sum(commands) FROM experiments")

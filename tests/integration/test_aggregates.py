@@ -3,43 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from datetime import datetime
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from pydantic import SecretStr
 
-from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.postgres import Connection, Pool, connect
 from lineage import graph as graphs
 from lineage import naming, relay
-from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
-from lineage.model import Run, batch_node, bucket_node
-from lineage.projection import digest, project
-from tasks.load.aggregate import Aggregate, load_aggregates
+from lineage.model import batch_node, bucket_node
+from lineage.projection import digest
+from tasks.load.aggregate import Aggregate
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
-from tests.integration.test_commit import Way, a_batch, a_way, message
+from tests.fixtures.aggregates import HOURLY, NOW, a_run, assert_proven, at, reading
+from tests.fixtures.commit import Way, a_batch, a_way
+from tests.fixtures.graph import endpoint_of
+from tests.fixtures.lineage import in_graph, of_log
 
-MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
-NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
-HOURLY = load_aggregates()[0]
 METRICS = ("temperature", "humidity", "pressure", "heat_index", "dew_point")
-
-
-def at(hour: int, minute: int = 0) -> datetime:
-    return MIDNIGHT + timedelta(hours=hour, minutes=minute)
-
-
-def reading(device: str, moment: datetime, **values: object) -> tuple[str, bytes]:
-    return message(device, 0, timestamp=moment.isoformat(), **values)
 
 
 class Kept:
@@ -61,10 +49,6 @@ class Kept:
             "GROUP BY 1 ORDER BY 1"
         )
         return {row["hour"].hour: row["batches"] for row in rows}
-
-
-def a_run() -> Run:
-    return Run(id=uuid4(), kind="flow", name="refresh-aggregates", started_at=NOW)
 
 
 @asynccontextmanager
@@ -138,28 +122,6 @@ async def stored(pool: Pool, aggregate: Aggregate = HOURLY) -> pl.DataFrame:
     rows = await pool.fetch(f"SELECT {', '.join(contract.names)} FROM {contract.table}")
     frame = pl.DataFrame([tuple(row) for row in rows], schema=contract.row_schema, orient="row")
     return frame.sort(contract.key)
-
-
-async def assert_proven(pool: Pool, aggregate: Aggregate = HOURLY) -> None:
-    """Of each hour the newest output stands in the ledger: its rows and the sum of their hashes."""
-    contract = aggregate.contract
-    outputs = await pool.fetch(
-        "SELECT DISTINCT ON (bucket) bucket, batch, rows, values_sum FROM ledger_outputs "
-        "WHERE table_name = $1 ORDER BY bucket, batch DESC",
-        contract.table,
-    )
-    recorded = {row["bucket"]: (row["batch"], row["rows"], row["values_sum"]) for row in outputs}
-    rows = await pool.fetch(
-        f"SELECT {aggregate.bucket} AS bucket, batch, {', '.join(contract.names)} FROM {contract.table}"
-    )
-    schema = {"bucket": pl.Datetime("us", "UTC"), "batch": pl.Int64, **contract.row_schema}
-    frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
-    computed = {
-        bucket: (part["batch"].unique().item(), part.height, sum_of(row_hashes(part, contract.names)))
-        for (bucket,), part in frame.partition_by("bucket", as_dict=True).items()
-    }
-    assert computed
-    assert computed == {bucket: output for bucket, output in recorded.items() if output[1]}
 
 
 async def test_the_values_are_those_polars_computes(kept: Kept) -> None:
@@ -357,14 +319,11 @@ async def test_a_refresh_that_fails_leaves_everything_as_it_was(kept: Kept) -> N
 async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
     postgres_dsn: str, graph: Address
 ) -> None:
-    endpoint = GraphEndpoint(
-        uri=graph.url,
-        user=graph.user,
-        password=SecretStr(graph.password or ""),
-        database=graph.database,
-        ca=None,
-    )
-    async with a_kept(postgres_dsn) as kept, open_graph(endpoint) as bolt, a_connection(postgres_dsn) as own:
+    async with (
+        a_kept(postgres_dsn) as kept,
+        open_graph(endpoint_of(graph)) as bolt,
+        a_connection(postgres_dsn) as own,
+    ):
         await graphs.migrate(bolt)
         one = await kept.take(reading("a", at(1)))
         await kept.refresh()
@@ -383,8 +342,7 @@ async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
             ("postgres:sensor_readings", two),
         ]
         assert {row["via"] for row in rows} == {HOURLY.transformation().id}
-        whole = project([entry_of(row) for row in await own.fetch("SELECT * FROM lineage_log")])
-        assert digest(await graphs.read(bolt)) == digest(whole)
+        assert digest(await in_graph(bolt)) == digest(await of_log(own))
         key = batch_node(naming.postgres("sensor_readings"), one).key
         raw = await bolt.read(
             "MATCH (r:Batch)-[:FEEDS]->(:Batch {key: $key}) RETURN r.dataset AS d", {"key": key}

@@ -5,8 +5,8 @@ import pytest
 from infra.local.addresses import Address
 from lineage import relay
 from lineage.audit import ask, find, parse
-from tests.integration.test_commit import a_batch, message
-from tests.integration.test_proof import House, a_house, furnish
+from tests.fixtures.commit import a_batch, message
+from tests.fixtures.proof import House, a_house, furnish
 
 STORED = "postgres:sensor_readings"
 RAW = "postgres:raw_batches"

@@ -1,93 +1,25 @@
 """The rules of the commit, on a real Postgres: one transaction, books that balance."""
 
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
-from uuid import uuid4
 
-import polars as pl
 import pytest
-from pydantic import SecretStr
 
-from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
-from infra.postgres import Pool, connect, open_pool
+from infra.postgres import connect
 from lineage import graph as graphs
-from lineage import naming, relay
+from lineage import relay
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
-from lineage.model import Run, Transformation
-from lineage.projection import digest, project
-from tasks.batch import MESSAGE_SCHEMA, RawBatch, Receipt, Reference
-from tasks.contract import Contract, load_contract
+from lineage.projection import digest
+from tasks.contract import Contract
 from tasks.load import raw
 from tasks.load.commit import Attempt, load
-from tasks.load.plan import LoadPlan
-from tasks.load.store import Store
-from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.place import PlaceFinder
-
-NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
-CONTRACT = load_contract(Path(__file__).parents[2] / "tasks" / "contracts" / "sensor_readings.yaml")
-REFERENCE = Reference(frames={"devices": pl.DataFrame(schema=readings.DEVICES)})
-
-
-def message(device: str, second: int, **values: object) -> tuple[str, bytes]:
-    reading = {
-        "device_id": device,
-        "timestamp": f"2026-11-21T00:00:{second:02d}Z",
-        "temperature": 20.5,
-        **values,
-    }
-    return f"sensors/{device}/readings", json.dumps(reading).encode()
-
-
-def a_batch(*messages: tuple[str, bytes], may_repeat: bool = False) -> RawBatch:
-    frame = pl.DataFrame(list(messages), schema=MESSAGE_SCHEMA, orient="row")
-    return RawBatch(
-        dataset=naming.mqtt("sensors/+/readings"),
-        messages=frame,
-        received_at=NOW,
-        received_until=NOW,
-        may_repeat=may_repeat,
-    )
-
-
-def a_plan(contract: Contract = CONTRACT) -> LoadPlan:
-    return LoadPlan(
-        pipeline="sensors",
-        contracts={contract.table: contract},
-        subjects={contract.table: ("device", "device_id")},
-        transformation=Transformation(name="sensors", version="0"),
-        run=Run(id=uuid4(), kind="listener", name="test", started_at=NOW),
-    )
-
-
-class Way:
-    """One pipeline over one store."""
-
-    def __init__(self, store: Store, pool: Pool, plan: LoadPlan) -> None:
-        self.store, self.pool, self.plan = store, pool, plan
-
-    async def take(self, batch: RawBatch, contract: Contract = CONTRACT) -> Receipt:
-        refined = readings.refine(batch, REFERENCE, contract, "mqtt", PlaceFinder())
-        return await load(self.store, self.plan, batch, refined, Attempt())
-
-    async def value(self, query: str) -> object:
-        return await self.pool.fetchval(query)
-
-
-@asynccontextmanager
-async def a_way(dsn: str) -> AsyncIterator[Way]:
-    async with open_pool(dsn, application="test") as pool:
-        async with pool.acquire() as connection:
-            await prepare_table(connection, CONTRACT)
-        async with Store(dsn, pool, application="test") as store:
-            yield Way(store, pool, a_plan())
+from tests.fixtures.commit import CONTRACT, REFERENCE, Way, a_batch, a_way, message
+from tests.fixtures.graph import endpoint_of
+from tests.fixtures.lineage import in_graph, of_log
 
 
 @pytest.fixture
@@ -201,14 +133,7 @@ async def test_the_record_is_append_only(way: Way) -> None:
 async def test_the_graph_is_the_projection_of_the_log_and_can_be_rebuilt(
     postgres_dsn: str, graph: Address
 ) -> None:
-    endpoint = GraphEndpoint(
-        uri=graph.url,
-        user=graph.user,
-        password=SecretStr(graph.password or ""),
-        database=graph.database,
-        ca=None,
-    )
-    async with a_way(postgres_dsn) as way, open_graph(endpoint) as bolt:
+    async with a_way(postgres_dsn) as way, open_graph(endpoint_of(graph)) as bolt:
         for second in range(3):
             await way.take(a_batch(message("a", second), message("b", second, pressure=1)))
         await graphs.migrate(bolt)
@@ -216,13 +141,13 @@ async def test_the_graph_is_the_projection_of_the_log_and_can_be_rebuilt(
         while (await relay.carry(connection, bolt)).entries:
             pass
         entries = [entry_of(row) for row in await connection.fetch("SELECT * FROM lineage_log")]
-        expected = project(entries)
-        assert digest(await graphs.read(bolt)) == digest(expected)
+        expected = await of_log(connection)
+        assert digest(await in_graph(bolt)) == digest(expected)
         await graphs.write(bolt, expected)  # carried twice, nothing changes
-        assert digest(await graphs.read(bolt)) == digest(expected)
+        assert digest(await in_graph(bolt)) == digest(expected)
         await graphs.clear(bolt)
-        assert not (await graphs.read(bolt)).nodes
+        assert not (await in_graph(bolt)).nodes
         assert await relay.rebuild(connection, bolt) == len(entries)
-        assert digest(await graphs.read(bolt)) == digest(expected)
+        assert digest(await in_graph(bolt)) == digest(expected)
         assert (await relay.lag(connection)).entries == 0
         await connection.close()

@@ -17,7 +17,7 @@ from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.place import PlaceFinder
 from tasks.verify import verify
-from tests.integration.test_commit import CONTRACT, REFERENCE, a_batch, a_plan, message
+from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
 
 PLACES = PlaceFinder()
 Messages = list[tuple[str, bytes]]

@@ -24,7 +24,7 @@ from tasks.load.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform.experiments import refine
-from tests.integration.test_aggregates import assert_proven
+from tests.fixtures.aggregates import assert_proven
 
 SUMMARY = load_aggregates()[1]
 SOURCE = RobotSource(name="bench", dataset=naming.opentrons("bench"), page_length=50)

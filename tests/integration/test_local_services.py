@@ -2,8 +2,7 @@
 
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from infra.local.addresses import Address, AddressBook
 from infra.local.mosquitto import Mosquitto
 from infra.local.registry import SERVICES, endpoints, service, stop_all
 from lineage.errors import NotFoundError, SettingsError, UnavailableError
+from tests.fixtures.waiting import until
 
 ENGINES = ["postgres", "embedded", "mosquitto"]
 
@@ -161,7 +161,7 @@ def test_mosquitto_that_cannot_be_had_says_what_to_install(
         service("mosquitto", root, tmp_path).start()
 
 
-def test_what_mosquitto_holds_for_a_client_survives_kill(root: Path, downloads: Path) -> None:
+async def test_what_mosquitto_holds_for_a_client_survives_kill(root: Path, downloads: Path) -> None:
     local = Mosquitto(root, downloads, autosave_changes=1)
     published = 100
     with subscriber(local.start()):
@@ -169,7 +169,7 @@ def test_what_mosquitto_holds_for_a_client_survives_kill(root: Path, downloads: 
     publish(local.start(), published)
     local.kill()
     with subscriber(local.start()) as received:
-        until(lambda: len(received) >= published - 1)
+        await until(lambda: len(received) >= published - 1)
 
 
 @contextmanager
@@ -198,13 +198,6 @@ def publish(address: Address, count: int) -> None:
         client.publish("kept/x", str(number), qos=1).wait_for_publish(10)
     client.disconnect()
     client.loop_stop()
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_an_unknown_service_is_named(root: Path) -> None:

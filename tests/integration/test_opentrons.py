@@ -27,6 +27,7 @@ from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import load_contract
 from tasks.extract.opentrons import RobotSource, fetch_run, list_runs, look, notice_key, robot_client
 from tasks.transform.experiments import refine
+from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SOURCE = RobotSource(name="bench", dataset="opentrons://bench/runs", page_length=7)
@@ -50,12 +51,6 @@ def begin(robot: Robot, seed: int = 1) -> Run:
     run = robot.create_run(robot.add_protocol(serial_dilution(seed)))
     robot.act(run, "play")
     return run
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  (the robot is what is watched)
-            await asyncio.sleep(0.005)
 
 
 async def fetched(client: HttpClient, run: Run, source: RobotSource = SOURCE) -> RawBatch:

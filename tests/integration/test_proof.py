@@ -2,151 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from uuid import uuid4
 
-import polars as pl
 import pytest
-from pydantic import SecretStr
 
-from infra.endpoints import GraphEndpoint
-from infra.graph import BoltGraph, open_graph
 from infra.local.addresses import Address
-from infra.postgres import Connection, connect, open_pool
+from infra.postgres import connect
 from lineage import graph as graphs
 from lineage import relay
 from lineage.errors import VerificationError
-from lineage.model import Run, Transformation
 from lineage.projection import digest
-from lineage.proof import Proof, prove, verify_batch
-from tasks.batch import MESSAGE_SCHEMA, ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Receipt, Refined
 from tasks.contract import Contract
-from tasks.load.commit import Attempt, load
-from tasks.load.plan import LoadPlan
-from tasks.load.store import Store
 from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
-from tests.integration.test_commit import CONTRACT, NOW, Way, a_batch, a_plan, message
-
-RUNS = Contract.model_validate(
-    {
-        "table": "runs",
-        "on_return": "revise",
-        "partition_by": "month",
-        "key": ["run_id", "created_at"],
-        "time": "created_at",
-        "columns": [
-            {"name": "run_id", "type": "text"},
-            {"name": "created_at", "type": "timestamp"},
-            {"name": "status", "type": "text"},
-            {"name": "steps", "type": "integer"},
-            {"name": "volume", "type": "float"},
-            {"name": "ok", "type": "boolean"},
-            {"name": "labware", "type": "json"},
-        ],
-    }
-)
-RUNS_PLAN = LoadPlan(
-    pipeline="runs",
-    contracts={"runs": RUNS},
-    subjects={"runs": ("experiment", "run_id")},
-    transformation=Transformation(name="runs", version="0"),
-    run=Run(id=uuid4(), kind="flow", name="test", started_at=NOW),
-)
-LABWARE = '{"b": 1.10, "a":[1,  null, "µL"], "b": 2}'
-
-
-def observed(minute: int, status: str, *runs: str) -> tuple[RawBatch, Refined]:
-    """A look at some robot runs, `minute` minutes after NOW."""
-    at = NOW + timedelta(minutes=minute)
-    messages = pl.DataFrame([("/runs", status.encode())], schema=MESSAGE_SCHEMA, orient="row")
-    batch = RawBatch(dataset="opentrons:robot/runs", messages=messages, received_at=at, received_until=at)
-    rows = pl.DataFrame(
-        {
-            "run_id": runs,
-            "created_at": [NOW + timedelta(microseconds=1)] * len(runs),
-            "status": [status] * len(runs),
-            "steps": [minute] * len(runs),
-            "volume": [None if status == "idle" else -0.1] * len(runs),
-            "ok": [None if status == "idle" else True] * len(runs),
-            "labware": [None if status == "idle" else LABWARE] * len(runs),
-            "sequence": [0] * len(runs),
-            "part": list(range(len(runs))),
-            "input_hash": [hash((run, status)) for run in runs],
-        },
-        schema={**RUNS.row_schema, **ORIGIN_SCHEMA},
-    )
-    nothing = pl.DataFrame(schema=REJECTED_SCHEMA)
-    return batch, Refined(
-        accepted={"runs": rows}, rejected=nothing, duplicates=0, filtered=0, read=rows.height
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """Postgres with two pipelines, and a graph."""
-
-    way: Way
-    connection: Connection
-    graph: BoltGraph
-
-    async def look(self, minute: int, status: str, *runs: str) -> Receipt:
-        return await load(self.way.store, RUNS_PLAN, *observed(minute, status, *runs), Attempt())
-
-    async def prove(self) -> Proof:
-        return await prove(self.connection, self.graph, await stored_shapes(self.connection))
-
-    async def verify(self, batch: int) -> None:
-        await verify_batch(self.connection, batch, await stored_shapes(self.connection))
-
-    async def tamper(self, table: str, statement: str) -> None:
-        """Change what the record protects, as someone with the rights of its owner can."""
-        await self.connection.execute(f"ALTER TABLE store.{table} DISABLE TRIGGER USER")
-        assert not (await self.connection.execute(statement)).endswith(" 0")
-
-    async def in_graph(self, statement: str) -> None:
-        await self.graph.write([(statement, {})])
-
-
-@asynccontextmanager
-async def a_house(dsn: str, graph: Address) -> AsyncIterator[House]:
-    endpoint = GraphEndpoint(
-        uri=graph.url,
-        user=graph.user,
-        password=SecretStr(graph.password or ""),
-        database=graph.database,
-        ca=None,
-    )
-    connection = await connect(dsn, application="test")
-    for contract in (CONTRACT, RUNS):
-        await prepare_table(connection, contract)
-    async with (
-        open_pool(dsn, application="test") as pool,
-        Store(dsn, pool, application="test") as store,
-        open_graph(endpoint) as bolt,
-    ):
-        await graphs.migrate(bolt)
-        yield House(Way(store, pool, a_plan()), connection, bolt)
-    await connection.close()
-
-
-async def furnish(house: House) -> list[Receipt]:
-    """One of every kind of commit there is."""
-    way = house.way
-    good, bad = message("a", 1), message("a", 2, temperature=200)
-    return [
-        await way.take(a_batch(good, good, bad, ("sensors/a/readings", b"not json"))),
-        await way.take(a_batch(message("a", 3), message("b", 3, humidity=40))),
-        await way.take(a_batch(good, bad)),  # duplicates only
-        await way.take(a_batch(message("a", 3, temperature=1.0))),  # a conflict
-        await house.look(0, "idle", "one", "two"),
-        await house.look(1, "running", "one", "two"),
-        await house.look(2, "succeeded", "one"),
-        await house.look(2, "succeeded", "one"),  # nothing new
-        await house.look(1, "late", "one"),  # older than what stands
-    ]
+from tests.fixtures.commit import a_batch, message
+from tests.fixtures.lineage import in_graph
+from tests.fixtures.proof import RUNS, House, a_house, furnish
 
 
 @pytest.fixture
@@ -166,7 +35,7 @@ async def test_real_commits_are_proved_on_both_graphs(postgres_dsn: str, graph: 
         assert proof.differences == ()
         assert (proof.ok, proof.batches, proof.rows, proof.rejected) == (True, 9, 3 + 6, 3)
         assert proof.edges == proof.carried == await house.way.value("SELECT count(*) FROM lineage_log")
-        assert proof.digest == f"{digest(await graphs.read(house.graph)):016x}"
+        assert proof.digest == f"{digest(await in_graph(house.graph)):016x}"
         assert (await house.prove()).carried == 0
 
 
@@ -358,10 +227,10 @@ async def test_an_empty_graph_is_told_in_few_sentences_with_the_true_total(house
     await house.prove()
     await graphs.clear(house.graph)
     proof = await house.prove()
-    elements = await graphs.read(house.graph)
+    elements = await in_graph(house.graph)
     assert not elements.nodes
     await relay.rebuild(house.connection, house.graph)
-    elements = await graphs.read(house.graph)
+    elements = await in_graph(house.graph)
     assert proof.total == len(elements.nodes) + len(elements.relationships)
     assert len(proof.differences) < 60
     assert proof.differences[-1].endswith(f"{proof.total} in all")

@@ -6,9 +6,9 @@ from infra.local.addresses import Address
 from lineage.errors import VerificationError
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.tables import prepare_table
-from tests.integration.test_aggregates import HOURLY, NOW, a_run, at, reading
-from tests.integration.test_commit import a_batch
-from tests.integration.test_proof import House, a_house
+from tests.fixtures.aggregates import HOURLY, NOW, a_run, at, reading
+from tests.fixtures.commit import a_batch
+from tests.fixtures.proof import House, a_house
 
 TABLE = "sensor_readings_hourly"
 TAMPERINGS: dict[str, tuple[str, str]] = {

@@ -15,9 +15,9 @@ import pytest
 from infra.postgres import open_pool
 from tasks.load.devices import SCHEMA, read_devices
 from tasks.transform.readings import DEVICES
+from tests.fixtures.commit import a_batch, message
 from tests.fixtures.headwater import COMMAND
-from tests.integration.test_commit import a_batch, message
-from tests.integration.test_replay import TOPIC, a_house
+from tests.fixtures.replay import TOPIC, a_house
 
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 DIRTY = b'\xff\x00 "it\'s\\" {\n'

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,12 +14,12 @@ from infra.graph import BoltGraph, open_graph
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect
 from lineage import graph as graphs
-from lineage import relay
+from lineage import relay, seal
 from lineage.errors import UnavailableError
-from lineage.log import entry_of
-from lineage.projection import digest, project
-from tests.integration.test_commit import a_batch, message
-from tests.integration.test_proof import House, a_house
+from lineage.projection import digest
+from tests.fixtures.commit import a_batch, message
+from tests.fixtures.lineage import in_graph, of_log
+from tests.fixtures.proof import House, a_house
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def a_connection(dsn: str) -> AsyncIterator[Connection]:
 
 
 async def expected(house: House) -> int:
-    return digest(project(entry_of(row) for row in await house.connection.fetch("SELECT * FROM lineage_log")))
+    return digest(await of_log(house.connection))
 
 
 async def commit(house: House, batches: int) -> None:
@@ -49,8 +50,7 @@ async def drain(connection: Connection, graph: BoltGraph) -> int:
 async def test_two_relays_at_once_do_no_harm(
     postgres_dsn: str, graph: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "PAGE", 3)
-    monkeypatch.setattr(relay, "WAIT", 0.001)
+    monkeypatch.setattr(seal, "PAGE", 3)
     async with (
         a_house(postgres_dsn, graph) as house,
         a_connection(postgres_dsn) as one,
@@ -60,7 +60,7 @@ async def test_two_relays_at_once_do_no_harm(
         carried = await asyncio.gather(drain(one, house.graph), drain(two, house.graph))
         assert sum(carried) == await house.way.value("SELECT count(*) FROM lineage_log")
         assert all(carried)  # each had its turns
-        assert digest(await graphs.read(house.graph)) == await expected(house)
+        assert digest(await in_graph(house.graph)) == await expected(house)
 
 
 async def test_whoever_merges_the_same_nodes_beside_the_relay_is_told_to_try_again(
@@ -69,8 +69,8 @@ async def test_whoever_merges_the_same_nodes_beside_the_relay_is_told_to_try_aga
     """A relay cut off from Postgres has lost its lock and may still be writing."""
     async with a_house(postgres_dsn, graph) as house:
         await commit(house, 12)
-        rows = await house.connection.fetch("SELECT * FROM lineage_log")
-        everything = project(entry_of(row) for row in rows)
+        await relay.seal_all(house.connection)
+        everything = await of_log(house.connection)
 
         async def write() -> None:
             for _ in range(20):
@@ -81,7 +81,7 @@ async def test_whoever_merges_the_same_nodes_beside_the_relay_is_told_to_try_aga
             raise AssertionError("twenty tries were not enough")
 
         await asyncio.gather(*(write() for _ in range(4)))
-        assert digest(await graphs.read(house.graph)) == await expected(house)
+        assert digest(await in_graph(house.graph)) == await expected(house)
 
 
 class Killed(BaseException):
@@ -113,7 +113,7 @@ async def test_killed_between_the_graph_and_the_cursor_nothing_is_lost_or_double
         dying.terminate()
         assert (await relay.lag(house.connection)).entries == entries
         assert await drain(house.connection, house.graph) == entries
-        assert digest(await graphs.read(house.graph)) == await expected(house)
+        assert digest(await in_graph(house.graph)) == await expected(house)
         assert (await house.prove()).ok
 
 
@@ -124,9 +124,11 @@ async def test_with_the_graph_away_nothing_is_lost(postgres_dsn: str, graph_addr
         before = await relay.lag(house.connection)
         with pytest.raises(UnavailableError, match="The graph is unavailable"):
             await relay.carry(house.connection, away)
-        assert await relay.lag(house.connection) == before
-        assert before.entries > 0
-        assert before.oldest is not None
+        after = await relay.lag(house.connection)
+        assert after.entries == before.entries > 0
+        assert before.oldest is not None  # made then, and sealed since
+        assert after.oldest is not None
+        assert after.oldest - before.oldest < timedelta(seconds=30)
         assert await drain(house.connection, house.graph) == before.entries
         assert await relay.lag(house.connection) == relay.Lag(0, None)
 
@@ -139,7 +141,7 @@ async def test_a_new_relay_goes_on_from_the_cursors(postgres_dsn: str, graph_add
         await commit(house, 1)
         async with a_connection(postgres_dsn) as other:
             assert 0 < await drain(other, house.graph) < first
-        keys = {key for (_, key) in (await graphs.read(house.graph)).nodes}
+        keys = {key for (_, key) in (await in_graph(house.graph)).nodes}
         assert "postgres:raw_batches#3" in keys
         assert "postgres:raw_batches#1" not in keys
 
@@ -147,7 +149,7 @@ async def test_a_new_relay_goes_on_from_the_cursors(postgres_dsn: str, graph_add
 async def test_who_has_waited_longest_is_carried_first(
     postgres_dsn: str, graph_address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "PAGE", 4)
+    monkeypatch.setattr(seal, "PAGE", 4)
     async with a_house(postgres_dsn, graph_address) as house:
         await commit(house, 1)
         for second in range(5):
@@ -163,9 +165,10 @@ INSERT INTO store.lineage_log (writer, number, batch, relationship_type, source_
     source_facts, target_kind, target_key, target_facts, created_at, facts, hash)
 SELECT writer, number, writer * 500 + number, 'FEEDS', 'Batch', 'a', '{}', 'Batch', 'b', '{}', now(), '{}', ''
 FROM store.lineage_writers, generate_series(1, 500) AS number;
-INSERT INTO store.relay_cursors (sink, writer, number)
-SELECT 'graph', writer, CASE WHEN writer % 50 = 0 THEN 497 ELSE 500 END FROM store.lineage_writers;
-ANALYZE store.lineage_log; ANALYZE store.lineage_writers; ANALYZE store.relay_cursors;
+INSERT INTO store.lineage_spans (seal, writer, first, last, head)
+SELECT writer * 500 + last / 100, writer, last - 99, last, '' FROM store.lineage_writers,
+    (SELECT 100 * generate_series(1, 5) AS last) ends WHERE writer % 50 > 0 OR last < 500;
+ANALYZE store.lineage_log; ANALYZE store.lineage_writers; ANALYZE store.lineage_spans;
 """
 
 
@@ -173,13 +176,28 @@ async def test_looking_for_what_is_behind_never_scans_the_log(postgres_dsn: str)
     """100,000 entries of 200 writers: two looks into the index for each, whatever the length of the log."""
     async with a_connection(postgres_dsn) as connection:
         await connection.execute(LOG)
-        assert (await relay.lag(connection)).entries == 4 * 3
-        query = relay._BEHIND.replace("$1", "'graph'")
-        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {query}")
+        assert (await relay.lag(connection)).entries == 4 * 100
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {seal.UNSEALED}")
         scans = [node for node in _nodes(json.loads(plan)[0]["Plan"]) if _reads_the_log(node)]
         assert scans
         assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
         assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 2 * 200
+
+
+async def test_a_writer_that_is_gone_is_not_asked_again(postgres_dsn: str, graph_address: Address) -> None:
+    """Only once all it committed is sealed, and never one whose connection stands."""
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, 2)
+        await house.way.take(a_batch(message("x", 1)))  # this writer's connection stands
+        ended = "SELECT writer FROM store.lineage_writers WHERE ended_at IS NOT NULL ORDER BY writer"
+        await seal.end_writers(house.connection)
+        assert await house.connection.fetch(ended) == []  # nothing is sealed yet
+        await drain(house.connection, house.graph)
+        await seal.end_writers(house.connection)
+        assert [row["writer"] for row in await house.connection.fetch(ended)] == [1, 2]
+        await house.way.take(a_batch(message("x", 2)))
+        assert await drain(house.connection, house.graph) > 0
+        assert (await house.prove()).ok
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,106 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
 
 import polars as pl
 import pytest
 
-from infra.postgres import Pool, open_pool
 from lineage import naming
 from lineage.digest import row_hashes, sum_of
-from lineage.model import Run, Transformation
-from lineage.proof import verify_batch
-from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.contract import Contract
-from tasks.load.commit import Attempt, load
+from tasks.batch import RawBatch, Reference, Refined
 from tasks.load.rejected_queries import Which, list_rejected, origins, show_rejected
-from tasks.load.replay import CurrentPipeline, replay
+from tasks.load.replay import replay
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.place import PlaceFinder
-from tasks.verify import stored_shapes
-from tests.integration.test_commit import CONTRACT, NOW, REFERENCE, a_batch, a_plan, message
-
-TOPIC = "sensors/a/readings"
-
-
-def with_maximum(maximum: float) -> Contract:
-    columns = tuple(
-        column.model_copy(update={"maximum": maximum}) if column.name == "temperature" else column
-        for column in CONTRACT.columns
-    )
-    return CONTRACT.model_copy(update={"columns": columns, "version": int(maximum)})
-
-
-def sensors(maximum: float) -> CurrentPipeline:
-    """The sensors pipeline under a contract that takes temperatures up to `maximum`."""
-    contract = with_maximum(maximum)
-
-    async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return readings.refine(batch, reference, contract, "mqtt", PlaceFinder())
-
-    plan = replace(
-        a_plan(contract),
-        transformation=Transformation(name="sensors", version=str(maximum)),
-        run=Run(id=uuid4(), kind="command", name="test replay", started_at=NOW),
-    )
-    return CurrentPipeline(plan=plan, refine=refine, reference=REFERENCE, alone=True)
-
-
-@dataclass
-class House:
-    dsn: str
-    pool: Pool
-    store: Store
-
-    async def take(self, batch: RawBatch) -> Receipt:
-        refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PlaceFinder())
-        return await load(self.store, a_plan(), batch, refined, Attempt())
-
-    async def replay(self, maximum: float, which: Which | None = None) -> list[Receipt]:
-        found = await origins(self.pool, which or Which())
-        receipts = [await replay(self.store, sensors(maximum), o.raw_batch, o.identities) for o in found]
-        return [receipt for receipt in receipts if receipt is not None]
-
-    async def picture(self) -> list[tuple[object, ...]]:
-        """Everything that a replay could change."""
-        rows: list[tuple[object, ...]] = []
-        for table in ("sensor_readings", "rejected", "replays", "ledger", "ledger_outputs", "lineage_log"):
-            found = await self.pool.fetch(f"SELECT t::text FROM store.{table} t ORDER BY 1")
-            rows += [(table, *row) for row in found]
-        return rows
-
-    async def books_hold(self) -> None:
-        """What a proof checks of rejected records: the ledger and both tables say the same."""
-        wrong = await self.pool.fetch(
-            "SELECT batch FROM store.ledger l WHERE rejected <> "
-            "(SELECT count(*) FROM store.rejected r WHERE r.batch = l.batch) + "
-            "(SELECT count(*) FROM store.replays p WHERE p.batch = l.batch AND p.verdict = 'rejected')"
-        )
-        assert not wrong
-        async with self.pool.acquire() as connection:
-            for row in await connection.fetch("SELECT batch FROM store.ledger"):
-                await verify_batch(connection, row["batch"], await stored_shapes(connection))
-        wrong = await self.pool.fetch(
-            "SELECT identity FROM store.rejected r LEFT JOIN store.replays p USING (identity) "
-            "GROUP BY identity HAVING attempts <> 1 + count(*) FILTER (WHERE verdict = 'rejected') "
-            "OR resolved_by IS DISTINCT FROM max(p.batch) FILTER (WHERE verdict <> 'rejected')"
-        )
-        assert not wrong
-
-
-@asynccontextmanager
-async def a_house(dsn: str) -> AsyncIterator[House]:
-    async with open_pool(dsn, application="test") as pool:
-        async with pool.acquire() as connection:
-            await prepare_table(connection, CONTRACT)
-        async with Store(dsn, pool, application="test") as store:
-            yield House(dsn, pool, store)
+from tests.fixtures.commit import CONTRACT, NOW, a_batch, message
+from tests.fixtures.replay import TOPIC, House, a_house, sensors
 
 
 @pytest.fixture

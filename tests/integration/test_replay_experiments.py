@@ -20,7 +20,7 @@ from tasks.load.replay import CurrentPipeline, replay
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import experiments
-from tests.integration.test_replay import House
+from tests.fixtures.replay import House
 
 CREATED = "2026-11-21T00:00:00.000000+00:00"
 NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)

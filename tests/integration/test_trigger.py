@@ -1,7 +1,7 @@
 """What a robot's notices start, against the small robot over real HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -10,6 +10,7 @@ from flows.trigger import RobotWatch
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import UnavailableError
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
+from tests.fixtures.waiting import until
 
 SOURCE = RobotSource(name="bench", dataset="opentrons:bench/runs")
 
@@ -46,12 +47,6 @@ async def watching(
             yield watch
         finally:
             await watch.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  (what is watched has no event)
-            await asyncio.sleep(0.005)
 
 
 async def test_the_same_news_starts_one_flow_run() -> None:

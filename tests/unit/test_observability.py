@@ -1,8 +1,9 @@
 """Alerts, dashboards and documents name only what there is."""
 
+import importlib
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -24,6 +25,8 @@ WORDS = {"sum", "rate", "increase", "max", "histogram_quantile", "time", "absent
 GROUPING = r"\b(?:by|on)\s*\(([^)]*)\)"
 SUFFIX = {"counter": "_total"}  # prometheus-client takes it off the name
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+COMPOSE = yaml.safe_load((INFRA / "compose/compose.yaml").read_text(encoding="utf-8"))["services"]
+
 FLOW_STATUS = {"completed", "failed"}  # what flows/runs.py counts
 VALUES = {"stage": set(Stage), "status": {*Status, *Outcome, *FLOW_STATUS}}
 
@@ -96,3 +99,53 @@ def test_the_documents_table_is_the_metrics() -> None:
     table = [line for line in text.splitlines() if re.match(r"\| `\w+_\w+` \|", line)]
     wanted = "\n".join(rows)
     assert table == rows, f"docs/metrics.md must say:\n{wanted}"
+
+
+def test_the_documents_flows_are_those_that_are_deployed() -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    flows = set()
+    for deployment in deployments:
+        path, _, function = deployment["entrypoint"].partition(":")
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        flows.add(getattr(module, function).name)
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `flow` \| the flow's name: (.+) \|$", text, re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", row)) == flows
+
+
+def mounted(service: str, path: str) -> Path:
+    """The file of the repository that a container sees under `path`."""
+    for volume in COMPOSE[service]["volumes"]:
+        source, inside = volume.split(":")[:2]
+        if source.startswith(".") and PurePosixPath(path).is_relative_to(inside):
+            return (INFRA / "compose" / source / PurePosixPath(path).relative_to(inside)).resolve()
+    raise AssertionError(f"{service} mounts nothing at {path}")
+
+
+def test_grafana_finds_its_dashboard_and_where_each_panel_asks() -> None:
+    provisioning = mounted("grafana", COMPOSE["grafana"]["environment"]["GF_PATHS_PROVISIONING"])
+    (provider,) = yaml.safe_load((provisioning / "dashboards/headwater.yaml").read_text())["providers"]
+    shown = mounted("grafana", provider["options"]["path"])
+    assert [path.name for path in shown.glob("*.json")] == ["headwater.json"]
+    sources = yaml.safe_load((provisioning / "datasources/headwater.yaml").read_text())["datasources"]
+    kinds = {source["uid"]: source["type"] for source in sources}
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            asked = target.get("datasource", panel["datasource"])["uid"]
+            assert kinds[asked] == ("postgres" if "rawSql" in target else "prometheus"), panel["title"]
+    hosts = {re.sub(r"^\w+://", "", source["url"]).partition(":")[0] for source in sources}
+    assert hosts <= COMPOSE.keys()
+
+
+def test_prometheus_finds_its_rules_and_scrapes_every_process_of_ours() -> None:
+    configuration = mounted("prometheus", "/etc/prometheus/prometheus.yml")
+    told = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+    (pattern,) = told["rule_files"]
+    assert [path.name for path in configuration.parent.glob(pattern)] == ["headwater.yml"]
+    targets = told["scrape_configs"][0]["static_configs"][0]["targets"]
+    serving = {
+        f"{name}:{service['environment']['HEADWATER_METRICS_PORT']}"
+        for name, service in COMPOSE.items()
+        if "HEADWATER_METRICS_PORT" in service.get("environment", {})
+    }
+    assert set(targets) == serving

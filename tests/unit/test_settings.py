@@ -83,6 +83,16 @@ def test_everything_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert settings.secrets() == {SECRET}
 
 
+def test_our_processes_are_to_prefects_server_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_KEY", SECRET)
+    monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", "ca.pem")
+    monkeypatch.setenv("PREFECT_HOME", "elsewhere")
+    settings = load()
+    found = {name: value for name, value in settings.environment().items() if name.startswith("PREFECT_")}
+    assert found == {"PREFECT_API_KEY": SECRET, "PREFECT_API_SSL_CERT_FILE": "ca.pem"}
+    assert SECRET in settings.secrets()
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load().slot = 4

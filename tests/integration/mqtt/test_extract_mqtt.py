@@ -1,7 +1,7 @@
 """Micro-batches from a real Mosquitto: how they close, what they carry, what happens when things break."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -13,8 +13,8 @@ from infra.mqtt.session import Session
 from lineage.errors import RejectedError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 from tasks.extract.mqtt import MqttSource, batches, drain, open_session
-
-from .conftest import FakeBroker, Mosquitto, Proxy
+from tests.fixtures.mosquitto import NO_SAVING, Broker, MakeBroker
+from tests.fixtures.wire import FakeBroker, Proxy
 
 DATASET = "mqtt:sensors/+/readings"
 
@@ -53,7 +53,7 @@ async def none_left(source: MqttSource) -> bool:
         return connection.oldest_buffered is None
 
 
-async def test_a_batch_is_what_was_received(mosquitto: Mosquitto) -> None:
+async def test_a_batch_is_what_was_received(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url)
     before = datetime.now(UTC)
     async with open_session(source) as session:
@@ -85,7 +85,7 @@ async def away(source: MqttSource) -> None:
         await session.connect()
 
 
-async def test_a_batch_closes_when_it_is_full_of_messages(mosquitto: Mosquitto) -> None:
+async def test_a_batch_closes_when_it_is_full_of_messages(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_messages=10, quiet="PT0.5S", max_delay="PT5S")
     await away(source)
     await publish_many(mosquitto.url, numbered(25))
@@ -95,7 +95,7 @@ async def test_a_batch_closes_when_it_is_full_of_messages(mosquitto: Mosquitto) 
     assert rows(taken) == numbered(25)
 
 
-async def test_a_batch_closes_when_it_is_full_of_bytes(mosquitto: Mosquitto) -> None:
+async def test_a_batch_closes_when_it_is_full_of_bytes(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_bytes=100_000, quiet="PT0.5S", max_delay="PT5S")
     await away(source)
     sizes = [40_000, 40_000, 40_000, 500_000, 1_000]
@@ -110,7 +110,7 @@ async def test_a_batch_closes_when_it_is_full_of_bytes(mosquitto: Mosquitto) -> 
     ]
 
 
-async def test_a_batch_closes_when_its_time_is_up(mosquitto: Mosquitto) -> None:
+async def test_a_batch_closes_when_its_time_is_up(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_delay="PT0.3S", quiet="PT0.29S")
     await away(source)
     async with open_session(source) as session, Publisher(mosquitto.url) as publisher:
@@ -127,7 +127,7 @@ async def test_a_batch_closes_when_its_time_is_up(mosquitto: Mosquitto) -> None:
     assert len(taken) >= 3
 
 
-async def test_a_batch_closes_when_the_wire_is_quiet(mosquitto: Mosquitto) -> None:
+async def test_a_batch_closes_when_the_wire_is_quiet(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_delay="PT1H", quiet="PT0.05S")
     await away(source)
     await publish_many(mosquitto.url, numbered(3))
@@ -136,7 +136,7 @@ async def test_a_batch_closes_when_the_wire_is_quiet(mosquitto: Mosquitto) -> No
         assert batch.messages.height == 3
 
 
-async def test_several_batches_are_in_flight_and_the_limit_bounds_them(mosquitto: Mosquitto) -> None:
+async def test_several_batches_are_in_flight_and_the_limit_bounds_them(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_messages=10, max_unacknowledged=30)
     await away(source)
     await publish_many(mosquitto.url, numbered(20_000))
@@ -157,7 +157,7 @@ async def test_several_batches_are_in_flight_and_the_limit_bounds_them(mosquitto
     assert await none_left(source)
 
 
-async def test_what_was_not_acknowledged_comes_again_and_may_repeat(mosquitto: Mosquitto) -> None:
+async def test_what_was_not_acknowledged_comes_again_and_may_repeat(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_messages=10)
     await away(source)
     await publish_many(mosquitto.url, numbered(30))
@@ -171,9 +171,7 @@ async def test_what_was_not_acknowledged_comes_again_and_may_repeat(mosquitto: M
     assert await none_left(source)
 
 
-async def test_it_reconnects_and_an_old_acknowledgement_does_nothing(
-    mosquitto: Mosquitto, proxy: Proxy
-) -> None:
+async def test_it_reconnects_and_an_old_acknowledgement_does_nothing(mosquitto: Broker, proxy: Proxy) -> None:
     source = source_of(proxy.url, retry_delay="PT0.05S", max_retry_delay="PT0.2S")
     await away(source)
     await publish_many(mosquitto.url, numbered(10))
@@ -198,7 +196,7 @@ async def test_it_reconnects_and_an_old_acknowledgement_does_nothing(
     assert await none_left(source)
 
 
-async def test_members_of_a_group_share_the_messages(mosquitto: Mosquitto) -> None:
+async def test_members_of_a_group_share_the_messages(mosquitto: Broker) -> None:
     sources = [source_of(mosquitto.url, client_id=f"listener-{n}", group="headwater") for n in (0, 1)]
     sessions = [open_session(source) for source in sources]
     taken: list[list[RawBatch]] = [[], []]
@@ -224,7 +222,7 @@ async def test_members_of_a_group_share_the_messages(mosquitto: Mosquitto) -> No
         await session.close()
 
 
-async def test_draining_empties_and_ends_the_session(mosquitto: Mosquitto) -> None:
+async def test_draining_empties_and_ends_the_session(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_messages=100, max_unacknowledged=200)
     await away(source)
     await publish_many(mosquitto.url, numbered(30_000))
@@ -240,7 +238,7 @@ async def test_draining_empties_and_ends_the_session(mosquitto: Mosquitto) -> No
         assert not (await session.connect()).session_present
 
 
-async def test_draining_waits_for_the_last_acknowledgement(mosquitto: Mosquitto) -> None:
+async def test_draining_waits_for_the_last_acknowledgement(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url)
     await away(source)
     await publish_many(mosquitto.url, numbered(5))
@@ -273,9 +271,9 @@ async def test_topics_that_are_no_text_are_escaped(fake_broker: FakeBroker) -> N
 
 
 async def test_100_000_messages_through_batches_exactly_once(
-    make_mosquitto: Callable[..., Mosquitto],
+    make_mosquitto: MakeBroker,
 ) -> None:
-    broker = make_mosquitto()
+    broker = make_mosquitto(NO_SAVING)
     source = source_of(broker.url)
     await away(source)
     await publish_many(broker.url, numbered(100_000), in_flight=5_000)

@@ -9,8 +9,8 @@ import pytest
 from infra.mqtt.client import Publisher, Subscriber, publish_many
 from infra.mqtt.probe import probe
 from lineage.errors import RejectedError, SettingsError, UnavailableError
-
-from .conftest import Mosquitto
+from tests.fixtures.mosquitto import NO_MEMORY, Broker, MakeBroker
+from tests.fixtures.waiting import until
 
 
 async def take(notices: Subscriber, count: int) -> list[tuple[str, bytes]]:
@@ -23,13 +23,7 @@ async def take(notices: Subscriber, count: int) -> list[tuple[str, bytes]]:
     return messages
 
 
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not reached():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.05)
-
-
-async def test_notices_arrive_also_those_sent_while_we_were_away(mosquitto: Mosquitto) -> None:
+async def test_notices_arrive_also_those_sent_while_we_were_away(mosquitto: Broker) -> None:
     async with Subscriber(mosquitto.url, "trigger", ["robot-server/#"]) as notices:
         await publish_many(mosquitto.url, [("robot-server/runs", b"1"), ("other", b"2")])
         assert await take(notices, 1) == [("robot-server/runs", b"1")]
@@ -41,8 +35,8 @@ async def test_notices_arrive_also_those_sent_while_we_were_away(mosquitto: Mosq
         assert notice == ("robot-server/runs/a", b"3")
 
 
-async def test_a_subscriber_reconnects_and_subscribes_again(make_mosquitto: Callable[..., Mosquitto]) -> None:
-    broker = make_mosquitto()
+async def test_a_subscriber_reconnects_and_subscribes_again(make_mosquitto: MakeBroker) -> None:
+    broker = make_mosquitto(NO_MEMORY)
     async with Subscriber(broker.url, "trigger", ["a", "b"]) as notices:
         broker.stop()
         await until(lambda: not notices.connected)
@@ -54,7 +48,7 @@ async def test_a_subscriber_reconnects_and_subscribes_again(make_mosquitto: Call
         assert notices.reconnects == 1
 
 
-async def test_the_oldest_notices_are_dropped_and_counted(mosquitto: Mosquitto) -> None:
+async def test_the_oldest_notices_are_dropped_and_counted(mosquitto: Broker) -> None:
     async with Subscriber(mosquitto.url, "trigger", ["a"], queue_size=3) as notices:
         await publish_many(mosquitto.url, [("a", str(number).encode()) for number in range(10)])
         await asyncio.sleep(0.5)
@@ -62,7 +56,7 @@ async def test_the_oldest_notices_are_dropped_and_counted(mosquitto: Mosquitto) 
         assert [payload for _, payload in await take(notices, 3)] == [b"7", b"8", b"9"]
 
 
-async def test_a_refused_connection(make_mosquitto: Callable[..., Mosquitto]) -> None:
+async def test_a_refused_connection(make_mosquitto: MakeBroker) -> None:
     denied = make_mosquitto("allow_anonymous false")
     with pytest.raises(RejectedError, match="refused the connection"):
         await Subscriber(denied.url, "trigger", ["allowed"]).__aenter__()
@@ -74,13 +68,13 @@ async def test_nobody_there(client: Callable[[str], Publisher | Subscriber]) -> 
         await client("mqtt://127.0.0.1:9").__aenter__()
 
 
-async def test_a_message_that_cannot_be_published(mosquitto: Mosquitto) -> None:
+async def test_a_message_that_cannot_be_published(mosquitto: Broker) -> None:
     async with Publisher(mosquitto.url) as publisher:
         with pytest.raises(RejectedError, match="cannot be published"):
             await publisher.publish("a/+", b"")
 
 
-async def test_publishing_to_a_broker_that_is_away(mosquitto: Mosquitto) -> None:
+async def test_publishing_to_a_broker_that_is_away(mosquitto: Broker) -> None:
     async with Publisher(mosquitto.url, patience=timedelta(seconds=1)) as publisher:
         await publisher.publish("a", b"1")
         mosquitto.stop()
@@ -88,7 +82,7 @@ async def test_publishing_to_a_broker_that_is_away(mosquitto: Mosquitto) -> None
             await publisher.publish("a", b"2")
 
 
-async def test_a_message_published_while_the_broker_restarts_arrives(mosquitto: Mosquitto) -> None:
+async def test_a_message_published_while_the_broker_restarts_arrives(mosquitto: Broker) -> None:
     async with Subscriber(mosquitto.url, "trigger", ["a"]) as notices, Publisher(mosquitto.url) as publisher:
         mosquitto.stop()
         publishing = asyncio.create_task(publisher.publish("a", b"late"))
@@ -98,7 +92,7 @@ async def test_a_message_published_while_the_broker_restarts_arrives(mosquitto: 
         assert await take(notices, 1) == [("a", b"late")]
 
 
-async def test_a_good_broker_has_no_findings(mosquitto: Mosquitto) -> None:
+async def test_a_good_broker_has_no_findings(mosquitto: Broker) -> None:
     facts = await probe(mosquitto.url)
     assert facts.findings == ()
     assert facts.reachable
@@ -108,8 +102,8 @@ async def test_a_good_broker_has_no_findings(mosquitto: Mosquitto) -> None:
     assert "mosquitto" in facts.version
 
 
-async def test_a_broker_with_small_limits_is_found_out(make_mosquitto: Callable[..., Mosquitto]) -> None:
-    broker = make_mosquitto("max_inflight_messages 20\nmax_queued_messages 1000")
+async def test_a_broker_with_small_limits_is_found_out(make_mosquitto: MakeBroker) -> None:
+    broker = make_mosquitto("max_inflight_messages 20", "max_queued_messages 1000")
     facts = await probe(broker.url)
     assert facts.session_kept
     assert 1_000 <= facts.returned < 1_100

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from infra.mqtt.client import Publisher, publish_many
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
 from lineage.errors import RejectedError, SettingsError, UnavailableError
-
-from .conftest import FakeBroker, Mosquitto, Proxy
+from tests.fixtures.mosquitto import NO_MEMORY, NO_SAVING, Broker, MakeBroker
+from tests.fixtures.wire import FakeBroker, Proxy
 
 FILTER = "sensors/+/readings"
 TOPIC = "sensors/d1/readings"
@@ -56,13 +56,13 @@ async def until_lost(connection: Connection) -> None:
 
 
 @pytest.fixture
-async def session(mosquitto: Mosquitto) -> AsyncIterator[Session]:
+async def session(mosquitto: Broker) -> AsyncIterator[Session]:
     async with Session(mosquitto.url, "slot-1", FILTER) as session:
         yield session
 
 
 async def test_messages_arrive_in_order_and_are_gone_after_acknowledgement(
-    mosquitto: Mosquitto, session: Session
+    mosquitto: Broker, session: Session
 ) -> None:
     connection = await session.connect()
     await publish_many(mosquitto.url, numbered(1_000))
@@ -81,10 +81,12 @@ async def test_messages_arrive_in_order_and_are_gone_after_acknowledgement(
     await settle(connection)
 
 
-async def test_100_000_messages_come_exactly_once(mosquitto: Mosquitto, session: Session) -> None:
+async def test_100_000_messages_come_exactly_once(make_mosquitto: MakeBroker) -> None:
+    broker = make_mosquitto(NO_SAVING)
+    session = Session(broker.url, "slot-1", FILTER)
     await session.connect()
     await session.close()
-    await publish_many(mosquitto.url, numbered(100_000), in_flight=5_000)
+    await publish_many(broker.url, numbered(100_000), in_flight=5_000)
     connection = await session.connect()
     seen: list[bytes] = []
     while len(seen) < 100_000:
@@ -100,18 +102,21 @@ async def test_100_000_messages_come_exactly_once(mosquitto: Mosquitto, session:
     connection = await session.connect()
     await settle(connection)
     assert session.numbers.received == session.numbers.acknowledged == 100_000
+    await session.close()
 
 
 @pytest.mark.parametrize("kill", [False, True])
 async def test_a_broker_that_restarts_sends_again_what_was_not_acknowledged(
-    mosquitto: Mosquitto, session: Session, kill: bool
+    mosquitto: Broker, session: Session, kill: bool
 ) -> None:
     connection = await session.connect()
     await publish_many(mosquitto.url, numbered(50))
     deliveries = await receive(connection, 50)
     if kill:
         mosquitto.save()
-    mosquitto.stop(kill=kill)
+        mosquitto.kill()
+    else:
+        mosquitto.stop()
     await until_lost(connection)
     with pytest.raises(UnavailableError):
         await session.connect()
@@ -128,9 +133,7 @@ async def test_a_broker_that_restarts_sends_again_what_was_not_acknowledged(
     assert session.numbers.sessions_lost == 0
 
 
-async def test_a_broker_that_forgot_our_acknowledgements_repeats(
-    mosquitto: Mosquitto, session: Session
-) -> None:
+async def test_a_broker_that_forgot_our_acknowledgements_repeats(mosquitto: Broker, session: Session) -> None:
     connection = await session.connect()
     await publish_many(mosquitto.url, numbered(50))
     await connection.buffered(50, 1 << 30, 20)
@@ -139,7 +142,7 @@ async def test_a_broker_that_forgot_our_acknowledgements_repeats(
         assert not delivery.may_repeat
         delivery.acknowledge()
     await connection.ping()
-    mosquitto.stop(kill=True)
+    mosquitto.kill()
     mosquitto.start()
     await until_lost(connection)
     again = await receive(await session.connect(), 50)
@@ -148,9 +151,9 @@ async def test_a_broker_that_forgot_our_acknowledgements_repeats(
 
 
 async def test_late_acknowledgements_do_not_destroy_the_messages_of_a_new_session(
-    make_mosquitto: Callable[..., Mosquitto],
+    make_mosquitto: MakeBroker,
 ) -> None:
-    broker = make_mosquitto()
+    broker = make_mosquitto(NO_MEMORY)
     alarms: list[bool] = []
     session = Session(broker.url, "slot-1", FILTER, on_lost=lambda: alarms.append(True))
     connection = await session.connect()
@@ -178,7 +181,7 @@ def packet_ids(deliveries: list[Delivery]) -> list[int]:
     return [number for delivery in deliveries for number in delivery.publishes.packet_ids]
 
 
-async def test_a_session_that_an_earlier_process_had_and_is_gone_is_an_alarm(mosquitto: Mosquitto) -> None:
+async def test_a_session_that_an_earlier_process_had_and_is_gone_is_an_alarm(mosquitto: Broker) -> None:
     async with Session(mosquitto.url, "slot-1", FILTER, expected=True) as session:
         await session.connect()
         assert session.numbers.sessions_lost == 1
@@ -187,7 +190,7 @@ async def test_a_session_that_an_earlier_process_had_and_is_gone_is_an_alarm(mos
         assert session.numbers.sessions_lost == 0
 
 
-async def test_acknowledgements_leave_in_order_of_receipt(mosquitto: Mosquitto, proxy: Proxy) -> None:
+async def test_acknowledgements_leave_in_order_of_receipt(mosquitto: Broker, proxy: Proxy) -> None:
     async with Session(proxy.url, "slot-1", FILTER) as session:
         connection = await session.connect()
         await publish_many(mosquitto.url, numbered(30))
@@ -211,7 +214,7 @@ async def test_acknowledgements_leave_in_order_of_receipt(mosquitto: Mosquitto, 
 
 
 async def test_reading_pauses_longer_than_the_keep_alive_and_the_connection_stands(
-    mosquitto: Mosquitto,
+    mosquitto: Broker,
 ) -> None:
     keepalive = timedelta(seconds=2)
     limits = Limits(messages=100)
@@ -238,7 +241,7 @@ async def test_reading_pauses_longer_than_the_keep_alive_and_the_connection_stan
         assert session.numbers.connects == 1
 
 
-async def test_reading_pauses_at_the_limit_in_bytes(mosquitto: Mosquitto) -> None:
+async def test_reading_pauses_at_the_limit_in_bytes(mosquitto: Broker) -> None:
     async with Session(mosquitto.url, "slot-1", FILTER, limits=Limits(size=1_000_000)) as session:
         connection = await session.connect()
         await publish_many(mosquitto.url, [(TOPIC, bytes(200_000)) for _ in range(20)])
@@ -260,7 +263,7 @@ async def test_a_silent_broker_is_noticed(fake_broker: FakeBroker) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 7])
-async def test_packets_cut_anywhere(mosquitto: Mosquitto, proxy: Proxy, piece: int) -> None:
+async def test_packets_cut_anywhere(mosquitto: Broker, proxy: Proxy, piece: int) -> None:
     proxy.piece = piece
     async with Session(proxy.url, "slot-1", FILTER) as session:
         connection = await session.connect()
@@ -273,7 +276,7 @@ async def test_packets_cut_anywhere(mosquitto: Mosquitto, proxy: Proxy, piece: i
         ]
 
 
-async def test_what_was_read_before_a_loss_can_still_be_taken(mosquitto: Mosquitto, proxy: Proxy) -> None:
+async def test_what_was_read_before_a_loss_can_still_be_taken(mosquitto: Broker, proxy: Proxy) -> None:
     async with Session(proxy.url, "slot-1", FILTER) as session:
         connection = await session.connect()
         await publish_many(mosquitto.url, numbered(10))
@@ -287,14 +290,14 @@ async def test_what_was_read_before_a_loss_can_still_be_taken(mosquitto: Mosquit
         assert payloads(await receive(again, 10)) == payloads([delivery])
 
 
-async def test_a_payload_of_one_megabyte(mosquitto: Mosquitto, session: Session) -> None:
+async def test_a_payload_of_one_megabyte(mosquitto: Broker, session: Session) -> None:
     payload = bytes(range(256)) * 4096
     connection = await session.connect()
     await publish_many(mosquitto.url, [(TOPIC, b"before"), (TOPIC, payload), (TOPIC, b"after")])
     assert payloads(await receive(connection, 3)) == [b"before", payload, b"after"]
 
 
-async def test_qos_0_is_delivered_and_counted(mosquitto: Mosquitto, session: Session) -> None:
+async def test_qos_0_is_delivered_and_counted(mosquitto: Broker, session: Session) -> None:
     connection = await session.connect()
     async with Publisher(mosquitto.url) as publisher:
         await publisher.publish(TOPIC, b"zero", qos=0)
@@ -308,14 +311,14 @@ async def test_qos_0_is_delivered_and_counted(mosquitto: Mosquitto, session: Ses
     assert session.unacknowledged == 0
 
 
-async def test_retained_messages_may_repeat(mosquitto: Mosquitto, session: Session) -> None:
+async def test_retained_messages_may_repeat(mosquitto: Broker, session: Session) -> None:
     async with Publisher(mosquitto.url) as publisher:
         await publisher.publish(TOPIC, b"kept", retain=True)
     (delivery,) = await receive(await session.connect(), 1)
     assert delivery.may_repeat
 
 
-async def test_after_the_window_only_marked_messages_may_repeat(mosquitto: Mosquitto) -> None:
+async def test_after_the_window_only_marked_messages_may_repeat(mosquitto: Broker) -> None:
     async with Session(mosquitto.url, "slot-1", FILTER, repeat_window=timedelta(0)) as session:
         connection = await session.connect()
         await publish_many(mosquitto.url, numbered(10))
@@ -384,15 +387,15 @@ async def test_a_broken_frame_later_is_a_lost_connection(fake_broker: FakeBroker
 
 
 @pytest.fixture
-def guarded(make_mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> Mosquitto:
+def guarded(make_mosquitto: MakeBroker, tmp_path: Path) -> Broker:
     passwords = tmp_path / "passwords"
     program = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
     subprocess.run([program, "-c", "-b", str(passwords), "ada", "p@ss:word"], check=True)
     passwords.chmod(0o644)
-    return make_mosquitto(f"allow_anonymous false\npassword_file {passwords}")
+    return make_mosquitto("allow_anonymous false", f"password_file {passwords}")
 
 
-async def test_user_and_password_are_in_the_url_and_in_no_error(guarded: Mosquitto) -> None:
+async def test_user_and_password_are_in_the_url_and_in_no_error(guarded: Broker) -> None:
     url = guarded.url.replace("mqtt://", "mqtt://ada:p%40ss%3Aword@")
     async with Session(url, "slot-1", FILTER) as session:
         await session.connect()
@@ -414,30 +417,15 @@ async def test_nobody_there_is_unavailable() -> None:
         await Session("mqtt://127.0.0.1:9", "a", FILTER).connect()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 beside its key."""
-    path = tmp_path / "broker.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=broker"
-    options = [
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-keyout",
-        str(tmp_path / "broker.key"),
-        "-out",
-        str(path),
-    ]
-    subprocess.run([*command.split(), *options], check=True, capture_output=True)
-    (tmp_path / "broker.key").chmod(0o644)
-    return path
-
-
-async def test_a_broker_that_asks_who_we_are(
-    make_mosquitto: Callable[..., Mosquitto], certificate: Path
-) -> None:
+async def test_a_broker_that_asks_who_we_are(make_mosquitto: MakeBroker, certificate: Path) -> None:
     key = certificate.with_suffix(".key")
     broker = make_mosquitto(
-        listener=f"certfile {certificate}\nkeyfile {key}\ncafile {certificate}\nrequire_certificate true"
+        listener=[
+            f"certfile {certificate}",
+            f"keyfile {key}",
+            f"cafile {certificate}",
+            "require_certificate true",
+        ]
     )
     url = broker.url.replace("mqtt://", "mqtts://")
     async with Session(
@@ -448,8 +436,10 @@ async def test_a_broker_that_asks_who_we_are(
         await Session(url, "slot-2", FILTER, tls=Tls(ca=certificate)).connect()
 
 
-async def test_tls(make_mosquitto: Callable[..., Mosquitto], certificate: Path) -> None:
-    broker = make_mosquitto(listener=f"certfile {certificate}\nkeyfile {certificate.with_suffix('.key')}")
+async def test_tls(make_mosquitto: MakeBroker, certificate: Path) -> None:
+    broker = make_mosquitto(
+        listener=[f"certfile {certificate}", f"keyfile {certificate.with_suffix('.key')}"]
+    )
     url = broker.url.replace("mqtt://", "mqtts://")
     async with Session(
         url, "slot-1", FILTER, tls=Tls(ca=certificate), limits=Limits(messages=500)
@@ -467,7 +457,7 @@ async def test_tls(make_mosquitto: Callable[..., Mosquitto], certificate: Path) 
         await Session(url, "slot-1", FILTER).connect()
 
 
-async def test_ending_a_session_makes_the_broker_forget_it(mosquitto: Mosquitto, session: Session) -> None:
+async def test_ending_a_session_makes_the_broker_forget_it(mosquitto: Broker, session: Session) -> None:
     connection = await session.connect()
     await publish_many(mosquitto.url, numbered(5))
     await receive(connection, 5)

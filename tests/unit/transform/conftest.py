@@ -1,55 +1,22 @@
 """Messages of devices and the way to refine them, shared by the tests of the transforms."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
+from tasks.batch import Reference, Refined
 from tasks.contract import Contract, load_contract
-from tasks.transform.place import Place, PlaceFinder
 from tasks.transform.readings import DEVICES, refine
+from tests.fixtures.readings import TOPIC, atlas, raw_batch
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-RECEIVED_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
-TOPIC = "sensors/probe-1/readings"
 
-READING: dict[str, Any] = {
-    "device_id": "probe-1",
-    "timestamp": "2026-11-21T11:59:58.123456Z",
-    "temperature": 21.5,
-    "humidity": 40,
-    "pressure": 1013.25,
-    "location": {"latitude": 48.137, "longitude": 11.575},
-}
 
 Refine = Callable[..., Refined]
-
-
-def message(**changes: Any) -> bytes:
-    """A good reading with some members changed; `...` leaves one out."""
-    return json.dumps({k: v for k, v in (READING | changes).items() if v is not ...}).encode()
-
-
-def raw_batch(payloads: Sequence[bytes], topics: str | Sequence[str] = TOPIC) -> RawBatch:
-    locations = [topics] * len(payloads) if isinstance(topics, str) else list(topics)
-    messages = pl.DataFrame({"location": locations, "payload": list(payloads)}, schema=MESSAGE_SCHEMA)
-    return RawBatch(
-        dataset="mqtt:sensors/+/readings",
-        messages=messages,
-        received_at=RECEIVED_AT,
-        received_until=RECEIVED_AT,
-    )
-
-
-def atlas() -> PlaceFinder:
-    """A finder that knows one town, without the libraries' data."""
-    return PlaceFinder(load=lambda: lambda points: [Place("Munich", "DE", "Europe/Berlin") for _ in points])
 
 
 @pytest.fixture(scope="session")

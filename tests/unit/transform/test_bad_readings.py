@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tasks.batch import REJECTED_SCHEMA, Refined
-from tests.unit.transform.conftest import READING, TOPIC, message
+from tests.fixtures.readings import READING, TOPIC, message
 
 Refine = Callable[..., Refined]
 Rules = Callable[..., list[str]]

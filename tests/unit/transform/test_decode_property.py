@@ -15,7 +15,7 @@ from tasks.transform.decode import by_shapes, decode
 from tasks.transform.place import PlaceFinder
 from tasks.transform.readings import refine
 from tasks.transform.validate import rules_of
-from tests.unit.transform.conftest import READING, atlas, message, raw_batch
+from tests.fixtures.readings import READING, atlas, message, raw_batch
 
 NEVER = 10**9  # more messages than any batch has: every one of them is read the strict way
 

@@ -10,7 +10,7 @@ from tasks.batch import ORIGIN_SCHEMA, Refined
 from tasks.contract import Contract
 from tasks.transform.place import PLACE_SCHEMA
 from tasks.transform.readings import DEVICES, enrich
-from tests.unit.transform.conftest import message
+from tests.fixtures.readings import message
 
 Refine = Callable[..., Refined]
 KNOWN = ("probe-1", "Bench probe", "SHT45", "Lab 2")

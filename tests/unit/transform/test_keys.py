@@ -13,7 +13,7 @@ from tasks.batch import Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract, OnReturn
 from tasks.transform.keys import deduplicate, hash_inputs
-from tests.unit.transform.conftest import message
+from tests.fixtures.readings import message
 
 AT = datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC)
 

@@ -1,0 +1,175 @@
+"""Seals: about twice a second the end of what is known is written down, and every entry belongs to one.
+
+    entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digest, hash
+
+A seal's hash covers the seal before it, so the seals are one chain over the chains of all writers: whoever
+keeps one hash outside Postgres (an anchor) can show later that nothing before it was changed or cut off.
+An entry is *known* from its seal on; its number orders what the graph is told.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .log import WRITER_LOCK, Entry, Span, entry_of
+from .model import micros
+from .ports import Connection
+from .projection import Projection, digest, project
+
+PAGE = 10_000
+"""Entries of one seal at most."""
+FIRST_HASH = bytes(32)
+"""The hash before the first seal."""
+
+# The last number and the next entry of each writer are one look each into an index, however long the log is.
+# Who has waited longest comes first, so that a busy writer starves nobody.
+UNSEALED = """
+SELECT w.writer, coalesce(s.last, 0) AS number, newest.number AS head, next.created_at AS oldest
+FROM store.lineage_writers w
+LEFT JOIN LATERAL (
+    SELECT last FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1
+) s ON true
+CROSS JOIN LATERAL (
+    SELECT l.number FROM store.lineage_log l WHERE l.writer = w.writer ORDER BY l.number DESC LIMIT 1
+) newest
+CROSS JOIN LATERAL (
+    SELECT l.created_at FROM store.lineage_log l
+    WHERE l.writer = w.writer AND l.number > coalesce(s.last, 0) ORDER BY l.number LIMIT 1
+) next
+WHERE w.ended_at IS NULL
+ORDER BY next.created_at, w.writer
+"""
+_ENTRIES = (
+    "SELECT * FROM store.lineage_log WHERE writer = $1 AND number > $2 AND number <= $3 ORDER BY number"
+)
+_LAST = """
+SELECT seal, sealed_at, total, hash, clock_timestamp() AS now FROM store.lineage_seals
+ORDER BY seal DESC LIMIT 1
+"""
+_INSERT = """
+INSERT INTO store.lineage_seals (seal, sealed_at, entries, total, digest, hash)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_INSERT_SPANS = (
+    "INSERT INTO store.lineage_spans (seal, writer, first, last, head) VALUES ($1, $2, $3, $4, $5)"
+)
+_SEALED_ENTRIES = """
+SELECT l.* FROM store.lineage_spans s
+JOIN store.lineage_log l ON l.writer = s.writer AND l.number BETWEEN s.first AND s.last
+WHERE s.seal = $1 ORDER BY l.writer, l.number
+"""
+# A writer without its lock has no connection any more; what it committed is final.
+_GONE = """
+SELECT writer FROM (
+    SELECT writer, pg_try_advisory_lock($1, (writer % 2147483648)::int) AS gone
+    FROM store.lineage_writers WHERE ended_at IS NULL OFFSET 0
+) tried WHERE gone
+"""
+_END = """
+UPDATE store.lineage_writers w SET ended_at = clock_timestamp()
+WHERE writer = ANY($1) AND NOT EXISTS (
+    SELECT FROM store.lineage_log l WHERE l.writer = w.writer AND l.number > coalesce(
+        (SELECT s.last FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1), 0)
+)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A seal with the entries it adds to what is known, and the graph they make."""
+
+    number: int
+    sealed_at: datetime
+    entries: Sequence[Entry]
+    projection: Projection
+
+    @property
+    def oldest(self) -> datetime:
+        """When the first of its entries was made."""
+        return min(entry.edge.created_at for entry in self.entries)
+
+
+async def seal(connection: Connection) -> Seal | None:
+    """Seal up to a page of the entries that are committed and not sealed yet; None when there are none.
+
+    Call it with the relay's lock held (`relay.alone`): seals are made one after the other.
+    """
+    async with connection.transaction():
+        entries, spans = await _unsealed(connection)
+        if not entries:
+            return None
+        before = await connection.fetchrow(_LAST)
+        now = await connection.fetchval("SELECT clock_timestamp()")
+        number, total, previous = 1, 0, FIRST_HASH
+        if before is not None:
+            number, total, previous = before["seal"] + 1, before["total"], before["hash"]
+            now = max(now, before["sealed_at"] + timedelta(microseconds=1))  # clocks jump, seals do not
+        made = project(entries, micros(now))
+        value = digest_bytes(made)
+        hash_ = seal_hash(previous, number, now, spans, value)
+        await connection.execute(_INSERT, number, now, len(entries), total + len(entries), value, hash_)
+        await connection.executemany(
+            _INSERT_SPANS, [(number, each.writer, each.first, each.last, each.head) for each in spans]
+        )
+        return Seal(number=number, sealed_at=now, entries=entries, projection=made)
+
+
+async def _unsealed(connection: Connection) -> tuple[list[Entry], list[Span]]:
+    entries: list[Entry] = []
+    spans: list[Span] = []
+    for row in await connection.fetch(UNSEALED):
+        room = PAGE - len(entries)
+        if room <= 0:
+            break
+        last = min(row["head"], row["number"] + room)
+        read = await connection.fetch(_ENTRIES, row["writer"], row["number"], last)
+        entries.extend(entry_of(each) for each in read)
+        if read:
+            spans.append(Span(row["writer"], read[0]["number"], read[-1]["number"], read[-1]["hash"]))
+    return entries, sorted(spans, key=lambda span: span.writer)
+
+
+async def read_seal(connection: Connection, number: int) -> Seal | None:
+    """A seal that was made before; None if there is none of that number."""
+    row = await connection.fetchrow("SELECT sealed_at FROM store.lineage_seals WHERE seal = $1", number)
+    if row is None:
+        return None
+    entries = [entry_of(each) for each in await connection.fetch(_SEALED_ENTRIES, number)]
+    made = project(entries, micros(row["sealed_at"]))
+    return Seal(number=number, sealed_at=row["sealed_at"], entries=entries, projection=made)
+
+
+async def last_seal(connection: Connection) -> int:
+    """The number of the newest seal, 0 before the first."""
+    return await connection.fetchval("SELECT coalesce(max(seal), 0) FROM store.lineage_seals") or 0
+
+
+async def end_writers(connection: Connection) -> None:
+    """Mark the writers whose connections are gone and whose entries are all sealed."""
+    gone = [row["writer"] for row in await connection.fetch(_GONE, WRITER_LOCK)]
+    try:
+        await connection.execute(_END, gone)
+    finally:
+        for writer in gone:
+            await connection.execute("SELECT pg_advisory_unlock($1, $2)", WRITER_LOCK, writer % (1 << 31))
+
+
+def seal_hash(
+    previous: bytes, number: int, sealed_at: datetime, spans: Sequence[Span], digest_: bytes
+) -> bytes:
+    """SHA-256 of the hash before it and the canonical JSON of a seal, its spans in the order of writers."""
+    content = {
+        "seal": number,
+        "sealed_at": micros(sealed_at),
+        "digest": digest_.hex(),
+        "spans": [[span.writer, span.first, span.last, span.head.hex()] for span in spans],
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(previous + text.encode()).digest()
+
+
+def digest_bytes(projection: Projection) -> bytes:
+    """A projection's digest as 8 bytes."""
+    return digest(projection).to_bytes(8, "big")

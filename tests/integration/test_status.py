@@ -1,0 +1,96 @@
+"""`headwater status` says of every part how it is, also of those that are away or not well."""
+
+import json
+import os
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flows.status import status
+from infra.local.addresses import Address, AddressBook
+from infra.settings import load
+from tests.fixtures.commit import a_batch, a_way, message
+from tests.fixtures.headwater import COMMAND, Headwater, Process
+
+SECRET = "hunter2hunter2"
+AWAY = f"postgresql://me:{SECRET}@127.0.0.1:9/x"
+
+
+def ask(place: Path, **environment: str) -> tuple[int, dict[str, Any], str]:
+    """Exit status, what it says, and all of its output."""
+    done = subprocess.run(
+        [COMMAND, "status", "--json"],
+        cwd=place,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
+
+
+def test_without_anything_every_part_says_so(tmp_path: Path) -> None:
+    code, said, output = ask(tmp_path, HEADWATER_POSTGRES_DSN=AWAY)
+    assert code == 3
+    assert {part["name"]: part["state"] for part in said["parts"]} == dict.fromkeys(
+        ("listener", "relay", "worker"), "not started here"
+    )
+    assert "Postgres is unavailable" in said["postgres"]
+    assert "headwater up" in said["prefect"]
+    assert said["settings"]["HEADWATER_POSTGRES_DSN"] == "postgresql://me:***@127.0.0.1:9/x"
+    assert SECRET not in output
+
+
+async def test_what_is_stored_per_dataset_and_not_in_the_graph_yet(postgres_dsn: str, tmp_path: Path) -> None:
+    async with a_way(postgres_dsn) as way:
+        await way.take(a_batch(message("a", 1), message("a", 2), ("sensors/a/readings", b"not json")))
+        entries = await way.value("SELECT count(*) FROM lineage_log")
+    found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn))
+    (dataset,) = found.datasets
+    assert (dataset.batches, dataset.read, dataset.rejected) == (1, 3, 1)
+    assert datetime.now(UTC) - dataset.last_commit < timedelta(minutes=1)
+    assert found.rejected_open == 1
+    assert found.relay_lag_entries == entries
+    assert found.relay_oldest is not None
+
+
+def recorded(name: str, process: Process, home: Path) -> None:
+    """Note a process in the address book, as its start would."""
+    pid = process.process.pid
+    address = Address(
+        service=name,
+        pid=pid,
+        created=psutil.Process(pid).create_time(),
+        port=process.port,
+        url=f"http://127.0.0.1:{process.port}",
+        log=process.log,
+        http_port=process.port,
+    )
+    AddressBook(home).put(address)
+
+
+def test_a_process_that_is_not_well_tells_its_state_and_one_that_answers_nothing_is_away(
+    headwater: Headwater, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    listener = headwater("listen", HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_MQTT_URL="mqtt://127.0.0.1:9")
+    deadline = time.monotonic() + 30
+    while "serving /metrics" not in listener.log.read_text():
+        assert time.monotonic() < deadline, listener.log.read_text()
+        time.sleep(0.05)
+    recorded("listener", listener, home)
+    relay = headwater("relay", HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_GRAPH_URI="bolt://127.0.0.1:9")
+    relay.port = 9  # nothing answers there
+    recorded("relay", relay, home)
+    code, said, _ = ask(tmp_path, HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_HOME=str(home))
+    assert code == 3
+    parts = {part["name"]: part for part in said["parts"]}
+    assert (parts["listener"]["state"], parts["listener"]["detail"]["ok"]) == ("starting", False)
+    assert parts["relay"]["state"] == "away"
+    assert "unavailable" in parts["relay"]["detail"]["reason"]
+    assert SECRET not in listener.log.read_text()
+    assert listener.stop() == 0
