@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import polars as pl
 import pytest
 
 from infra.local.addresses import Address
-from infra.postgres import Connection, connect, open_pool
+from infra.postgres import Connection, open_pool
 from tasks.load.origin import origin_of
 from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tests.acceptance.test_listen import prove
+from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process
-from tests.integration.test_commit import CONTRACT
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 HEADER = "device_id,timestamp,temperature,humidity\n"
@@ -46,13 +45,6 @@ def listen(headwater: Headwater, postgres_dsn: str, root: Path) -> Headwater:
         return headwater("listen", "--pipeline", "sensors-files", *arguments, **settings)
 
     return start
-
-
-@pytest.fixture
-async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_dsn, application="test")
-    yield connection
-    await connection.close()
 
 
 async def archived(root: Path, name: str) -> Path:

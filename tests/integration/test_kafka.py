@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,9 +10,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.local.addresses import Address
-from infra.postgres import Connection, connect
-from tests.acceptance.test_listen import prove, until
+from infra.postgres import Connection
+from tests.acceptance.test_listen import prove
 from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.waiting import until_stored
 
 TOPIC = "sensor-readings"
 PARTITIONS = 4
@@ -86,13 +87,6 @@ def listen(headwater: Headwater, postgres_dsn: str, kafka_address: Address, topi
     return start
 
 
-@pytest.fixture
-async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(postgres_dsn, application="test")
-    yield connection
-    await connection.close()
-
-
 READ = "SELECT sum(read)::bigint FROM ledger"
 
 
@@ -102,7 +96,7 @@ async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stand
     topic.publish(0, 1_000)
     topic.publish(1, 2, b"not json")
     listener = listen()
-    await until(connection, READ, 1_001)
+    await until_stored(connection, READ, 1_001)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 1_000
     row = await connection.fetchrow("SELECT location, rules FROM rejected")
     assert row is not None
@@ -127,11 +121,11 @@ async def test_killed_in_the_middle_nothing_is_lost_nothing_twice_and_all_is_pro
         before = await connection.fetchval("SELECT count(*) FROM ledger")
         publishing = asyncio.create_task(asyncio.to_thread(topic.publish, total, total + 20_000))
         total += 20_000
-        await until(connection, "SELECT count(*) FROM ledger", before + 1)
+        await until_stored(connection, "SELECT count(*) FROM ledger", before + 1)
         listener.kill()
         await publishing
     listener = listen()
-    await until(connection, READ, total)
+    await until_stored(connection, READ, total)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == total
     assert await connection.fetchval(READ) == total
     assert await connection.fetchval("SELECT count(*) FROM ledger WHERE way <> 'fast'") == 0
@@ -146,14 +140,14 @@ async def test_two_listeners_share_the_partitions_and_one_dies(
 ) -> None:
     first, second = listen(0), listen(1)
     topic.publish(0, 2_000)
-    await until(connection, READ, 2_000)
+    await until_stored(connection, READ, 2_000)
     for listener in (first, second):
         await asyncio.to_thread(listener.wait_until, "listening")
     publishing = asyncio.create_task(asyncio.to_thread(topic.publish, 2_000, 20_000))
-    await until(connection, READ, 2_001)
+    await until_stored(connection, READ, 2_001)
     second.kill()
     await publishing
-    await until(connection, READ, 20_000)
+    await until_stored(connection, READ, 20_000)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 20_000
     assert await connection.fetchval(READ) == 20_000
     assert first.stop() == 0
@@ -164,11 +158,11 @@ async def test_a_batch_that_another_consumer_overtook_is_dropped(
 ) -> None:
     listener = listen()
     topic.publish(0, 400)
-    await until(connection, READ, 400)
+    await until_stored(connection, READ, 400)
     # As if another consumer had committed the next 50 of the first partition.
     await connection.execute("UPDATE store.kafka_offsets SET next = next + 50 WHERE partition = 0")
     topic.publish(400, 1_200)
-    await until(connection, READ, 400 + 750)
+    await until_stored(connection, READ, 400 + 750)
     await asyncio.sleep(1)
     assert await connection.fetchval(READ) == 400 + 750
     assert "is dropped" in listener.log.read_text()
@@ -183,11 +177,11 @@ async def test_what_was_delivered_before_is_a_duplicate_when_the_offsets_are_set
     listener = listen()
     topic.publish(0, 400)
     topic.publish(0, 4, b"bad")
-    await until(connection, READ, 404)
+    await until_stored(connection, READ, 404)
     assert listener.stop() == 0
     await connection.execute("UPDATE store.kafka_offsets SET next = 50")
     listener = listen()
-    await until(connection, READ, 404 + 204)
+    await until_stored(connection, READ, 404 + 204)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 400
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 4
     assert await connection.fetchval("SELECT sum(duplicates)::bigint FROM ledger") == 204
@@ -199,12 +193,12 @@ async def test_messages_deleted_before_they_were_read_are_an_alarm(
 ) -> None:
     listener = listen()
     topic.publish(0, 400)
-    await until(connection, READ, 400)
+    await until_stored(connection, READ, 400)
     assert listener.stop() == 0
     topic.publish(400, 800)
     topic.delete_before(150)
     listener = listen()
-    await until(connection, READ, 400 + 200)
+    await until_stored(connection, READ, 400 + 200)
     assert "offsets are gone" in listener.log.read_text()
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 600
     assert listener.stop() == 0
