@@ -23,8 +23,7 @@ ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no pr
 def up(
     graph: Graph = GraphEngine.EMBEDDED,
     kafka: Kafka = False,
-    services_only: Kafka = Annotated[bool, typer.Option("--kafka", help="Start a local Kafka too.")]
-ServicesOnly = False,
+    services_only: ServicesOnly = False,
     as_json: Json = False,
 ) -> None:
     """Start the local services and our processes, print every address, and leave them running."""
