@@ -11,7 +11,8 @@ A cell that cannot be read is a fault of its record alone, and a line that canno
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import product
 from typing import Final
 
 import orjson
@@ -29,62 +30,68 @@ _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 
 def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
     """Records of CSV under their header."""
-    names = next(
-        csv.reader([header.decode("utf-8-sig", "replace").rstrip("\r\n")], delimiter=layout.delimiter), []
-    )
-    rows = _plain(chunk, len(names), layout.delimiter)
-    if rows is not None:
-        return Decoded(_typed(_wanted(rows, names, layout, contract), contract), UNDECODABLE.to_frame())
+    line = header.decode("utf-8-sig", "replace").rstrip("\r\n")
+    names = next(csv.reader([line], delimiter=layout.delimiter), [])
+    ours = _our_names(layout, contract)
+    columns = [ours.get(name) for name in names]
+    plain = _plain(chunk, columns, layout.delimiter, contract)
+    if plain is not None:
+        return Decoded(plain, UNDECODABLE.to_frame())
     records = pl.Series("payload", records_in(chunk, Format.CSV).payloads, dtype=pl.Binary)
-    return _with_care(records, names, layout, contract)
+    return _with_care(records, columns, layout.delimiter, contract)
 
 
-def _plain(chunk: bytes, width: int, delimiter: str) -> pl.DataFrame | None:
-    """All records of a chunk that has no quotes and the right number of cells in every line, else None.
+def _plain(
+    chunk: bytes, columns: Sequence[str | None], delimiter: str, contract: Contract
+) -> pl.DataFrame | None:
+    """The cells of a chunk in which nothing needs a closer look, numbers read as such; else None.
 
-    No line has too many, or Polars would refuse it; so none has too few when the number is right in all.
+    No line has too many cells, or Polars would refuse it; so none has too few when their number is right.
+    Blanks before a number are its only liberty that `_float` does not take.
     """
+    mark = delimiter.encode()
     ends = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
-    if b'"' in chunk or chunk.count(delimiter.encode()) != (width - 1) * ends:
+    if b'"' in chunk or chunk.count(mark) != (len(columns) - 1) * ends:
         return None
+    blanks = [before + blank for before, blank in product((mark, b"\n"), (b" ", b"\t"))]
+    if chunk[:1] in (b" ", b"\t") or any(blank in chunk for blank in blanks):
+        return None
+    numbers = {column.name for column in contract.inputs if column.type is ColumnType.FLOAT}
     try:
-        rows = _read(chunk, width, delimiter)
+        rows = _read(chunk, columns, delimiter, numbers)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
         return None
-    return rows if rows.height == ends else None
+    finite = all(rows[name].is_finite().all() for name in numbers & set(rows.columns))
+    return _typed(rows, contract) if finite and rows.height == ends else None
 
 
-def _read(text: bytes, width: int, delimiter: str) -> pl.DataFrame:
-    """Text cells in columns `0` …"""
-    return pl.read_csv(
-        text, has_header=False, separator=delimiter, schema={str(at): pl.String for at in range(width)}
-    )
+def _read(
+    text: bytes, columns: Sequence[str | None], delimiter: str, numbers: Collection[str] = ()
+) -> pl.DataFrame:
+    """The columns that are ours, as text or as numbers; where a name comes twice, the last."""
+    schema = {str(at): pl.Float64 if name in numbers else pl.String for at, name in enumerate(columns)}
+    rows = pl.read_csv(text, has_header=False, separator=delimiter, schema=schema)
+    at = {name: str(number) for number, name in enumerate(columns) if name is not None}
+    return rows.select(pl.col(number).alias(name) for name, number in at.items())
 
 
-def _with_care(records: pl.Series, names: list[str], layout: Layout, contract: Contract) -> Decoded:
+def _with_care(
+    records: pl.Series, columns: Sequence[str | None], delimiter: str, contract: Contract
+) -> Decoded:
     """Each record looked at, so that a bad one is left out alone."""
-    delimiter = re.escape(layout.delimiter)
-    cell = rf'(?:"(?:[^"]|"")*"|[^"\r\n{delimiter}]*)'
-    record = rf"^{cell}(?:{delimiter}{cell}){{{len(names) - 1}}}\r?$"
+    mark = re.escape(delimiter)
+    cell = rf'(?:"(?:[^"]|"")*"|[^"\r\n{mark}]*)'
+    record = rf"^{cell}(?:{mark}{cell}){{{len(columns) - 1}}}\r?$"
     read = pl.DataFrame({"text": texts_of(records)}).with_row_index(cells.SEQUENCE)
     text = pl.col("text")
     rule = pl.when(text.is_null()).then(pl.lit("payload.utf8")).when(~text.str.contains(record))
     read = read.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32), rule=rule.then(pl.lit("payload.cells")))
-    good = read.filter(pl.col("rule").is_null())
-    joined = "\n".join(good["text"]).encode()
-    rows = _read(joined, len(names), layout.delimiter) if joined else pl.DataFrame()
-    found = _wanted(rows, names, layout, contract).with_columns(good[cells.SEQUENCE])
     undecodable = read.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
-    return Decoded(_typed(found, contract), undecodable)
-
-
-def _wanted(rows: pl.DataFrame, names: list[str], layout: Layout, contract: Contract) -> pl.DataFrame:
-    """The columns that the contract reads, by its names; columns it does not know are left out."""
-    if not rows.width:
-        return pl.DataFrame(schema={column.name: pl.String for column in contract.inputs})
-    ours = _our_names(layout, contract)
-    at = {ours[name]: str(number) for number, name in enumerate(names) if name in ours}
-    return rows.select(pl.col(number).alias(name) for name, number in at.items())
+    good = read.filter(pl.col("rule").is_null())
+    if good.is_empty():
+        return Decoded(cells.schema(contract).to_frame(), undecodable)
+    rows = _read("\n".join(good["text"]).encode(), columns, delimiter)
+    return Decoded(_typed(rows.insert_column(0, good[cells.SEQUENCE]), contract), undecodable)
 
 
 def _our_names(layout: Layout, contract: Contract) -> dict[str, str]:
@@ -94,11 +101,13 @@ def _our_names(layout: Layout, contract: Contract) -> dict[str, str]:
 
 
 def _typed(found: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Cells of text columns."""
+    """Cells of columns of text, and of numbers that are all finite."""
     columns: list[pl.Expr] = []
     for column in contract.inputs:
-        if column.name in found.columns:
-            columns += _CELLS[column.type](pl.col(column.name), column.name)
+        dtype = found.schema.get(column.name)
+        if dtype is not None:
+            value = pl.col(column.name)
+            columns += _CELLS[column.type](value, column.name) if dtype == pl.String else [value]
     if cells.SEQUENCE not in found.columns:
         found = found.with_row_index(cells.SEQUENCE)
     return complete(found.select(pl.col(cells.SEQUENCE).cast(pl.Int32), *columns), contract)
