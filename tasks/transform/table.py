@@ -91,6 +91,7 @@ def _with_care(
     if good.is_empty():
         return Decoded(cells.schema(contract).to_frame(), undecodable)
     rows = _read("\n".join(good["text"]).encode(), columns, delimiter)
+    rows = rows.with_columns(pl.when(pl.all() != "").then(pl.all()))  # an empty cell in quotes
     return Decoded(_typed(rows.insert_column(0, good[cells.SEQUENCE]), contract), undecodable)
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from infra.local.addresses import Address
 from infra.postgres import Connection, open_pool
+from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
 from tasks.load.origin import origin_of
 from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tests.acceptance.test_listen import prove
-from tests.fixtures.commit import CONTRACT
+from tests.fixtures.commit import CONTRACT, NOW
 from tests.fixtures.headwater import Headwater, Process
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -248,3 +249,33 @@ async def test_what_is_not_parquet_is_rejected_with_its_bytes(
     assert row is not None
     assert tuple(row) == ("x.parquet:1", ["payload.parquet"])
     assert listener.stop() == 0
+
+
+@pytest.fixture
+async def house(postgres_dsn: str) -> AsyncIterator[House]:
+    async with a_house(postgres_dsn) as house:
+        yield house
+
+
+async def test_a_rejected_line_is_replayed_with_its_line_and_its_bytes(house: House) -> None:
+    chunk = "".join(line(number) for number in range(3)).replace(",21,", ",121,").replace(",22,", ",222,")
+    frame = pl.DataFrame(
+        [("x.csv:1", HEADER.encode()), ("x.csv:2", chunk.encode())], MESSAGE_SCHEMA, orient="row"
+    )
+    batch = RawBatch(
+        dataset="file:sensors/**/*",
+        messages=frame,
+        received_at=NOW,
+        received_until=NOW,
+        layout=Layout(format=Format.CSV),
+    )
+    receipt = await house.take(batch)
+    assert (receipt.accepted["sensor_readings"], receipt.rejected) == (1, 2)
+    (replayed,) = await house.replay(150.0)
+    assert (replayed.accepted["sensor_readings"], replayed.rejected) == (1, 1)
+    row = await house.pool.fetchrow("SELECT * FROM sensor_readings WHERE raw_batch IS NOT NULL")
+    assert row is not None
+    key = {"device_id": row["device_id"], "timestamp": str(row["timestamp"])}
+    origin = await origin_of(house.pool, CONTRACT, key)
+    assert (origin.location, origin.payload) == ("x.csv:3", chunk.encode().split(b"\n")[1])
+    await house.books_hold()
