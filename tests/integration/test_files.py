@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT, NOW
 from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.replay import House, a_house
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 HEADER = "device_id,timestamp,temperature,humidity\n"
