@@ -130,8 +130,8 @@ async def test_a_bad_line_is_rejected_alone_with_its_bytes_and_its_line(
         assert row is not None
         key = {"device_id": row["device_id"], "timestamp": str(row["timestamp"])}
         origin = await origin_of(pool, CONTRACT, key)
-        assert origin.location == "x.csv:13"  # two lines of one record, and an empty one
-        assert origin.payload == line(5).encode().removesuffix(b"\n")
+        assert origin.message.location == "x.csv:13"  # two lines of one record, and an empty one
+        assert origin.message.payload == line(5).encode().removesuffix(b"\n")
     assert listener.stop() == 0
 
 
@@ -279,5 +279,5 @@ async def test_a_rejected_line_is_replayed_with_its_line_and_its_bytes(house: Ho
     assert row is not None
     key = {"device_id": row["device_id"], "timestamp": str(row["timestamp"])}
     origin = await origin_of(house.pool, CONTRACT, key)
-    assert (origin.location, origin.payload) == ("x.csv:3", chunk.encode().split(b"\n")[1])
+    assert (origin.message.location, origin.message.payload) == ("x.csv:3", chunk.encode().split(b"\n")[1])
     await house.books_hold()
