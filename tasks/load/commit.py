@@ -20,6 +20,7 @@ from tasks.contract import Contract, OnReturn
 from tasks.load import edges
 from tasks.load.edges import uri_of
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
@@ -87,6 +88,7 @@ async def _commit(
     )
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
+        await advance(commit)
         settled = await _store_rows(commit, placed(commit, refined))
         await write_raw(commit)
         books = await write_books(store, session, commit, settled)

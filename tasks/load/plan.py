@@ -11,7 +11,7 @@ import polars as pl
 from infra.postgres import Connection
 from lineage.columns import ColumnEdge
 from lineage.model import Run, SubjectKind, Transformation
-from tasks.batch import RawBatch
+from tasks.batch import Position, RawBatch
 from tasks.contract import Contract
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -34,10 +34,12 @@ class LoadPlan:
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
 
     def position_id(self, batch: RawBatch) -> str | None:
-        """An id derived from the batch's position: the same for the same position and pipeline."""
-        if batch.position is None:
-            return None
-        text = json.dumps([self.pipeline, batch.position.source, dict(batch.position.detail)], sort_keys=True)
+        """The id of the batch's position, where it has one."""
+        return None if batch.position is None else self.id_of(batch.position)
+
+    def id_of(self, position: Position) -> str:
+        """An id derived from a position: the same for the same position and pipeline."""
+        text = json.dumps([self.pipeline, position.source, dict(position.detail)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,7 +4,8 @@ from io import BytesIO
 
 import polars as pl
 
-from tasks.batch import MESSAGE_SCHEMA
+from tasks.batch import MESSAGE_SCHEMA, Layout
+from tasks.layout import exact
 from tasks.load.plan import Commit
 
 DIGEST_BYTES = 32
@@ -22,6 +23,16 @@ def unpack(packed: bytes) -> pl.DataFrame:
     return pl.read_ipc(BytesIO(packed), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
 
 
+def record_at(
+    messages: pl.DataFrame, layout: Layout | None, sequence: int, part: int | None
+) -> tuple[str, bytes | None]:
+    """Where one record was read and its exact bytes, among a batch's messages; None: erased."""
+    location, payload = messages.row(sequence)
+    if layout is None or part is None or payload is None:
+        return location, payload
+    return exact(layout, location, payload, [part])[0]
+
+
 def digest_at(digests: bytes, sequence: int) -> bytes:
     """The digest of one message among a batch's digests."""
     return digests[sequence * DIGEST_BYTES : (sequence + 1) * DIGEST_BYTES]
@@ -32,14 +43,15 @@ async def write_raw(commit: Commit) -> None:
     batch = commit.batch
     await commit.connection.execute(
         "INSERT INTO store.raw_batches "
-        "(batch, dataset, received_at, received_until, count, bytes, messages, digests) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "(batch, dataset, received_at, received_until, count, bytes, layout, messages, digests) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
         batch.dataset,
         batch.received_at,
         batch.received_until,
         batch.messages.height,
         int(batch.messages["payload"].bin.size().sum() or 0),
+        batch.layout.text() if batch.layout else None,
         pack(batch.messages),
         b"".join(commit.digests),
     )
