@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from infra.local import http_probe
+from infra.local import http_probe, process
 from infra.local.addresses import LOOPBACK, Address
 from infra.local.service import Launch, LocalService
+
+CODE = Path(__file__).parents[2]
+"""Where the code that runs now lies: what it starts runs the same, not what is installed."""
+OWN = ("HEADWATER_HOME", "HEADWATER_METRICS_HOST", "HEADWATER_METRICS_PORT")
+"""Variables that say where a process is, the same whatever the settings are."""
 
 
 class App(LocalService):
@@ -25,14 +30,10 @@ class App(LocalService):
 
     def prepare(self) -> Launch:
         port = self.port()
-        own = {
-            "HEADWATER_HOME": str(self.root),
-            "HEADWATER_METRICS_HOST": LOOPBACK,
-            "HEADWATER_METRICS_PORT": str(port),
-        }
+        own = dict(zip(OWN, (str(self.root), LOOPBACK, str(port)), strict=True))
         return Launch(
             command=[Path(sys.executable).with_name("headwater"), self.command],
-            environment=self._environment | own,
+            environment=self._environment | own | {"PYTHONPATH": str(CODE)},
             url=f"http://{LOOPBACK}:{port}",
             port=port,
             http_port=port,
@@ -40,6 +41,10 @@ class App(LocalService):
 
     def answers(self, address: Address) -> bool:
         return http_probe.status(address.port, "/health") == 200
+
+    def is_as_asked(self, address: Address) -> bool:
+        """Whether it was started with the settings it is to have now."""
+        return _settings(process.environment(address.pid)) == _settings(self._environment)
 
 
 class Listener(App):
@@ -65,3 +70,9 @@ class Worker(App):
     role: ClassVar[str] = "worker"
     command: ClassVar[str] = "serve"
     patience: ClassVar[float] = 180.0
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold settings."""
+    names = environment.keys() - set(OWN)
+    return {name: environment[name] for name in names if name.startswith(("HEADWATER_", "PREFECT_"))}
