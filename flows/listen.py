@@ -22,6 +22,7 @@ from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
 from flows.retry import without_end
+from flows.slot import slot
 from infra.metrics import Metrics, Stage, Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
@@ -52,8 +53,15 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
     with process.stop_signal() as stop, process.observed(settings, state.health):
         async with stores.open_store(settings, "listen") as store:
             listener = Listener(pipeline, store, metrics, state, started=datetime.now(UTC))
-            work = _listen(settings, listener, source_of(settings, pipeline), stop, leave=leave)
+            work = _listen_alone(settings, listener, source_of(settings, pipeline), stop, leave=leave)
             await process.unless(stop, work, grace=GRACE)
+
+
+async def _listen_alone(
+    settings: Settings, listener: "Listener", source: MqttSource, stop: asyncio.Event, *, leave: bool
+) -> None:
+    async with slot(settings, stop):
+        await _listen(settings, listener, source, stop, leave=leave)
 
 
 async def _listen(
