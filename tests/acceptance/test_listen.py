@@ -21,6 +21,11 @@ from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.waiting import until_stored
 
+LOCKS = (
+    "pg_stat_activity WHERE application_name = 'headwater lock headwater-0' AND datname = current_database()"
+)
+CUT = f"SELECT pg_terminate_backend(pid) FROM {LOCKS}"
+HELD = f"SELECT count(*) FROM {LOCKS}"
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
@@ -160,13 +165,6 @@ async def test_a_listener_whose_slot_was_taken_while_postgres_was_away_ends(
     assert await asyncio.to_thread(first.process.wait, 60) == 2
     assert "Slot 0 is taken" in first.log.read_text()
     other.release()
-
-
-LOCKS = (
-    "pg_stat_activity WHERE application_name = 'headwater lock headwater-0' AND datname = current_database()"
-)
-CUT = f"SELECT pg_terminate_backend(pid) FROM {LOCKS}"
-HELD = f"SELECT count(*) FROM {LOCKS}"
 
 
 async def test_the_relay_makes_the_graph_what_the_log_says(
