@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lineage.audit import Answer
 
 
-Name = Annotated[str | None, typer.Argument(help="Which question; none lists them.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Which question; none lists them.")]
 Params = Annotated[list[str], typer.Option("--param", metavar="KEY=VALUE", help="A parameter; repeatable.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows at most; a longer answer says its true length.")]
 
@@ -22,7 +22,10 @@ def audit(
     form: Form = Format.TABLE,
     limit: Limit = 1_000,
 ) -> None:
-    """Ask the graph a named question; without a name, list the questions."""
+    """Ask the graph a named question; without a name, list the questions and what each takes.
+
+    Example: headwater audit upstream --param key=postgres:sensor_readings
+    """
     if name is None:
         _list()
         return

@@ -16,7 +16,7 @@ from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
 from infra.postgres_lock import PostgresLock
 from lineage.projection import digest
-from tests.fixtures.graph import endpoint_of
+from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.waiting import until_stored
@@ -102,15 +102,6 @@ def prove(headwater: Headwater, dsn: str, graph: Address) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(process.log.read_text().splitlines()[-1])
     assert process.process.returncode == (0 if found["ok"] else 1)
     return found
-
-
-def graph_settings(graph: Address) -> dict[str, str]:
-    return {
-        "HEADWATER_GRAPH_URI": graph.url,
-        "HEADWATER_GRAPH_USER": str(graph.user),
-        "HEADWATER_GRAPH_PASSWORD": str(graph.password),
-        "HEADWATER_GRAPH_DATABASE": str(graph.database),
-    }
 
 
 async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
