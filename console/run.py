@@ -7,13 +7,15 @@ import typer
 from console.start import pairs, start_prefect
 from console.start import run as run_to_end
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="experiments, aggregates, partitions or proof.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="experiments, aggregates, partitions, proof or full-proof.")
+]
 Values = Annotated[
     list[str],
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A parameter; repeatable. experiments takes robot and experiment_id.",
+        help="A parameter; experiments takes robot and experiment_id.",
     ),
 ]
 
@@ -21,7 +23,7 @@ Values = Annotated[
 def run(name: Name, values: Values = []) -> None:  # noqa: B006 - typer's way to say "none given"
     """Run a flow of prefect.yaml once, now, and print what became of it.
 
-    Example: headwater run experiments --set robot=ot2 --set experiment_id=7a2c2c8c-3b54-4a5c-9d9c-1f5b7c6d1e11
+    Example: headwater run experiments --set robot=ot2 --set experiment_id=UUID
     """
     settings = start_prefect()
     from flows import registry

@@ -20,9 +20,9 @@ TITLES = {
     "neo4j": "Graph (Neo4j)",
     "mosquitto": "MQTT broker",
     "prefect": "Prefect server",
-    "listener": "headwater listen",
+    "listen": "headwater listen",
     "relay": "headwater relay",
-    "worker": "headwater serve",
+    "serve": "headwater serve",
 }
 
 

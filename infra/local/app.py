@@ -16,9 +16,8 @@ OWN = ("HEADWATER_HOME", "HEADWATER_METRICS_HOST", "HEADWATER_METRICS_PORT")
 
 
 class App(LocalService):
-    """One `headwater` command; `url` is where it serves /metrics and /health."""
+    """One `headwater` command, named as it is; `url` is where it serves /metrics and /health."""
 
-    command: ClassVar[str]
     stop_patience: ClassVar[float] = 40.0  # what is under way is brought to its end
 
     def __init__(
@@ -32,7 +31,7 @@ class App(LocalService):
         port = self.port()
         own = dict(zip(OWN, (str(self.root), LOOPBACK, str(port)), strict=True))
         return Launch(
-            command=[Path(sys.executable).with_name("headwater"), self.command],
+            command=[Path(sys.executable).with_name("headwater"), self.name],
             environment=self._environment | own | {"PYTHONPATH": str(CODE)},
             url=f"http://{LOOPBACK}:{port}",
             port=port,
@@ -50,9 +49,8 @@ class App(LocalService):
 class Listener(App):
     """`headwater listen`."""
 
-    name: ClassVar[str] = "listener"
-    role: ClassVar[str] = "listener"
-    command: ClassVar[str] = "listen"
+    name: ClassVar[str] = "listen"
+    role: ClassVar[str] = "listen"
 
 
 class Relay(App):
@@ -60,15 +58,13 @@ class Relay(App):
 
     name: ClassVar[str] = "relay"
     role: ClassVar[str] = "relay"
-    command: ClassVar[str] = "relay"
 
 
 class Worker(App):
     """`headwater serve`; it deploys every flow before it is ready."""
 
-    name: ClassVar[str] = "worker"
-    role: ClassVar[str] = "worker"
-    command: ClassVar[str] = "serve"
+    name: ClassVar[str] = "serve"
+    role: ClassVar[str] = "serve"
     patience: ClassVar[float] = 180.0
 
 
