@@ -19,7 +19,7 @@ UNITS: Final = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
 
 
 def status(as_json: Json = False) -> None:
-    """Show every part's last operation, state and lag, where everything is, and what is set, without secrets."""
+    """Show every part's last operation, state and lag, the addresses and what is set, without secrets."""
     settings = start_or_warn()
     from flows.status import status as asked
 

@@ -1,5 +1,8 @@
 """The audits give the same answers on both graphs, whole or with the true total."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from infra.local.addresses import Address
@@ -8,6 +11,7 @@ from lineage.audit import ask, find, parse
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.proof import House, a_house, furnish
 
+README = Path(__file__).parents[2] / "README.md"
 STORED = "postgres:sensor_readings"
 RAW = "postgres:raw_batches"
 SOURCE = "mqtt:sensors/+/readings"
@@ -42,6 +46,14 @@ async def test_upstream_and_downstream(postgres_dsn: str, graph: Address) -> Non
         } == {RAW, SOURCE, "opentrons:robot/runs"}
         nothing = await ask(house.graph, find("upstream"), {"key": "postgres:sensor_readings#99"})
         assert (nothing.rows, nothing.total, nothing.columns) == ((), 0, up.columns)
+
+
+async def test_the_readmes_question_by_hand_has_an_answer(postgres_dsn: str, graph: Address) -> None:
+    (question,) = re.findall(r"^```cypher\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    async with a_house(postgres_dsn, graph) as house:
+        await carried(house)
+        rows = await house.graph.read(question, {})
+    assert list(rows[-1].values()) == [f"{SOURCE}#1", f"{RAW}#1", f"{STORED}#1"]
 
 
 async def test_orphans(postgres_dsn: str, graph: Address) -> None:
