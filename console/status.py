@@ -84,7 +84,7 @@ def ago(moment: datetime | None) -> str:
         return "never"
     seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
     unit, size = next((unit for unit in UNITS if seconds >= 2 * unit[1]), UNITS[-1])
-    return f"{seconds / size:.0f} {unit} ago"
+    return f"{int(seconds // size)} {unit} ago"
 
 
 def _title(text: str) -> None:

@@ -224,7 +224,6 @@ def test_secrets_are_in_no_representation() -> None:
     assert masked["HEADWATER_POSTGRES_DSN"] == "postgresql://ann:***@db.example:5432/lab?password=***"
     assert masked["HEADWATER_GRAPH_PASSWORD"] == "***"
     assert load(commit_timeout="5m").masked() == {"HEADWATER_COMMIT_TIMEOUT": "300s"}
-    assert masked["HEADWATER_LOG_FILE"] == ""
 
 
 LOCAL = {
