@@ -163,12 +163,13 @@ async def _mark_hours(commit: Commit, refined: Refined) -> None:
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:
-    """The devices and experiments no commit has named before, in a fixed order against deadlocks."""
+    """Devices, experiments and what they used, new to every commit; in a fixed order against deadlocks."""
     seen: set[edges.Subject] = set()
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
             uri = edges.uri_of(table)
             seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
+            seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
     if not unknown:
         return []

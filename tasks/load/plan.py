@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
 from infra.postgres import Connection
 from lineage.columns import ColumnEdge
-from lineage.model import Run, Transformation
+from lineage.model import Run, SubjectKind, Transformation
 from tasks.batch import RawBatch
 from tasks.contract import Contract
 
@@ -30,6 +30,7 @@ class LoadPlan:
     subjects: Mapping[str, tuple[str, str]]  # table name → (kind of subject, column that names it)
     transformation: Transformation
     run: Run
+    uses: Mapping[str, Mapping[SubjectKind, str]] = field(default_factory=dict)  # table → kind → JSON column
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
 
     def position_id(self, batch: RawBatch) -> str | None:
