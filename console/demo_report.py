@@ -61,7 +61,7 @@ async def _show_stored(pool: Pool) -> None:
     typer.echo(
         f"  the books: {books.read:,} read = {books.accepted:,} accepted + {books.rejected:,} "
         f"rejected + {books.duplicates:,} duplicates + {books.filtered:,} filtered "
-        "(a robot's run is fetched while it goes, so most of its steps come more than once)"
+        "(a robot's run is fetched while it goes, so some of its steps come again)"
     )
 
 
