@@ -8,7 +8,7 @@ rest. A batch that a database refuses as a whole is halved until the one record 
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -22,6 +22,7 @@ from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
 from flows.retry import without_end
+from flows.slot import slot
 from flows.streams import Stream, kind_of
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
@@ -59,7 +60,16 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
             more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
             every = [store, *[await opened.enter_async_context(each) for each in more]]
             listener = Listener(pipeline, plan, every, stream, metrics, state)
-            await process.unless(stop, _listen(settings, listener, stream, stop, leave=leave), grace=GRACE)
+            work = _listen_alone(settings, listener, stream, stop, leave=leave)
+            await process.unless(stop, work, grace=GRACE)
+
+
+async def _listen_alone(
+    settings: Settings, listener: "Listener", stream: Stream, stop: asyncio.Event, *, leave: bool
+) -> None:
+    """Only one process at a time may be the client that a broker keeps messages for."""
+    async with slot(settings, stop) if stream.client_id else nullcontext():
+        await _listen(settings, listener, stream, stop, leave=leave)
 
 
 async def _listen(

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from infra.kafka import KafkaAddress
 from infra.mqtt.address import Tls
 from infra.settings import Settings, variable
-from lineage.errors import SettingsError
+from lineage.errors import UnavailableError
 
 Addresses = Mapping[str, Mapping[str, str]]
 
@@ -106,9 +106,8 @@ def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[s
     local = addresses.get(name)
     if local and local.get("url"):
         return local
-    raise SettingsError(
-        f"No {title} is set and no local one is running: run `headwater up`, or set {variable(field)}."
-    )
+    hint = f"Run `headwater up`, or set {variable(field)}."
+    raise UnavailableError(title, "none is set and no local one is running", hint)
 
 
 def _with_login(local: Mapping[str, str]) -> str:
