@@ -29,6 +29,10 @@ REVISION_COLUMNS: dict[str, str] = {"observed_at": "timestamptz NOT NULL"}
 AGGREGATE_COLUMNS: dict[str, str] = {"processed_at": "timestamptz NOT NULL", "batch": "bigint NOT NULL"}
 
 
+FIXED = ("key", "time", "on_return", "partition_by")
+"""What a table is made for and keeps: another key would take rows of today for repetitions of before."""
+
+
 def stored_columns(contract: Contract) -> dict[str, str]:
     """Every column of the stored table and its Postgres type, in order."""
     columns = {
@@ -52,6 +56,7 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
             known = "SELECT FROM store.contracts WHERE table_name = $1 AND hash = $2"
             if await connection.fetchrow(known, contract.table, digest) is not None:
                 return
+            await _refuse_another_kind(connection, contract)
             await _create(connection, contract)
             await _extend(connection, contract)
             await connection.execute(
@@ -61,6 +66,26 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
                 digest,
                 text,
             )
+
+
+async def _refuse_another_kind(connection: Connection, contract: Contract) -> None:
+    """Raise ContractError when the table stands and was made for another key, time, return or partition."""
+    query = "SELECT contract FROM store.contracts WHERE table_name = $1 ORDER BY prepared_at LIMIT 1"
+    first = await connection.fetchval(query, contract.table)
+    if first is None:
+        return
+    stands = Contract.model_validate_json(first)
+    for name in FIXED:
+        before, now = getattr(stands, name), getattr(contract, name)
+        if before != now:
+            raise ContractError(
+                f"{contract.table} stands with {name}: {_shown(before)} and its contract now says "
+                f"{_shown(now)}: give the table a new name, or the contract its {name} back"
+            )
+
+
+def _shown(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else f"[{', '.join(value)}]"
 
 
 async def _create(connection: Connection, contract: Contract) -> None:
