@@ -3,32 +3,33 @@
     MQTT ─batches─▶ refine ─▶ load ─▶ acknowledge        one batch after the other, `tasks/ingest.py`
 
 While Postgres is away the batch is tried again without end, nothing more is read, and the broker holds the
-rest. A batch that a database refuses as a whole is halved until the one message it refuses is rejected.
+rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
+refuses for its data is rejected: the batch is halved until the one message it refuses stands alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from uuid import uuid4
 
-import polars as pl
 import structlog
 from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
-from flows.retry import without_end
+from flows.refused import halves, refused
+from flows.retry import When, is_refused, must_wait, without_end
 from infra.metrics import Metrics, Stage, Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage import naming
-from lineage.errors import ContractError, QueryError, UnavailableError
+from lineage.errors import ContractError, DataError, HeadwaterError, QueryError, UnavailableError
 from lineage.model import Run
-from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined
+from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
@@ -96,6 +97,7 @@ class Listener:
         self._reference = Reference(frames={})
         self._reference_until = started
         self._present_at = started
+        self._broken = ""
 
     async def enter(self, settings: Settings, source: MqttSource) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
@@ -123,7 +125,10 @@ class Listener:
         while True:
             numbers, connection = session.numbers, session.connection
             connected = connection is not None and connection.lost is None
-            self._state.running("listening" if connected else "waiting for the broker")
+            if self._broken:
+                self._state.failing(self._broken)
+            else:
+                self._state.running("listening" if connected else "waiting for the broker")
             oldest = session.oldest_unacknowledged(loop.time())
             metrics.listener_up.labels(source).set(connected)
             metrics.unacknowledged_messages.labels(source).set(session.unacknowledged)
@@ -147,18 +152,18 @@ class Listener:
             log.debug("Postgres is away: presence not shown")
 
     async def _ingest(self, batch: RawBatch) -> None:
-        """Carry a batch the whole way; halved while Postgres refuses it, to the one message it refuses."""
+        """Carry a batch the whole way; halved while its data is refused, to the one message that is."""
         reference = await self._current_reference()
         gathering = (batch.received_until - batch.received_at).total_seconds()
         latency = self._metrics.data_processing_latency_seconds
         latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             self._report(await ingest(batch, reference, self._steps))
-        except QueryError as error:
+        except DataError as error:
             if batch.messages.height == 1:
                 self._report(await self._reject(batch, str(error)))
                 return
-            for half in _halves(batch):
+            for half in halves(batch):
                 await self._ingest(half)
             await batch.acknowledge()
 
@@ -167,22 +172,32 @@ class Listener:
             # In a thread: a loop that is busy for long sends no keep-alive.
             return await asyncio.to_thread(self._transform, batch, reference)
 
-    async def _load(self, batch: RawBatch, refined: Refined) -> Receipt:
+    async def _load(self, batch: RawBatch, refined: Refined, when: When = must_wait) -> Receipt:
         attempt = Attempt()
 
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
-            with self._metrics.timed(self._name, Stage.LOAD):
+            with self._metrics.timed(self._name, Stage.LOAD), self._held():
                 receipt = await load(self._store, self._plan, batch, refined, attempt)
             return receipt, perf_counter() - began
 
-        receipt, seconds = await without_end(once, what="commit")
+        receipt, seconds = await without_end(once, what="commit", when=when)
         count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
         return receipt
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Tell at /health that Postgres is there and refuses what is right, for as long as it does."""
+        try:
+            yield
+        except HeadwaterError as error:
+            self._broken = str(error) if isinstance(error, QueryError) else ""
+            raise
+        self._broken = ""
+
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Keep a message that the database refuses, and why, as a rejected record."""
-        receipt = await self._load(batch, _refused(reason))
+        """Keep a message that the database refuses, and why, as a rejected record; there is no other way."""
+        receipt = await self._load(batch, refused(reason), is_refused)
         await batch.acknowledge()
         return receipt
 
@@ -205,34 +220,3 @@ class Listener:
             way=receipt.way,
         )
         self._state.did("commit", batch=receipt.batch, read=receipt.read)
-
-
-def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch]:
-    """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
-    middle = batch.messages.height // 2
-    half = replace(batch, acknowledge=_later)
-    return (
-        replace(half, messages=batch.messages[:middle]),
-        replace(half, messages=batch.messages[middle:]),
-    )
-
-
-async def _later() -> None:
-    """The whole batch is acknowledged when both halves are committed."""
-
-
-def _refused(reason: str) -> Refined:
-    """One message as a rejected record."""
-    row = {
-        "sequence": 0,
-        "part": None,
-        "stage": "load",
-        "rules": ["load.refused"],
-        "error_type": "refused",
-        "message": reason,
-        "table": None,
-        "key": None,
-        "input_hash": None,
-    }
-    rejected = pl.DataFrame([row], schema=REJECTED_SCHEMA, orient="row")
-    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=1)

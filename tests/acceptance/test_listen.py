@@ -17,7 +17,7 @@ from lineage.projection import digest
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lineage import in_graph, of_log
-from tests.fixtures.waiting import until_stored
+from tests.fixtures.waiting import until, until_stored
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
@@ -162,12 +162,7 @@ async def test_a_message_that_postgres_refuses_is_rejected_alone(
     listener = listen()
     listener.wait_until("listening")
     await connection.execute(
-        """
-        CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'device d7 is not welcome'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW
-        WHEN (NEW.device_id = 'd7') EXECUTE FUNCTION store.refuse()
-        """
+        "ALTER TABLE store.sensor_readings ADD CONSTRAINT not_welcome CHECK (device_id <> 'd7')"
     )
     async with Publisher(mqtt_address.url_with_password) as publisher:
         await publisher.publish_many([reading(n) for n in range(100)])
@@ -178,7 +173,57 @@ async def test_a_message_that_postgres_refuses_is_rejected_alone(
     for row in rows:
         assert row["location"] == "sensors/d7/readings"
         assert (row["stage"], row["rules"]) == ("load", ["load.refused"])
-        assert "not welcome" in row["message"]
+        assert "not_welcome" in row["message"]
+    assert listener.stop() == 0
+
+
+BROKEN = {
+    "a column renamed": (
+        "ALTER TABLE store.sensor_readings RENAME COLUMN pressure TO druck",
+        "ALTER TABLE store.sensor_readings RENAME COLUMN druck TO pressure",
+    ),
+    "a trigger that fails": (
+        "CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'closed today'; END $$; "
+        "CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW "
+        "EXECUTE FUNCTION store.refuse()",
+        "DROP FUNCTION store.refuse CASCADE",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_while_postgres_is_broken_nothing_is_rejected_and_somebody_is_told(
+    listen: Headwater, connection: Connection, mqtt_address: Address, kind: str
+) -> None:
+    breaking, mending = BROKEN[kind]
+    listener = listen()
+    listener.wait_until("listening")
+    await connection.execute(breaking)
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+    await until(lambda: listener.health().get("state", "").startswith("Postgres refused a statement"))
+    assert listener.health()["ok"] is False
+    assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
+    await connection.execute(mending)
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
+    await asyncio.to_thread(listener.wait_until, "listening")
+    assert listener.stop() == 0
+
+
+async def test_a_partition_that_was_dropped_is_made_again(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+        await connection.execute(f"DROP TABLE store.sensor_readings_{START:%Y%m%d}")
+        await publisher.publish_many([reading(n) for n in range(100, 200)])
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
     assert listener.stop() == 0
 
 
