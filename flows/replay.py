@@ -27,7 +27,7 @@ async def replayed(
 ) -> dict[str, int]:
     """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
 
-    `unchanged`: chosen records not judged again; `refused`: left as they were, for Postgres refuses their values.
+    `unchanged`: chosen records not judged again; `refused`: those whose values Postgres refuses, as before.
     """
     total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
     async with stores.open_store(settings, "rejected replay") as store:

@@ -38,6 +38,9 @@ CREATE TABLE store.rejected (
 CREATE INDEX rejected_batch ON store.rejected (batch);
 CREATE INDEX rejected_raw_batch ON store.rejected (raw_batch) WHERE raw_batch IS NOT NULL;
 CREATE INDEX rejected_open ON store.rejected (dataset, rejected_at) WHERE resolved_by IS NULL;
+-- Those that would pass if they came again: their time has come, or Postgres takes today what it refused.
+CREATE INDEX rejected_passing ON store.rejected (dataset, location)
+    WHERE resolved_by IS NULL AND rules && '{timestamp.furthest,load.refused}';
 
 -- What replays said of rejected records, one row per record and replay; append-only. A record's `attempts` is
 -- 1 + its rows here of verdict `rejected`; its `resolved_by` is the batch of its one row of any other verdict.
