@@ -4,7 +4,23 @@ import sys
 
 import typer
 
-from console import audit, demo, devices, doctor, processes, prove, rejected, run, simulate, start, status, up
+from console import (
+    audit,
+    demo,
+    devices,
+    doctor,
+    lineage,
+    processes,
+    prove,
+    recall,
+    rejected,
+    run,
+    simulate,
+    start,
+    status,
+    trace,
+    up,
+)
 
 app = typer.Typer(
     name="headwater",
@@ -25,7 +41,10 @@ app.command()(processes.serve)
 app.command()(run.run)
 app.command()(audit.audit)
 app.command()(prove.prove)
+app.command()(trace.trace)
+app.command()(recall.recall)
 app.add_typer(devices.commands, name="devices")
+app.add_typer(lineage.commands, name="lineage")
 app.add_typer(rejected.commands, name="rejected")
 app.add_typer(simulate.commands, name="simulate")
 

@@ -84,7 +84,7 @@ async def _show_origin(settings: Settings, pool: Pool) -> None:
     _title("One value, traced back to its exact message")
     for line in _lines(origin):
         typer.echo(f"  {line}")
-    batch = f"{naming.postgres('sensor_readings')}#{origin.batch}"
+    batch = f"{naming.postgres('sensor_readings')}#{origin.commit.batch}"
     before = await ask(settings, "upstream", {"key": batch}, limit=20)
     after = await ask(settings, "downstream", {"key": batch}, limit=20)
     chain = [*(str(row[0]) for row in reversed(before.rows)), batch, *(str(row[0]) for row in after.rows)]
@@ -92,18 +92,18 @@ async def _show_origin(settings: Settings, pool: Pool) -> None:
 
 
 def _lines(origin: Origin) -> Iterable[str]:
-    row = origin.row
+    row, commit, message = origin.row, origin.commit, origin.message
     at = row["timestamp"]
     yield f"dew_point {row['dew_point']:.2f} °C of {row['device_id']} at {at:%Y-%m-%d %H:%M:%S} UTC"
     yield (
-        f"batch {origin.batch}, committed {origin.processed_at:%H:%M:%S.%f} by {origin.transformation_id} "
-        f"in run {origin.run_id}"
+        f"batch {commit.batch}, committed {commit.processed_at:%H:%M:%S.%f} by {commit.transformation_id} "
+        f"in run {commit.run_id}"
     )
     yield (
-        f"message {origin.sequence} of raw batch {origin.raw_batch}, received "
-        f"{origin.received_at:%H:%M:%S.%f} on {origin.location}:"
+        f"message {message.sequence} of raw batch {message.raw_batch}, received "
+        f"{message.received_at:%H:%M:%S.%f} on {message.location}:"
     )
-    yield "  " + (origin.payload or b"(erased)").decode(errors="backslashreplace")
+    yield "  " + (message.payload or b"(erased)").decode(errors="backslashreplace")
 
 
 def show_proof(proof: Proof) -> None:

@@ -1,21 +1,34 @@
 """`headwater prove`: everything stored against the record against the graph."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from console.start import DIFFERENCES, run, start
 from console.table import Json, print_json
 
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
 
-def prove(as_json: Json = False) -> None:
-    """Prove that Postgres, the lineage log and the graph agree; exit status 1 where they differ."""
+
+Full = Annotated[bool, typer.Option("--full", help="Read everything, not what is new since the last proof.")]
+Since = Annotated[datetime | None, typer.Option(help="Read what is known since then (UTC).", formats=FORMATS)]
+
+
+def prove(full: Full = False, since: Since = None, as_json: Json = False) -> None:
+    """Prove that Postgres, the lineage log and the graph agree; exit status 1 where they differ.
+
+    It reads what is new since the last proof without a difference.
+    """
     settings = start()
+    since = since and since.replace(tzinfo=UTC)
     from flows.proof import prove as proving
 
     with Console(stderr=True).status("proving") as status:
-        proof = run(proving(settings, lambda what, done: status.update(f"proving: {done:,} {what}")))
+        proof = run(proving(settings, lambda what, done: _show(status, what, done), full=full, since=since))
     if as_json:
         print_json(asdict(proof))
     else:
@@ -24,3 +37,7 @@ def prove(as_json: Json = False) -> None:
         typer.echo(proof.sentence)
     if not proof.ok:
         raise typer.Exit(DIFFERENCES)
+
+
+def _show(status: Status, what: str, done: int) -> None:
+    status.update(f"proving: {done:,} {what}")

@@ -1,13 +1,11 @@
 """`headwater rejected`: which records were rejected and why, their exact bytes, and another try."""
 
-import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.start import run, start
-from console.table import Form, Format, Json, print_csv, print_json, print_table, text
+from console.start import moment, run, start
+from console.table import Form, Format, Json, print_csv, print_json, print_table, progress, text
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ def replay(
     from flows.replay import replayed
 
     total = run(
-        replayed(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=_progress)
+        replayed(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=progress)
     )
     if as_json:
         print_json({"dry_run": dry_run, **total})
@@ -115,22 +113,7 @@ def _which(
 ) -> "Which":
     from tasks.load.rejected_queries import Which
 
-    return Which(dataset=dataset, rule=rule, stage=stage, since=_moment(since), resolved=resolved)
-
-
-def _moment(since: str | None) -> datetime | None:
-    if since is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError as error:
-        raise RejectedError(f"--since {since!r} is no time: write 2026-11-21T08:00, in UTC") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r{done} of {of} raw batches", nl=done == of, err=True)
+    return Which(dataset=dataset, rule=rule, stage=stage, since=moment(since, "--since"), resolved=resolved)
 
 
 def _print(form: Format, found: "Listed") -> None:

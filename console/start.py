@@ -10,6 +10,7 @@ Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, t
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import typer
@@ -19,7 +20,7 @@ from infra.endpoints import resolve_prefect
 from infra.local.registry import endpoints
 from infra.masking import mask
 from infra.settings import Settings, hand_down, load, share_metrics
-from lineage.errors import HeadwaterError, SettingsError, UnavailableError, VerificationError
+from lineage.errors import HeadwaterError, RejectedError, SettingsError, UnavailableError, VerificationError
 
 DIFFERENCES: Final = 1
 REFUSED: Final = 2
@@ -60,6 +61,17 @@ def pairs(texts: Iterable[str], option: str) -> Iterator[tuple[str, str]]:
         if not (key and equals):
             raise SettingsError(f"{option} takes key=value, not {text!r}.")
         yield key, value
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """The time an option names, UTC where it says no zone; raises RejectedError for one that is none."""
+    if text is None:
+        return None
+    try:
+        named = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RejectedError(f"{option} {text!r} is no time: write 2026-11-21T08:00, in UTC") from error
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -61,3 +61,9 @@ def text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def progress(done: int, of: int) -> None:
+    """Tell a person at a terminal how many raw batches are done."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} of {of} raw batches", nl=done == of, err=True)

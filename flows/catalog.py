@@ -16,6 +16,7 @@ from lineage.version import transformation_of
 from tasks.contract import Contract, Name, load_contract
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
+from tasks.transform.columns import Columns
 from tasks.transform.registry import Refine, transform
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +95,12 @@ class Pipeline(Frozen):
             subjects={name: (about.kind, about.column) for name, about in abouts.items() if about},
             transformation=self.transformation(),
             run=run,
+            columns=self.columns,
         )
+
+    def columns(self, source: str) -> Columns:
+        """What each column of each table comes from, in a batch of that source (a URI)."""
+        return transform(self.transform).columns(self.contracts(), source, self.source_name)
 
 
 def load_pipeline(path: Path) -> Pipeline:

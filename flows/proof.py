@@ -10,16 +10,26 @@ from flows import stores
 from flows.catalog import Retry
 from flows.runs import Schedule, measured, metrics, missed
 from flows.steps import step
+from infra import anchors
 from infra.postgres import connect, translated
 from infra.settings import Settings, load
 from lineage import graph as graphs
+from lineage import seal
 from lineage.errors import VerificationError
 from lineage.proof import Progress, Proof
 from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
 NAME = "prove"
-DAILY = Schedule.daily()
+
+
+class ProofSchedule(Schedule):
+    """How often, and how much of it."""
+
+    full: bool = False  # everything, not what is new since the last proof without a difference
+
+
+HOURLY = ProofSchedule()
 
 
 def _tell_no_one(_what: str, _done: int) -> None:
@@ -27,12 +37,12 @@ def _tell_no_one(_what: str, _done: int) -> None:
 
 
 @flow(name=NAME, persist_result=False)
-async def scheduled_proof(schedule: Schedule = DAILY) -> str | State[None]:
-    """Prove everything stored; fails with the list where Postgres, the log and the graph differ."""
+async def scheduled_proof(schedule: ProofSchedule = HOURLY) -> str | State[None]:
+    """Prove what is new, or everything; fails with the list where Postgres, the log and the graph differ."""
     if late := missed(schedule):
         return late
     with measured(NAME):
-        proof = await step("prove", prove, Retry())(load())
+        proof = await step("prove", prove, Retry())(load(), full=schedule.full)
         lines = [f"- {difference}" for difference in proof.differences]
         await acreate_markdown_artifact(
             "\n".join([proof.sentence, "", *lines]), key="proof", description=proof.sentence
@@ -42,15 +52,37 @@ async def scheduled_proof(schedule: Schedule = DAILY) -> str | State[None]:
         return proof.sentence
 
 
-async def prove(settings: Settings, progress: Progress = _tell_no_one) -> Proof:
-    """Check Postgres against the lineage log against the graph; the outcome is counted too."""
+async def prove(
+    settings: Settings,
+    progress: Progress = _tell_no_one,
+    *,
+    full: bool = False,
+    since: datetime | None = None,
+) -> Proof:
+    """Check Postgres against the lineage log against the graph; the outcome is counted, a clean one anchored.
+
+    What is new since the last clean proof, or what was sealed from `since` on, or everything (`full`).
+    """
     connection = await connect(stores.postgres_dsn(settings), application="prove", statement_timeout_ms=0)
     try:
         async with stores.open_graph(settings) as graph:
             await graphs.migrate(graph)
             with translated():
-                proof = await prove_stored(connection, graph, await stored_shapes(connection), progress)
+                store = await seal.identity(connection)
+                proof = await prove_stored(
+                    connection,
+                    graph,
+                    await stored_shapes(connection),
+                    progress,
+                    full=full,
+                    since=since,
+                    anchors=anchors.read(settings.anchors, store),
+                )
     finally:
         connection.terminate()
+    if proof.ok and proof.seal:
+        anchors.append(
+            settings.anchors, store, seal.Anchor(seal=proof.seal, hash=bytes.fromhex(proof.seal_hash))
+        )
     metrics().proved(proof.total, datetime.now(UTC))
     return proof

@@ -9,13 +9,14 @@ from prometheus_client import CollectorRegistry
 from flows import process, stores
 from flows.catalog import pipelines
 from flows.retry import without_end
+from infra import anchors
 from infra.metrics import Metrics
 from infra.postgres import Connection, connect, translated
 from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import relay as log_relay
+from lineage import seal
 from lineage.ports import Graph
-from lineage.seal import end_writers
 from tasks.load.status import open_rejected
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 PAUSE = 0.1  # seconds, when there was nothing to carry
 LAG_EVERY = timedelta(seconds=1)
 REJECTED_EVERY = timedelta(seconds=15)
+ANCHOR_EVERY = timedelta(minutes=1)
 
 
 async def relay(settings: Settings) -> None:
@@ -42,7 +44,7 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
     try:
         await graphs.migrate(graph)
         state.running("carrying")
-        looked = counted = datetime.now(UTC) - REJECTED_EVERY
+        looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
         with translated():
             while True:
                 if datetime.now(UTC) - looked >= LAG_EVERY:
@@ -51,7 +53,10 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
                 if datetime.now(UTC) - counted >= REJECTED_EVERY:
                     counted = datetime.now(UTC)
                     await _show_rejected(connection, metrics)
-                    await end_writers(connection)
+                    await seal.end_writers(connection)
+                if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
+                    anchored = datetime.now(UTC)
+                    await _anchor(connection, settings)
                 if not await _carry(connection, graph, metrics, state):
                     await asyncio.sleep(PAUSE)
     finally:
@@ -67,6 +72,13 @@ async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: 
     state.did("carry", entries=carried.entries)
     log.debug("carried", entries=carried.entries)
     return True
+
+
+async def _anchor(connection: Connection, settings: Settings) -> None:
+    """Keep the newest seal's hash outside Postgres."""
+    newest = await seal.newest(connection)
+    if newest is not None:
+        await asyncio.to_thread(anchors.append, settings.anchors, await seal.identity(connection), newest)
 
 
 async def _show_lag(connection: Connection, metrics: Metrics, now: datetime) -> None:

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     graph_database: str | None = Field(None, description="Its database; unset: the server's default")
     graph_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificate")
 
+    anchor_file: Path | None = Field(
+        None,
+        description="Where hashes of the record are kept outside Postgres, a line a minute; unset: "
+        "`anchors.ndjson` in the home",
+    )
+
     mqtt_url: SecretStr | None = Field(
         None, description="`mqtt://user:password@host:1883`, with TLS `mqtts://…:8883`"
     )
@@ -113,6 +119,16 @@ class Settings(BaseSettings):
         description="Robots to fetch runs from, comma-separated: `name=http://host:31950`, or "
         "`name=http://host:31950 mqtt://host:1883` for a robot with a broker of its own, as an OT-2 has",
     )
+    openlineage_namespaces: Annotated[dict[str, str], NoDecode, BeforeValidator(rules.namespaces)] = Field(
+        {},
+        description="Where OpenLineage finds our stores, comma-separated: "
+        "`postgres=postgres://host:5432/database,mqtt=mqtt://host:1883`; unset: where the settings say they "
+        "are. `headwater=NAME` is the namespace of our jobs",
+    )
+    openlineage_api_key: SecretStr | None = Field(
+        None, description="API key of the OpenLineage server that events are sent to"
+    )
+
     schedule_every: Duration | None = Field(
         None, description="Runs every scheduled flow at this interval instead of its own; for the demo"
     )
@@ -142,13 +158,19 @@ class Settings(BaseSettings):
         return self.home / "metrics"
 
     @property
+    def anchors(self) -> Path:
+        """The file of the anchors."""
+        return self.anchor_file or self.home / "anchors.ndjson"
+
+    @property
     def listener_id(self) -> str:
         """The MQTT client id of this listener: the same after a restart, so that its session is found."""
         return f"{self.client_id}-{self.slot}"
 
     def secrets(self) -> frozenset[str]:
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
-        values = [self.graph_password.get_secret_value()] if self.graph_password else []
+        given = (self.graph_password, self.openlineage_api_key)
+        values = [secret.get_secret_value() for secret in given if secret]
         for url in (self.postgres_dsn, self.mqtt_url):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)

@@ -30,6 +30,8 @@ LOGGERS = (
         "asyncio",
     ),
 )
+STORES = ("headwater", "postgres", "mqtt", "opentrons", "file")
+"""What may have a namespace of OpenLineage's: the first words of our datasets' names, and ourselves."""
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 GRAPH_SCHEMES = ("bolt", "neo4j", "bolt+s", "neo4j+s", "bolt+ssc", "neo4j+ssc")
 
@@ -60,6 +62,24 @@ def robots(value: object) -> object:
     if any(len(urls) > 2 for urls in parts.values()):
         raise ValueError("an entry holds more than two URLs: name=http://host:31950 mqtt://host:1883")
     return tuple({"name": name, "url": urls[0], "notices": (*urls, None)[1]} for name, urls in parts.items())
+
+
+def namespaces(value: object) -> object:
+    """`postgres=postgres://host:5432/database,headwater=lab` as a mapping; a URL takes no user."""
+    found = dict(_pairs(value, "postgres=postgres://host:5432/database")) if isinstance(value, str) else value
+    if not isinstance(found, dict):
+        return found
+    for store, place in found.items():
+        if store not in STORES:
+            raise ValueError(f"{store} is none of {', '.join(STORES)}")
+        if store == "headwater":
+            continue
+        parts = split(str(place), "an entry")
+        if not parts.hostname or "@" in parts.netloc:
+            raise ValueError(f"{store} must be a URL with a host, without user and password")
+    if "postgres" in found and not split(found["postgres"], "an entry").path.strip("/"):
+        raise ValueError("postgres must name its database: postgres://host:5432/database")
+    return found
 
 
 def log_levels(value: object) -> object:

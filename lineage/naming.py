@@ -23,6 +23,11 @@ def postgres(table: str) -> str:
     return f"postgres:{table}"
 
 
+def library(name: str) -> str:
+    """Data that a library of ours brings along."""
+    return f"library:{name}"
+
+
 def file(pattern: str) -> str:
     """Files, by the pattern that finds them."""
     return f"file:{pattern}"

@@ -14,13 +14,15 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, messages, mirror, relay
+from . import books, entries, messages, mirror, naming, relay
 from .books import Counts
+from .coverage import check_coverage
 from .errors import VerificationError
 from .ports import Connection, Graph
 from .projection import digest as digest_of
+from .seal import Anchor
 from .stored import TableShape, by_batch
-from .walk import Anchor, Walk
+from .walk import Walk
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
@@ -64,8 +66,9 @@ class Proof:
     def sentence(self) -> str:
         """What was compared, and how many differences there are."""
         differences = f"{self.total:,} difference" if self.total else "no difference"
+        new = f"new since seal {self.after}: " if self.after else ""
         return (
-            f"{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
+            f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
             f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
         )
 
@@ -197,6 +200,8 @@ class _Proving:
         async for window in _windows(self.connection, first):
             await _check(self.connection, self.tables, window, self.counts, self.findings)
             self.progress("batches", self.counts.batches)
+        uncovered = await check_coverage(self.connection, self.tables, first, naming.postgres(""))
+        self.findings.add("columns", uncovered)
         changed = None if first == _LEAST else (first, _MOST)
         for shape in self.tables.values():
             if shape.kind == "recompute":

@@ -77,6 +77,14 @@ WHERE writer = ANY($1) AND NOT EXISTS (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A seal's hash as it is kept outside Postgres."""
+
+    seal: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """A seal with the entries it adds to what is known, and the graph they make."""
 
@@ -86,9 +94,9 @@ class Seal:
     projection: Projection
 
     @property
-    def oldest(self) -> datetime:
-        """When the first of its entries was made."""
-        return min(entry.edge.created_at for entry in self.entries)
+    def oldest(self) -> datetime | None:
+        """When the first of its entries was made; None if none of them stands there any more."""
+        return min((entry.edge.created_at for entry in self.entries), default=None)
 
 
 async def seal(connection: Connection) -> Seal | None:
@@ -144,6 +152,17 @@ async def read_seal(connection: Connection, number: int) -> Seal | None:
 async def last_seal(connection: Connection) -> int:
     """The number of the newest seal, 0 before the first."""
     return await connection.fetchval("SELECT coalesce(max(seal), 0) FROM store.lineage_seals") or 0
+
+
+async def newest(connection: Connection) -> Anchor | None:
+    """The newest seal, to be kept elsewhere; None before the first."""
+    row = await connection.fetchrow(_LAST)
+    return Anchor(seal=row["seal"], hash=row["hash"]) if row else None
+
+
+async def identity(connection: Connection) -> str:
+    """Which store this is."""
+    return str(await connection.fetchval("SELECT id || '/' || current_database() FROM store.identity"))
 
 
 async def end_writers(connection: Connection) -> None:

@@ -34,11 +34,12 @@ class TableShape:
     time: str
     kind: Literal["append", "revise", "recompute"]
     earlier: tuple[Columns, ...] = ()
+    history: bool = False  # whether `NAME_history` stands
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Where its rows stand: a revised row has moved to the history."""
-        return (self.name, f"{self.name}_history") if self.kind == "revise" else (self.name,)
+        """Where its rows stand: one that was replaced has moved to the history."""
+        return (self.name, f"{self.name}_history") if self.history else (self.name,)
 
     @property
     def versions(self) -> tuple[Columns, ...]:

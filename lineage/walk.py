@@ -15,7 +15,7 @@ from .log import Span
 from .model import micros
 from .ports import Connection
 from .projection import Projection, project
-from .seal import FIRST_HASH, UNSEALED, digest_bytes, seal_hash
+from .seal import FIRST_HASH, UNSEALED, Anchor, digest_bytes, seal_hash
 
 SEALS_AT_A_TIME = 500
 
@@ -38,14 +38,6 @@ _LOG_COUNT = "SELECT count(*) FROM store.lineage_log"
 
 Report = Callable[[str, Iterable[str]], None]
 """Takes the name of a check and its differences."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
-    """A seal as it was kept outside Postgres."""
-
-    seal: int
-    hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

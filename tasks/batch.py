@@ -97,6 +97,6 @@ class Receipt:
     rejected: int
     duplicates: int
     filtered: int
-    way: str  # "fast" | "staging" | "replay" | "repeat" (the position stands already; nothing was written)
+    way: str  # "fast" | "staging" | "replay" | "reprocess" | "repeat" (its position stands; nothing written)
     run_id: UUID | None
     committed_at: datetime

@@ -9,6 +9,7 @@ from lineage.proof import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract
+from tasks.load.tables import has_history
 
 
 def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape:
@@ -23,6 +24,7 @@ def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape
         time=contract.time,
         kind=contract.on_return.value,
         earlier=tuple(before.values()),
+        history=has_history(contract),
     )
 
 

@@ -1,6 +1,10 @@
 -- The record: the ledger of commits and the lineage log, written in the same transaction as the rows.
 CREATE SCHEMA IF NOT EXISTS store;
 
+-- Which store this is, for what is kept outside of it (anchors).
+CREATE TABLE store.identity (id uuid PRIMARY KEY DEFAULT gen_random_uuid());
+INSERT INTO store.identity DEFAULT VALUES;
+
 -- Every change of these tables but INSERT is refused: the record is append-only, truly.
 CREATE FUNCTION store.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,6 +41,7 @@ CREATE TABLE store.lineage_log (
     hash              bytea NOT NULL,
     PRIMARY KEY (writer, number)
 );
+CREATE INDEX lineage_log_columns ON store.lineage_log (transformation_id) WHERE relationship_type = 'DERIVES';
 CREATE INDEX lineage_log_batch ON store.lineage_log USING brin (batch);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_log
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
@@ -111,13 +116,14 @@ CREATE UNIQUE INDEX lineage_spans_writer ON store.lineage_spans (writer, last);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_spans
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
--- The versions of transformations whose column edges stand in the log, once for each dataset they write.
+-- The versions of transformations whose column edges stand in the log, once for each dataset they read and write.
 CREATE TABLE store.transformations (
     transformation_id text NOT NULL,
+    source            text NOT NULL,
     target            text NOT NULL,
     name              text NOT NULL,
     batch             bigint NOT NULL,
-    PRIMARY KEY (transformation_id, target)
+    PRIMARY KEY (transformation_id, source, target)
 );
 
 -- Which version of each transformation was in force when: the newest row of a name is the present.

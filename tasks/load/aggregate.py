@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineage.columns import ColumnEdge
 from lineage.errors import ContractError
 from lineage.model import Transformation
 from lineage.version import transformation_of
-from tasks.contract import Contract, OnReturn, load_contract
+from tasks.contract import POSTGRES_TYPES, Contract, OnReturn, load_contract
+from tasks.load.sql_columns import columns_of
 
 SQL = Path(__file__).parent / "aggregates"
 CONTRACTS = Path(__file__).parents[1] / "contracts"
@@ -46,6 +48,15 @@ class Aggregate:
     def bucket(self) -> str:
         """The SQL expression of the hour a stored row belongs to; `ledger_outputs.bucket` is its value."""
         return f"date_trunc('hour', {self.contract.time}, 'UTC')"
+
+    def columns(self) -> tuple[ColumnEdge, ...]:
+        """What each column comes from, as the SQL says."""
+        sources = (load_contract(CONTRACTS / f"{table}.yaml") for table in self.sources)
+        tables = {
+            source.table: {column.name: POSTGRES_TYPES[column.type] for column in source.columns}
+            for source in sources
+        }
+        return columns_of(self.sql, tables)
 
     def transformation(self) -> Transformation:
         """The SQL and the contract are what makes the values, so they are its version."""

@@ -14,9 +14,12 @@ from infra.postgres import UniqueViolation, copy_frame
 from lineage.digest import message_digests
 from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
+from lineage.model import Edge
+from lineage.transformations import Introduction, introduce
 from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
+from tasks.load.edges import uri_of
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
@@ -188,8 +191,17 @@ async def _write_lineage(
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
     if _announcement(session, commit.plan) not in store.announced:
-        entries.insert(0, edges.of_announcement(commit.plan.run, commit.plan.transformation, commit.at))
+        entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
+
+
+async def _introduced(commit: Commit) -> list[Edge]:
+    """A writer's first commit for a run says who runs what, and what is new about that transformation."""
+    plan = commit.plan
+    columns = {uri_of(table): found for table, found in plan.columns(commit.batch.dataset).items()}
+    what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
+    new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id, now=commit.at)
+    return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]
 
 
 def _announcement(session: Session, plan: LoadPlan) -> tuple[int, str, str]:

@@ -8,15 +8,44 @@ from uuid import UUID
 
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, VerificationError
-from tasks.contract import POSTGRES_TYPES, Contract
+from lineage.ports import Connection
+from tasks.contract import Contract
 from tasks.load.raw import unpack
+from tasks.load.row_key import Key, typed_key
 
-# The commit that wrote a batch, and the bytes it was made from.
+# The commit that wrote a batch, and the process it ran in.
 _COMMIT = """
-SELECT l.dataset, l.position, l.processed_at, l.transformation_id, l.run_id,
-       r.received_at, r.received_until, r.messages
-FROM store.ledger l JOIN store.raw_batches r ON r.batch = $2 WHERE l.batch = $1
+SELECT l.*, w.application FROM store.ledger l LEFT JOIN store.lineage_writers w USING (writer)
+WHERE l.batch = $1
 """
+# A message's batch as received.
+_RAW = "SELECT received_at, received_until, messages FROM store.raw_batches WHERE batch = $1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The commit that wrote a row."""
+
+    batch: int
+    way: str  # how it was stored, see `Receipt.way`; "refresh": an aggregate's hour
+    dataset: str
+    position: str | None  # JSON, of a source that repeats exactly
+    processed_at: datetime
+    transformation_id: str  # NAME@VERSION: the code and its parameters
+    run_id: UUID | None
+    application: str | None  # the process that wrote it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message, or a line of a file, exactly as it was received."""
+
+    raw_batch: int  # the batch that holds it
+    sequence: int  # which message of that batch
+    location: str  # the topic, the URL path or the file's line
+    payload: bytes | None  # None: erased
+    received_at: datetime
+    received_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,51 +54,65 @@ class Origin:
 
     table: str
     row: Mapping[str, Any]
-    batch: int  # the commit that wrote it
-    raw_batch: int  # the batch that holds its bytes
-    sequence: int  # which message of that batch
-    part: int | None  # which row of that message
-    dataset: str
-    position: str | None  # JSON, of a source that repeats exactly
-    location: str
-    payload: bytes | None  # as received; None: erased
-    received_at: datetime
-    received_until: datetime
-    processed_at: datetime
-    transformation_id: str
-    run_id: UUID | None
+    part: int | None  # which row of its message
+    commit: Commit
+    message: Message
 
 
-async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, str]) -> Origin:
-    """The origin of the row with that key (column → text); raises NotFoundError."""
-    types = {column.name: POSTGRES_TYPES[column.type] for column in contract.columns}
-    wanted = " AND ".join(
-        f"{name} = ${number}::text::{types[name]}" for number, name in enumerate(contract.key, start=1)
-    )
-    values = [key[name] for name in contract.key]
+async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, Any]) -> Origin:
+    """The origin of the row with that key (column → text or value); raises NotFoundError."""
     with translated():
-        row = await pool.fetchrow(f"SELECT * FROM store.{contract.table} WHERE {wanted}", *values)
-        if row is None:
-            raise NotFoundError(f"There is no row of {contract.table} with the key {', '.join(values)}.")
-        raw_batch = row["raw_batch"] or row["batch"]
-        commit = await pool.fetchrow(_COMMIT, row["batch"], raw_batch)
-    if commit is None:
-        raise VerificationError([f"batch {row['batch']} of {contract.table} is not in the ledger"])
-    message = unpack(commit["messages"]).row(row["sequence"], named=True)
-    return Origin(
-        table=contract.table,
-        row=dict(row),
-        batch=row["batch"],
-        raw_batch=raw_batch,
-        sequence=row["sequence"],
-        part=row["part"],
-        dataset=commit["dataset"],
-        position=commit["position"],
-        location=message["location"],
-        payload=message["payload"],
-        received_at=commit["received_at"],
-        received_until=commit["received_until"],
-        processed_at=commit["processed_at"],
-        transformation_id=commit["transformation_id"],
-        run_id=commit["run_id"],
-    )
+        async with pool.acquire() as connection:
+            row = await find_row(connection, contract, typed_key(contract, key))
+            message = await message_of(connection, row["raw_batch"] or row["batch"], row["sequence"])
+            commit = await commit_of(connection, contract.table, row["batch"])
+    return Origin(table=contract.table, row=row, part=row["part"], commit=commit, message=message)
+
+
+def row_query(contract: Contract, table: str | None = None) -> str:
+    """The query of the rows with one key; its parameters are the key's values, so partitions are pruned."""
+    wanted = " AND ".join(f"{name} = ${number}" for number, name in enumerate(contract.key, start=1))
+    return f"SELECT * FROM store.{table or contract.table} WHERE {wanted}"
+
+
+async def find_row(connection: Connection, contract: Contract, key: Key) -> Mapping[str, Any]:
+    """The stored row with that key, in quarantine or not; raises NotFoundError."""
+    row = await connection.fetchrow(row_query(contract), *key.values())
+    if row is None:
+        told = ", ".join(f"{name}={value}" for name, value in key.items())
+        raise NotFoundError(f"There is no row of {contract.table} with {told}.")
+    return dict(row)
+
+
+async def commit_of(connection: Connection, table: str, batch: int) -> Commit:
+    """The commit of that number, which wrote to the table; raises VerificationError when none is recorded."""
+    row = await connection.fetchrow(_COMMIT, batch)
+    if row is None:
+        raise VerificationError([f"batch {batch} of {table} is not in the ledger"])
+    return Commit(**{name: row[name] for name in Commit.__dataclass_fields__})
+
+
+async def message_of(connection: Connection, raw_batch: int, sequence: int) -> Message:
+    """One message of a raw batch; raises VerificationError when it is not there."""
+    (message,) = await messages_of(connection, raw_batch, [sequence])
+    return message
+
+
+async def messages_of(connection: Connection, raw_batch: int, sequences: list[int]) -> list[Message]:
+    """Some messages of a raw batch, by their sequences."""
+    raw = await connection.fetchrow(_RAW, raw_batch)
+    if raw is None:
+        raise VerificationError([f"the messages of batch {raw_batch} are not stored"])
+    messages = unpack(raw["messages"])
+    if sequences and max(sequences) >= messages.height:
+        raise VerificationError([f"batch {raw_batch} holds no message {max(sequences)}"])
+    return [
+        Message(
+            raw_batch=raw_batch,
+            sequence=sequence,
+            **messages.row(sequence, named=True),
+            received_at=raw["received_at"],
+            received_until=raw["received_until"],
+        )
+        for sequence in sequences
+    ]

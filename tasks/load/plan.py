@@ -2,18 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from infra.postgres import Connection
+from lineage.columns import ColumnEdge
 from lineage.model import Run, Transformation
 from tasks.batch import RawBatch
 from tasks.contract import Contract
 
 UTC_MICROS = pl.Datetime("us", "UTC")
+
+
+def _no_columns(_source: str) -> Mapping[str, Sequence[ColumnEdge]]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,7 @@ class LoadPlan:
     subjects: Mapping[str, tuple[str, str]]  # table name → (kind of subject, column that names it)
     transformation: Transformation
     run: Run
+    columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
 
     def position_id(self, batch: RawBatch) -> str | None:
         """An id derived from the batch's position: the same for the same position and pipeline."""

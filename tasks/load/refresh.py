@@ -19,6 +19,7 @@ from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
+from lineage.transformations import Introduction, introduce
 from tasks.load import edges
 from tasks.load.aggregate import Aggregate
 from tasks.load.plan import UTC_MICROS
@@ -191,7 +192,11 @@ async def _write_lineage(
         for mark in sorted(set(marks))
     ]
     if _announcement(session, work) not in store.announced:
-        entries.insert(0, edges.of_announcement(work.run, work.transformation, work.now))
+        what = Introduction(
+            transformation=work.transformation, source="", columns={target: work.aggregate.columns()}
+        )
+        new = await introduce(session.connection, what, batch=number, run_id=work.run.id, now=work.now)
+        entries = [edges.of_announcement(work.run, work.transformation, work.now), *new, *entries]
     return await session.writer.append(session.connection, number, entries)
 
 

@@ -52,7 +52,7 @@ class CurrentPipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Raw:
+class StoredRaw:
     """A raw batch as stored; `messages` (n) with nulls where one was erased."""
 
     number: int
@@ -93,7 +93,7 @@ async def _replay(
     records = await _open(session.connection, raw_batch, wanted, current.plan)
     if records.is_empty():
         return None
-    raw = await _read(session.connection, raw_batch)
+    raw = await read_raw(session.connection, raw_batch)
     records = _with_bytes(records, raw)
     if records.is_empty():
         return None
@@ -112,7 +112,8 @@ async def _open(
     return pl.DataFrame([tuple(row) for row in rows], schema=OPEN_SCHEMA, orient="row")
 
 
-async def _read(connection: Connection, number: int) -> _Raw:
+async def read_raw(connection: Connection, number: int) -> StoredRaw:
+    """A raw batch as it was received, from what is stored of it."""
     row = await connection.fetchrow(
         "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
         "WHERE batch = $1",
@@ -129,23 +130,27 @@ async def _read(connection: Connection, number: int) -> _Raw:
     )
     count = len(row["digests"]) // DIGEST_BYTES
     digests = [digest_at(row["digests"], sequence) for sequence in range(count)]
-    return _Raw(number, batch, pl.Series("digest", digests, dtype=pl.Binary))
+    return StoredRaw(number, batch, pl.Series("digest", digests, dtype=pl.Binary))
 
 
-def _with_bytes(records: pl.DataFrame, raw: _Raw) -> pl.DataFrame:
+def _with_bytes(records: pl.DataFrame, raw: StoredRaw) -> pl.DataFrame:
     """Without the records whose message was erased: nothing can be said of them any more."""
     there = raw.batch.messages["payload"].is_not_null()
     return records.filter(there.gather(records["sequence"]))
 
 
-async def _refine(current: CurrentPipeline, raw: _Raw, records: pl.DataFrame) -> Refined:
+async def _refine(current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame) -> Refined:
     """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
     messages = raw.batch.messages
     if not current.alone:
         known = messages.with_columns(pl.col("payload").fill_null(b""))
         return await current.refine(replace(raw.batch, messages=known), current.reference)
-    sequences = records["sequence"].unique().sort()
-    refined = await current.refine(replace(raw.batch, messages=messages[sequences]), current.reference)
+    return await refine_some(current, raw.batch, records["sequence"].unique().sort())
+
+
+async def refine_some(current: CurrentPipeline, batch: RawBatch, sequences: pl.Series) -> Refined:
+    """Today's verdicts on some messages of a batch, each judged alone, with their sequences in the batch."""
+    refined = await current.refine(replace(batch, messages=batch.messages[sequences]), current.reference)
 
     def original(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))
@@ -161,7 +166,7 @@ async def _commit(
     store: Store,
     session: Session,
     plan: LoadPlan,
-    raw: _Raw,
+    raw: StoredRaw,
     records: pl.DataFrame,
     refined: Refined,
     dry_run: bool,

@@ -1,8 +1,9 @@
 """Curated tables made from their contracts: time-series tables, partitioned, with a view for people.
 
-A stored table is `store.NAME` and what people query is the view `public.NAME`; a `revise` contract
-also gets `store.NAME_history`. Preparing a table again adds the columns that are new in its contract
-and changes nothing else.
+A stored table is `store.NAME` and what people query is the view `public.NAME`. A table fed by messages also
+gets `store.NAME_history`, its rows that were replaced, and `store.NAME_quarantine`, the keys of rows that the
+view leaves out. Preparing a table again adds the columns that are new in its
+contract and changes nothing else.
 """
 
 import hashlib
@@ -12,6 +13,9 @@ from infra.migrate import LOCK
 from infra.postgres import Connection, translated
 from lineage.errors import ContractError
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+
+LAYOUT = 2
+"""Counts the changes of what is made for a contract, so that a table that stands is prepared once more."""
 
 ORIGIN_COLUMNS: dict[str, str] = {
     "processed_at": "timestamptz NOT NULL",
@@ -46,10 +50,15 @@ def stored_columns(contract: Contract) -> dict[str, str]:
     return columns | ORIGIN_COLUMNS
 
 
+def has_history(contract: Contract) -> bool:
+    """Whether its rows come from messages, so that each can be replaced, taken out and made again."""
+    return contract.on_return is not OnReturn.RECOMPUTE
+
+
 async def prepare_table(connection: Connection, contract: Contract) -> None:
     """Create or extend the contract's table, history and view; record the contract's version."""
     text = json.dumps(contract.model_dump(mode="json"), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(f"{LAYOUT} {text}".encode()).hexdigest()
     with translated():
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
@@ -100,14 +109,26 @@ async def _create(connection: Connection, contract: Contract) -> None:
     await connection.execute(
         f"CREATE INDEX IF NOT EXISTS {name}_{contract.time} ON store.{name} USING brin ({contract.time})"
     )
-    if contract.on_return is OnReturn.REVISE:
-        await connection.execute(
-            f"CREATE TABLE IF NOT EXISTS store.{name}_history "
-            f"({columns}, replaced_by bigint NOT NULL, PRIMARY KEY ({key}, batch))"
-        )
-        await connection.execute(
-            f"CREATE INDEX IF NOT EXISTS {name}_history_batch ON store.{name}_history USING brin (batch)"
-        )
+    if has_history(contract):
+        await _create_beside(connection, contract)
+
+
+async def _create_beside(connection: Connection, contract: Contract) -> None:
+    """The table's history, and the keys that are in quarantine."""
+    name, columns = contract.table, stored_columns(contract)
+    key = ", ".join(contract.key)
+    await connection.execute(
+        f"CREATE TABLE IF NOT EXISTS store.{name}_history "
+        f"({_definition(columns)}, replaced_by bigint NOT NULL, PRIMARY KEY ({key}, batch))"
+    )
+    await connection.execute(
+        f"CREATE INDEX IF NOT EXISTS {name}_history_batch ON store.{name}_history USING brin (batch)"
+    )
+    keys = _definition({column: columns[column] for column in contract.key})
+    await connection.execute(
+        f"CREATE TABLE IF NOT EXISTS store.{name}_quarantine "
+        f"({keys}, act bigint NOT NULL, PRIMARY KEY ({key}))"
+    )
 
 
 async def _extend(connection: Connection, contract: Contract) -> None:
@@ -119,7 +140,7 @@ async def _extend(connection: Connection, contract: Contract) -> None:
         f"store.{name}",
     )
     standing = {row["attname"]: row["type"] for row in rows}
-    tables = [name, f"{name}_history"] if contract.on_return is OnReturn.REVISE else [name]
+    tables = [name, f"{name}_history"] if has_history(contract) else [name]
     for column in contract.columns:
         wanted = POSTGRES_TYPES[column.type]
         there = standing.get(column.name)
@@ -131,17 +152,27 @@ async def _extend(connection: Connection, contract: Contract) -> None:
                 f"{name}.{column.name} is stored as {there} and the contract now says {wanted}: "
                 "give the column a new name"
             )
-    await _publish(connection, name)
+    await _publish(connection, contract)
 
 
-async def _publish(connection: Connection, name: str) -> None:
+async def _publish(connection: Connection, contract: Contract) -> None:
     """The view people query; new columns come last, so that views built on it keep standing."""
+    name = contract.table
     shown = await connection.fetchval(
         "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
         f"store.{name}",
     )
-    await connection.execute(f"CREATE OR REPLACE VIEW public.{name} AS SELECT {shown} FROM store.{name}")
+    left_out = f" WHERE NOT {in_quarantine(contract)}" if has_history(contract) else ""
+    await connection.execute(
+        f"CREATE OR REPLACE VIEW public.{name} AS SELECT {shown} FROM store.{name} s{left_out}"
+    )
+
+
+def in_quarantine(contract: Contract) -> str:
+    """The SQL condition that row `s` of the stored table is in quarantine."""
+    same = " AND ".join(f"q.{name} = s.{name}" for name in contract.key)
+    return f"EXISTS (SELECT FROM store.{contract.table}_quarantine q WHERE {same})"
 
 
 def _definition(columns: dict[str, str]) -> str:

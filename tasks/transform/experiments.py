@@ -13,13 +13,25 @@ from typing import Any
 
 import polars as pl
 
+from lineage.columns import named
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import POLARS_TYPES, Contract
+from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.outcome import outcome
 from tasks.transform.record_rules import check_record, check_text, check_time
-from tasks.transform.robot_deck import items, labware_of, loaded_by, pipettes_of, storable
+from tasks.transform.robot_deck import LABWARE, PIPETTES, items, labware_of, loaded_by, pipettes_of, storable
 from tasks.transform.robot_pages import Found, Pages, read_pages
 
+RUN_ID = "runs.id"
+LOOKED_UP = (
+    "experiment_created_at",
+    "pipette_name",
+    "pipette_mount",
+    "labware_name",
+    "labware_load_name",
+    "labware_slot",
+)
+"""Columns of a step that stand with its run."""
 _MARKS = {"sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
 _RUNS = {"experiment_id": pl.String(), "experiment_created_at": pl.Datetime("us", "UTC")}
 
@@ -54,6 +66,20 @@ def refine(
     return outcome(pages.unreadable, [(experiments, runs), (derived_steps, steps)])
 
 
+def columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
+    """What each column of both tables comes from, in the answers of `source` (a URI)."""
+    runs, steps = contracts["experiments"], contracts["experiment_steps"]
+    of_runs = validated(decoded(runs, source, "runs."), runs)
+    created = of_runs.select("experiment_id", experiment_created_at=pl.col("created_at"))
+    of_steps = decoded(steps, source, "commands.", [RUN_ID]).rename({RUN_ID: "experiment_id"})
+    filled = validated(of_steps, steps).with_columns(pl.lit(None).alias(name) for name in LOOKED_UP)
+    pipettes, labware = (named(schema.to_frame().lazy(), source) for schema in (PIPETTES, LABWARE))
+    return {
+        runs.table: edges_of(derive_experiments(of_runs, source_name), runs, source),
+        steps.table: edges_of(derive_steps(filled, created, pipettes, labware, source_name), steps, source),
+    }
+
+
 def derive_experiments(experiments: pl.LazyFrame, source_name: str) -> pl.LazyFrame:
     """Durations in s and the source's name; (experiments, n) to the same with the derived columns."""
     return experiments.with_columns(
@@ -74,14 +100,7 @@ def derive_steps(
     a run has); n rows come back. An unknown pipette or labware gets nulls.
     """
     named = (
-        steps.drop(
-            "experiment_created_at",
-            "pipette_name",
-            "pipette_mount",
-            "labware_name",
-            "labware_load_name",
-            "labware_slot",
-        )
+        steps.drop(LOOKED_UP)
         .join(runs, on="experiment_id", how="left", maintain_order="left")
         .join(
             pipettes.unique(["experiment_id", "pipette_id"], keep="last", maintain_order=True),

@@ -11,12 +11,15 @@ from typing import Final
 
 import polars as pl
 
+from lineage import naming
+from lineage.columns import named
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform import cells, keys, timestamps
+from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.decode import decode
-from tasks.transform.place import CELL, PlaceFinder, cell
+from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
 from tasks.transform.weather import dew_point, heat_index
@@ -52,6 +55,14 @@ def refine(
         filtered=unique.superseded.height,
         read=batch.messages.height,
     )
+
+
+def columns(contract: Contract, source: str, source_name: str) -> Columns:
+    """What each column of the table comes from, in a batch of `source` (a URI)."""
+    inputs = validated(decoded(contract, source, more=[_LOCATION]), contract, topic_rules())
+    devices = named(DEVICES.to_frame().lazy(), naming.postgres("devices"))
+    places = named(PLACE_SCHEMA.to_frame().lazy(), naming.library("reverse_geocode"))
+    return {contract.table: edges_of(enrich(inputs, devices, places, source_name), contract, source)}
 
 
 def topic_rules() -> list[Rule]:

@@ -10,6 +10,7 @@ from lineage.errors import ContractError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
 from tasks.transform import experiments, readings
+from tasks.transform.columns import Columns, opaque
 from tasks.transform.place import PlaceFinder
 
 Refine = Callable[[RawBatch, Reference], Refined]
@@ -19,11 +20,13 @@ Refine = Callable[[RawBatch, Reference], Refined]
 class Transform:
     """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
 
+    `columns` says for those contracts, a source (URI) and its name what each column comes from.
     `alone`: each message is one record, judged without its neighbours in the batch (see `load/replay.py`).
     """
 
     function: Callable[..., Refined]
     bind: Callable[[Mapping[str, Contract], str], Refine]
+    columns: Callable[[Mapping[str, Contract], str, str], Columns]
     alone: bool = False
 
 
@@ -34,13 +37,23 @@ def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
     return partial(readings.refine, contract=contract, source_name=source_name, places=places)
 
 
+def _readings_columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
+    (contract,) = contracts.values()
+    return readings.columns(contract, source, source_name)
+
+
+def _hidden(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
+    """Of a function that says nothing of its columns."""
+    return {table: opaque(source, contract.names) for table, contract in contracts.items()}
+
+
 def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
     return partial(experiments.refine, contracts=contracts, source_name=source_name)
 
 
 TRANSFORMS: dict[str, Transform] = {
-    "readings": Transform(readings.refine, _readings, alone=True),
-    "experiments": Transform(experiments.refine, _experiments),
+    "readings": Transform(readings.refine, _readings, _readings_columns, alone=True),
+    "experiments": Transform(experiments.refine, _experiments, experiments.columns),
 }
 
 
@@ -51,7 +64,7 @@ def transform(name: str) -> Transform:
             raise ContractError(f"there is no transform {name!r}: choose from {', '.join(TRANSFORMS)}")
         return TRANSFORMS[name]
     function = _custom(name)
-    return Transform(function, lambda contracts, source_name: partial(function, contracts=contracts))
+    return Transform(function, lambda contracts, source_name: partial(function, contracts=contracts), _hidden)
 
 
 def _custom(name: str) -> Callable[..., Any]:

@@ -8,9 +8,13 @@ import polars as pl
 from tasks.transform.record_rules import check_text
 from tasks.transform.robot_pages import Found, Pages
 
-_PIPETTES = dict.fromkeys(("experiment_id", "pipette_id", "pipette_name", "pipette_mount"), pl.String())
-_LABWARE = dict.fromkeys(
-    ("experiment_id", "labware_id", "labware_name", "labware_load_name", "labware_slot"), pl.String()
+PIPETTES = pl.Schema(
+    dict.fromkeys(("experiment_id", "pipette_id", "pipette_name", "pipette_mount"), pl.String())
+)
+LABWARE = pl.Schema(
+    dict.fromkeys(
+        ("experiment_id", "labware_id", "labware_name", "labware_load_name", "labware_slot"), pl.String()
+    )
 )
 
 
@@ -52,7 +56,7 @@ def pipettes_of(runs: Sequence[Found]) -> pl.DataFrame:
         for pipette in items(run.data, "pipettes")
         if isinstance(pipette, dict)
     ]
-    return pl.DataFrame(rows, _PIPETTES)
+    return pl.DataFrame(rows, PIPETTES)
 
 
 def labware_of(runs: Sequence[Found]) -> pl.DataFrame:
@@ -69,7 +73,7 @@ def labware_of(runs: Sequence[Found]) -> pl.DataFrame:
         for labware in items(run.data, "labware")
         if isinstance(labware, dict)
     ]
-    return pl.DataFrame(rows, _LABWARE)
+    return pl.DataFrame(rows, LABWARE)
 
 
 def _slot(run: Mapping[str, Any], location: Any, depth: int = 5) -> str | None:

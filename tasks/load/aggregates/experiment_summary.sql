@@ -16,13 +16,13 @@ WITH steps AS (
         sum(volume_ul ORDER BY step_index, step_id) FILTER (
             WHERE status = 'succeeded' AND command_type IN ('dispense', 'dispenseInPlace')
         ) AS dispensed_ul
-    FROM store.experiment_steps
+    FROM experiment_steps
     WHERE experiment_created_at >= $1 AND experiment_created_at < $2
     GROUP BY experiment_id, experiment_created_at
 ), first_failed AS (
     SELECT DISTINCT ON (experiment_id, experiment_created_at)
         experiment_id, experiment_created_at, step_index, error_type, error_code, error_message
-    FROM store.experiment_steps
+    FROM experiment_steps
     WHERE experiment_created_at >= $1 AND experiment_created_at < $2 AND status = 'failed'
     ORDER BY experiment_id, experiment_created_at, step_index, step_id
 )
@@ -49,7 +49,7 @@ SELECT
     CASE WHEN f.experiment_id IS NULL THEN e.error_type ELSE f.error_type END AS first_error_type,
     CASE WHEN f.experiment_id IS NULL THEN e.error_code ELSE f.error_code END AS first_error_code,
     CASE WHEN f.experiment_id IS NULL THEN e.error_message ELSE f.error_message END AS first_error_message
-FROM store.experiments e
+FROM experiments e
 LEFT JOIN steps s ON s.experiment_id = e.experiment_id AND s.experiment_created_at = e.created_at
 LEFT JOIN first_failed f ON f.experiment_id = e.experiment_id AND f.experiment_created_at = e.created_at
 WHERE e.created_at >= $1 AND e.created_at < $2

@@ -30,6 +30,6 @@ SELECT
     max(dew_point) AS dew_point_max,
     stddev_samp(dew_point) AS dew_point_std,
     count(dew_point) AS dew_point_count
-FROM store.sensor_readings
+FROM sensor_readings
 WHERE "timestamp" >= $1 AND "timestamp" < $2
 GROUP BY 1, 2

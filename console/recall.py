@@ -1,0 +1,145 @@
+"""`headwater recall`: everything that came from a device, an experiment, a batch, a file or a version."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.start import moment, run, start
+from console.table import Json, print_json, progress, text
+from infra.local.user import user_name
+from lineage.errors import RejectedError
+
+if TYPE_CHECKING:
+    from flows.recall import Outcome
+    from tasks.load.changes import Changes
+    from tasks.load.quarantine import Kind
+
+SHOWN = 10
+"""Raw batches that are named; --json names all."""
+
+Device = Annotated[str | None, typer.Option(help="What this device measured.")]
+Experiment = Annotated[str | None, typer.Option(help="The run of a robot, and its steps.")]
+Batch = Annotated[
+    int | None, typer.Option(help="What was read from this raw batch, or stored by this commit.")
+]
+File = Annotated[str | None, typer.Option(help="What was read from this file, by its path.")]
+Version = Annotated[str | None, typer.Option(help="What this version of the code made: NAME@VERSION.")]
+From = Annotated[
+    str | None, typer.Option("--from", help="Only rows from this time on, e.g. 2026-11-21T08:00; UTC.")
+]
+To = Annotated[str | None, typer.Option("--to", help="Only rows before this time.")]
+Quarantine = Annotated[
+    bool, typer.Option("--quarantine", help="Leave these rows out of the published views.")
+]
+Release = Annotated[bool, typer.Option("--release", help="Put rows in quarantine back.")]
+Reprocess = Annotated[
+    bool, typer.Option("--reprocess", help="Run their batches again from raw with today's code.")
+]
+Reason = Annotated[str, typer.Option(help="Why; kept with the act.")]
+By = Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Do it. Without it, only what would be done is told.")]
+
+
+def recall(
+    device: Device = None,
+    experiment: Experiment = None,
+    batch: Batch = None,
+    file: File = None,
+    transformation: Version = None,
+    since: From = None,
+    until: To = None,
+    quarantine: Quarantine = False,
+    release: Release = False,
+    reprocess: Reprocess = False,
+    reason: Reason = "",
+    by: By = None,
+    apply: Apply = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what came from something, down to aggregates; take it out, put it back, or make it again from raw.
+
+    All that is chosen must hold. Nothing is changed without --apply.
+    """
+    kinds = _kinds(quarantine, release, reprocess)
+    if apply and not (kinds and reason):
+        raise RejectedError("--apply takes --quarantine, --release or --reprocess, and a --reason.")
+    settings = start()
+    from flows.recall import Order, recalled
+    from tasks.load.recall import Selection
+
+    selection = Selection(
+        device=device,
+        experiment=experiment,
+        batch=batch,
+        file=file,
+        transformation=transformation,
+        since=moment(since, "--from"),
+        until=moment(until, "--to"),
+    )
+    order = Order(kinds=kinds, reason=reason, by_whom=by or user_name(), apply=apply)
+    outcome = run(recalled(settings, selection, order, progress))
+    if as_json:
+        print_json(asdict(outcome))
+        return
+    for line in lines(outcome, kinds):
+        typer.echo(line)
+
+
+def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
+    """The outcome for a person."""
+    scope = outcome.scope
+    for table in scope.tables:
+        out = f", {table.quarantined:,} of them in quarantine" if table.quarantined else ""
+        yield f"{table.table}: {table.rows:,} rows of {table.batches:,} batches in {table.hours:,} hours{out}"
+    for name, rows in scope.aggregates.items():
+        yield f"{name}: {rows:,} rows were made from them"
+    for version, rows in scope.transformations.items():
+        yield f"made by {version}: {rows:,} rows"
+    if not scope.tables:
+        yield "No stored row came from it."
+        return
+    more = f" … {len(scope.raw_batches):,} in all" if len(scope.raw_batches) > SHOWN else ""
+    yield "raw batches: " + " ".join(map(str, scope.raw_batches[:SHOWN])) + more
+    yield from _acts(outcome, kinds)
+    if not outcome.applied:
+        yield "Nothing was changed" + ("; --apply does it." if kinds else ".")
+    else:
+        yield f"{outcome.hours:,} hours of aggregates were computed again."
+
+
+def _acts(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
+    would = "" if outcome.applied else "would be "
+    for kind, done in (("quarantine", "put in quarantine"), ("release", "released")):
+        if kind in kinds:
+            yield f"{sum(outcome.rows.values()):,} rows {would or 'were '}{done}"
+    if "reprocess" not in kinds:
+        return
+    for changes in outcome.changes.values():
+        yield from _changes(changes)
+    if outcome.rejected:
+        yield f"{outcome.rejected:,} records {would or 'were '}rejected by today's rules"
+    if outcome.erased:
+        yield f"{outcome.erased:,} messages were erased: what came from them stays as it is"
+
+
+def _changes(changes: "Changes") -> Iterable[str]:
+    yield (
+        f"{changes.table}, today: {changes.changed:,} rows changed, {changes.new:,} new, "
+        f"{changes.withdrawn:,} withdrawn, {changes.unchanged:,} the same"
+    )
+    for column, rows in changes.columns.items():
+        yield f"  {column}: {rows:,} rows"
+    for example in changes.examples:
+        told = ", ".join(f"{n}: {text(old)} → {text(new)}" for n, (old, new) in example.columns.items())
+        yield f"  {example.key}  {told}"
+
+
+def _kinds(quarantine: bool, release: bool, reprocess: bool) -> "list[Kind]":
+    if quarantine and release:
+        raise RejectedError("--quarantine and --release at once contradict each other.")
+    chosen: list[Kind] = []
+    chosen += ["quarantine"] if quarantine else []
+    chosen += ["release"] if release else []
+    return chosen + (["reprocess"] if reprocess else [])

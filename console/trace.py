@@ -1,0 +1,120 @@
+"""`headwater trace`: from a stored value to the bytes it came from, and the code that made it."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.start import run, start
+from console.table import Json, print_json, text
+
+if TYPE_CHECKING:
+    from flows.trace import Traced
+    from tasks.load.made_from import Part
+    from tasks.load.origin import Commit, Message
+    from tasks.load.trace import Trace
+
+Table = Annotated[str, typer.Argument(help="The table, e.g. sensor_readings.")]
+Key = Annotated[str, typer.Argument(help="The row: name=value,… of every key column, or a JSON object.")]
+Column = Annotated[str | None, typer.Argument(help="The value's column; without it, the whole row.")]
+Page = Annotated[int, typer.Option(min=1, help="Of an aggregate: which page of the rows it was made from.")]
+
+
+def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json: Json = False) -> None:
+    """Show what a value came from: its row, batch, message as received, code, run, device or experiment."""
+    settings = start()
+    from flows.trace import traced
+
+    found = run(traced(settings, table, key, column, page))
+    if as_json:
+        print_json(document(found))
+        return
+    for name, told in lines(found):
+        typer.echo(f"{name:<15}{told}".rstrip())
+
+
+def document(found: "Traced") -> dict[str, Any]:
+    """The trace as JSON: UTF-8 is text in `payload`, other bytes are base64 in `payload_base64`."""
+    told = {"column": found.column, "value": found.value} if found.column else {}
+    kind, identity = found.subject or (None, None)
+    code, _, version = found.trace.commit.transformation_id.rpartition("@")
+    return {
+        **told,
+        **_spread(found.trace),
+        "transformation": {"name": code, "version": version},
+        "subject": {"kind": kind, "id": identity} if kind else None,
+    }
+
+
+def _spread(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        told = asdict(value)
+        return {name: _spread(getattr(value, name)) for name in told if name != "payload"} | _bytes(told)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_spread(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _bytes(told: Mapping[str, Any]) -> dict[str, Any]:
+    if "payload" not in told:
+        return {}
+    payload = told["payload"]
+    try:
+        return {"payload": None if payload is None else payload.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"payload_base64": base64.b64encode(payload).decode("ascii")}
+
+
+def lines(found: "Traced") -> Iterable[tuple[str, str]]:
+    """The trace for a person, as names and texts."""
+    row = found.trace
+    if found.column:
+        yield found.column, text(found.value)
+    yield "row", f"{row.table}: " + ", ".join(f"{name}={text(value)}" for name, value in row.key.items())
+    if not found.column:
+        yield from ((f"  {name}", text(value)) for name, value in row.row.items() if value is not None)
+    if found.subject:
+        yield found.subject
+    if row.quarantine:
+        told = row.quarantine
+        yield "quarantine", f"since {text(told['at'])} by {told['by_whom']}: {told['reason']}"
+    yield from _commit(row.commit)
+    if row.message:
+        part = "" if row.part is None else f", part {row.part}"
+        yield from _message(row.message, part)
+    yield from _earlier(row)
+    for part_of in row.made_from:
+        yield from _part(part_of)
+
+
+def _commit(commit: "Commit") -> Iterable[tuple[str, str]]:
+    yield "batch", f"{commit.batch}, committed {text(commit.processed_at)} ({commit.way})"
+    yield "code", commit.transformation_id
+    yield "run", f"{text(commit.run_id)} of {commit.application or '(unknown)'}"
+    if commit.position:
+        yield "position", commit.position
+
+
+def _message(message: "Message", part: str = "") -> Iterable[tuple[str, str]]:
+    from console.rejected import escaped
+
+    received = text(message.received_at)
+    yield "message", f"{message.sequence}{part} of raw batch {message.raw_batch}, received {received}"
+    yield "location", message.location
+    yield "bytes", "(erased)" if message.payload is None else escaped(message.payload)
+
+
+def _earlier(row: "Trace") -> Iterable[tuple[str, str]]:
+    for before in row.earlier:
+        code = before.commit.transformation_id
+        yield "before", f"batch {before.commit.batch} by {code}, replaced by batch {before.replaced_by}"
+
+
+def _part(part: "Part") -> Iterable[tuple[str, str]]:
+    late = "; the hour changed since and waits to be computed again" if part.changed_since else ""
+    page = f", page {part.page} of {part.pages}" if part.pages > 1 else ""
+    yield "made from", f"{part.total:,} rows of {part.table}{page}{late}"
+    for message in part.messages:
+        yield from _message(message)

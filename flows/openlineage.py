@@ -1,0 +1,125 @@
+"""OpenLineage and PROV, composed: our record for others, and theirs for our record."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from urllib.parse import urlsplit
+
+from flows import stores
+from infra.openlineage import checked, sender
+from infra.postgres import Connection, connect, translated
+from infra.settings import Settings
+from lineage import naming
+from lineage.commits import read_commits, run_names
+from lineage.errors import SettingsError
+from lineage.openlineage.export import Event, Exporter, Field, Known, Schemas
+from lineage.openlineage.keep import Imported, import_events
+from lineage.openlineage.listing import Listed, list_events
+from lineage.openlineage.names import Names
+from lineage.prov import Document
+from tasks.contract import Contract
+
+EVENTS_PER_COMMIT = 500
+
+
+def names(settings: Settings) -> Names:
+    """Where our stores are: as the settings say for OpenLineage, else where we reach them ourselves."""
+    places = dict(settings.openlineage_namespaces)
+    if "postgres" not in places:
+        places["postgres"] = _place(stores.postgres_dsn(settings), "postgres", 5432)
+    if "mqtt" not in places and (url := _broker(settings)):
+        places["mqtt"] = _place(url, "mqtt", 1883)
+    return Names(places)
+
+
+def _broker(settings: Settings) -> str | None:
+    try:
+        return stores.mqtt(settings).url.get_secret_value()
+    except SettingsError:  # a house without a broker
+        return None
+
+
+def _place(url: str, scheme: str, port: int) -> str:
+    """A URL without who logs in and how; of several hosts the first."""
+    parts = urlsplit(url)
+    first = urlsplit(f"//{parts.netloc.rpartition('@')[2].partition(',')[0]}")
+    database = parts.path.strip("/") or (parts.username or "" if scheme == "postgres" else "")
+    return f"{scheme}://{first.hostname or 'localhost'}:{first.port or port}/{database}"
+
+
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[Connection]:
+    connection = await connect(stores.postgres_dsn(settings), application="lineage", statement_timeout_ms=0)
+    try:
+        with translated():
+            yield connection
+    finally:
+        connection.terminate()
+
+
+async def exported(settings: Settings, since: datetime | None) -> AsyncIterator[Event]:
+    """The record as OpenLineage events, each checked against the published schema."""
+    async with _reading(settings) as connection:
+        known = Known(await _schemas(connection), await run_names(connection))
+        exporter = Exporter(names(settings), known)
+        async for commit in read_commits(connection, since):
+            for event in exporter.events(commit):
+                checked(event)
+                yield event
+
+
+async def _schemas(connection: Connection) -> Schemas:
+    """The newest contract of every table."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ON (table_name) table_name, contract FROM store.contracts "
+        "ORDER BY table_name, version DESC, prepared_at DESC"
+    )
+    contracts = [Contract.model_validate(json.loads(row["contract"])) for row in rows]
+    return {naming.postgres(contract.table): _fields(contract) for contract in contracts}
+
+
+def _fields(contract: Contract) -> list[Field]:
+    return [
+        Field(column.name, column.type.value, ", ".join(filter(None, (column.doc, column.unit))) or None)
+        for column in contract.columns
+    ]
+
+
+def server(settings: Settings, url: str) -> Callable[[Event], None]:
+    """Sends an event to an OpenLineage server, with the key of the settings."""
+    send = sender(url, settings.openlineage_api_key)
+    return lambda event: send(checked(event))
+
+
+async def provenance(settings: Settings, since: datetime | None) -> Mapping[str, object]:
+    """The record as one PROV-JSON document; it is made in memory."""
+    document = Document()
+    async with _reading(settings) as connection:
+        async for commit in read_commits(connection, since):
+            document.add(commit)
+    return document.content()
+
+
+async def imported(settings: Settings, lines: Iterable[bytes]) -> Imported:
+    """Import events, one a line; empty lines are none. After an error, import the same again."""
+    total = Imported()
+    now, ours = datetime.now(UTC), names(settings)
+    async with stores.open_store(settings, "lineage import") as store:
+        for documents in _chunks(line.strip() for line in lines if line.strip()):
+            async with store.work() as session:
+                done = await import_events(session.connection, session.writer, documents, ours, now)
+            total = total.and_then(done)
+    return total
+
+
+def _chunks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while chunk := list(islice(lines, EVENTS_PER_COMMIT)):
+        yield chunk
+
+
+async def listed(settings: Settings, limit: int, *, every: bool) -> Listed:
+    """Imported events with something the graph does not show."""
+    async with _reading(settings) as connection:
+        return await list_events(connection, limit, every=every)

@@ -1,0 +1,140 @@
+"""Recall: what came from a device, an experiment, a batch, a file or a version, and what to do of it.
+
+First everything is only counted, `reprocess` in transactions that are rolled back. Applied, the aggregates
+are computed again at the end, so that they leave out what the views leave out.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from flows import catalog, stores
+from flows.aggregates import refresh_all
+from flows.replay import pipeline_of
+from infra.postgres import translated
+from infra.settings import Settings
+from lineage.model import Run
+from tasks.batch import Reference
+from tasks.load.aggregate import load_aggregates
+from tasks.load.changes import Changes, add
+from tasks.load.devices import read_devices
+from tasks.load.quarantine import Act, Kind, record, set_apart
+from tasks.load.recall import Condition, Recalled, Scope, Selection, conditions, datasets_of, scope_of
+from tasks.load.replay import CurrentPipeline
+from tasks.load.reprocess import Reprocessed, reprocess
+from tasks.load.store import Store
+from tasks.load.tables import has_history
+
+NAME = "recall"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to do of the chosen rows, and who says so and why; without `apply` it is only told."""
+
+    kinds: Sequence[Kind] = ()
+    reason: str = ""
+    by_whom: str = ""
+    apply: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was found, and what was done of it or would be."""
+
+    applied: bool
+    scope: Scope
+    rows: Mapping[str, int] = field(default_factory=dict)  # table → rows taken out or released
+    changes: Mapping[str, Changes] = field(default_factory=dict)  # of a reprocess, per table
+    batches: Sequence[int] = ()  # the new batches of a reprocess
+    rejected: int = 0  # withdrawn rows whose records are rejected now
+    erased: int = 0  # messages that could not be read again
+    hours: int = 0  # hours of aggregates computed again
+
+
+async def recalled(
+    settings: Settings,
+    selection: Selection,
+    order: Order,
+    tell: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Outcome:
+    """Count what is chosen; with kinds of acts say what they would do, and with `apply` do them."""
+    await stores.prepare_tables(settings, catalog.all_contracts())
+    run = Run(id=uuid4(), kind="command", name=NAME, started_at=datetime.now(UTC))
+    async with stores.open_store(settings, NAME) as store:
+        with translated():
+            async with store.pool.acquire() as connection:
+                found = await conditions(connection, selection, recalled_tables())
+                outcome = Outcome(
+                    applied=order.apply, scope=await scope_of(connection, found, load_aggregates())
+                )
+        for kind in order.kinds:
+            act = Act(
+                kind=kind,
+                selection=json.dumps(asdict(selection), default=str),
+                reason=order.reason,
+                by_whom=order.by_whom,
+                run=run,
+                now=datetime.now(UTC),
+            )
+            if kind == "reprocess":
+                outcome = await _reprocess(store, act, outcome, tell)
+            else:
+                outcome = await _set_apart(store, act, found, outcome)
+    if order.apply and order.kinds:
+        done = await refresh_all(settings, run, datetime.now(UTC))
+        outcome = replace(outcome, hours=sum(one.hours for one in done))
+    return outcome
+
+
+def recalled_tables() -> list[Recalled]:
+    """Every table that messages feed, and who its rows are about."""
+    about = {
+        table.name: (table.about.kind, table.about.column)
+        for pipeline in catalog.pipelines().values()
+        for table in pipeline.tables
+        if table.about
+    }
+    fed = [contract for contract in catalog.all_contracts() if has_history(contract)]
+    return [Recalled(contract=contract, about=about.get(contract.table)) for contract in fed]
+
+
+async def _set_apart(store: Store, act: Act, found: Sequence[Condition], outcome: Outcome) -> Outcome:
+    rows: dict[str, int] = {}
+    for condition in found:
+        number = await set_apart(store, condition, act, dry_run=not outcome.applied)
+        rows |= {condition.contract.table: number} if number else {}
+    return replace(outcome, rows=rows)
+
+
+async def _reprocess(store: Store, act: Act, outcome: Outcome, tell: Callable[[int, int], None]) -> Outcome:
+    """Every raw batch of the scope, the oldest first; each is a transaction of its own."""
+    reference = Reference(frames={"devices": await read_devices(store.pool)})
+    pipelines: dict[str, CurrentPipeline] = {}
+    with translated():
+        async with store.pool.acquire() as connection:
+            batches = await datasets_of(connection, outcome.scope.raw_batches)
+            if outcome.applied:
+                await record(connection, act)
+    for done, (number, dataset) in enumerate(batches, start=1):
+        if dataset not in pipelines:
+            pipelines[dataset] = pipeline_of(dataset, reference, act.run)
+        one = await reprocess(store, pipelines[dataset], number, dry_run=not outcome.applied)
+        outcome = _with(outcome, one)
+        tell(done, len(batches))
+    return outcome
+
+
+def _with(outcome: Outcome, one: Reprocessed) -> Outcome:
+    changes = dict(outcome.changes)
+    for table, each in one.changes.items():
+        changes[table] = add(changes[table], each) if table in changes else each
+    return replace(
+        outcome,
+        changes=changes,
+        batches=[*outcome.batches, *([one.receipt.batch] if one.receipt else [])],
+        rejected=outcome.rejected + one.rejected,
+        erased=outcome.erased + one.erased,
+    )

@@ -1,0 +1,50 @@
+"""A stored value as people look at it: what it came from, down to the bytes, and which code made it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flows import stores
+from flows.catalog import all_contracts, pipelines
+from infra.settings import Settings
+from lineage.errors import NotFoundError
+from tasks.contract import Contract
+from tasks.load.aggregate import load_aggregates
+from tasks.load.row_key import read_key
+from tasks.load.trace import Trace, trace, trace_aggregate, with_column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """A row's trace, the value that was asked for, and who the row is about."""
+
+    trace: Trace
+    column: str | None
+    value: Any
+    subject: tuple[str, str] | None  # kind, identity
+
+
+async def traced(settings: Settings, table: str, key: str, column: str | None, page: int) -> Traced:
+    """Trace one row of a published table; raises NotFoundError, or RejectedError for a key that is none."""
+    contracts = {contract.table: contract for contract in all_contracts()}
+    if table not in contracts:
+        raise NotFoundError(f"There is no table {table}: choose from {', '.join(contracts)}.")
+    contract = contracts[table]
+    wanted = read_key(contract, key)
+    aggregate = next((one for one in load_aggregates() if one.table == table), None)
+    async with stores.open_store(settings, "trace") as store:
+        if aggregate is None:
+            found = await trace(store.pool, contract, wanted)
+        else:
+            sources = [contracts[name] for name in aggregate.sources]
+            found = await trace_aggregate(store.pool, aggregate, sources, wanted, page)
+    value = with_column(found, column)
+    return Traced(trace=found, column=column, value=value, subject=subject_of(contract, found))
+
+
+def subject_of(contract: Contract, found: Trace) -> tuple[str, str] | None:
+    """The device or experiment a row is about; an aggregate's row is about its sources'."""
+    abouts = [table.about for one in pipelines().values() for table in one.tables if table.about]
+    for about in abouts:
+        if about.column in contract.key:
+            return about.kind, str(found.row[about.column])
+    return None

@@ -1,0 +1,1 @@
+"""OpenLineage: our record as its events, and the events of others as entries of our record."""

@@ -1,0 +1,184 @@
+"""Keeps events of others, and commits their edges with them: an import is a commit of its own.
+
+One transaction holds the events' exact bytes, their entries in the log, and a ledger row of way `import`
+that names those entries, so that a proof covers what was imported. The same event again changes nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from ..errors import RejectedError
+from ..log import Span, Writer
+from ..model import Edge, Transformation
+from ..ports import Connection
+from .events import Event, read
+from .importer import KeptFacet, Story, kept_facets
+from .names import Names
+
+WAY = "import"
+"""What the ledger's `way` says of an import: it reads no rows and writes none."""
+DATASET = "openlineage:events"
+TRANSFORMATION = Transformation(name="openlineage.import", version="1")
+LOCK = 0x48_4F  # "HO": one import at a time, so that the events of a run add up
+
+_LOCK = "SELECT pg_advisory_xact_lock($1, 0)"
+_KNOWN = "SELECT true FROM store.imported_events WHERE hash = $1"
+_OF_RUN = "SELECT event FROM store.imported_events WHERE run_id = $1 AND error IS NULL ORDER BY batch, place"
+_KEEP = """
+INSERT INTO store.imported_events (
+    hash, batch, place, imported_at, event, run_id, happened_at, producer, job, state, kept_facets, error,
+    first_entry, last_entry
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
+_LEDGER = """
+INSERT INTO store.ledger (
+    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
+    way, transformation_id, writer, first_entry, last_entry, chain_head
+) VALUES ($1, $2, $3, $3, $3, 0, 0, 0, 0, 0, $4, $5, $6, $7, $8, $9)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An event that could not be read: its place among those given, from 1, and why."""
+
+    place: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import did; no batch when every event was there already."""
+
+    batches: tuple[int, ...] = ()
+    new: int = 0
+    again: int = 0
+    edges: int = 0
+    bad: tuple[Bad, ...] = ()
+
+    def and_then(self, after: Self) -> Self:
+        """This import and the one after it as one."""
+        before = self.new + self.again + len(self.bad)
+        return type(self)(
+            batches=self.batches + after.batches,
+            new=self.new + after.new,
+            again=self.again + after.again,
+            edges=self.edges + after.edges,
+            bad=self.bad + tuple(Bad(before + bad.place, bad.reason) for bad in after.bad),
+        )
+
+
+@dataclass(slots=True)
+class _Import:
+    """One import on its way to its commit."""
+
+    connection: Connection
+    writer: Writer
+    names: Names
+    now: datetime
+    batch: int
+    edges: list[Edge]
+    bad: list[Bad]
+    stories: dict[UUID, Story]  # of the runs met so far
+    kept: int = 0
+
+
+async def import_events(
+    connection: Connection, writer: Writer, documents: Sequence[bytes], names: Names, now: datetime
+) -> Imported:
+    """Commit a few hundred events at a time; `writer` is this connection's.
+
+    An event that cannot be read is kept with the reason and makes no edge. After an error, or a commit whose
+    answer was lost, import the same again.
+    """
+    batch = await connection.fetchval("SELECT nextval('store.batch_number')")
+    work = _Import(connection, writer, names, now, batch, [], [], {})
+    span = None
+    async with connection.transaction():
+        await connection.execute(_LOCK, LOCK)
+        for place, document in enumerate(documents, start=1):
+            await _keep(work, place, document)
+        if work.kept:
+            span = await writer.append(connection, batch, work.edges)
+            await _write_ledger(work, span)
+    if span is not None:
+        writer.committed(span)
+    return Imported(
+        batches=(batch,) if span else (),
+        new=work.kept - len(work.bad),
+        again=len(documents) - work.kept,
+        edges=len(work.edges),
+        bad=tuple(work.bad),
+    )
+
+
+async def _keep(work: _Import, place: int, document: bytes) -> None:
+    """Keep one event, if it is not there yet, and collect its edges."""
+    identity = hashlib.sha256(document).digest()
+    if await work.connection.fetchval(_KNOWN, identity):
+        return
+    first, event, error = work.writer.last + len(work.edges) + 1, None, None
+    try:
+        event = read(document)
+        work.edges += (await _story(work, event)).add(event)
+    except RejectedError as rejected:
+        if event is not None and event.run_id is not None:
+            work.stories.pop(event.run_id, None)  # to be read again from what is kept
+        event, error = None, _written(str(rejected))
+        work.bad.append(Bad(place, error))
+    work.kept += 1
+    last = work.writer.last + len(work.edges)
+    told = _columns(event)
+    await work.connection.execute(
+        _KEEP, identity, work.batch, place, work.now, document, *told, error, first, last
+    )
+
+
+def _columns(event: Event | None) -> tuple[Any, ...]:
+    """Run, time, producer, job, state and facets kept, as the table has them."""
+    if event is None:
+        return None, None, None, None, None, "[]"
+    job = _written("/".join(event.job)) if event.job else None
+    facets = json.dumps([_plain(facet) for facet in kept_facets(event)])
+    return event.run_id, event.at, _written(event.producer), job, event.state, facets
+
+
+def _plain(facet: KeptFacet) -> dict[str, str | None]:
+    return {name: None if value is None else _written(str(value)) for name, value in asdict(facet).items()}
+
+
+def _written(text: str) -> str:
+    """A text as Postgres takes it; the exact one is in the bytes."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+async def _story(work: _Import, event: Event) -> Story:
+    """What the earlier events of its run said."""
+    if event.run_id is None:
+        return Story(work.names)
+    if event.run_id not in work.stories:
+        story = Story(work.names)
+        for row in await work.connection.fetch(_OF_RUN, event.run_id):
+            story.add(read(row["event"]))
+        work.stories[event.run_id] = story
+    return work.stories[event.run_id]
+
+
+async def _write_ledger(work: _Import, span: Span) -> None:
+    await work.connection.execute(
+        _LEDGER,
+        work.batch,
+        DATASET,
+        work.now,
+        WAY,
+        TRANSFORMATION.id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )

@@ -1,0 +1,122 @@
+"""A transformation is introduced to the record once: what its columns come from, and what it supersedes.
+
+    Column ─DERIVES─▶ Column        one edge per pair, of this version of the transformation
+    new ─SUPERSEDES─▶ old           from this moment on the new one is in force
+
+Both are written by the first commit that uses the version, in its transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from .columns import ColumnEdge, Kind
+from .model import Edge, Fact, Node, RelationshipType, Transformation, column_node, dataset_node
+from .model import transformation_node as node_of
+from .ports import Connection
+
+_KNOWN = """
+INSERT INTO store.transformations (transformation_id, source, target, name, batch)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING RETURNING target
+"""
+_IN_FORCE = """
+SELECT transformation_id FROM store.reigns WHERE name = $1 ORDER BY reign DESC LIMIT 1
+"""
+_REIGN = "INSERT INTO store.reigns (name, transformation_id, batch) VALUES ($1, $2, $3)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """A version of a transformation, and what the columns of each dataset (URI) come from that it writes.
+
+    `source`: what it reads, where one version reads from more than one dataset (a robot each), else "".
+    """
+
+    transformation: Transformation
+    source: str
+    columns: Mapping[str, Sequence[ColumnEdge]]
+
+
+class _Pair(NamedTuple):
+    source: tuple[str, str | None]
+    target: str
+
+
+async def introduce(
+    connection: Connection, what: Introduction, *, batch: int, run_id: UUID | None, now: datetime
+) -> list[Edge]:
+    """What the record does not say yet of this transformation; in the caller's transaction."""
+    transformation = what.transformation
+    edges: list[Edge] = []
+    for target, columns in sorted(what.columns.items()):
+        new = await connection.fetchval(
+            _KNOWN, transformation.id, what.source, target, transformation.name, batch
+        )
+        if new is not None:
+            edges += _derivations(transformation, target, columns, run_id, now)
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"reign {transformation.name}")
+    before = await connection.fetchval(_IN_FORCE, transformation.name)
+    if before == transformation.id:
+        return edges
+    await connection.execute(_REIGN, transformation.name, transformation.id, batch)
+    if before is not None:
+        older = Transformation(
+            name=transformation.name, version=before.removeprefix(f"{transformation.name}@")
+        )
+        edges.append(
+            Edge(
+                relationship_type=RelationshipType.SUPERSEDES,
+                source=node_of(transformation),
+                target=node_of(older),
+                created_at=now,
+                transformation_id=transformation.id,
+                run_id=run_id,
+            )
+        )
+    return edges
+
+
+def _derivations(
+    transformation: Transformation,
+    target: str,
+    columns: Iterable[ColumnEdge],
+    run_id: UUID | None,
+    now: datetime,
+) -> list[Edge]:
+    """One entry for each pair of columns, whatever the number of ways in which one depends on the other."""
+    pairs: dict[_Pair, list[ColumnEdge]] = defaultdict(list)
+    for column in columns:
+        pairs[_Pair((column.source_dataset, column.source_column), column.target_column)].append(column)
+    return [
+        Edge(
+            relationship_type=RelationshipType.DERIVES,
+            source=_source(transformation, *pair.source),
+            target=column_node(target, pair.target),
+            created_at=now,
+            transformation_id=transformation.id,
+            run_id=run_id,
+            facts=_facts(ways),
+        )
+        for pair, ways in sorted(pairs.items(), key=lambda item: str(item[0]))
+    ]
+
+
+def _source(transformation: Transformation, dataset: str, column: str | None) -> Node:
+    if column is not None:
+        return column_node(dataset, column)
+    return dataset_node(dataset) if dataset else node_of(transformation)
+
+
+def _facts(ways: Sequence[ColumnEdge]) -> dict[str, Fact]:
+    """`direct` and `indirect`: the subtypes, sorted; `opaque`: the code hides how, so it is assumed."""
+    facts: dict[str, Fact] = {}
+    for kind in Kind:
+        if subtypes := sorted({str(way.subtype) for way in ways if way.kind is kind}):
+            facts[kind.value.lower()] = ",".join(subtypes)
+    if any(way.opaque for way in ways):
+        facts["opaque"] = True
+    return facts

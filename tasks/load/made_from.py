@@ -1,0 +1,82 @@
+"""Which rows an aggregate's row was made from: those of its hour that share its key.
+
+A device's hour is made from the device's readings of that hour; a run's summary from the run and its steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from lineage.ports import Connection
+from tasks.contract import Contract
+from tasks.load.aggregate import Aggregate
+from tasks.load.origin import Message, messages_of
+from tasks.load.refresh import HOUR
+from tasks.load.row_key import Key
+
+PAGE = 100
+"""Rows of one table on a page."""
+
+_PENDING = "SELECT EXISTS (SELECT FROM store.change_marks WHERE table_name = $1 AND hour = $2)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The rows of one table that an aggregate's row was made from, a page of them."""
+
+    table: str
+    total: int
+    page: int
+    pages: int
+    rows: Sequence[Mapping[str, Any]]  # key, batch, raw_batch, sequence, part
+    messages: Sequence[Message]  # of these rows, each once
+    changed_since: bool  # the hour waits to be computed again
+
+
+def shared_key(aggregate: Contract, source: Contract) -> tuple[str, ...]:
+    """The key columns, but for the time, that a row of the source has in common with the aggregate's."""
+    return tuple(name for name in aggregate.key if name != aggregate.time and name in source.key)
+
+
+def rows_query(aggregate: Contract, source: Contract) -> str:
+    """FROM and WHERE of the source's rows; parameters: the hour, its end, then the shared key.
+
+    Rows in quarantine are no part of it: the published view leaves them out, here as in the aggregate's SQL.
+    """
+    same = "".join(f" AND {name} = ${n}" for n, name in enumerate(shared_key(aggregate, source), start=3))
+    return f"FROM {source.table} WHERE {source.time} >= $1 AND {source.time} < $2{same}"
+
+
+async def made_from(
+    connection: Connection, aggregate: Aggregate, source: Contract, key: Key, page: int
+) -> Part:
+    """Page `page` (from 1) of the source's rows, in the order of their key, and their messages."""
+    rows_of = rows_query(aggregate.contract, source)
+    hour: datetime = key[aggregate.contract.time].replace(minute=0, second=0, microsecond=0)
+    values = [hour, hour + HOUR, *(key[name] for name in shared_key(aggregate.contract, source))]
+    total = await connection.fetchval(f"SELECT count(*) {rows_of}", *values)
+    columns = ", ".join(source.key)
+    found = await connection.fetch(
+        f"SELECT {columns}, batch, coalesce(raw_batch, batch) AS raw_batch, sequence, part {rows_of} "
+        f"ORDER BY {columns} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
+        *values,
+    )
+    return Part(
+        table=source.table,
+        total=total,
+        page=page,
+        pages=-(-total // PAGE),
+        rows=[dict(row) for row in found],
+        messages=await _messages(connection, [dict(row) for row in found]),
+        changed_since=await connection.fetchval(_PENDING, source.table, hour),
+    )
+
+
+async def _messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Message]:
+    places = sorted({(row["raw_batch"], row["sequence"]) for row in rows})
+    messages: list[Message] = []
+    for raw_batch, group in groupby(places, key=lambda place: place[0]):
+        messages += await messages_of(connection, raw_batch, [sequence for _, sequence in group])
+    return messages

@@ -1,0 +1,168 @@
+"""Rows out of what people query, and back in. Nothing stored is changed: the published view leaves keys out.
+
+Quarantine is of a key, so it survives redelivery and reprocessing: whatever returns under the key stays out
+until it is released. One table is one act, which is one transaction, a number of the ledger and its lineage:
+
+    the rows' batches ─▶ quarantine#ACT      and the hours of these rows are marked, for the aggregates
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from lineage import naming
+from lineage.log import Span
+from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node
+from lineage.ports import Connection
+from lineage.version import transformation_of
+from tasks.contract import ColumnType, Contract
+from tasks.load import edges
+from tasks.load.recall import Condition
+from tasks.load.store import Session, Store
+from tasks.load.tables import in_quarantine
+
+URI = naming.postgres("quarantine")
+OURS = ("tasks",)
+Kind = Literal["quarantine", "release", "reprocess"]
+
+_LEDGER = """
+INSERT INTO store.ledger (
+    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
+    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head
+) VALUES ($1, $2, $3, $3, $3, 0, 0, 0, 0, 0, $4, $5, $6, $7, $8, $9, $10)
+"""
+_RECALL = """
+INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
+VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
+"""
+_MARKS = """
+INSERT INTO store.change_marks (table_name, hour, batch) SELECT DISTINCT $1::text, hour, batch FROM taken
+"""
+_RECORD = """
+INSERT INTO store.quarantine (act, table_name, key, batch, released) SELECT $1, $2, key, batch, $3 FROM taken
+"""
+_BATCHES = "SELECT batch, count(*) AS rows FROM taken GROUP BY batch ORDER BY batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Who does what, why, and with which rows."""
+
+    kind: Kind
+    selection: str  # JSON
+    reason: str
+    by_whom: str
+    run: Run
+    now: datetime
+
+
+async def record(connection: Connection, act: Act) -> int:
+    """Write down who and why; returns the act's number."""
+    values = act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
+    return int(await connection.fetchval(_RECALL, *values))
+
+
+async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bool = False) -> int:
+    """Take the chosen rows out, or release them; returns how many were not so before.
+
+    Done again it changes nothing; a dry run does it and rolls it back. Call again after UnavailableError.
+    """
+    async with store.work() as session:
+        transaction = session.connection.transaction()
+        await transaction.start()  # a failure discards the connection, and the transaction with it
+        number = await record(session.connection, act)
+        rows = await _take(session.connection, condition, act, number)
+        if dry_run or not rows:
+            await transaction.rollback()
+            return rows
+        span = await _record_rows(session, condition.contract, act, number)
+        await transaction.commit()
+        session.writer.committed(span)
+        return rows
+
+
+async def _take(connection: Connection, condition: Condition, act: Act, number: int) -> int:
+    """Change what stands in quarantine; the rows that changed are then in the temporary table `taken`."""
+    contract, table = condition.contract, f"store.{condition.contract.table}_quarantine"
+    out = in_quarantine(contract)
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", table)
+    chosen = _chosen(contract)
+    await connection.execute("DROP TABLE IF EXISTS pg_temp.taken")
+    await connection.execute(f"CREATE TEMP TABLE taken ON COMMIT DROP AS {chosen} WHERE false")
+    await connection.execute(
+        f"INSERT INTO taken {chosen} "
+        f"WHERE {condition.sql} AND {'NOT ' if act.kind == 'quarantine' else ''}{out}",
+        *condition.values,
+    )
+    names = ", ".join(contract.key)
+    if act.kind == "quarantine":
+        put = f"INSERT INTO {table} ({names}, act) SELECT {names}, {number} FROM taken"
+        await connection.execute(put)
+    else:
+        same = " AND ".join(f"q.{name} = t.{name}" for name in contract.key)
+        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same}")
+    return int(await connection.fetchval("SELECT count(*) FROM taken"))
+
+
+def _chosen(contract: Contract) -> str:
+    """A query of rows `s`: their key columns, batch and hour, and the key as text."""
+    keys = ", ".join(f"s.{name}" for name in contract.key)
+    hour = f"date_trunc('hour', s.{contract.time}, 'UTC') AS hour"
+    return f"SELECT {keys}, s.batch, {hour}, {key_text(contract)} AS key FROM store.{contract.table} s"
+
+
+async def _record_rows(session: Session, contract: Contract, act: Act, number: int) -> Span:
+    """Write down the rows, their hours, the lineage and the act itself."""
+    connection, table = session.connection, contract.table
+    await connection.execute(_RECORD, number, table, act.kind == "release")
+    await connection.execute(_MARKS, table)
+    made_by = transformation_of(set_apart, name=act.kind, within=OURS, parameters={})
+    fed = [(row["batch"], row["rows"]) for row in await connection.fetch(_BATCHES)]
+    span = await session.writer.append(connection, number, _edges(act, made_by, table, number, fed))
+    await connection.execute(
+        _LEDGER,
+        number,
+        edges.uri_of(table),
+        act.now,
+        act.kind,
+        made_by.id,
+        act.run.id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    return span
+
+
+def _edges(
+    act: Act, made_by: Transformation, table: str, number: int, fed: Sequence[tuple[int, int]]
+) -> list[Edge]:
+    """Each batch whose rows are concerned → the act."""
+    target = batch_node(URI, number, rows=sum(rows for _, rows in fed))
+    made = [
+        Edge(
+            relationship_type=RelationshipType.FEEDS,
+            source=batch_node(edges.uri_of(table), batch),
+            target=target,
+            created_at=act.now,
+            transformation_id=made_by.id,
+            run_id=act.run.id,
+        )
+        for batch, _ in fed
+    ]
+    return [edges.of_announcement(act.run, made_by, act.now), *made]
+
+
+def key_text(contract: Contract) -> str:
+    """The SQL expression of a row's natural key as canonical JSON, as `tasks/canonical.py` writes it."""
+    parts = [f"'{json.dumps(name)}:' || {_value_text(contract, name)}" for name in sorted(contract.key)]
+    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
+
+
+def _value_text(contract: Contract, name: str) -> str:
+    if contract.column(name).type is ColumnType.TIMESTAMP:
+        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+    return f"to_json(s.{name})::text"

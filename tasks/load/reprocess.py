@@ -1,0 +1,176 @@
+"""Reprocess: a raw batch runs again with today's code, and the rows that differ become new revisions.
+
+    raw batch ─refine─▶ today's rows ─compare─▶ ONE transaction: old rows to history, new rows, books
+
+A new row has the new batch's number and the original `raw_batch` and `sequence`; the old one moves to
+`NAME_history` with its batch. What is the same stays as it is, so doing it again changes nothing; one that is
+killed leaves no trace. A row that today's code makes no more is withdrawn: to history, its record rejected
+by today's rules. A record that was rejected before is not judged here: that is a replay's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from tasks.batch import Receipt, Refined
+from tasks.contract import Contract
+from tasks.load.changes import Changes, Compared, compare
+from tasks.load.commit import committed, placed, write_books
+from tasks.load.plan import Commit
+from tasks.load.rejected import identities, insert_rejected
+from tasks.load.replay import LOCK, CurrentPipeline, StoredRaw, read_raw, refine_some
+from tasks.load.settle import ROW, Settled, store_accepted
+from tasks.load.standing import lock, move_to_history, standing_rows, taken
+from tasks.load.store import Session, Store
+
+WAY = "reprocess"
+"""What the ledger's `way` says of it."""
+
+_KNOWN = """
+SELECT EXISTS (SELECT FROM store.ledger WHERE (batch = $1 OR raw_batch = $1) AND transformation_id = $2)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reprocessed:
+    """What became of one raw batch. `receipt` is None when nothing was to be written."""
+
+    raw_batch: int
+    changes: Mapping[str, Changes]  # table → what differs
+    rejected: int = 0  # withdrawn rows whose records are rejected now
+    erased: int = 0  # messages that could not be read again
+    receipt: Receipt | None = None
+
+
+async def reprocess(
+    store: Store, current: CurrentPipeline, raw_batch: int, *, dry_run: bool = False
+) -> Reprocessed:
+    """Run a raw batch again. A dry run rolls everything back. Call again after UnavailableError."""
+    async with store.work() as session:
+        key = (LOCK, raw_batch % (1 << 31))
+        await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
+        done = await _reprocess(store, session, current, raw_batch, dry_run)
+        await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+        return done
+
+
+async def _reprocess(
+    store: Store, session: Session, current: CurrentPipeline, raw_batch: int, dry_run: bool
+) -> Reprocessed:
+    raw = await read_raw(session.connection, raw_batch)
+    kept = raw.batch.messages["payload"].is_not_null()
+    erased = int((~kept).sum())
+    if erased and not (current.alone and kept.any()):
+        # Without one of its messages a batch that is read as a whole would lose rows that are right.
+        return Reprocessed(raw_batch=raw_batch, changes={}, erased=erased)
+    sequences = kept.arg_true().cast(pl.Int32)
+    refined = await (
+        refine_some(current, raw.batch, sequences)
+        if current.alone
+        else current.refine(raw.batch, current.reference)
+    )
+    for table, rows in refined.accepted.items():
+        contract = current.plan.contracts[table]
+        await store.partitions.ensure(contract, rows[contract.time])
+    done = await _commit(store, session, current, raw, sequences, refined, dry_run)
+    return replace(done, erased=erased)
+
+
+async def _commit(
+    store: Store,
+    session: Session,
+    current: CurrentPipeline,
+    raw: StoredRaw,
+    sequences: pl.Series,
+    refined: Refined,
+    dry_run: bool,
+) -> Reprocessed:
+    connection = session.connection
+    commit = Commit(
+        connection=connection,
+        number=await connection.fetchval("SELECT nextval('store.batch_number')"),
+        at=datetime.now(UTC),
+        plan=current.plan,
+        batch=replace(raw.batch, position=None),
+        digests=raw.digests,
+        raw_batch=raw.number,
+    )
+    transaction = connection.transaction()
+    await transaction.start()  # a failure discards the connection, and the transaction with it
+    compared = await _compare(commit, sequences, placed(commit, refined))
+    changes = {table: each.changes for table, each in compared.items()}
+    known = await connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
+    if known and not any(each.any for each in changes.values()):
+        await transaction.rollback()
+        return Reprocessed(raw_batch=raw.number, changes=changes)
+    settled = await _store(commit, compared, refined.rejected)
+    books = await write_books(store, session, commit, Settled(settled, WAY))
+    if dry_run:
+        await transaction.rollback()
+    else:
+        await transaction.commit()
+        committed(store, session, commit, books)
+    return Reprocessed(
+        raw_batch=raw.number,
+        changes=changes,
+        rejected=settled.rejected.height,
+        receipt=books.receipt,
+    )
+
+
+async def _compare(commit: Commit, sequences: pl.Series, today: Refined) -> dict[str, Compared]:
+    """What differs of each table, from the messages that can still be read."""
+    compared = {}
+    for table in sorted(today.accepted):
+        contract, rows = commit.plan.contracts[table], today.accepted[table]
+        await lock(commit.connection, contract)
+        stood = await standing_rows(commit, contract)
+        stood = stood.filter(pl.col("sequence").is_in(sequences.implode()))
+        each = compare(stood, rows, contract)
+        new = await _judged_here(commit, contract, each.new)
+        changes = replace(each.changes, new=new.height)
+        compared[table] = replace(each, new=new, changes=changes)
+    return compared
+
+
+async def _judged_here(commit: Commit, contract: Contract, new: pl.DataFrame) -> pl.DataFrame:
+    """Rows under new keys that no other batch has, of records that were not rejected before."""
+    if new.is_empty():
+        return new
+    ids = identities(commit, new)
+    known = await commit.connection.fetch(
+        "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])", ids.to_list()
+    )
+    rejected = pl.Series([row["identity"] for row in known], dtype=pl.Binary)
+    free = new.filter(~ids.is_in(rejected.implode()))
+    others = await taken(commit.connection, contract, free)
+    return free.join(others, on=list(contract.key), how="anti", maintain_order="left")
+
+
+async def _store(commit: Commit, compared: Mapping[str, Compared], rejected: pl.DataFrame) -> Refined:
+    """Move what is replaced, store what is new, and reject the records of what was withdrawn."""
+    for table, each in compared.items():
+        await move_to_history(commit, commit.plan.contracts[table], each.gone)
+    accepted = {table: pl.concat([each.changed, each.new]) for table, each in compared.items()}
+    same = sum(each.changes.unchanged for each in compared.values())
+    again = Refined(
+        accepted=accepted,
+        rejected=rejected.clear(),
+        duplicates=same,
+        filtered=0,
+        read=same + sum(rows.height for rows in accepted.values()),
+    )
+    stored = await store_accepted(commit, again)
+    withdrawn = pl.concat([each.withdrawn.select(ROW) for each in compared.values()])
+    kept = await insert_rejected(commit, pl.concat([stored.rejected, _of(rejected, withdrawn)]))
+    settled = replace(stored, rejected=stored.rejected.clear(), read=stored.read - stored.rejected.height)
+    return replace(settled, rejected=kept, read=settled.read + kept.height)
+
+
+def _of(rejected: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.DataFrame:
+    """Today's rejections of withdrawn rows (ROW, n); one without a part speaks for its whole message."""
+    own = rejected.join(withdrawn, on=ROW, how="semi", nulls_equal=True)
+    whole = rejected.filter(pl.col("part").is_null()).join(withdrawn, on="sequence", how="semi")
+    return pl.concat([own, whole]).unique(ROW, maintain_order=True)

@@ -1,0 +1,90 @@
+"""The rows of a raw batch as they stand, and how one that is replaced moves to the history."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from infra.postgres import Connection
+from tasks.contract import POSTGRES_TYPES, Contract
+from tasks.load.plan import Commit
+from tasks.load.tables import stored_columns
+
+_COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
+_MARKS = """
+INSERT INTO store.change_marks (table_name, hour, batch)
+SELECT DISTINCT $1, hour, batch FROM unnest($2::timestamptz[], $3::bigint[]) AS gone(hour, batch)
+"""
+ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
+
+
+def standing_schema(contract: Contract) -> pl.Schema:
+    """The contract's columns, where each row came from, and `stands`: not replaced by a newer observation."""
+    return pl.Schema({**contract.row_schema, **ORIGIN, "stands": pl.Boolean()})
+
+
+async def lock(connection: Connection, contract: Contract) -> None:
+    """No revision of this table by others until the transaction ends; the same lock as `revise`."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"revise {contract.table}")
+
+
+async def standing_rows(commit: Commit, contract: Contract) -> pl.DataFrame:
+    """The newest row of each key that came from the commit's raw batch (`standing_schema`, n).
+
+    One that a newer observation replaced does not stand and is compared all the same; a withdrawn one is out.
+    """
+    rows = await commit.connection.fetch(_COMMITS, commit.raw_batch)
+    numbers = [row["batch"] for row in rows]
+    columns, key = ", ".join([*contract.names, *ORIGIN]), ", ".join(contract.key)
+    found = await commit.connection.fetch(
+        f"SELECT DISTINCT ON ({key}) {columns}, stands FROM ("
+        f"SELECT {columns}, true AS stands FROM store.{contract.table} WHERE batch = ANY($1) UNION ALL "
+        f"SELECT {columns}, false FROM store.{contract.table}_history "
+        f"WHERE batch = ANY($1) AND replaced_by <> ALL($1)) AS made ORDER BY {key}, batch DESC",
+        numbers,
+    )
+    return pl.DataFrame([tuple(row) for row in found], schema=standing_schema(contract), orient="row")
+
+
+async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame) -> None:
+    """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
+    if gone.is_empty():
+        return
+    name, columns = contract.table, ", ".join(stored_columns(contract))
+    same = " AND ".join(f"s.{column} = g.{column}" for column in contract.key)
+    times, past = gone[contract.time], len(contract.key)
+    await commit.connection.execute(
+        f"WITH gone AS (DELETE FROM store.{name} s USING {key_rows(contract)} AS g WHERE {same} "
+        f"AND s.{contract.time} BETWEEN ${past + 1} AND ${past + 2} "
+        f"RETURNING s.*) INSERT INTO store.{name}_history ({columns}, replaced_by) "
+        f"SELECT {columns}, {commit.number} FROM gone",
+        *key_values(contract, gone),
+        times.min(),
+        times.max(),
+    )
+    hours = times.dt.truncate("1h").to_list()
+    await commit.connection.execute(_MARKS, name, hours, gone["batch"].to_list())
+
+
+async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
+    """The keys of these rows (n) under which a row stands."""
+    names = ", ".join(contract.key)
+    found = await connection.fetch(
+        f"SELECT {names} FROM {key_rows(contract)} AS a JOIN store.{contract.table} USING ({names})",
+        *key_values(contract, rows),
+    )
+    schema = rows.select(contract.key).schema
+    return pl.DataFrame([tuple(row) for row in found], schema=schema, orient="row")
+
+
+def key_rows(contract: Contract) -> str:
+    """SQL: the rows of the first parameters, one array per key column."""
+    arrays = (
+        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {name}"
+        for number, name in enumerate(contract.key, start=1)
+    )
+    return f"(SELECT {', '.join(arrays)})"
+
+
+def key_values(contract: Contract, rows: pl.DataFrame) -> Sequence[list[object]]:
+    """The parameters of `key_rows`."""
+    return [rows[name].to_list() for name in contract.key]

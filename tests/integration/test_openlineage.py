@@ -1,0 +1,377 @@
+"""OpenLineage on real services: what one house tells another is the same there, and others join the graph."""
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from infra.local.addresses import Address
+from infra.openlineage import checked, sender
+from lineage import graph as graphs
+from lineage import relay
+from lineage.commits import read_commits, run_names
+from lineage.errors import RejectedError, UnavailableError
+from lineage.openlineage import facets
+from lineage.openlineage.export import Known, export
+from lineage.openlineage.keep import WAY, Imported, import_events
+from lineage.openlineage.listing import list_events
+from lineage.openlineage.names import Names
+from lineage.projection import Projection
+from tests.fixtures.commit import NOW
+from tests.fixtures.headwater import COMMAND
+from tests.fixtures.lineage import in_graph
+from tests.fixtures.openlineage import airflow, dbt, encoded, spark
+from tests.fixtures.postgres import PostgresServer, _fresh
+from tests.fixtures.proof import House, a_house, furnish
+
+NAMES = Names({"postgres": "postgres://lab-db:5432/headwater", "mqtt": "mqtt://broker:1883"})
+OTHERS = [encoded(event) for event in (*dbt(), *spark(), *airflow())]
+
+
+@pytest.fixture
+def second_dsn(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    yield from _fresh(postgres_server, postgres_template)
+
+
+async def take(house: House, documents: list[bytes], names: Names = NAMES) -> Imported:
+    async with house.way.store.work() as session:
+        return await import_events(session.connection, session.writer, documents, names, NOW)
+
+
+async def told(house: House) -> list[bytes]:
+    """Everything the house would tell, each event checked by the client."""
+    commits = [commit async for commit in read_commits(house.connection)]
+    events = list(export(commits, NAMES, Known(runs=await run_names(house.connection))))
+    for event in events:
+        checked(event)
+    return [json.dumps(event).encode() for event in events]
+
+
+async def asked(house: House, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    await relay.catch_up(house.connection, house.graph)
+    return await house.graph.read(query, parameters)
+
+
+async def whole_graph(house: House) -> Projection:
+    """Everything in the graph, but for when this house got to know it."""
+    await relay.catch_up(house.connection, house.graph)
+    found = await in_graph(house.graph)
+    known = {identity: {**facts, "known_at": 0} for identity, facts in found.relationships.items()}
+    return Projection(found.nodes, known)
+
+
+async def clean(house: House) -> bool:
+    proof = await house.prove()
+    assert proof.differences == ()
+    return proof.ok
+
+
+async def test_what_is_told_to_an_empty_house_makes_the_same_graph(
+    postgres_dsn: str, second_dsn: str, graph: Address
+) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await furnish(house)
+        await take(house, OTHERS)
+        documents, before = await told(house), await whole_graph(house)
+        assert await clean(house)
+        await graphs.clear(house.graph)
+    async with a_house(second_dsn, graph) as other:
+        done = await take(other, documents)
+        assert (done.bad, done.again, done.new) == ((), 0, len(documents))
+        assert await whole_graph(other) == before
+        assert await clean(other)
+
+
+async def test_others_upstreams_join_the_graph(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await furnish(house)
+        await take(house, OTHERS)
+        rows = await asked(
+            house,
+            "MATCH (a:Dataset)-[:FEEDS*1..6]->(b:Dataset) WHERE b.key ENDS WITH $name "
+            "RETURN DISTINCT a.key AS key ORDER BY key",
+            name="warehouse/features",
+        )
+        assert {row["key"] for row in rows} >= {
+            "mqtt:sensors/+/readings",
+            "postgres:raw_batches",
+            "postgres:sensor_readings",
+            "openlineage:s3://lab-lake/raw/plates",
+            "file:/instruments/plates/*.csv",
+        }
+        columns = await asked(
+            house,
+            "MATCH (a:Column {key: 'postgres:sensor_readings.temperature'})-[:DERIVES]->(b:Column) "
+            "RETURN b.key AS key",
+        )
+        assert [row["key"] for row in columns] == [
+            "openlineage:postgres://lab-db:5432/headwater.analytics.readings_daily.mean_temperature"
+        ]
+        assert await clean(house)
+
+
+@pytest.fixture
+async def house(postgres_dsn: str, graph_address: Address) -> AsyncIterator[House]:
+    async with a_house(postgres_dsn, graph_address) as house:
+        yield house
+
+
+async def test_our_own_events_change_nothing_in_our_house(house: House) -> None:
+    await furnish(house)
+    await take(house, OTHERS)
+    before = await whole_graph(house)
+    assert (await take(house, await told(house))).bad == ()
+    assert await whole_graph(house) == before
+    assert await clean(house)
+
+
+async def test_the_same_event_twice_is_once(house: House) -> None:
+    first = await take(house, [*OTHERS, OTHERS[0]])
+    assert (first.new, first.again, len(first.batches)) == (len(OTHERS), 1, 1)
+    before = await house.way.value("SELECT count(*) FROM lineage_log")
+    again = await take(house, OTHERS)
+    assert (again.new, again.again, again.edges, again.batches) == (0, len(OTHERS), 0, ())
+    assert await house.way.value("SELECT count(*) FROM lineage_log") == before
+    assert await house.way.value("SELECT count(*) FROM ledger") == 1
+
+
+async def test_the_events_of_a_run_add_up_over_imports(house: House) -> None:
+    start, complete = (encoded(event) for event in spark())
+    assert (await take(house, [start])).edges == 0
+    assert (await take(house, [complete])).edges > 0
+    fed = await house.way.value(
+        "SELECT count(*) FROM lineage_log WHERE relationship_type = 'FEEDS' AND batch = 2"
+    )
+    assert fed == 2
+    assert await clean(house)
+
+
+async def test_a_bad_event_of_a_run_does_not_spoil_the_run(house: House) -> None:
+    start, complete = spark()
+    bad = json.loads(encoded(complete))
+    bad["outputs"][0]["facets"]["columnLineage"] = {"fields": {"well": {}}}
+    bad["outputs"].append({"namespace": "s3://lab-lake", "name": "never/told"})
+    done = await take(house, [encoded(start), encoded(bad), encoded(complete)])
+    assert [found.place for found in done.bad] == [2]
+    told_of = "SELECT count(*) FROM lineage_log WHERE relationship_type = 'FEEDS' AND target_key LIKE "
+    assert await house.way.value(f"{told_of} '%features'") == 2
+    assert await house.way.value(f"{told_of} '%never/told'") == 0
+    assert await clean(house)
+
+
+async def test_an_event_is_kept_to_the_byte_with_the_entries_it_made(house: House) -> None:
+    document = b' { "unknown\\u0000" : 1, ' + OTHERS[1].lstrip()[1:]
+    await take(house, [OTHERS[0], document])
+    row = await house.way.pool.fetchrow(
+        "SELECT * FROM imported_events WHERE hash = $1", hashlib.sha256(document).digest()
+    )
+    assert row["event"] == document
+    made = await house.way.value(
+        "SELECT count(*) FROM lineage_log JOIN ledger USING (batch, writer) JOIN imported_events i "
+        f"USING (batch) WHERE i.place = 2 AND number BETWEEN i.first_entry AND i.last_entry"  # noqa: F541
+    )
+    assert made == row["last_entry"] - row["first_entry"] + 1 > 5
+
+
+async def test_a_facet_with_an_impossible_name_is_listed(house: House) -> None:
+    event = airflow()[0]
+    event["run"]["facets"]["\ud800\0"] = {"_producer": 7}
+    assert (await take(house, [encoded(event)])).bad == ()
+    (found,) = (await list_events(house.connection, 1)).events
+    assert {(facet.name, facet.producer) for facet in found.facets} >= {("\\ud800\\0", "7")}
+
+
+BAD = [b"not json", b'{"run": 1}', b"[]", encoded({**airflow()[0], "eventType": "DONE\0\ud800"})]
+
+
+async def test_a_bad_event_is_kept_with_its_reason_and_the_others_are_taken(house: House) -> None:
+    done = await take(house, [BAD[0], OTHERS[0], *BAD[1:], *OTHERS[1:]])
+    assert [bad.place for bad in done.bad] == [1, 3, 4, 5]
+    assert done.new == len(OTHERS)
+    assert all(bad.reason.count(". ") == 0 and bad.reason.endswith(".") for bad in done.bad)
+    kept = await house.way.pool.fetch("SELECT event FROM imported_events WHERE error IS NOT NULL")
+    assert sorted(row["event"] for row in kept) == sorted(BAD)
+    assert (await take(house, BAD)).again == len(BAD)
+    assert await clean(house)
+
+
+async def test_facets_the_graph_does_not_show_are_listed_with_the_bad_ones(house: House) -> None:
+    await take(house, [*OTHERS, BAD[0]])
+    found = await list_events(house.connection, 10)
+    assert found.events[0].error is not None
+    names = {facet.name for event in found.events for facet in event.facets}
+    assert {"lab_ticket", "airflow", "documentation", "spark_properties", "ownership"} <= names
+    assert found.total == len(found.events) < (await list_events(house.connection, 10, every=True)).total
+    one = await list_events(house.connection, 1)
+    assert (len(one.events), one.total) == (1, found.total)
+
+
+async def test_an_import_that_is_cut_off_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise UnavailableError("Postgres", "a power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lineage.openlineage.keep._write_ledger", fail)
+        with pytest.raises(UnavailableError):
+            await take(house, OTHERS)
+    assert await house.way.value("SELECT count(*) FROM imported_events") == 0
+    assert (await take(house, OTHERS)).new == len(OTHERS)
+    assert await clean(house)
+
+
+async def test_kept_events_are_append_only_and_an_import_says_what_it_is(house: House) -> None:
+    await take(house, OTHERS)
+    assert await house.way.value("SELECT way FROM ledger") == WAY
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await house.connection.execute("DELETE FROM store.imported_events")
+
+
+async def test_a_span_of_the_record_is_told_alone(house: House) -> None:
+    receipts = await furnish(house)
+    since = receipts[4].committed_at
+    assert [c.batch async for c in read_commits(house.connection, since)] == [
+        receipt.batch for receipt in receipts[4:]
+    ]
+
+
+async def test_who_gets_our_events_without_our_facet_still_gets_our_datasets(
+    postgres_dsn: str, second_dsn: str, graph_address: Address
+) -> None:
+    query = "MATCH (a:Dataset)-[:FEEDS]->(b:Dataset) RETURN a.key AS a, b.key AS b ORDER BY a, b"
+    async with a_house(postgres_dsn, graph_address) as house:
+        await furnish(house)
+        plain = [json.loads(document) for document in await told(house)]
+        fed = await asked(house, query)
+        await graphs.clear(house.graph)
+    for event in plain:
+        event["run"]["facets"].pop(facets.ENTRIES, None)
+    async with a_house(second_dsn, graph_address) as other:
+        await take(other, [encoded(event) for event in plain])
+        assert await asked(other, query) == fed
+        assert len(fed) >= 4
+
+
+class Server(ThreadingHTTPServer):
+    """An OpenLineage server that keeps what it is sent, and answers `status`."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.received: list[tuple[str, str | None, dict[str, Any]]] = []
+        self.status = 201
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.received.append((self.path, self.headers["Authorization"], body))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_event_is_sent_with_the_key(server: Server) -> None:
+    sender(server.url, SecretStr("k"))(checked(dbt()[1]))
+    ((path, key, body),) = server.received
+    assert (path, key) == ("/api/v1/lineage", "Bearer k")
+    assert body["job"]["name"] == dbt()[1]["job"]["name"]
+
+
+def test_a_server_that_refuses_or_is_away_is_told_in_our_errors(server: Server) -> None:
+    send, event = sender(server.url), checked(dbt()[1])
+    server.status = 422
+    with pytest.raises(RejectedError, match="answered 422"):
+        send(event)
+    with pytest.raises(UnavailableError, match="OpenLineage's server is unavailable"):
+        sender("http://127.0.0.1:9")(event)
+
+
+Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture
+def command(postgres_dsn: str, tmp_path: Path) -> Command:
+    def run(*arguments: str, given: bytes = b"", **environment: str) -> "subprocess.CompletedProcess[bytes]":
+        home = {
+            "HEADWATER_POSTGRES_DSN": postgres_dsn,
+            "HEADWATER_HOME": str(tmp_path / "home"),
+            "HEADWATER_OPENLINEAGE_NAMESPACES": "postgres=postgres://lab-db:5432/headwater",
+        }
+        return subprocess.run(
+            [COMMAND, "lineage", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **home, **environment},
+            input=given,
+            capture_output=True,
+            check=False,
+        )
+
+    return run
+
+
+async def test_import_and_list_by_command(house: House, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "events.ndjson").write_bytes(b"\n".join([*OTHERS, b"", b"not json"]))
+    done = command("import", "events.ndjson")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith(b"event 6: The event is not JSON")
+    assert b"5 events, " in done.stdout
+    again = command("import", "-", "--json", given=OTHERS[0])
+    assert (again.returncode, json.loads(again.stdout)["again"]) == (0, 1)
+    listed = command("imported")
+    assert b"lab_ticket" in listed.stdout
+    assert b"not JSON" in listed.stdout
+    assert json.loads(command("imported", "--json", "--all").stdout)["total"] == 6
+    assert command("import", "nothing.ndjson").returncode == 2
+
+
+async def test_export_by_command(house: House, command: Command, server: Server, tmp_path: Path) -> None:
+    await furnish(house)
+    exported = command("export")
+    assert exported.returncode == 0, exported.stderr
+    events = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert {"postgres://lab-db:5432"} == {
+        each["namespace"] for event in events for each in event.get("outputs", ())
+    }
+    schemas = [each for event in events for each in event.get("outputs", ()) if "schema" in each["facets"]]
+    assert {each["name"] for each in schemas} == {
+        "headwater.public.sensor_readings",
+        "headwater.public.runs",
+    }
+    sent = command("export", "--url", server.url, HEADWATER_OPENLINEAGE_API_KEY="k")
+    assert sent.returncode == 0, sent.stderr
+    assert [body["run"]["runId"] for _, _, body in server.received] == [e["run"]["runId"] for e in events]
+    assert {key for _, key, _ in server.received} == {"Bearer k"}
+    assert command("export", "--format", "prov", "--out", "prov.json").returncode == 0
+    assert "wasDerivedFrom" in json.loads((tmp_path / "prov.json").read_text())
+    nothing = command("export", "--since", "2999-01-01")
+    assert (nothing.returncode, nothing.stdout) == (0, b"")
+    assert command("export", "--since", "soon").returncode == 2

@@ -1,0 +1,147 @@
+"""Seals and anchors: what is cut off or written anew is found, and a proof goes on from the last one."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from infra import anchors
+from infra.local.addresses import Address
+from lineage import relay, seal
+from lineage.errors import SettingsError
+from lineage.proof import Proof, prove
+from tasks.verify import stored_shapes
+from tests.fixtures.commit import a_batch, message
+from tests.fixtures.proof import House, a_house
+
+
+async def proof_of(house: House, **how: object) -> Proof:
+    shapes = await stored_shapes(house.connection)
+    return await prove(house.connection, house.graph, shapes, **how)  # type: ignore[arg-type]
+
+
+async def commits(house: House, first: int, count: int) -> None:
+    for second in range(first, first + count):
+        await house.way.take(a_batch(message("a", second), message("b", second, pressure=1)))
+
+
+CUT = """
+DELETE FROM store.lineage_log WHERE batch = {last};
+DELETE FROM store.ledger WHERE batch = {last};
+DELETE FROM store.ledger_outputs WHERE batch = {last};
+DELETE FROM store.raw_batches WHERE batch = {last};
+DELETE FROM store.sensor_readings WHERE batch = {last};
+DELETE FROM store.rejected WHERE batch = {last};
+"""
+
+
+async def unguarded(house: House, statements: str) -> None:
+    """As a superuser who knows the schema would."""
+    await house.connection.execute("SET session_replication_role = replica")
+    await house.connection.execute(statements)
+    await house.connection.execute("SET session_replication_role = origin")
+
+
+async def test_the_end_of_a_chain_cut_off_with_its_batch_is_found(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await commits(house, 1, 3)
+        assert (await proof_of(house)).ok
+        await unguarded(house, CUT.format(last=3))
+        proof = await proof_of(house)
+        assert any("of writer 1 are gone" in each for each in proof.differences), proof.differences
+
+
+async def test_seals_made_anew_are_found_by_an_anchor_alone(
+    postgres_dsn: str, graph: Address, tmp_path: Path
+) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await commits(house, 1, 3)
+        assert (await proof_of(house)).ok
+        store, newest = await seal.identity(house.connection), await seal.newest(house.connection)
+        assert newest is not None
+        anchors.append(tmp_path / "anchors", store, newest)
+        await unguarded(house, CUT.format(last=3))
+        await unguarded(house, "TRUNCATE store.lineage_seals, store.lineage_spans, store.proofs")
+        await relay.rebuild(house.connection, house.graph)
+        assert (await proof_of(house)).ok  # from inside nothing can be seen
+        kept = anchors.read(tmp_path / "anchors", store)
+        proof = await proof_of(house, anchors=kept)
+        assert any("anchored" in each for each in proof.differences), proof.differences
+        assert anchors.read(tmp_path / "anchors", "another store") == ()
+
+
+async def test_an_anchor_file_that_was_tampered_with_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "anchors").write_text('{"store": "a", "seal": 1}\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="no anchor"):
+        anchors.read(tmp_path / "anchors", "a")
+
+
+async def test_a_proof_reads_what_is_new_since_the_last_clean_one(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await commits(house, 1, 3)
+        first = await proof_of(house, full=False)
+        assert (first.ok, first.after, first.batches, first.rows) == (True, 0, 3, 3)
+        between = datetime.now(UTC)
+        await commits(house, 4, 2)
+        second = await proof_of(house, full=False)
+        assert (second.ok, second.after, second.batches, second.rows) == (True, first.seal, 2, 2)
+        assert second.seal > first.seal
+        nothing = await proof_of(house, full=False)
+        assert (nothing.ok, nothing.batches, nothing.edges) == (True, 0, 0)
+        assert (await proof_of(house, full=False, since=between)).batches == 2
+        assert (await proof_of(house)).batches == 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE store.sensor_readings SET temperature = 99 WHERE batch = 4", "sensor_readings, batch 4"),
+        ("DELETE FROM store.lineage_log WHERE batch = 4 AND target_key LIKE '%sensor%'", "lineage_log"),
+        ("UPDATE store.lineage_log SET source_key = 'x' WHERE batch = 4", "lineage_log: writer"),
+        ("UPDATE store.lineage_seals SET sealed_at = sealed_at + interval '1 ms'", "seal 3: its hash"),
+        ("UPDATE store.lineage_seals SET digest = '\\x0000000000000000'", "seal 3: its hash"),
+        ("DELETE FROM store.lineage_spans WHERE seal = 3", "seal 3"),
+    ],
+)
+async def test_a_proof_of_what_is_new_finds_what_was_done_to_it(
+    postgres_dsn: str, graph_address: Address, statement: str, sentence: str
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        for second in (1, 2):
+            await commits(house, second, 1)
+            await relay.seal_all(house.connection)
+        assert (await proof_of(house, full=False)).ok
+        await commits(house, 3, 1)
+        await relay.seal_all(house.connection)
+        await commits(house, 4, 1)
+        await relay.seal_all(house.connection)
+        await unguarded(house, statement)
+        proof = await proof_of(house, full=False)
+        assert any(each.startswith(sentence) for each in proof.differences), proof.differences
+
+
+async def test_a_proof_of_what_is_new_finds_what_the_graph_lacks(
+    postgres_dsn: str, graph_address: Address
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commits(house, 1, 1)
+        assert (await proof_of(house, full=False)).ok
+        await commits(house, 2, 1)
+        await relay.catch_up(house.connection, house.graph)
+        for cypher, sentence in (
+            ("MATCH (b:Batch {key: 'postgres:sensor_readings#2'}) SET b.rows = 7", "rows is 7"),
+            ("MATCH (:Batch)-[r:FEEDS]->(b:Batch {key: 'postgres:rejected#2'}) DELETE r", "FEEDS"),
+        ):
+            await house.in_graph(cypher)
+            proof = await proof_of(house, full=False)
+            assert any(sentence in each for each in proof.differences), proof.differences
+
+
+async def test_a_column_without_an_edge_is_a_difference(postgres_dsn: str, graph_address: Address) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commits(house, 1, 1)
+        await unguarded(
+            house, "DELETE FROM store.lineage_log WHERE target_key = 'postgres:sensor_readings.humidity'"
+        )
+        proof = await proof_of(house)
+        assert any("no edge says what humidity comes from" in each for each in proof.differences)

@@ -1,0 +1,35 @@
+"""Keys as people write them."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from lineage.errors import RejectedError
+from tasks.load.row_key import read_key
+from tests.fixtures.commit import CONTRACT
+
+EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"timestamp": "2026-11-21T08:00:00Z", "device_id": "a"}',
+        "device_id=a,timestamp=2026-11-21T08:00:00Z",
+        "timestamp=2026-11-21 09:00:00+01:00,device_id=a",
+        "a,2026-11-21T08:00",
+    ],
+)
+def test_every_way_to_write_a_key_is_the_same_key(text: str) -> None:
+    assert dict(read_key(CONTRACT, text)) == {"device_id": "a", "timestamp": EIGHT}
+
+
+def test_a_value_may_hold_commas_and_equals_signs() -> None:
+    assert read_key(CONTRACT, "device_id=a,b=c,timestamp=2026-11-21T08:00")["device_id"] == "a,b=c"
+    assert read_key(CONTRACT, "a,b,2026-11-21T08:00")["device_id"] == "a,b"
+
+
+@pytest.mark.parametrize("text", ["", "a", "device_id=a", "a,noon", "{", '{"device_id": "a"}', "colour=a"])
+def test_what_is_no_key_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(RejectedError, match="key"):
+        read_key(CONTRACT, text)
