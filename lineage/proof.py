@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, messages, mirror, naming, relay
+from . import books, entries, messages, mirror, naming, rejected, relay
 from .books import Counts
 from .coverage import check_coverage
 from .errors import VerificationError
@@ -274,7 +274,7 @@ async def _check(
             findings.add(shape.name, books.compare_rows(kept, shape, held))
     for name, check in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
-        ("rejected", books.check_rejected(connection, kept, *window, counts)),
+        ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
     ):

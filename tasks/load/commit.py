@@ -190,7 +190,7 @@ async def _write_lineage(
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
-    if _announcement(session, commit.plan) not in store.announced:
+    if not entries or _announcement(session, commit.plan) not in store.announced:  # seals go by entries
         entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
 
