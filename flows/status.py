@@ -74,7 +74,7 @@ class _Stored:
 
 async def _part(settings: Settings, name: str) -> Part:
     local = endpoints(settings.home).get(name)
-    if local is None:
+    if not local:
         return Part(name=name, state="not started here", detail={})
     try:
         async with http_client(name, local["url"], headers={}) as client:

@@ -17,10 +17,8 @@ _COLUMNS = (
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
     "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum"
 )
-_INSERT = (
-    f"INSERT INTO store.ledger ({_COLUMNS}) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
-)
+_PLACES = ", ".join(f"${place}" for place in range(1, _COLUMNS.count(",") + 2))
+_INSERT = f"INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES})"
 
 
 async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:

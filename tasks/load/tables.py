@@ -35,16 +35,14 @@ REVISION_COLUMNS: dict[str, str] = {"observed_at": "timestamptz NOT NULL"}
 
 AGGREGATE_COLUMNS: dict[str, str] = {"processed_at": "timestamptz NOT NULL", "batch": "bigint NOT NULL"}
 
-HASHED_ORIGIN = pl.Schema(
-    {
-        "processed_at": pl.Datetime("us", "UTC"),
-        "raw_batch": pl.Int64,
-        "sequence": pl.Int32,
-        "part": pl.Int32,
-        "input_hash": pl.Int64,
-        "observed_at": pl.Datetime("us", "UTC"),
-    }
-)
+HASHED_ORIGIN: dict[str, pl.DataType] = {
+    "processed_at": pl.Datetime("us", "UTC"),
+    "raw_batch": pl.Int64(),
+    "sequence": pl.Int32(),
+    "part": pl.Int32(),
+    "input_hash": pl.Int64(),
+    "observed_at": pl.Datetime("us", "UTC"),
+}
 """What a row's hash covers after the columns of its contract, where its table has it."""
 
 FIXED = ("key", "time", "on_return", "partition_by")

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres
+from infra.migrate import migrate
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
 from lineage.projection import digest
@@ -154,6 +156,28 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
     proof = prove(headwater, postgres_dsn, graph_address)
     assert not proof["ok"]
     assert any("sensor_readings" in difference for difference in proof["differences"])
+
+
+async def test_the_relay_outlives_a_local_postgres_that_dies(
+    headwater: Headwater, tmp_path: Path, graph_address: Address
+) -> None:
+    home = tmp_path / "home"  # where `headwater` finds its local services
+    service = Postgres(home)
+    address = service.start()
+    connection = await connect(address.url_with_password, application="test")
+    try:
+        await migrate(connection)
+        relay = headwater("relay", **graph_settings(graph_address))
+        relay.wait_until("carrying")
+        psutil.Process(address.pid).kill()  # and its address stays, as after a power cut
+        await until(lambda: "process has died" in relay.log.read_text())
+        assert relay.process.poll() is None
+        await asyncio.to_thread(service.start)
+        await asyncio.to_thread(relay.wait_until, "carrying")
+        assert relay.stop() == 0
+    finally:
+        connection.terminate()
+        service.stop()
 
 
 async def test_a_message_that_postgres_refuses_is_rejected_alone(
