@@ -13,7 +13,8 @@ PINS := pyproject.toml requirements-dev.txt requirements-uv.txt
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
-	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · WORKERS=n  tests at once"
+	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
+	@echo "  WORKERS=n  tests at once"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
 
@@ -38,15 +39,15 @@ check: setup  ## ruff, mypy strict and import-linter, under a minute
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: setup  ## everything, against real Postgres, Neo4j, Mosquitto and Prefect
-	$(RUN) -m infra.local.provision mosquitto neo4j
+test: setup  ## everything, against real Postgres, Neo4j, Mosquitto, Kafka and Prefect
+	$(RUN) -m infra.local.provision mosquitto neo4j kafka
 	$(RUN) -m pytest -n $(WORKERS) --ignore=tests/bench --ignore=tests/chaos
 
 demo: setup  ## devices and a robot, ingested, traced back and proven; then everything stops
 	$(HEADWATER) demo --graph "$(GRAPH)"
 
 up: setup  ## start the local services and the pipelines, print every address, leave them running
-	$(HEADWATER) up --graph "$(GRAPH)"
+	$(HEADWATER) up --graph "$(GRAPH)" $(if $(KAFKA),--kafka)
 
 bench: setup  ## measure throughput and latency on this machine
 	$(RUN) -m pytest tests/bench --timeout=0 -s

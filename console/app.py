@@ -9,6 +9,7 @@ from console import (
     demo,
     devices,
     doctor,
+    graph,
     lineage,
     processes,
     prove,
@@ -40,10 +41,12 @@ app.command()(processes.relay)
 app.command()(processes.serve)
 app.command()(run.run)
 app.command()(audit.audit)
+app.command()(audit.query)
 app.command()(prove.prove)
 app.command()(trace.trace)
 app.command()(recall.recall)
 app.add_typer(devices.commands, name="devices")
+app.add_typer(graph.commands, name="graph")
 app.add_typer(lineage.commands, name="lineage")
 app.add_typer(rejected.commands, name="rejected")
 app.add_typer(simulate.commands, name="simulate")

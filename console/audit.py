@@ -1,38 +1,61 @@
 """`headwater audit`: named questions to the graph."""
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.start import pairs, run, start
+from console.start import moment, pairs, run, start
 from console.table import Form, Format, print_csv, print_json, print_table
 
 if TYPE_CHECKING:
     from lineage.audit import Answer
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Name = Annotated[str | None, typer.Argument(help="Which question; none lists them.")]
 Params = Annotated[list[str], typer.Option("--param", metavar="KEY=VALUE", help="A parameter; repeatable.")]
+Cypher = Annotated[str, typer.Argument(help="A statement that only reads.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="What held then (ISO 8601; UTC).")]
+KnownAt = Annotated[str | None, typer.Option("--known-at", help="What was known then (ISO 8601; UTC).")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds it may take.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows at most; a longer answer says its true length.")]
 
 
 def audit(
     name: Name = None,
     params: Params = [],  # noqa: B006 - typer's way to say "none given"
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
     form: Form = Format.TABLE,
     limit: Limit = 1_000,
 ) -> None:
-    """Ask the graph a named question; without a name, list the questions."""
+    """Ask the graph a named question; without a name, list the questions.
+
+    For example: headwater audit upstream --param key=postgres:sensor_readings#12
+    """
     if name is None:
         _list()
         return
     settings = start()
     from flows.audits import ask
 
-    answer = run(ask(settings, name, dict(pairs(params, "--param")), limit))
-    _print(form, answer)
-    if answer.cut and form is not Format.JSON:
-        typer.echo(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
+    valid, known = moment(as_of, "--as-of"), moment(known_at, "--known-at")
+    _print(form, run(ask(settings, name, dict(pairs(params, "--param")), limit, valid, known)))
+
+
+def query(
+    cypher: Cypher,
+    params: Params = [],  # noqa: B006 - typer's way to say "none given"
+    timeout: Timeout = 30.0,
+    form: Form = Format.TABLE,
+    limit: Limit = 1_000,
+) -> None:
+    """Ask the graph in Cypher of your own; it may only read."""
+    settings = start()
+    from flows.audits import query as asking
+
+    _print(form, run(asking(settings, cypher, dict(pairs(params, "--param")), limit, timeout)))
 
 
 def _list() -> None:
@@ -40,15 +63,26 @@ def _list() -> None:
 
     for each in audits():
         takes = ", ".join(f"{p.name}{'' if p.default is None else f'={p.default}'}" for p in each.parameters)
-        typer.echo(f"{each.name:<12} {each.question}" + (f" ({takes})" if takes else ""))
+        typer.echo(f"{each.name:<18} {each.question}" + (f" ({takes})" if takes else ""))
 
 
 def _print(form: Format, answer: "Answer") -> None:
+    """Microseconds since 1970 (columns that end in _us) are shown as moments."""
+    columns = [name.removesuffix("_us") for name in answer.columns]
+    rows = [[_shown(*cell) for cell in zip(answer.columns, row, strict=True)] for row in answer.rows]
     match form:
         case Format.JSON:
-            rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-            print_json({"rows": rows, "total": answer.total, "cut": answer.cut})
+            named = [dict(zip(columns, row, strict=True)) for row in rows]
+            print_json({"rows": named, "total": answer.total, "cut": answer.cut})
         case Format.CSV:
-            print_csv(answer.columns, answer.rows)
+            print_csv(columns, rows)
         case Format.TABLE:
-            print_table(answer.columns, answer.rows)
+            print_table(columns, rows)
+    if answer.cut and form is not Format.JSON:
+        typer.echo(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
+
+
+def _shown(column: str, value: Any) -> Any:
+    if column.endswith("_us") and isinstance(value, int):
+        return EPOCH + timedelta(microseconds=value)
+    return value

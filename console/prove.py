@@ -35,6 +35,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
         for difference in proof.differences:
             typer.echo(difference)
         typer.echo(proof.sentence)
+        if any(each.startswith("graph:") for each in proof.differences):
+            typer.echo("`headwater graph rebuild` makes the graph again from the record.", err=True)
     if not proof.ok:
         raise typer.Exit(DIFFERENCES)
 

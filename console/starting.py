@@ -18,6 +18,7 @@ TITLES = {
     "embedded": "Graph (embedded)",
     "neo4j": "Graph (Neo4j)",
     "mosquitto": "MQTT broker",
+    "kafka": "Kafka",
     "prefect": "Prefect server",
     "listener": "headwater listen",
     "relay": "headwater relay",
@@ -32,13 +33,19 @@ class GraphEngine(StrEnum):
     NEO4J = "neo4j"
 
 
-def start_services(settings: Settings, graph: GraphEngine, downloads: Path | None = None) -> list[Address]:
-    """Start what no setting replaces, all at the same time; each once, whoever else starts it too."""
+def start_services(
+    settings: Settings, graph: GraphEngine, downloads: Path | None = None, *, kafka: bool = False
+) -> list[Address]:
+    """Start what no setting replaces, all at the same time; each once, whoever else starts it too.
+
+    `kafka`: it is asked for; nothing else needs it.
+    """
     wanted = {
         "postgres": settings.postgres_dsn,
         graph.value: settings.graph_uri,
         "mosquitto": settings.mqtt_url,
         "prefect": settings.prefect_api_url,
+        **({"kafka": settings.kafka_url} if kafka else {}),
     }
     local = [name for name, replaced in wanted.items() if replaced is None]
     return _start([service(name, settings.home, downloads) for name in local])

@@ -16,14 +16,18 @@ from infra.local.registry import stop_all
 from infra.settings import Settings, load
 
 Graph = Annotated[GraphEngine, typer.Option(help="Which local graph.")]
+Kafka = Annotated[bool, typer.Option("--kafka", help="Start a local Kafka too.")]
 ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]
 
 
 def up(
-    graph: Graph = GraphEngine.EMBEDDED, services_only: ServicesOnly = False, as_json: Json = False
+    graph: Graph = GraphEngine.EMBEDDED,
+    kafka: Kafka = False,
+    services_only: ServicesOnly = False,
+    as_json: Json = False,
 ) -> None:
     """Start the local services and our processes, print every address, and leave them running."""
-    addresses = start_services(start(), graph)
+    addresses = start_services(start(), graph, kafka=kafka)
     settings = start_prefect()
     asyncio.run(prepare(settings))
     if not services_only:

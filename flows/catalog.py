@@ -3,6 +3,7 @@
 `docs/pipeline.schema.json` is the model as JSON Schema, for editors and for people who write such a file.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from lineage.errors import ContractError, NotFoundError
-from lineage.model import Run, Transformation
+from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
 from tasks.contract import Contract, Name, load_contract
 from tasks.extract.registry import SourceOptions
@@ -56,6 +57,7 @@ class Table(Frozen):
 
     name: Name
     about: About | None = None
+    uses: Mapping[SubjectKind, Name] = {}  # kind → the JSON column that lists them
 
 
 class Pipeline(Frozen):
@@ -93,6 +95,7 @@ class Pipeline(Frozen):
             pipeline=self.name,
             contracts=self.contracts(),
             subjects={name: (about.kind, about.column) for name, about in abouts.items() if about},
+            uses={table.name: table.uses for table in self.tables if table.uses},
             transformation=self.transformation(),
             run=run,
             columns=self.columns,

@@ -1,7 +1,8 @@
-"""The stream: from the broker to Postgres until it is told to stop; what `headwater listen` runs.
+"""The stream: from a source to Postgres until it is told to stop; what `headwater listen` runs.
 
-    MQTT ─batches─▶ refine ─▶ load ─▶ acknowledge        one batch after the other, `tasks/ingest.py`
+    MQTT, Kafka, files ─batches─▶ refine ─▶ load ─▶ acknowledge        `flows/streams.py`, `tasks/ingest.py`
 
+<<<<<<< HEAD
 While Postgres is away the batch is tried again without end, nothing more is read, and the broker holds the
 rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
 refuses for its data is rejected: the batch is halved until the one message it refuses stands alone.
@@ -10,6 +11,15 @@ refuses for its data is rejected: the batch is halved until the one message it r
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+=======
+While Postgres is away the batch is tried again without end, nothing more is read, and the source holds the
+rest. A batch that a database refuses as a whole is halved until the one record it refuses is rejected.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+>>>>>>> main
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -21,20 +31,32 @@ from prometheus_client import CollectorRegistry
 from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
+<<<<<<< HEAD
 from flows.refused import halves, refused
 from flows.retry import When, is_refused, must_wait, without_end
+=======
+from flows.retry import without_end
+from flows.streams import Stream, kind_of
+>>>>>>> main
 from infra.metrics import Metrics, Stage, Status
-from infra.mqtt.session import Session
 from infra.settings import Settings
+<<<<<<< HEAD
 from lineage import naming
 from lineage.errors import ContractError, DataError, HeadwaterError, QueryError, UnavailableError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+=======
+from lineage.errors import QueryError, UnavailableError
+from lineage.model import Run
+from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined, nothing
+>>>>>>> main
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import Attempt, load
 from tasks.load.devices import read_devices
+from tasks.load.offsets import OvertakenError
+from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
@@ -47,82 +69,99 @@ REGISTER_EVERY = timedelta(seconds=10)  # how old the device register may be
 
 async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False) -> None:
     """Ingest until SIGTERM or SIGINT; `leave`: ingest what the broker still keeps, and end the session."""
+    kind = kind_of(pipeline)
     metrics = Metrics(CollectorRegistry())
     metrics.declare(pipeline.name)
     state = process.State()
+    run = Run(id=uuid4(), kind="listener", name=pipeline.name, started_at=datetime.now(UTC))
+    plan = pipeline.load_plan(run)
     with process.stop_signal() as stop, process.observed(settings, state.health):
-        async with stores.open_store(settings, "listen") as store:
-            listener = Listener(pipeline, store, metrics, state, started=datetime.now(UTC))
-            work = _listen(settings, listener, source_of(settings, pipeline), stop, leave=leave)
-            await process.unless(stop, work, grace=GRACE)
+        async with AsyncExitStack() as opened:
+            store = await opened.enter_async_context(stores.open_store(settings, "listen"))
+            stream = kind(settings, pipeline, plan, store)
+            more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
+            every = [store, *[await opened.enter_async_context(each) for each in more]]
+            listener = Listener(pipeline, plan, every, stream, metrics, state)
+            await process.unless(stop, _listen(settings, listener, stream, stop, leave=leave), grace=GRACE)
 
 
 async def _listen(
-    settings: Settings, listener: "Listener", source: MqttSource, stop: asyncio.Event, *, leave: bool
+    settings: Settings, listener: "Listener", stream: Stream, stop: asyncio.Event, *, leave: bool
 ) -> None:
-    known = await without_end(lambda: listener.enter(settings, source), what="start")
-    async with open_session(source, expected=known) as session:
-        watching = asyncio.create_task(listener.watch(session))
+    known = await without_end(lambda: listener.enter(settings), what="start")
+    async with stream.open(known=known, leave=leave) as coming:
+        watching = asyncio.create_task(listener.watch())
         try:
-            dataset = naming.mqtt(source.topic_filter)
-            coming = drain(source, session, dataset) if leave else batches(source, session, dataset)
             await listener.run(coming, stop)
         finally:
             watching.cancel()
     if leave and not stop.is_set():
-        await without_end(lambda: listener.leave(source), what="leave")
-
-
-def source_of(settings: Settings, pipeline: Pipeline) -> MqttSource:
-    """The pipeline's stream at the broker of the settings; raises ContractError if it has none."""
-    if not isinstance(pipeline.source, MqttOptions):
-        raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
-    broker = stores.mqtt(settings)
-    options = pipeline.source.model_dump()
-    return MqttSource(**options, url=broker.url, tls=broker.tls, client_id=settings.listener_id)
+        await without_end(listener.leave, what="leave")
 
 
 class Listener:
     """One pipeline's steps with retries, measured."""
 
     def __init__(
-        self, pipeline: Pipeline, store: Store, metrics: Metrics, state: process.State, *, started: datetime
+        self,
+        pipeline: Pipeline,
+        plan: LoadPlan,
+        every: Sequence[Store],
+        stream: Stream,
+        metrics: Metrics,
+        state: process.State,
     ) -> None:
-        run = Run(id=uuid4(), kind="listener", name=pipeline.name, started_at=started)
-        self._pipeline, self._name = pipeline, pipeline.name
-        self._store, self._metrics, self._state = store, metrics, state
-        self._plan = pipeline.load_plan(run)
+        self._pipeline, self._name, self._plan = pipeline, pipeline.name, plan
+        self._store, self._stream, self._metrics, self._state = every[0], stream, metrics, state
+        self._idle = asyncio.Queue[Store]()
+        for store in every:
+            self._idle.put_nowait(store)
         self._transform = pipeline.refine()
         self._steps = Steps(refine=self._refine, load=self._load)
         self._reference = Reference(frames={})
+<<<<<<< HEAD
         self._reference_until = started
         self._present_at = started
         self._broken = ""
+=======
+        self._reference_until = self._present_at = plan.run.started_at
+>>>>>>> main
 
-    async def enter(self, settings: Settings, source: MqttSource) -> bool:
+    async def enter(self, settings: Settings) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
         contracts = self._pipeline.contracts().values()
         await stores.prepare_tables(settings, contracts)
         for contract in contracts:
             await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
-        return await listeners.enter(self._store.pool, source.client_id, self._name)
+        if self._stream.client_id is None:
+            return False
+        return await listeners.enter(self._store.pool, self._stream.client_id, self._name)
 
-    async def leave(self, source: MqttSource) -> None:
+    async def leave(self) -> None:
         """Note that the session is ended."""
-        await listeners.leave(self._store.pool, source.client_id)
-        log.info("left: the broker keeps nothing for us any more", client_id=source.client_id)
+        if self._stream.client_id is not None:
+            await listeners.leave(self._store.pool, self._stream.client_id)
+        log.info("left: the broker keeps nothing for us any more", client_id=self._stream.client_id)
 
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         """Ingest every batch that comes, until `stop` is set or no more come."""
+        turn = asyncio.Lock()
         async with aclosing(process.until(stop, coming)) as until_stopped:
-            async for batch in until_stopped:
-                await self._ingest(batch)
 
-    async def watch(self, session: Session) -> None:
-        """Show once a second how the session does, without end."""
-        counted, metrics, source = replace(session.numbers), self._metrics, self._name
-        loop = asyncio.get_running_loop()
+            async def carry() -> None:
+                while True:
+                    async with turn:
+                        batch = await anext(until_stopped, None)
+                    if batch is None:
+                        return
+                    await self._ingest(batch)
+
+            await process.together(*(carry() for _ in range(self._stream.at_once)))
+
+    async def watch(self) -> None:
+        """Show once a second how the source does, without end."""
         while True:
+<<<<<<< HEAD
             numbers, connection = session.numbers, session.connection
             connected = connection is not None and connection.lost is None
             if self._broken:
@@ -138,12 +177,16 @@ class Listener:
             metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
             counted = replace(numbers)
             await self._show_presence(session.client_id)
+=======
+            self._state.running(self._stream.show(self._metrics, self._name))
+            await self._show_presence()
+>>>>>>> main
             await asyncio.sleep(WATCH_EVERY)
 
-    async def _show_presence(self, client_id: str) -> None:
+    async def _show_presence(self) -> None:
         """Say now and then that we are here: who is silent and has not left holds messages back."""
-        now = datetime.now(UTC)
-        if now - self._present_at < PRESENT_EVERY:
+        now, client_id = datetime.now(UTC), self._stream.client_id
+        if client_id is None or now - self._present_at < PRESENT_EVERY:
             return
         self._present_at = now
         try:
@@ -152,18 +195,34 @@ class Listener:
             log.debug("Postgres is away: presence not shown")
 
     async def _ingest(self, batch: RawBatch) -> None:
+<<<<<<< HEAD
         """Carry a batch the whole way; halved while its data is refused, to the one message that is."""
+=======
+        """Carry a batch the whole way; halved while Postgres refuses it, to the one record it refuses."""
+>>>>>>> main
         reference = await self._current_reference()
         gathering = (batch.received_until - batch.received_at).total_seconds()
         latency = self._metrics.data_processing_latency_seconds
         latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             self._report(await ingest(batch, reference, self._steps))
+<<<<<<< HEAD
         except DataError as error:
             if batch.messages.height == 1:
                 self._report(await self._reject(batch, str(error)))
                 return
             for half in halves(batch):
+=======
+        except OvertakenError as error:
+            log.warning("batch dropped", reason=str(error))
+            await self._stream.reread()
+        except QueryError as error:
+            halves = _halves(batch)
+            if halves is None:
+                self._report(await self._reject(batch, str(error)))
+                return
+            for half in halves:
+>>>>>>> main
                 await self._ingest(half)
             await batch.acknowledge()
 
@@ -177,11 +236,23 @@ class Listener:
 
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
+<<<<<<< HEAD
             with self._metrics.timed(self._name, Stage.LOAD), self._held():
                 receipt = await load(self._store, self._plan, batch, refined, attempt)
             return receipt, perf_counter() - began
 
         receipt, seconds = await without_end(once, what="commit", when=when)
+=======
+            with self._metrics.timed(self._name, Stage.LOAD):
+                receipt = await load(store, self._plan, batch, refined, attempt)
+            return receipt, perf_counter() - began
+
+        store = await self._idle.get()
+        try:
+            receipt, seconds = await without_end(once, what="commit")
+        finally:
+            self._idle.put_nowait(store)
+>>>>>>> main
         count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
         return receipt
 
@@ -196,8 +267,13 @@ class Listener:
         self._broken = ""
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
+<<<<<<< HEAD
         """Keep a message that the database refuses, and why, as a rejected record; there is no other way."""
         receipt = await self._load(batch, refused(reason), is_refused)
+=======
+        """Keep a record that the database refuses, and why, as a rejected one."""
+        receipt = await self._load(batch, _refused(batch, reason))
+>>>>>>> main
         await batch.acknowledge()
         return receipt
 
@@ -220,3 +296,35 @@ class Listener:
             way=receipt.way,
         )
         self._state.did("commit", batch=receipt.batch, read=receipt.read)
+<<<<<<< HEAD
+=======
+
+
+def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch] | None:
+    """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
+    if batch.halve is not None:
+        return batch.halve()
+    middle = batch.messages.height // 2
+    half = replace(batch, acknowledge=nothing)
+    if not middle:
+        return None
+    first, second = batch.messages[:middle], batch.messages[middle:]
+    return replace(half, messages=first), replace(half, messages=second)
+
+
+def _refused(batch: RawBatch, reason: str) -> Refined:
+    """A batch of one record as a rejected record."""
+    row = {
+        "sequence": batch.messages.height - 1,
+        "part": None if batch.layout is None else 0,
+        "stage": "load",
+        "rules": ["load.refused"],
+        "error_type": "refused",
+        "message": reason,
+        "table": None,
+        "key": None,
+        "input_hash": None,
+    }
+    rejected = pl.DataFrame([row], schema=REJECTED_SCHEMA, orient="row")
+    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=1)
+>>>>>>> main

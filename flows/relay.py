@@ -48,6 +48,9 @@ async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: p
     connection = await connect(stores.postgres_dsn(settings), application="relay")
     try:
         await graphs.migrate(graph)
+        with translated():
+            if not await log_relay.resume(connection, graph):
+                log.warning("the graph is another one, or was emptied: carrying the whole record again")
         state.running("carrying")
         looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
         with translated():

@@ -2,6 +2,7 @@
 
 prefect.yaml ─deploy─▶ Prefect's server ─schedules─▶ a process per flow run
 robots' notices and slow polling ─trigger─▶ flow runs in this process, started in tenths of a second
+Prefect's server ─events of @materialize─▶ the lineage log
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
 from flows import process, stores
+from flows.assets import capture_assets
 from flows.catalog import pipeline as named
 from flows.deploy import WORK_POOL, deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
@@ -62,6 +64,7 @@ async def _serve(settings: Settings, state: process.State) -> None:
             ProcessWorker(work_pool_name=WORK_POOL).start(printer=log.info),
             _recover(runner),
             _trigger(settings, options, runner, state),
+            capture_assets(settings, state),
         )
 
 

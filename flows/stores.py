@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from infra.endpoints import MqttEndpoint, resolve_graph, resolve_mqtt, resolve_postgres
+from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
 from infra.graph import BoltGraph
 from infra.graph import open_graph as open_bolt_graph
+from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
 from infra.postgres import connect, open_pool
@@ -24,6 +25,11 @@ def postgres_dsn(settings: Settings) -> str:
 def mqtt(settings: Settings) -> MqttEndpoint:
     """Where the broker is."""
     return resolve_mqtt(settings, endpoints(settings.home))
+
+
+def kafka(settings: Settings) -> KafkaAddress:
+    """Where Kafka is."""
+    return resolve_kafka(settings, endpoints(settings.home))
 
 
 @asynccontextmanager

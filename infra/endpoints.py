@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from infra.kafka import KafkaAddress
 from infra.mqtt.address import Tls
 from infra.settings import Settings, variable
 from lineage.errors import SettingsError, UnavailableError
@@ -82,6 +83,18 @@ def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
         url = _with_login(_local("mqtt", "MQTT broker", "mqtt_url", addresses))
     tls = Tls(ca=settings.mqtt_ca, certificate=settings.mqtt_certificate, key=settings.mqtt_key)
     return MqttEndpoint(url=SecretStr(url), tls=tls)
+
+
+def resolve_kafka(settings: Settings, addresses: Addresses) -> KafkaAddress:
+    if settings.kafka_url is None:
+        return KafkaAddress(url=SecretStr(_local("kafka", "Kafka", "kafka_url", addresses)["url"]))
+    return KafkaAddress(
+        url=settings.kafka_url,
+        mechanism=settings.kafka_mechanism,
+        ca=settings.kafka_ca,
+        certificate=settings.kafka_certificate,
+        key=settings.kafka_key,
+    )
 
 
 def resolve_prefect(settings: Settings, addresses: Addresses) -> str:

@@ -1,7 +1,7 @@
 """The graph over Bolt: the only place that imports the neo4j driver, and that turns its errors into ours."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +16,41 @@ from neo4j.exceptions import (
 )
 
 from infra.endpoints import GraphEndpoint
+from lineage import bolt
 from lineage.errors import QueryError, UnavailableError
 
-PAGE = 1_000
-"""Rows the driver fetches at a time."""
 RETRY_SECONDS = 5.0
 """How long the driver tries a transaction again; the caller knows better how long to wait for the graph."""
 
 
-class BoltGraph:
-    """`lineage.ports.Graph` over the official driver."""
+class BoltGraph(bolt.BoltGraph):
+    """`lineage.ports.Graph` over the official driver, with errors of ours."""
 
-    def __init__(self, driver: neo4j.AsyncDriver, database: str | None) -> None:
-        self._driver = driver
-        self._database = database
+    _driver: neo4j.AsyncDriver
 
     async def read(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Rows of a read-only query."""
         with _translated():
-            async with self._session(neo4j.READ_ACCESS) as session:
-                return await session.execute_read(_rows, query, dict(parameters))
+            return await super().read(query, parameters)
 
     async def stream(
-        self, query: str, parameters: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Rows of a large read-only query, one by one."""
+        self, query: str, parameters: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Rows of a large read-only query, one by one; the server gives up after `seconds`."""
         with _translated():
-            async with self._session(neo4j.READ_ACCESS) as session:
-                async for record in await session.run(query, dict(parameters or {})):
-                    yield record.data()
+            async with aclosing(super().stream(query, parameters, seconds)) as rows:
+                async for row in rows:
+                    yield row
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Run the statements in one transaction, retried by the driver when that may help."""
         with _translated():
-            async with self._session(neo4j.WRITE_ACCESS) as session:
-                await session.execute_write(_run_all, statements)
+            await super().write(statements)
 
     async def agent(self) -> str:
         """What the server says it is, e.g. `Neo4j/5.26.24`."""
         with _translated():
             return (await self._driver.get_server_info()).agent
-
-    def _session(self, access: str) -> neo4j.AsyncSession:
-        return self._driver.session(database=self._database, default_access_mode=access, fetch_size=PAGE)
-
-
-async def _rows(
-    transaction: neo4j.AsyncManagedTransaction, query: str, parameters: dict[str, Any]
-) -> list[dict[str, Any]]:
-    result = await transaction.run(query, parameters)
-    return await result.data()
-
-
-async def _run_all(
-    transaction: neo4j.AsyncManagedTransaction, statements: Sequence[tuple[str, Mapping[str, Any]]]
-) -> None:
-    for query, parameters in statements:
-        result = await transaction.run(query, dict(parameters))
-        await result.consume()
 
 
 @contextmanager

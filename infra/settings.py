@@ -104,12 +104,25 @@ class Settings(BaseSettings):
         None, description="PEM file of our own certificate, when the broker asks"
     )
     mqtt_key: Path | None = Field(None, description="PEM file of its private key")
+    kafka_url: SecretStr | None = Field(
+        None, description="`kafka://user:password@host:9092,host:9092`, with TLS `kafkas://…`"
+    )
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How user and password are sent to it"
+    )
+    kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificates")
+    kafka_certificate: Path | None = Field(None, description="PEM file of our own, when it asks")
+    kafka_key: Path | None = Field(None, description="PEM file of its private key")
     client_id: str = Field(
         "headwater",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
-        description="MQTT client id; a listener appends its slot: `headwater-0`",
+        description="MQTT and Kafka client id; a listener appends its slot: `headwater-0`",
     )
     slot: int = Field(0, ge=0, le=999, description="Slot of this listener: stable, one per running listener")
+
+    files: Path | None = Field(
+        None, description="Directory of the folders that pipelines of files name; unset: `files` in the home"
+    )
 
     prefect_api_url: str | None = Field(
         None, description="`http(s)://host:4200/api`; an API key is Prefect's own `PREFECT_API_KEY`"
@@ -158,6 +171,11 @@ class Settings(BaseSettings):
         return self.home / "metrics"
 
     @property
+    def files_directory(self) -> Path:
+        """Where the folders of pipelines of files are."""
+        return (self.files or self.home / "files").absolute()
+
+    @property
     def anchors(self) -> Path:
         """The file of the anchors."""
         return self.anchor_file or self.home / "anchors.ndjson"
@@ -171,7 +189,7 @@ class Settings(BaseSettings):
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
         given = (self.graph_password, self.openlineage_api_key)
         values = [secret.get_secret_value() for secret in given if secret]
-        for url in (self.postgres_dsn, self.mqtt_url):
+        for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)
         return frozenset(filter(None, values))

@@ -22,6 +22,7 @@ LOGGERS = (
         "neo4j",
         "asyncpg",
         "paho",
+        "confluent_kafka",
         "httpx",
         "httpcore",
         "uvicorn",
@@ -194,6 +195,26 @@ def _mqtt(settings: "Settings") -> None:
         _need(parts.scheme == "mqtts", f"{name} is set and HEADWATER_MQTT_URL is not encrypted: use mqtts://")
 
 
+def _kafka(settings: "Settings") -> None:
+    certificate, key = settings.kafka_certificate, settings.kafka_key
+    _both("HEADWATER_KAFKA_CERTIFICATE", certificate, "HEADWATER_KAFKA_KEY", key)
+    given = {"HEADWATER_KAFKA_CA": settings.kafka_ca, "HEADWATER_KAFKA_CERTIFICATE": certificate}
+    for name, path in (given | {"HEADWATER_KAFKA_KEY": key}).items():
+        if path is not None:
+            _need(settings.kafka_url is not None, f"{name} is set and HEADWATER_KAFKA_URL is not")
+            _file(name, path)
+    if settings.kafka_url is None:
+        return
+    parts = split(settings.kafka_url.get_secret_value(), "HEADWATER_KAFKA_URL")
+    _need(parts.scheme in ("kafka", "kafkas"), "HEADWATER_KAFKA_URL must begin with kafka:// or kafkas://")
+    login, _, servers = parts.netloc.rpartition("@")
+    _need(bool(servers), "HEADWATER_KAFKA_URL names no host")
+    _need(not login or ":" in login, "HEADWATER_KAFKA_URL holds a user and no password")
+    _need(parts.path in ("", "/") and not parts.query, "HEADWATER_KAFKA_URL takes no path and no query")
+    encrypted = parts.scheme == "kafkas" or not any((certificate, key, settings.kafka_ca))
+    _need(encrypted, "HEADWATER_KAFKA_CA is set and HEADWATER_KAFKA_URL is not encrypted: use kafkas://")
+
+
 def _web(settings: "Settings") -> None:
     urls = [("HEADWATER_PREFECT_API_URL", settings.prefect_api_url)]
     urls += [(f"{robot.name} in HEADWATER_ROBOTS", robot.url) for robot in settings.robots]
@@ -240,4 +261,4 @@ def _file(name: str, path: Path) -> None:
     _need(path.is_file(), f"{name} names a file that does not exist")
 
 
-_RULES: tuple[Callable[["Settings"], None], ...] = (_postgres, _graph, _mqtt, _web, _times, _log)
+_RULES: tuple[Callable[["Settings"], None], ...] = (_postgres, _graph, _mqtt, _kafka, _web, _times, _log)

@@ -3,31 +3,45 @@
 A file begins with comments that say what it answers and what it takes; nothing else has to be written:
 
     // What fed this batch or dataset, directly or not?
-    // param key: string — a batch or dataset
-    // param depth: integer = 20 — how many steps back at most
+    // param key: node — a batch or dataset
+    // param since: moment = 1970-01-01 — from when on
 
-A parameter without a default must be given. Values travel as parameters, never inside the Cypher text.
+A parameter without a default must be given. A `node` is the key of a node that is there; a `moment` is an ISO
+8601 time and travels as microseconds since 1970 UTC. Values travel as parameters, never inside the text.
+
+Every audit may be asked as of a time: `$valid_at` and `$known_at` are always there, and mean the end of time
+unless they are given. Where that makes the statement slow, a second one after a line `// as of` answers it
+for the past; the first then knows no time.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Literal
 
 from .errors import NotFoundError, QueryError
+from .model import NodeKind, micros
 from .ports import Graph
 
 LIMIT = 1_000
 """Rows of an answer, unless another limit is given."""
+TIMEOUT = 60.0
+"""Seconds a statement may take, unless another time is given."""
 
-Type = Literal["string", "integer", "float", "boolean"]
+Type = Literal["string", "integer", "float", "boolean", "moment", "node"]
 Value = str | int | float | bool
 
 _PARAM = re.compile(
-    r"^//\s*param\s+(?P<name>[a-z_][a-z0-9_]*)\s*:\s*(?P<type>string|integer|float|boolean)"
+    r"^//\s*param\s+(?P<name>[a-z_][a-z0-9_]*)\s*:\s*(?P<type>string|integer|float|boolean|moment|node)"
     r"\s*(?:=\s*(?P<default>\S+)\s*)?[—-]+\s*(?P<meaning>.+)$"
 )
+_AS_OF = re.compile(r"^//\s*as of\s*$", re.MULTILINE)
+END_OF_TIME = 1 << 62
+"""Later than any time in microseconds since 1970."""
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 # Strings, quoted names and comments, then names that are a property, a label or a parameter: no clauses.
@@ -66,6 +80,7 @@ class Audit:
     question: str
     parameters: tuple[Parameter, ...]
     query: str
+    past: str | None = None  # the statement for a time before now, where it is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +121,14 @@ def parse(name: str, text: str) -> Audit:
                 raise QueryError(f"The audit {name} has a parameter that cannot be read: {line}")
             parameters.append(_parameter(found))
     refuse_writes(name, text)
-    return Audit(name=name, question=lines[0].lstrip("/ ").strip(), parameters=tuple(parameters), query=text)
+    query, *past = _AS_OF.split(text)
+    return Audit(
+        name=name,
+        question=lines[0].lstrip("/ ").strip(),
+        parameters=tuple(parameters),
+        query=query,
+        past=past[0] if past else None,
+    )
 
 
 def _parameter(found: re.Match[str]) -> Parameter:
@@ -149,8 +171,12 @@ def bind(audit: Audit, given: Mapping[str, Value]) -> dict[str, Value]:
 def _typed(name: str, type_: Type, value: Value) -> Value:
     try:
         match type_, value:
-            case "string", str():
+            case "string" | "node", str():
                 return value
+            case "moment", int():
+                return value
+            case "moment", str():
+                return micros_of(value)
             case "boolean", bool():
                 return value
             case "boolean", str():
@@ -164,21 +190,72 @@ def _typed(name: str, type_: Type, value: Value) -> Value:
     raise QueryError(f"The parameter {name} must be a value of type {type_}, not {value!r}.")
 
 
+def micros_of(text: str) -> int:
+    """An ISO 8601 time as microseconds since 1970 UTC; without a zone it is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
 async def ask(
-    graph: Graph, audit: Audit, given: Mapping[str, Value] | None = None, *, limit: int = LIMIT
+    graph: Graph,
+    audit: Audit,
+    given: Mapping[str, Value] | None = None,
+    *,
+    limit: int = LIMIT,
+    valid_at: datetime | None = None,
+    known_at: datetime | None = None,
 ) -> Answer:
-    """Run an audit; at most `limit` rows are kept, all are counted."""
-    refuse_writes(audit.name, audit.query)
+    """Run an audit, as of a time if one is given; at most `limit` rows are kept, all are counted.
+
+    Raises NotFoundError when a node it is asked about is not in the graph.
+    """
     values = bind(audit, given or {})
+    for parameter in audit.parameters:
+        if parameter.type == "node":
+            await _find_node(graph, str(values[parameter.name]))
+    past = valid_at is not None or known_at is not None
+    query = audit.past if past and audit.past else audit.query
+    times = {
+        "valid_at": micros(valid_at) if valid_at else END_OF_TIME,
+        "known_at": micros(known_at) if known_at else END_OF_TIME,
+    }
+    return await run(graph, audit.name, query, {**values, **times}, limit=limit)
+
+
+async def run(
+    graph: Graph,
+    name: str,
+    query: str,
+    values: Mapping[str, Value],
+    *,
+    limit: int = LIMIT,
+    seconds: float = TIMEOUT,
+) -> Answer:
+    """Run a read-only statement, an audit's or a person's own, for so many `seconds` at most.
+
+    Raises QueryError if it could write, or takes longer.
+    """
+    refuse_writes(name, query)
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     total = 0
-    async for row in graph.stream(audit.query, values):
-        total += 1
-        columns = columns or tuple(row)
-        if len(rows) < limit:
-            rows.append(tuple(row[name] for name in columns))
-    return Answer(columns or _columns(audit.query), tuple(rows), total, total > len(rows))
+    try:
+        async with asyncio.timeout(seconds), aclosing(graph.stream(query, values, seconds)) as answers:
+            async for row in answers:
+                total += 1
+                columns = columns or tuple(row)
+                if len(rows) < limit:
+                    rows.append(tuple(row[name] for name in columns))
+    except TimeoutError as error:
+        raise QueryError(f"{name} took longer than {seconds:g} s and was stopped.") from error
+    return Answer(columns or _columns(query), tuple(rows), total, total > len(rows))
+
+
+async def _find_node(graph: Graph, key: str) -> None:
+    """Each label has an index on its key, so this looks into a few indexes."""
+    query = " UNION ALL ".join(f"MATCH (n:{kind} {{key: $key}}) RETURN n.key AS key" for kind in NodeKind)
+    if not await graph.read(query, {"key": key}):
+        raise NotFoundError(f"The graph holds nothing named {key!r}: see `headwater audit datasets`.")
 
 
 def _columns(query: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from .model import micros
 
 FIELD_SEPARATOR = "\x1f"
 NULL = "\x00"  # no field can hold a NUL character: Postgres stores none
-RAW_FACTS = ("dataset", "received_at", "received_until", "count", "bytes")
+RAW_FACTS = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
 
 

@@ -4,13 +4,20 @@ A name never holds a host or a port: those change, the dataset does not. Where a
 setting; OpenLineage's namespaces are made on export.
 """
 
+MQTT = "mqtt:"
+"""How the name of every stream of MQTT messages begins."""
 OPENTRONS = "opentrons:"
 """How the name of every robot's runs begins."""
 
 
 def mqtt(topic_filter: str) -> str:
     """A stream of messages, by its topic filter."""
-    return f"mqtt:{topic_filter}"
+    return f"{MQTT}{topic_filter}"
+
+
+def kafka(topic: str) -> str:
+    """A Kafka topic, by its name."""
+    return f"kafka:{topic}"
 
 
 def opentrons(robot: str) -> str:

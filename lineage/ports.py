@@ -3,7 +3,7 @@
 asyncpg's connections and the graph adapter of `infra/graph.py` fit; so do others of the same shape.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -33,9 +33,9 @@ class Graph(Protocol):
         ...
 
     def stream(
-        self, query: str, parameters: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Rows of a large read-only query, one by one."""
+        self, query: str, parameters: Mapping[str, Any] | None = None, seconds: float | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Rows of a large read-only query, one by one; the server gives up after `seconds`."""
         ...
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -22,6 +22,7 @@ _MOVE = """
 INSERT INTO store.relay_cursors (sink, seal) VALUES ($1, $2)
 ON CONFLICT (sink) DO UPDATE SET seal = greatest(relay_cursors.seal, excluded.seal), at = clock_timestamp()
 """
+_FORGET = "DELETE FROM store.relay_cursors WHERE sink = $1"
 # Postgres gives a lock to who has waited longest; here it may wait as long as it takes.
 _NO_TIMEOUT = (
     "SELECT set_config(name, '0', false) FROM unnest(ARRAY['lock_timeout', 'statement_timeout']) name"
@@ -122,10 +123,24 @@ async def lag(connection: Connection) -> Lag:
     return Lag(entries, min(moments, default=None))
 
 
+async def resume(connection: Connection, graph: Graph) -> bool:
+    """Whether the graph is the one that the cursor is about; another one is carried the whole log again."""
+    async with alone(connection):
+        reached = await cursor(connection)
+        bucket = await read_seal(connection, reached)
+        if bucket is None:
+            return True
+        found = await graphs.find(graph, bucket.projection)
+        if bucket.projection.relationships.keys() <= found.relationships.keys():
+            return True
+        await connection.execute(_FORGET, SINK)
+        return False
+
+
 async def rebuild(connection: Connection, graph: Graph) -> int:
     """Empty the graph and carry the whole log again; returns the entries carried."""
     async with alone(connection):
-        await connection.execute("DELETE FROM store.relay_cursors WHERE sink = $1", SINK)
+        await connection.execute(_FORGET, SINK)
         await graphs.clear(graph)
         await graphs.migrate(graph)
         carried = 0

@@ -57,7 +57,7 @@ async def introduce(
             _KNOWN, transformation.id, what.source, target, transformation.name, batch
         )
         if new is not None:
-            edges += _derivations(transformation, target, columns, run_id, now)
+            edges += derivations(transformation, target, columns, run_id=run_id, now=now)
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"reign {transformation.name}")
     before = await connection.fetchval(_IN_FORCE, transformation.name)
     if before == transformation.id:
@@ -80,10 +80,11 @@ async def introduce(
     return edges
 
 
-def _derivations(
+def derivations(
     transformation: Transformation,
     target: str,
     columns: Iterable[ColumnEdge],
+    *,
     run_id: UUID | None,
     now: datetime,
 ) -> list[Edge]:

@@ -27,7 +27,9 @@ def transformation_of(
     module = inspect.getmodule(function)
     if module is None:
         raise TypeError(f"{function!r} belongs to no module, so its version cannot be told")
-    sources = {m.__name__: normalised(inspect.getsource(m)) for m in _reach(module, frozenset(within))}
+    reached = _reach(module, frozenset(within))
+    # The function's own module has another name when it is run as a script, or loaded from a path.
+    sources = {"" if m is module else m.__name__: normalised(inspect.getsource(m)) for m in reached}
     text = json.dumps([sources, parameters], sort_keys=True, separators=(",", ":"))
     return Transformation(name=name, version=hashlib.sha256(text.encode()).hexdigest()[:16])
 

@@ -5,9 +5,11 @@
 Frames have fixed columns, named here once.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +47,50 @@ class Position:
     detail: Mapping[str, Any]  # e.g. {"path": …, "sha256": …, "from": 0, "to": 65536}
 
 
-async def _nothing() -> None:
+class Format(StrEnum):
+    """How many records stand in one message."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    PARQUET = "parquet"  # its rows, as an Arrow IPC file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where records stand when a message holds many; kept beside the bytes, so that they can be read again.
+
+    The last message of the batch holds them, and a row's `part` is the number of its record there; of a
+    CSV file the message before it is the header.
+    """
+
+    format: Format
+    delimiter: str = ","
+    columns: Mapping[str, str] = field(default_factory=dict)  # the file's name → ours, where they differ
+
+    def text(self) -> str:
+        """As JSON, the way it is stored."""
+        return json.dumps(asdict(self))
+
+
+def layout_of(stored: str | None) -> Layout | None:
+    """The layout of a stored raw batch."""
+    if stored is None:
+        return None
+    fields = json.loads(stored)
+    return Layout(**fields | {"format": Format(fields["format"])})
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetSpan:
+    """Offsets of one partition: first ≤ offset < end."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+
+
+async def nothing() -> None:
     """Acknowledge a source that keeps no account of what was read."""
 
 
@@ -58,8 +103,12 @@ class RawBatch:
     received_at: datetime  # UTC; the only clock a transform may use
     received_until: datetime  # UTC; when the last message came
     position: Position | None = None
+    layout: Layout | None = None  # None: each message is one record
+    offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
-    acknowledge: Callable[[], Awaitable[None]] = field(default=_nothing)
+    acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
+    halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
+    """Cut where its position can be cut, neither half with a way to acknowledge; None for one record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.schema",
     "tests.fixtures.graph",
     "tests.fixtures.mosquitto",
+    "tests.fixtures.kafka",
     "tests.fixtures.prefect",
     "tests.fixtures.promtool",
     "tests.fixtures.headwater",

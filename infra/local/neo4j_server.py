@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from infra.local import process
-from infra.local.addresses import LOOPBACK, Address, locked
+from infra.local.addresses import LOOPBACK, Address
 from infra.local.debian import find_or_install
-from infra.local.download import counted
+from infra.local.maven import jars_of, version_in
 from infra.local.service import Launch, LocalService
-from lineage.errors import SettingsError, UnavailableError
+from lineage.errors import SettingsError
 
 HERE = Path(__file__).parent / "neo4j"
 POM = HERE / "pom.xml"
@@ -24,10 +24,7 @@ OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")  # packag
 
 def version() -> str:
     """The version that our pom names, e.g. `5.26.24`."""
-    found = re.search(r"<neo4j.version>(.+)</neo4j.version>", POM.read_text(encoding="utf-8"))
-    if found is None:
-        raise SettingsError(f"{POM} names no neo4j.version.")
-    return found.group(1)
+    return version_in(POM, "neo4j")
 
 
 class Neo4j(LocalService):
@@ -38,21 +35,17 @@ class Neo4j(LocalService):
     patience: ClassVar[float] = 120.0
 
     @property
-    def jars(self) -> Path:
-        return self.downloads / f"neo4j-{version()}"
-
-    @property
     def _is_ready(self) -> Path:
         return self.directory / "ready"
 
     def provision(self) -> None:
         _java()
-        with locked(self.downloads / "neo4j.lock"):
-            if not self.jars.exists():
-                _download(self.jars)
+        self._jars()
+
+    def _jars(self) -> Path:
+        return jars_of(POM, "neo4j", "Neo4j", self.downloads)
 
     def prepare(self) -> Launch:
-        self.provision()
         self._is_ready.unlink(missing_ok=True)
         port = self.port()
         password = self.password()
@@ -62,7 +55,7 @@ class Neo4j(LocalService):
             command=[
                 *(_java(), "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"),
                 *(part for name in OPENED for part in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")),
-                *("-cp", f"{self.jars}/*", HERE / "Server.java"),
+                *("-cp", f"{self._jars()}/*", HERE / "Server.java"),
                 *(self.directory, configuration, password, self._is_ready),
             ],
             url=f"bolt://{LOOPBACK}:{port}",
@@ -102,18 +95,3 @@ def _java() -> Path:
             f"Neo4j needs a JDK of Java 17 or newer and {java} is none: install openjdk-17-jdk-headless."
         )
     return java
-
-
-def _download(jars: Path) -> None:
-    """Let Maven resolve our pom into `jars`; it appears there whole or not at all."""
-    maven = find_or_install("mvn", "maven", "Maven")
-    draft = jars.with_name(jars.name + ".draft")
-    command: list[str | Path] = [
-        *(maven, "--batch-mode", "--file", POM, "-Dstyle.color=never"),
-        *("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={draft}"),
-    ]
-    said = counted(command, f"Neo4j {version()}", each="Downloaded from")
-    if said.code != 0:
-        reason = next((line for line in said.lines if "ERROR" in line), "see its output")
-        raise UnavailableError("Maven", reason, "Neo4j's libraries could not be downloaded.")
-    draft.replace(jars)

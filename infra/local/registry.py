@@ -6,6 +6,7 @@ from pathlib import Path
 from infra.local.addresses import AddressBook
 from infra.local.app import App, Listener, Relay, Worker
 from infra.local.embedded_graph import EmbeddedGraph
+from infra.local.kafka_server import Kafka
 from infra.local.mosquitto import Mosquitto
 from infra.local.neo4j_server import Neo4j
 from infra.local.postgres import Postgres
@@ -16,7 +17,7 @@ from lineage.errors import NotFoundError
 
 SERVICES: dict[str, type[LocalService]] = {
     service.name: service
-    for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, PrefectServer, Listener, Relay, Worker)
+    for service in (Postgres, EmbeddedGraph, Neo4j, Mosquitto, Kafka, PrefectServer, Listener, Relay, Worker)
 }
 """In the order they start; they end in the opposite one."""
 
@@ -36,9 +37,14 @@ def apps(root: Path, environment: Mapping[str, str]) -> tuple[App, ...]:
 def endpoints(root: Path) -> dict[str, dict[str, str]]:
     """Role → what a client needs (`url`, `user`, `password`, `database`, where there is one), of what runs.
 
-    Of what was started and died there is an empty entry: it may come back, which is no question of settings.
-    Roles are `postgres`, `graph`, `mqtt`, `prefect` and our own processes' names; when two graphs run, the
-    one started last counts. Holds passwords: never log it.
+    <<<<<<< HEAD
+        Of what was started and died there is an empty entry: it may come back, which is no question of settings.
+        Roles are `postgres`, `graph`, `mqtt`, `prefect` and our own processes' names; when two graphs run, the
+        one started last counts. Holds passwords: never log it.
+    =======
+        Roles are `postgres`, `graph`, `mqtt`, `kafka`, `prefect` and our own processes' names; when two graphs
+        run, the one started last counts. Holds passwords: never log it.
+    >>>>>>> main
     """
     found: dict[str, dict[str, str]] = {}
     for address in sorted(AddressBook(root).read().values(), key=lambda each: each.created):

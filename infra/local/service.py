@@ -39,7 +39,7 @@ class LocalService(ABC):
     """A server on loopback whose data lives under `root`; `start` and `stop` block, without asyncio."""
 
     name: ClassVar[str]
-    role: ClassVar[str]  # what it serves as: "postgres", "graph", "mqtt" or "prefect"
+    role: ClassVar[str]  # what it serves as: "postgres", "graph", "mqtt", "kafka" or "prefect"
     patience: ClassVar[float] = 60.0  # seconds to become ready
     stop_patience: ClassVar[float] = 20.0  # seconds to end before it is killed
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM

@@ -1,6 +1,7 @@
 -- What is stored beside the curated tables, which are created from their contracts (tasks/load/tables.py).
 
--- One row per batch: the messages as received (an Arrow IPC file, zstd) and a SHA-256 per message.
+-- One row per batch: the messages as received (an Arrow IPC file, zstd) and a SHA-256 per message. `layout` says how
+-- records stand in a message that holds many (a part of a file); null: each message is one record.
 CREATE TABLE store.raw_batches (
     batch          bigint PRIMARY KEY,
     dataset        text NOT NULL,
@@ -8,6 +9,7 @@ CREATE TABLE store.raw_batches (
     received_until timestamptz NOT NULL,
     count          integer NOT NULL,
     bytes          bigint NOT NULL,
+    layout         json,
     messages       bytea NOT NULL,
     digests        bytea NOT NULL
 );
@@ -106,6 +108,17 @@ CREATE TABLE store.listeners (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     left_at    timestamptz
+);
+
+-- How far each pipeline has read each partition: the offset that comes next. A commit advances it from where its batch
+-- begins, so that of two consumers one commits and the other starts again from here.
+CREATE TABLE store.kafka_offsets (
+    pipeline    text NOT NULL,
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    next        bigint NOT NULL,
+    advanced_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (pipeline, topic, partition)
 );
 
 -- Which contract each table was last prepared for.

@@ -1,14 +1,16 @@
 // What fed this batch or dataset, directly or not?
-// param key: string — a batch or dataset, e.g. postgres:sensor_readings#12 or postgres:sensor_readings
-// param depth: integer = 20 — how many steps back at most (1 to 50)
-MATCH p = (n:Batch {key: $key})<-[:FEEDS*1..50]-(source:Batch)
-WHERE length(p) <= $depth
-WITH source, min(length(p)) AS steps
-RETURN source.key AS key, 'Batch' AS kind, source.dataset AS dataset, source.rows AS rows, steps
-ORDER BY steps, key
+// param key: node — a batch or dataset, e.g. postgres:sensor_readings#12 or postgres:sensor_readings
+// RETURN DISTINCT of properties alone: so both engines visit each node once, however many ways lead to it.
+MATCH (n:Batch {key: $key})<-[:FEEDS*]-(other:Batch)
+RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
 UNION ALL
-MATCH p = (n:Dataset {key: $key})<-[:FEEDS*1..50]-(source:Dataset)
-WHERE length(p) <= $depth
-WITH source, min(length(p)) AS steps
-RETURN source.key AS key, 'Dataset' AS kind, source.key AS dataset, null AS rows, steps
-ORDER BY steps, key
+MATCH (n:Dataset {key: $key})<-[:FEEDS*]-(other:Dataset)
+RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
+// as of
+MATCH (n:Batch {key: $key})<-[feeds:FEEDS*]-(other:Batch)
+WHERE all(r IN feeds WHERE r.valid_from <= $valid_at AND r.known_at <= $known_at)
+RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
+UNION ALL
+MATCH (n:Dataset {key: $key})<-[feeds:FEEDS*]-(other:Dataset)
+WHERE all(r IN feeds WHERE r.valid_from <= $valid_at AND r.known_at <= $known_at)
+RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows

@@ -4,7 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tasks.extract.files import FileOptions
+from tasks.extract.kafka import KafkaOptions
 from tasks.extract.mqtt import MqttOptions
 from tasks.extract.opentrons import RobotOptions
 
-SourceOptions = Annotated[MqttOptions | RobotOptions, Field(discriminator="type")]
+SourceOptions = Annotated[
+    MqttOptions | KafkaOptions | FileOptions | RobotOptions, Field(discriminator="type")
+]

@@ -21,6 +21,7 @@ from tasks.contract import Contract, OnReturn
 from tasks.load import edges
 from tasks.load.edges import uri_of
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
@@ -88,6 +89,7 @@ async def _commit(
     )
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
+        await advance(commit)
         settled = await _store_rows(commit, placed(commit, refined))
         await write_raw(commit)
         books = await write_books(store, session, commit, settled)
@@ -164,12 +166,13 @@ async def _mark_hours(commit: Commit, refined: Refined) -> None:
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:
-    """The devices and experiments no commit has named before, in a fixed order against deadlocks."""
+    """Devices, experiments and what they used, new to every commit; in a fixed order against deadlocks."""
     seen: set[edges.Subject] = set()
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
             uri = edges.uri_of(table)
             seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
+            seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
     if not unknown:
         return []

@@ -1,8 +1,10 @@
 """Which edges a commit records: a pure function of the batch, the plan and what was stored."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +14,7 @@ from lineage.model import (
     Node,
     RelationshipType,
     Run,
+    SubjectKind,
     Transformation,
     batch_node,
     dataset_node,
@@ -29,7 +32,13 @@ REJECTED = naming.postgres("rejected")
 uri_of = naming.postgres
 
 Subject = tuple[str, str, str]
-"""Kind, identity and the dataset it is about."""
+"""Kind, identity and the dataset it is about; of labware and reagents the experiment that used them."""
+
+_NAMES: Mapping[SubjectKind, Sequence[str]] = {
+    "labware": ("definitionUri", "loadName"),
+    "reagent": ("displayName",),
+}
+"""Kind → the fields that may name one, the best first."""
 
 Relation = tuple[RelationshipType, Node, Node]
 
@@ -72,10 +81,42 @@ def _outputs(
         if rows.height:
             target = batch_node(naming.postgres(table), number, rows=rows.height)
             yield RelationshipType.FEEDS, raw, target
+    yield from _steps(plan, number, stored)
     if stored.rejected:
         yield RelationshipType.FEEDS, raw, batch_node(REJECTED, number, rows=stored.rejected)
     for source, target in _about(plan, number, stored, new):
         yield RelationshipType.ABOUT, source, target
+    for kind in _NAMES:
+        for identity, experiment in (each[1:] for each in new if each[0] == kind):
+            yield RelationshipType.USED, subject_node("experiment", experiment), subject_node(kind, identity)
+
+
+def _steps(plan: LoadPlan, number: int, stored: Stored) -> Iterable[Relation]:
+    """A commit's experiments → their steps: the plan's first table about experiments → each further one."""
+    about = [table for table, (kind, _) in plan.subjects.items() if kind == "experiment"]
+    batches = [
+        batch_node(naming.postgres(table), number)
+        for table in about
+        if table in stored.accepted and stored.accepted[table].height
+    ]
+    if len(batches) == len(about):
+        for steps in batches[1:]:
+            yield RelationshipType.FEEDS, batches[0], steps
+
+
+def used(plan: LoadPlan, table: str, rows: pl.DataFrame) -> Iterable[Subject]:
+    """The labware and reagents that the rows' experiments list."""
+    subject = plan.subjects[table][1]
+    for kind, column in plan.uses.get(table, {}).items():
+        for experiment, text in rows.select(subject, column).drop_nulls().iter_rows():
+            yield from ((kind, name, experiment) for name in _names(json.loads(text), _NAMES[kind]))
+
+
+def _names(things: Any, fields: Sequence[str]) -> Iterable[str]:
+    """The names of a list's things, whatever shape it was sent in."""
+    for thing in things if isinstance(things, list) else ():
+        named = [thing.get(field) for field in fields] if isinstance(thing, dict) else []
+        yield from [name for name in named if isinstance(name, str) and name][:1]
 
 
 def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime) -> list[Edge]:

@@ -1,9 +1,15 @@
 """The ledger: one balanced row per commit, and one row per table it wrote to."""
 
 import json
+from collections.abc import Sequence
 
+<<<<<<< HEAD
 from infra.postgres import Connection, Row
 from lineage.digest import raw_digest
+=======
+from infra.postgres import Connection, Pool, Row, translated
+from lineage.digest import digest_of, row_hashes, sum_of
+>>>>>>> main
 from lineage.log import Span
 from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
@@ -102,6 +108,13 @@ async def receipt_by_position(connection: Connection, position_id: str) -> Recei
     """The receipt of the batch that holds a position, marked as a repeat; None if it was never read."""
     row = await connection.fetchrow("SELECT * FROM store.ledger WHERE position_id = $1", position_id)
     return None if row is None else await _receipt_of(connection, row, "repeat")
+
+
+async def committed_positions(pool: Pool, ids: Sequence[str]) -> set[str]:
+    """Which of these positions are committed."""
+    query = "SELECT position_id FROM store.ledger WHERE position_id = ANY($1::text[])"
+    with translated():
+        return {row["position_id"] for row in await pool.fetch(query, list(ids))}
 
 
 async def _receipt_of(connection: Connection, row: Row, way: str) -> Receipt:

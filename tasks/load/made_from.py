@@ -75,8 +75,11 @@ async def made_from(
 
 
 async def _messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Message]:
-    places = sorted({(row["raw_batch"], row["sequence"]) for row in rows})
+    places = [(row["raw_batch"], row["sequence"], row["part"]) for row in rows]
+    places.sort(key=lambda place: (*place[:2], place[2] or 0))
     messages: list[Message] = []
     for raw_batch, group in groupby(places, key=lambda place: place[0]):
-        messages += await messages_of(connection, raw_batch, [sequence for _, sequence in group])
+        messages += await messages_of(
+            connection, raw_batch, [(sequence, part) for _, sequence, part in group]
+        )
     return messages

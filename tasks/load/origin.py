@@ -1,6 +1,6 @@
 """Where a stored row came from: its batch, the exact message it was read from, the run and the code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,9 @@ from uuid import UUID
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, VerificationError
 from lineage.ports import Connection
+from tasks.batch import layout_of
 from tasks.contract import Contract
-from tasks.load.raw import unpack
+from tasks.load.raw import record_at, unpack
 from tasks.load.row_key import Key, typed_key
 
 # The commit that wrote a batch, and the process it ran in.
@@ -19,7 +20,11 @@ SELECT l.*, w.application FROM store.ledger l LEFT JOIN store.lineage_writers w 
 WHERE l.batch = $1
 """
 # A message's batch as received.
-_RAW = "SELECT received_at, received_until, messages FROM store.raw_batches WHERE batch = $1"
+_RAW = "SELECT received_at, received_until, layout, messages FROM store.raw_batches WHERE batch = $1"
+
+
+Place = tuple[int, int | None]
+"""Sequence and part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,8 @@ async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, Any]) -> O
     with translated():
         async with pool.acquire() as connection:
             row = await find_row(connection, contract, typed_key(contract, key))
-            message = await message_of(connection, row["raw_batch"] or row["batch"], row["sequence"])
+            place = row["sequence"], row["part"]
+            message = await message_of(connection, row["raw_batch"] or row["batch"], place)
             commit = await commit_of(connection, contract.table, row["batch"])
     return Origin(table=contract.table, row=row, part=row["part"], commit=commit, message=message)
 
@@ -92,27 +98,31 @@ async def commit_of(connection: Connection, table: str, batch: int) -> Commit:
     return Commit(**{name: row[name] for name in Commit.__dataclass_fields__})
 
 
-async def message_of(connection: Connection, raw_batch: int, sequence: int) -> Message:
-    """One message of a raw batch; raises VerificationError when it is not there."""
-    (message,) = await messages_of(connection, raw_batch, [sequence])
+async def message_of(connection: Connection, raw_batch: int, place: Place) -> Message:
+    """The message, or the line of a file, at a place; raises VerificationError when it is not there."""
+    (message,) = await messages_of(connection, raw_batch, [place])
     return message
 
 
-async def messages_of(connection: Connection, raw_batch: int, sequences: list[int]) -> list[Message]:
-    """Some messages of a raw batch, by their sequences."""
+async def messages_of(connection: Connection, raw_batch: int, places: Sequence[Place]) -> list[Message]:
+    """Some messages of a raw batch, or lines of its file: each once, in the order of the places."""
     raw = await connection.fetchrow(_RAW, raw_batch)
     if raw is None:
         raise VerificationError([f"the messages of batch {raw_batch} are not stored"])
-    messages = unpack(raw["messages"])
-    if sequences and max(sequences) >= messages.height:
-        raise VerificationError([f"batch {raw_batch} holds no message {max(sequences)}"])
+    messages, layout = unpack(raw["messages"]), layout_of(raw["layout"])
+    if absent := [sequence for sequence, _ in places if sequence >= messages.height]:
+        raise VerificationError([f"batch {raw_batch} holds no message {max(absent)}"])
+    if layout is None:
+        places = [(sequence, None) for sequence in dict.fromkeys(sequence for sequence, _ in places)]
     return [
         Message(
             raw_batch=raw_batch,
             sequence=sequence,
-            **messages.row(sequence, named=True),
+            location=location,
+            payload=payload,
             received_at=raw["received_at"],
             received_until=raw["received_until"],
         )
-        for sequence in sequences
+        for sequence, part in places
+        for location, payload in [record_at(messages, layout, sequence, part)]
     ]

@@ -3,15 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
 from infra.postgres import Connection
 from lineage.columns import ColumnEdge
-from lineage.model import Run, Transformation
-from tasks.batch import RawBatch
+from lineage.model import Run, SubjectKind, Transformation
+from tasks.batch import Position, RawBatch
 from tasks.contract import Contract
 
 UTC_MICROS = pl.Datetime("us", "UTC")
@@ -30,13 +30,16 @@ class LoadPlan:
     subjects: Mapping[str, tuple[str, str]]  # table name → (kind of subject, column that names it)
     transformation: Transformation
     run: Run
+    uses: Mapping[str, Mapping[SubjectKind, str]] = field(default_factory=dict)  # table → kind → JSON column
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
 
     def position_id(self, batch: RawBatch) -> str | None:
-        """An id derived from the batch's position: the same for the same position and pipeline."""
-        if batch.position is None:
-            return None
-        text = json.dumps([self.pipeline, batch.position.source, dict(batch.position.detail)], sort_keys=True)
+        """The id of the batch's position, where it has one."""
+        return None if batch.position is None else self.id_of(batch.position)
+
+    def id_of(self, position: Position) -> str:
+        """An id derived from a position: the same for the same position and pipeline."""
+        text = json.dumps([self.pipeline, position.source, dict(position.detail)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.batch import MESSAGE_SCHEMA, RawBatch
+from tasks.batch import MESSAGE_SCHEMA, Layout, RawBatch
+from tasks.layout import exact
 from tasks.load.plan import Commit
 
 DIGEST_BYTES = 32
@@ -23,6 +24,16 @@ def unpack(packed: bytes) -> pl.DataFrame:
     return pl.read_ipc(BytesIO(packed), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
 
 
+def record_at(
+    messages: pl.DataFrame, layout: Layout | None, sequence: int, part: int | None
+) -> tuple[str, bytes | None]:
+    """Where one record was read and its exact bytes, among a batch's messages; None: erased."""
+    location, payload = messages.row(sequence)
+    if layout is None or part is None or payload is None:
+        return location, payload
+    return exact(layout, location, payload, [part])[0]
+
+
 def digest_at(digests: bytes, sequence: int) -> bytes:
     """The digest of one message among a batch's digests."""
     return digests[sequence * DIGEST_BYTES : (sequence + 1) * DIGEST_BYTES]
@@ -36,6 +47,7 @@ def facts_of(batch: RawBatch) -> dict[str, Any]:
         "received_until": batch.received_until,
         "count": batch.messages.height,
         "bytes": int(batch.messages["payload"].bin.size().sum() or 0),
+        "layout": batch.layout.text() if batch.layout else None,
     }
 
 
@@ -44,8 +56,8 @@ async def write_raw(commit: Commit) -> None:
     batch = commit.batch
     await commit.connection.execute(
         "INSERT INTO store.raw_batches "
-        "(batch, dataset, received_at, received_until, count, bytes, messages, digests) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "(batch, dataset, received_at, received_until, count, bytes, layout, messages, digests) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
         *facts_of(batch).values(),
         pack(batch.messages),

@@ -4,18 +4,27 @@ import polars as pl
 import polars_hash as plh
 
 from infra.postgres import copy_frame
+from lineage.digest import message_digests
+from tasks.layout import exact_in
 from tasks.load.plan import Commit
 
 NO_PART = "-"
 
 
 def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
-    """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and message digest for rows of a batch.
+    """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and digest for rows of a batch.
 
-    It is the same when the message is delivered again, whatever batch it comes in then.
+    It is the same when the message is delivered again, whatever batch it comes in then. A record within a
+    part of a file has a line and bytes of its own: it is the same however the file is cut.
     """
-    messages = _located(commit).with_columns(digest=commit.digests.bin.encode("hex"))
-    found = rows.select("sequence", "part").join(messages, on="sequence", how="left", maintain_order="left")
+    if commit.batch.layout is not None:
+        found = exact_in(commit.batch, rows).select("location", part=None, digest=pl.col("payload"))
+        found = found.with_columns(digest=message_digests(found["digest"]).bin.encode("hex"))
+    else:
+        messages = _located(commit).with_columns(digest=commit.digests.bin.encode("hex"))
+        found = rows.select("sequence", "part").join(
+            messages, on="sequence", how="left", maintain_order="left"
+        )
     text = pl.concat_str(
         pl.lit(commit.batch.dataset),
         pl.col("location").fill_null(""),
@@ -59,8 +68,9 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
 def stored_form(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
     """Rejected records with the columns of `store.rejected`, sorted by identity against deadlocks."""
     return (
-        rejected.with_columns(identity=identities(commit, rejected))
-        .join(_located(commit), on="sequence", how="left", maintain_order="left")
+        rejected.with_columns(
+            identity=identities(commit, rejected), location=exact_in(commit.batch, rejected)["location"]
+        )
         .select(
             "identity",
             pl.lit(commit.number, dtype=pl.Int64).alias("batch"),

@@ -7,7 +7,8 @@ from typing import Any
 
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, RejectedError
-from tasks.load.raw import unpack
+from tasks.batch import layout_of
+from tasks.load.raw import record_at, unpack
 
 _CHOSEN = """
 ($1::text IS NULL OR dataset = $1) AND ($2::text IS NULL OR $2 = ANY(rules))
@@ -32,6 +33,8 @@ WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
 """
 # Records whose identity begins so; three are enough to say that it is not the only one.
 _FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
+# The bytes of one record's batch.
+_RAW = "SELECT layout, messages FROM store.raw_batches WHERE batch = $1"
 # What replays said of one record, the oldest first.
 _HISTORY = """
 SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at
@@ -116,10 +119,10 @@ async def show_rejected(pool: Pool, prefix: str) -> Shown:
             raise RejectedError(f"{wanted} is not one record ({several} …): give more digits")
         record = _record(rows[0])
         history = await pool.fetch(_HISTORY, rows[0]["identity"])
-        packed = await pool.fetchval(
-            "SELECT messages FROM store.raw_batches WHERE batch = $1", record["raw_batch"] or record["batch"]
-        )
-    payload: bytes | None = unpack(packed)["payload"][record["sequence"]]
+        raw = await pool.fetchrow(_RAW, record["raw_batch"] or record["batch"])
+    assert raw is not None  # noqa: S101 - a rejected record is committed with its bytes
+    layout = layout_of(raw["layout"])
+    _, payload = record_at(unpack(raw["messages"]), layout, record["sequence"], record["part"])
     return Shown(record, payload, [dict(row) for row in history])
 
 

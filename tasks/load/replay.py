@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from infra.postgres import Connection
-from tasks.batch import Position, RawBatch, Receipt, Reference, Refined
+from tasks.batch import Position, RawBatch, Receipt, Reference, Refined, layout_of
 from tasks.load.commit import committed, placed, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import DIGEST_BYTES, digest_at, unpack
@@ -127,6 +127,7 @@ async def read_raw(connection: Connection, number: int) -> StoredRaw:
         received_at=row["received_at"],
         received_until=row["received_until"],
         position=Position(source=detail.pop("source"), detail=detail) if detail else None,
+        layout=layout_of(row["layout"]),
     )
     count = len(row["digests"]) // DIGEST_BYTES
     digests = [digest_at(row["digests"], sequence) for sequence in range(count)]
@@ -142,7 +143,7 @@ def _with_bytes(records: pl.DataFrame, raw: StoredRaw) -> pl.DataFrame:
 async def _refine(current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame) -> Refined:
     """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
     messages = raw.batch.messages
-    if not current.alone:
+    if raw.batch.layout is not None or not current.alone:
         known = messages.with_columns(pl.col("payload").fill_null(b""))
         return await current.refine(replace(raw.batch, messages=known), current.reference)
     return await refine_some(current, raw.batch, records["sequence"].unique().sort())

@@ -19,7 +19,7 @@ DIALECT = "postgres"
 Source = tuple[str, str | None]
 """A dataset and its column, None where only its rows count."""
 Schema = dict[str, object]
-"""Postgres schema → table → column → type."""
+"""Table → column → type."""
 
 _CLAUSES: tuple[tuple[type[exp.Expression], Subtype], ...] = (
     (exp.Where, Subtype.FILTER),
@@ -31,7 +31,7 @@ _CLAUSES: tuple[tuple[type[exp.Expression], Subtype], ...] = (
 
 def columns_of(sql: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[ColumnEdge, ...]:
     """The edges of a SELECT's outputs. `tables`: stored table → its columns and their types."""
-    schema: Schema = {"store": tables}
+    schema: Schema = dict(tables)
     statement = qualify(sqlglot.parse_one(sql, dialect=DIALECT), schema=schema, dialect=DIALECT)
     if not isinstance(statement, exp.Query):
         raise ContractError("an aggregate's file must hold one SELECT")
@@ -59,18 +59,18 @@ def _direct(name: str, sql: str, schema: Schema) -> Iterator[tuple[Source, Subty
         subtype = Subtype.IDENTITY
     else:
         subtype = Subtype.TRANSFORMATION
-    for source in _leaves(nodes):
+    for source in _leaves(nodes, schema):
         yield source, subtype
 
 
-def _leaves(nodes: Iterable[Node]) -> Iterator[Source]:
+def _leaves(nodes: Iterable[Node], tables: Schema) -> Iterator[Source]:
     """The stored columns at the ends; for count(*) the stored tables it counts the rows of."""
     for node in nodes:
         if isinstance(node.expression, exp.Table):
             yield naming.postgres(node.expression.name), node.name.rpartition(".")[2].strip('"')
         elif not node.downstream:
             for table in node.source.find_all(exp.Table):
-                if table.db:
+                if table.name in tables:
                     yield naming.postgres(table.name), None
 
 
@@ -90,4 +90,4 @@ def _columns_in(clause: exp.Expression, sql: str, schema: Schema) -> Iterator[So
         if with_ is not None and asked.args.get("with_") is None and select.parent is None:
             asked.set("with_", with_.copy())
         root = lineage("asked", asked, schema=schema, dialect=DIALECT)
-        yield from (each for each in _leaves(root.walk()) if each[1] is not None)
+        yield from (each for each in _leaves(root.walk(), schema) if each[1] is not None)

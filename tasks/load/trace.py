@@ -54,7 +54,9 @@ async def trace(pool: Pool, contract: Contract, key: Key) -> Trace:
                 key=key,
                 row=row,
                 commit=await commit_of(connection, contract.table, row["batch"]),
-                message=await message_of(connection, row["raw_batch"] or row["batch"], row["sequence"]),
+                message=await message_of(
+                    connection, row["raw_batch"] or row["batch"], (row["sequence"], row["part"])
+                ),
                 part=row["part"],
                 quarantine=await _quarantine(connection, contract, key),
                 earlier=await _earlier(connection, contract, key),

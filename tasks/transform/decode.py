@@ -46,14 +46,14 @@ def decode(payloads: pl.Series, contract: Contract, fewest: int = FEWEST) -> Dec
     read, rest = by_shapes(fit.select(cells.SEQUENCE, "payload"), contract, fewest)
     strict = by_record(rest, contract)
     records = pl.concat([*read, strict.records], how="diagonal")
-    return Decoded(_complete(records, contract), pl.concat([refused, strict.undecodable]))
+    return Decoded(complete(records, contract), pl.concat([refused, strict.undecodable]))
 
 
 def by_shapes(
     messages: pl.DataFrame, contract: Contract, fewest: int
 ) -> tuple[list[pl.DataFrame], pl.DataFrame]:
     """Read what can be read fast; returns the frames read and the messages that are left."""
-    rest = messages.with_columns(_texts(messages["payload"]).alias("text"))
+    rest = messages.with_columns(texts_of(messages["payload"]).alias("text"))
     read: list[pl.DataFrame] = []
     for attempt in range(MOST_SHAPES):
         if rest.height < fewest:
@@ -71,7 +71,7 @@ def by_shapes(
     return read, rest.drop("text")
 
 
-def _texts(payloads: pl.Series) -> pl.Series:
+def texts_of(payloads: pl.Series) -> pl.Series:
     """Payloads as text, null where they are not UTF-8."""
     try:
         return payloads.cast(pl.String)
@@ -103,13 +103,15 @@ def by_record(messages: pl.DataFrame, contract: Contract) -> Decoded:
     return Decoded(frame, pl.DataFrame(refused, UNDECODABLE, orient="row"))
 
 
-def _complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+def complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """The columns of `cells.schema` in order, without faults that no message has; minus zero is zero."""
     columns = []
     for name, dtype in cells.schema(contract).items():
         present = name in records.columns
         if cells.is_fault(name) and (not present or records[name].null_count() == records.height):
             continue
+        if present and records[name].dtype.is_temporal():  # a timestamp that came as one
+            dtype = records[name].dtype
         column = (pl.col(name) if present else pl.lit(None)).cast(dtype)
         if dtype == pl.Float64:  # not `+ 0.0`: Polars leaves a column of more than one row as it is
             column = pl.when(column == 0.0).then(0.0).otherwise(column)

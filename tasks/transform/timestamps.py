@@ -37,10 +37,10 @@ _MICROSECONDS: Final = 6  # digits
 def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Replace each timestamp's text and epoch by its time, and name what was wrong in its fault.
 
-    The rows may come back in another order.
+    A column that holds times already stays. The rows may come back in another order.
     """
     for column in contract.inputs:
-        if column.type is ColumnType.TIMESTAMP:
+        if column.type is ColumnType.TIMESTAMP and frame.schema[column.name] == pl.String:
             frame = _parse(frame, column.name)
     return frame
 

@@ -117,6 +117,21 @@ async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
     return count
 
 
+async def test_two_listeners_share_the_stream(
+    headwater: Headwater, connection: Connection, postgres_dsn: str, mqtt_address: Address
+) -> None:
+    urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
+    listeners = [headwater("listen", **urls, HEADWATER_SLOT=slot) for slot in ("0", "1")]
+    for listener in listeners:
+        await asyncio.to_thread(listener.wait_until, "listening")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(1_000)])
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 1_000)
+    assert [listener.stop() for listener in listeners] == [0, 0]
+    assert await connection.fetchval("SELECT sum(read) FROM ledger") == 1_000
+    assert await connection.fetchval("SELECT count(DISTINCT writer) FROM ledger") == 2
+
+
 async def test_leaving_takes_what_is_kept_and_ends_the_session(
     listen: Headwater, connection: Connection, mqtt_address: Address
 ) -> None:

@@ -99,6 +99,11 @@ async def replayed(house: House, raw_batch: int, minimum: float) -> Receipt:
 async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> None:
     first = await take(house, a_fetch(RUN, page(10, -5, 20, -50)))
     assert (first.accepted["experiment_steps"], first.rejected) == (2, 2)
+    fed = await house.pool.fetch(
+        "SELECT source_key FROM lineage_log WHERE target_key = 'postgres:experiment_steps#1' "
+        "AND relationship_type = 'FEEDS' ORDER BY 1"
+    )
+    assert [row["source_key"] for row in fed] == ["postgres:experiments#1", "postgres:raw_batches#1"]
     receipt = await replayed(house, first.batch, -10)
     assert (receipt.read, dict(receipt.accepted), receipt.rejected) == (
         2,

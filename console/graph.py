@@ -1,0 +1,51 @@
+"""`headwater graph`: the graph as a whole."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from console.start import DIFFERENCES, run, start
+from console.table import Json, print_json
+
+commands = typer.Typer(help="The graph as a whole: make it again, compare two states.", no_args_is_help=True)
+
+STATE = "A time (ISO 8601), a version (sensors@…), or a pipeline: what today's code says."
+Before = Annotated[str, typer.Argument(metavar="A", help=STATE)]
+After = Annotated[str, typer.Argument(metavar="B", help=STATE)]
+
+
+@commands.command()
+def rebuild() -> None:
+    """Empty the graph and make it again from the record in Postgres."""
+    settings = start()
+    from flows.graph import rebuild as rebuilding
+
+    typer.echo(f"carried {run(rebuilding(settings)):,} entries of the record")
+
+
+@commands.command()
+def diff(before: Before, after: After, as_json: Json = False) -> None:
+    """What changes in the columns from A to B, and what is made of them; exit status 1 if anything does.
+
+    For example, before merging: headwater graph diff sensors@1f2e3d4c5b6a7980 sensors
+    """
+    settings = start()
+    from flows.graph import difference
+
+    found = run(difference(settings, before, after))
+    changes = found.changes
+    if as_json:
+        print_json({**asdict(changes), "reached": found.reached})
+    else:
+        for sign, pairs in (("+", changes.added), ("-", changes.removed), ("~", changes.changed)):
+            for pair in pairs:
+                typer.echo(f"{sign} {pair.source} → {pair.target}")
+        for column in found.reached:
+            typer.echo(f"! {column} is made of what changes")
+        typer.echo(
+            f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.changed)} changed, "
+            f"{len(found.reached)} columns reached"
+        )
+    if changes.targets:
+        raise typer.Exit(DIFFERENCES)

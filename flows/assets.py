@@ -1,0 +1,81 @@
+"""Every `@materialize` on this Prefect server becomes lineage, whoever's flow it was.
+
+`headwater serve` looks every other second for what is new, and now and then further back, for events that
+reached the server late.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from prefect import get_client
+
+from flows import process, stores
+from flows.retry import without_end
+from infra.http import translated as http_translated
+from infra.postgres import Connection, connect, translated
+from infra.settings import Settings
+from lineage import naming
+from lineage.prefect_assets import Names, capture
+
+log = structlog.get_logger(__name__)
+
+PAUSE = 2.0  # seconds between two looks
+OVERLAP = timedelta(minutes=1)  # how far back a look goes
+LATE = timedelta(days=1)  # how far back the longer look goes
+LATE_EVERY = timedelta(minutes=5)
+
+
+async def capture_assets(settings: Settings, state: process.State) -> None:
+    """Take asset events without end, waiting while Prefect or Postgres is away."""
+    await without_end(partial(_capture, settings, state), what="assets")
+
+
+async def _capture(settings: Settings, state: process.State) -> None:
+    connection = await connect(stores.postgres_dsn(settings), application="assets")
+    names = await our_names(connection, stores.postgres_dsn(settings))
+    swept = datetime.now(UTC) - LATE_EVERY
+    try:
+        async with get_client() as client:
+            while True:
+                now = datetime.now(UTC)
+                late = now - swept >= LATE_EVERY
+                with translated(), http_translated("Prefect"):
+                    back = LATE if late else OVERLAP
+                    taken = await capture(connection, client, back=back, names=names)
+                swept = now if late else swept
+                if taken:
+                    state.did("capture", assets=taken)
+                    log.info("assets captured", materializations=taken)
+                await asyncio.sleep(PAUSE)
+    finally:
+        connection.terminate()
+
+
+async def our_names(connection: Connection, dsn: str) -> Names:
+    """An asset that is a table of ours has our name for it; every other its own key.
+
+    Ours are `postgres://HOST[:PORT]/DATABASE/[SCHEMA/]TABLE` with our host, port and database.
+    """
+    with translated():
+        rows = await connection.fetch("SELECT DISTINCT table_name FROM store.contracts")
+    tables = {row["table_name"] for row in rows}
+    database = _parts(dsn)
+    places = [database, [*database, "public"], [*database, "store"]]
+
+    def name(key: str) -> str:
+        *place, table = _parts(key)
+        ours = table in tables and place in places
+        return naming.postgres(table) if ours else key
+
+    return name
+
+
+def _parts(url: str) -> list[str]:
+    """The host with its port and the parts of the path of a Postgres URL; the whole of any other URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        return [url]
+    return [f"{parts.hostname}:{parts.port or 5432}", *unquote(parts.path).strip("/").split("/")]

@@ -1,0 +1,78 @@
+"""The graph as a whole: made again from the record, and compared between two states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flows import catalog, stores
+from infra.postgres import connect, translated
+from infra.settings import Settings
+from lineage import diff, naming, relay
+from lineage.errors import NotFoundError, RejectedError
+from lineage.ports import Graph
+from lineage.transformations import derivations
+from tasks.extract.mqtt import MqttOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What changed, and the columns that are made of what changed."""
+
+    changes: diff.Changes
+    reached: Sequence[str]
+
+
+async def rebuild(settings: Settings) -> int:
+    """Empty the graph and carry the whole record to it; returns the entries carried."""
+    connection = await connect(stores.postgres_dsn(settings), application="rebuild")
+    try:
+        async with stores.open_graph(settings) as graph:
+            with translated():
+                return await relay.rebuild(connection, graph)
+    finally:
+        connection.terminate()
+
+
+async def difference(settings: Settings, before: str, after: str) -> Difference:
+    """What changes from one state to another.
+
+    A state is a time (ISO 8601), a version of a transformation (`sensors@…`), or the name of a pipeline:
+    what today's code would record. A pipeline is compared with a version of its own, else with the version
+    of it that is in force.
+    """
+    async with stores.open_graph(settings) as graph:
+        changes = diff.compare(*[await _state(settings, graph, text) for text in (before, after)])
+        return Difference(changes=changes, reached=await diff.reached(graph, changes.targets))
+
+
+async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:
+    if text in catalog.pipelines():
+        return _of_code(settings, catalog.pipeline(text))
+    if "@" in text:
+        columns = await diff.columns_of(graph, text)
+        if not columns:
+            raise NotFoundError(f"The graph has no columns of {text!r}: see `headwater audit blame`.")
+        return columns
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        names = ", ".join(catalog.pipelines())
+        raise RejectedError(f"{text!r} is neither a time, a version nor a pipeline ({names}).") from error
+    return await diff.columns_at(graph, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _of_code(settings: Settings, pipeline: catalog.Pipeline) -> diff.Columns:
+    """What the pipeline's code says now, of the source its definition names, or of the first robot."""
+    source, robots = pipeline.source, [robot.name for robot in settings.robots] or ["robot"]
+    dataset = (
+        naming.mqtt(source.topic_filter) if isinstance(source, MqttOptions) else naming.opentrons(robots[0])
+    )
+    transformation = pipeline.transformation()
+    edges = [
+        edge
+        for table, columns in pipeline.columns(dataset).items()
+        for edge in derivations(
+            transformation, naming.postgres(table), columns, run_id=None, now=datetime.now(UTC)
+        )
+    ]
+    return diff.columns_from(edges)

@@ -1,0 +1,189 @@
+"""The kinds of source that `headwater listen` runs, each as one port: how it opens, shows itself and leaves.
+
+A new kind is a class here and its line in `STREAMS`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+from flows import stores
+from flows.catalog import Pipeline
+from flows.retry import without_end
+from infra.kafka import Consumer
+from infra.metrics import Metrics
+from infra.mqtt.session import Session
+from infra.settings import Settings
+from lineage import naming
+from lineage.errors import ContractError
+from tasks.batch import Position, RawBatch
+from tasks.extract.files import FileOptions, FileSource, FileWatch
+from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
+from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+from tasks.load import offsets
+from tasks.load.ledger import committed_positions
+from tasks.load.plan import LoadPlan
+from tasks.load.store import Store
+
+
+class Stream(Protocol):
+    """A source that gives batches without end."""
+
+    connections: int  # to Postgres: how many batches are written at a time
+    at_once: int  # batches between reading and acknowledgement; 1: strictly one after the other
+    client_id: str | None  # under which a broker keeps what we miss; None: nobody keeps anything for us
+
+    def open(self, *, known: bool, leave: bool) -> AbstractAsyncContextManager[AsyncIterator[RawBatch]]:
+        """Its batches; `known`: an earlier process read as us; `leave`: what is kept for us, then no more."""
+        ...
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        """Set its metrics; returns what it is doing."""
+        ...
+
+    async def reread(self) -> None:
+        """Go back to what is committed: another consumer was there."""
+        ...
+
+
+class MqttStream:
+    """Messages of a broker's subscription."""
+
+    connections = 1
+    at_once = 1  # acknowledgements leave in order of receipt
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store) -> None:
+        assert isinstance(pipeline.source, MqttOptions)  # noqa: S101 - STREAMS chose us by it
+        broker = stores.mqtt(settings)
+        options = pipeline.source.model_dump()
+        self.client_id: str | None = settings.listener_id
+        self._source = MqttSource(**options, url=broker.url, tls=broker.tls, client_id=settings.listener_id)
+        self._session: Session | None = None
+
+    @asynccontextmanager
+    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        dataset = naming.mqtt(self._source.topic_filter)
+        async with open_session(self._source, expected=known) as session:
+            self._session, self._counted = session, replace(session.numbers)
+            yield (drain if leave else batches)(self._source, session, dataset)
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        session = self._session
+        assert session is not None  # noqa: S101 - shown while it is open
+        counted, numbers, connection = self._counted, session.numbers, session.connection
+        connected = connection is not None and connection.lost is None
+        oldest = session.oldest_unacknowledged(asyncio.get_running_loop().time())
+        metrics.listener_up.labels(source).set(connected)
+        metrics.unacknowledged_messages.labels(source).set(session.unacknowledged)
+        metrics.unacknowledged_oldest_seconds.labels(source).set(oldest)
+        metrics.mqtt_sessions_lost_total.labels(source).inc(numbers.sessions_lost - counted.sessions_lost)
+        metrics.mqtt_reconnects_total.labels(source).inc(numbers.reconnects - counted.reconnects)
+        metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
+        self._counted = replace(numbers)
+        return "listening" if connected else "waiting for the broker"
+
+    async def reread(self) -> None:
+        raise AssertionError("an MQTT batch has no offsets that could be overtaken")
+
+
+class FileStream:
+    """Files of a folder."""
+
+    client_id: str | None = None
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> None:
+        assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
+        source = FileSource(**pipeline.source.model_dump(), root=settings.files_directory)
+        source.inbox.mkdir(parents=True, exist_ok=True)
+        self.connections = source.connections
+        self.at_once = source.connections + 1  # one is read and refined while the others are written
+        self._plan, self._store = plan, store
+        self._watch = FileWatch(source, self._uncommitted)
+
+    @asynccontextmanager
+    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        _nothing_kept(leave)
+        async with aclosing(self._watch.batches()) as coming:
+            yield coming
+
+    async def _uncommitted(self, positions: Sequence[Position]) -> Sequence[bool]:
+        ids = [self._plan.id_of(position) for position in positions]
+        known = await without_end(lambda: committed_positions(self._store.pool, ids), what="ledger")
+        return [id_ not in known for id_ in ids]
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        metrics.listener_up.labels(source).set(1)
+        return "listening"
+
+    async def reread(self) -> None:
+        raise AssertionError("a file's batch has no offsets that could be overtaken")
+
+
+class KafkaStream:
+    """Messages of a topic."""
+
+    connections = 1
+    at_once = 1  # a batch begins where the one before it ended
+    client_id: str | None = None
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
+        assert isinstance(pipeline.source, KafkaOptions)  # noqa: S101 - STREAMS chose us by it
+        self._source, self._name = pipeline.source, pipeline.name
+        self._address, self._member = stores.kafka(settings), settings.listener_id
+        self._pool = store.pool
+        self._consumer: Consumer | None = None
+        self._reader: KafkaReader | None = None
+
+    @asynccontextmanager
+    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        _nothing_kept(leave)
+        source, pool, key = self._source, self._pool, (self._name, self._source.topic)
+        kept = Offsets(
+            read=lambda: without_end(lambda: offsets.next_offsets(pool, *key), what="offsets"),
+            begin=lambda *at: without_end(lambda: offsets.begin(pool, *key, *at), what="offsets"),
+            reset=lambda *at: without_end(lambda: offsets.reset(pool, *key, *at), what="offsets"),
+        )
+        group = source.group or f"headwater-{self._name}"
+        consumer = Consumer(
+            self._address, source.topic, group, self._member, session_timeout=source.session_timeout
+        )
+        self._consumer, self._reader = consumer, KafkaReader(source, consumer, kept)
+        try:
+            async with aclosing(self._reader.batches()) as coming:
+                yield coming
+        finally:
+            await asyncio.to_thread(consumer.close)
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        assert self._consumer is not None  # noqa: S101 - shown while it is open
+        connected = self._consumer.reason is None
+        metrics.listener_up.labels(source).set(connected)
+        return "listening" if connected else "waiting for the broker"
+
+    async def reread(self) -> None:
+        assert self._reader is not None  # noqa: S101 - its batch was overtaken
+        self._reader.reread()
+
+
+def _nothing_kept(leave: bool) -> None:
+    if leave:
+        raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
+
+
+Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]
+
+STREAMS: Mapping[type[Any], Kind] = {
+    MqttOptions: MqttStream,
+    FileOptions: FileStream,
+    KafkaOptions: KafkaStream,
+}
+
+
+def kind_of(pipeline: Pipeline) -> Kind:
+    """How to make the pipeline's stream; raises ContractError if it has none."""
+    kind = STREAMS.get(type(pipeline.source))
+    if kind is None:
+        raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
+    return kind

@@ -1,0 +1,181 @@
+"""Kafka: the only place that imports confluent-kafka, and that turns its errors into ours.
+
+A `Consumer` blocks: call it in a thread, one call at a time. Its group shares out the partitions; where
+reading one begins is said by `begin`, never by the group: a partition gives nothing before that.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from pydantic import SecretStr
+
+from lineage.errors import RejectedError, UnavailableError
+
+_REFUSED = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError._INVALID_ARG,
+    }
+)
+_OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
+_ASK = 10.0  # seconds for one question to the brokers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaAddress:
+    """`url`: `kafka://user:password@host:9092,host:9092`, or `kafkas://…` with TLS."""
+
+    url: SecretStr
+    mechanism: str = "SCRAM-SHA-512"  # how user and password are sent
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def configuration(self) -> dict[str, str]:
+        """As librdkafka wants it."""
+        parts = urlsplit(self.url.get_secret_value())
+        login, _, servers = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        security = ("SASL_" if login else "") + ("SSL" if parts.scheme == "kafkas" else "PLAINTEXT")
+        given = {
+            "bootstrap.servers": servers,
+            "security.protocol": security,
+            "sasl.mechanism": self.mechanism if login else None,
+            "sasl.username": unquote(user) or None,
+            "sasl.password": unquote(password) or None,
+            "ssl.ca.location": self.ca,
+            "ssl.certificate.location": self.certificate,
+            "ssl.key.location": self.key,
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Polled:
+    """Messages of one poll, in the order of each partition; `lost`: partitions whose next offset is gone."""
+
+    partitions: list[int]
+    offsets: list[int]
+    payloads: list[bytes]
+    lost: set[int] = field(default_factory=set)
+
+
+class Consumer:
+    """A member of a consumer group on one topic."""
+
+    def __init__(
+        self, address: KafkaAddress, topic: str, group: str, client_id: str, *, session_timeout: timedelta
+    ) -> None:
+        self.topic = topic
+        self.assigned: frozenset[int] = frozenset()
+        self.assignment = 0  # counts the times that the group shared out the partitions
+        self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
+        configuration: dict[str, object] = {
+            **address.configuration(),
+            "group.id": group,
+            "client.id": client_id,
+            "session.timeout.ms": round(session_timeout.total_seconds() * 1000),
+            "heartbeat.interval.ms": round(session_timeout.total_seconds() * 1000 / 10),
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",  # a gap must not be jumped over unseen
+            "allow.auto.create.topics": False,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "queued.max.messages.kbytes": 32 * 1024,  # what is fetched ahead
+            "fetch.wait.max.ms": 100,
+            "error_cb": self._failed,
+        }
+        with _translated():
+            self._consumer = confluent_kafka.Consumer(
+                configuration, logger=logging.getLogger("confluent_kafka")
+            )
+            self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke)
+
+    def poll(self, most: int, wait: timedelta, gather: timedelta) -> Polled:
+        """Wait for a first message, then gather up to `most`; empty when nothing came.
+
+        Raises RejectedError when the brokers refuse us.
+        """
+        with _translated():
+            messages = self._consumer.consume(1, wait.total_seconds())
+            if messages and most > 1:
+                messages += self._consumer.consume(most - 1, gather.total_seconds())
+        polled = Polled([], [], [])
+        for message in messages:
+            if (error := message.error()) is None:
+                self._keep(message, polled)
+            elif error.code() in _OUT_OF_RANGE:
+                polled.lost.add(int(message.partition() or 0))
+            else:
+                self._failed(error)
+        return polled
+
+    def _keep(self, message: Message, polled: Polled) -> None:
+        self.reason = None
+        polled.partitions.append(message.partition() or 0)
+        polled.offsets.append(message.offset() or 0)
+        polled.payloads.append(message.value() or b"")
+
+    def begin(self, offsets: Mapping[int, int]) -> None:
+        """Read the partitions that are ours from these offsets on."""
+        places = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+        with _translated():
+            self._consumer.assign(places)
+            self._consumer.resume(places)
+        self.reason = None
+
+    def span(self, partition: int) -> tuple[int, int]:
+        """The first offset that the partition holds, and the next to come."""
+        with _translated():
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _ASK)
+        return low, high
+
+    def note(self, offsets: Mapping[int, int]) -> None:
+        """Tell the group how far we are, for those who watch its lag; nothing depends on it."""
+        places = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            self._failed(error.args[0])
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _assign(self, consumer: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
+        consumer.assign(places)
+        consumer.pause(places)  # until `begin`
+        self._shared(frozenset(place.partition for place in places))
+
+    def _revoke(self, consumer: confluent_kafka.Consumer, _places: list[TopicPartition]) -> None:
+        consumer.unassign()
+        self._shared(frozenset())
+
+    def _shared(self, partitions: frozenset[int]) -> None:
+        self.assigned, self.assignment = partitions, self.assignment + 1
+
+    def _failed(self, error: KafkaError) -> None:
+        """An error that the client mends by itself, or one that it never can."""
+        if error.code() in _REFUSED:
+            raise RejectedError(f"Kafka refuses us: {error.str()}")
+        self.reason = error.str()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as failure:
+        error = failure.args[0]
+        if error.code() in _REFUSED:
+            raise RejectedError(f"Kafka refuses us: {error.str()}") from failure
+        raise UnavailableError("Kafka", error.str()) from failure

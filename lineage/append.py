@@ -1,0 +1,130 @@
+"""A commit that has lineage and no rows of ours: its entries, on a chain that is free, and its ledger row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from .columns import ColumnEdge
+from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
+from .model import Edge, Node, RelationshipType, Transformation, transformation_node
+from .ports import Connection
+from .transformations import Introduction, introduce
+
+_LEDGER = """
+INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
+    read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
+    writer, first_entry, last_entry, chain_head)
+VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12)
+"""
+_LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
+
+_INTRODUCED = """
+SELECT NOT EXISTS (
+    SELECT FROM unnest($3::text[]) AS wanted WHERE NOT EXISTS (
+        SELECT FROM store.transformations t
+        WHERE t.transformation_id = $2 AND t.source = '' AND t.target = wanted
+    )
+) AND $2 = (SELECT transformation_id FROM store.reigns WHERE name = $1 ORDER BY reign DESC LIMIT 1)
+"""
+
+Relation = tuple[RelationshipType, Node, Node]
+Columns = Mapping[str, Sequence[ColumnEdge]]
+"""Target dataset → what its columns come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What a commit without rows of ours says of itself in the ledger."""
+
+    number: int
+    dataset: str
+    way: str
+    transformation: Transformation
+    run_id: UUID
+    at: datetime
+    received_at: datetime
+    position_id: str | None = None
+
+
+async def next_batch(connection: Connection) -> int:
+    """The number of the commit that is to come."""
+    number: int = await connection.fetchval("SELECT nextval('store.batch_number')")
+    return number
+
+
+async def write(
+    connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation], columns: Columns
+) -> Span:
+    """Append the relations and the commit's row of the ledger; `connection` must be in a transaction.
+
+    A version of a transformation is introduced by the first commit of it: its `columns`, what it supersedes.
+    """
+    ran = (RelationshipType.RAN, run, transformation_node(commit.transformation))
+    edges = [
+        Edge(
+            relationship_type=kind,
+            source=source,
+            target=target,
+            created_at=commit.at,
+            transformation_id=commit.transformation.id,
+            run_id=commit.run_id,
+        )
+        for kind, source, target in (ran, *relations)
+    ]
+    edges += await _introduction(connection, commit, columns)
+    writer = await _continued(connection, f"record {commit.way}")
+    span = await writer.append(connection, commit.number, edges)
+    await connection.execute(
+        _LEDGER,
+        commit.number,
+        commit.dataset,
+        commit.position_id,
+        commit.received_at,
+        commit.at,
+        commit.way,
+        commit.transformation.id,
+        commit.run_id,
+        span.writer,
+        span.first,
+        span.last,
+        span.head,
+    )
+    return span
+
+
+async def _introduction(connection: Connection, commit: Commit, columns: Columns) -> list[Edge]:
+    """Nothing for a version in force: to introduce one takes a lock that lasts as long as the transaction."""
+    of = commit.transformation
+    if await connection.fetchval(_INTRODUCED, of.name, of.id, list(columns)):
+        return []
+    what = Introduction(transformation=of, source="", columns=columns)
+    return await introduce(connection, what, batch=commit.number, run_id=commit.run_id, now=commit.at)
+
+
+async def _continued(connection: Connection, application: str) -> Writer:
+    """A chain that nobody is writing to, continued for this transaction; a new one if all are busy.
+
+    Whoever holds its lock to the end of a transaction sees all that was committed to it before. So there
+    are as many chains as there are transactions at once, and not one per flow run.
+    """
+    known = "SELECT writer FROM store.lineage_writers WHERE application = $1 ORDER BY writer"
+    for row in await connection.fetch(known, application):
+        if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", *_lock(row["writer"])):
+            return await _at_its_end(connection, row["writer"])
+    writer = await connection.fetchval(
+        "INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer", application
+    )
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", *_lock(writer))
+    return Writer(writer)
+
+
+async def _at_its_end(connection: Connection, number: int) -> Writer:
+    writer = Writer(number)
+    last = await connection.fetchrow(_LAST, number)
+    writer.last, writer.head = (last["number"], last["hash"]) if last else (0, FIRST_HEAD)
+    return writer
+
+
+def _lock(writer: int) -> tuple[int, int]:
+    return WRITER_LOCK, writer % (1 << 31)

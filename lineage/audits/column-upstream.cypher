@@ -1,0 +1,19 @@
+// Which columns does this column come from, directly or not, by the code in force?
+// param column: node — a column, e.g. postgres:sensor_readings.dew_point
+MATCH (t:Transformation)
+OPTIONAL MATCH (t)-[won:SUPERSEDES]->(:Transformation)
+WHERE won.valid_from <= $valid_at AND won.known_at <= $known_at
+WITH t, max(won.valid_from) AS won_at
+OPTIONAL MATCH (t)<-[lost:SUPERSEDES]-(:Transformation)
+WHERE lost.valid_from <= $valid_at AND lost.known_at <= $known_at
+WITH t, won_at, max(lost.valid_from) AS lost_at
+WHERE lost_at IS NULL OR won_at > lost_at
+WITH collect(t.key) AS in_force
+MATCH (n:Column {key: $column})<-[derives:DERIVES*1..25]-(other)
+WHERE all(r IN derives WHERE r.transformation_id IN in_force
+    AND r.valid_from <= $valid_at AND r.known_at <= $known_at)
+WITH other, derives
+UNWIND derives AS step
+WITH other, min(size(derives)) AS steps, max(CASE WHEN step.opaque THEN 1 ELSE 0 END) AS hidden
+RETURN other.key AS key, labels(other)[0] AS kind, steps, hidden = 1 AS opaque
+ORDER BY steps, key

@@ -1,0 +1,108 @@
+"""What changes between two states of the column lineage: two times, or two versions of a transformation."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from .audit import END_OF_TIME, ask, find
+from .model import Edge, NodeKind, micros
+from .ports import Graph
+
+_IN_FORCE = """
+MATCH (t:Transformation)
+OPTIONAL MATCH (t)-[won:SUPERSEDES]->(:Transformation) WHERE won.valid_from <= $at
+WITH t, max(won.valid_from) AS won_at
+OPTIONAL MATCH (t)<-[lost:SUPERSEDES]-(:Transformation) WHERE lost.valid_from <= $at
+WITH t, won_at, max(lost.valid_from) AS lost_at
+WHERE lost_at IS NULL OR won_at > lost_at
+WITH collect(t.key) AS in_force
+MATCH (s)-[d:DERIVES]->(t:Column)
+WHERE NOT s:Transformation AND d.transformation_id IN in_force AND d.valid_from <= $at
+RETURN s.key AS source, t.key AS target, d.direct AS direct, d.indirect AS indirect, d.opaque AS opaque
+"""
+_OF_VERSION = """
+MATCH (s)-[d:DERIVES {via: $version}]->(t:Column)
+WHERE NOT s:Transformation
+RETURN s.key AS source, t.key AS target, d.direct AS direct, d.indirect AS indirect, d.opaque AS opaque
+"""
+
+
+class Pair(NamedTuple):
+    """The keys of a source and of a target column."""
+
+    source: str
+    target: str
+
+
+class How(NamedTuple):
+    """How the target depends on the source, as a DERIVES relationship says."""
+
+    direct: str
+    indirect: str
+    opaque: bool
+
+
+Columns = Mapping[Pair, How]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the second state has otherwise than the first."""
+
+    added: tuple[Pair, ...]
+    removed: tuple[Pair, ...]
+    changed: tuple[Pair, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are made otherwise."""
+        return tuple(sorted({pair.target for pair in (*self.added, *self.removed, *self.changed)}))
+
+
+def compare(before: Columns, after: Columns) -> Changes:
+    """The dependencies that only one of them has, and those that both have in another way."""
+    both = before.keys() & after.keys()
+    return Changes(
+        added=tuple(sorted(after.keys() - before.keys())),
+        removed=tuple(sorted(before.keys() - after.keys())),
+        changed=tuple(sorted(pair for pair in both if before[pair] != after[pair])),
+    )
+
+
+async def columns_at(graph: Graph, at: datetime | None = None) -> Columns:
+    """The column lineage in force at a time; now, if none is given."""
+    return _columns(await graph.read(_IN_FORCE, {"at": micros(at) if at else END_OF_TIME}))
+
+
+async def columns_of(graph: Graph, version: str) -> Columns:
+    """The column lineage of one version of a transformation (`name@version`)."""
+    return _columns(await graph.read(_OF_VERSION, {"version": version}))
+
+
+def columns_from(edges: Iterable[Edge]) -> Columns:
+    """The column lineage that DERIVES edges say, before any of it is recorded; constants are left out."""
+    return {
+        Pair(edge.source.key, edge.target.key): _how(edge.facts)
+        for edge in edges
+        if edge.source.kind is not NodeKind.TRANSFORMATION
+    }
+
+
+def _columns(rows: Iterable[Mapping[str, object]]) -> Columns:
+    return {Pair(str(row["source"]), str(row["target"])): _how(row) for row in rows}
+
+
+def _how(facts: Mapping[str, object]) -> How:
+    return How(str(facts.get("direct") or ""), str(facts.get("indirect") or ""), bool(facts.get("opaque")))
+
+
+async def reached(graph: Graph, targets: Iterable[str]) -> tuple[str, ...]:
+    """The columns that come from these, directly or not: what a change of them reaches."""
+    found: set[str] = set()
+    audit = find("column-downstream")
+    for column in targets:
+        rows = await graph.read("MATCH (n:Column {key: $key}) RETURN n.key AS key", {"key": column})
+        if rows:
+            found.update(row[0] for row in (await ask(graph, audit, {"column": column})).rows)
+    return tuple(sorted(found))

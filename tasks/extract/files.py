@@ -1,0 +1,244 @@
+"""Files in: dropped in a folder, read part by part, archived once every part is committed.
+
+    folder/x.csv ─survey─▶ hash and cuts ─parts─▶ a batch for each ─all committed─▶ archive/x.csv
+
+A part is the same each time it is read, so after a crash the ledger tells which were committed. A file is
+taken when it has not changed for `settle`, is locked while it is read, and is begun again if it changes
+after all. Better: write it under a name that begins with a dot or ends in `.part` or `.tmp`, then rename it.
+"""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, Literal
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from lineage import naming
+from tasks.batch import Format, Layout, Position, RawBatch, nothing
+from tasks.extract.file_parts import Cut, Part, Survey, halved, parts, state_of, survey
+
+log = structlog.get_logger(__name__)
+
+FORMATS: Final = {
+    ".csv": Format.CSV,
+    ".ndjson": Format.NDJSON,
+    ".jsonl": Format.NDJSON,
+    ".parquet": Format.PARQUET,
+}
+"""A file's format by the end of its name; any other file stays where it is."""
+
+Uncommitted = Callable[[Sequence[Position]], Awaitable[Sequence[bool]]]
+"""Tells of each position whether it is still to be committed."""
+
+
+class FileOptions(BaseModel):
+    """What a pipeline says of its files. `folder` and `archive` are below the directory of the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["files"] = "files"
+    folder: str = Field(min_length=1)
+    pattern: str = Field(min_length=1)  # as Path.glob takes it, e.g. **/*.csv
+    archive: str = Field(min_length=1)  # on the same file system: a file is moved by renaming it
+    delimiter: str = Field(default=",", min_length=1, max_length=1)  # of CSV
+    columns: dict[str, str] = Field(default_factory=dict)  # a file's column → the contract's, if they differ
+    max_bytes: int = Field(default=8 * 1024 * 1024, ge=1)  # of CSV or NDJSON in a batch
+    max_rows: int = Field(default=100_000, ge=1)  # of Parquet in a batch
+    settle: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=1)
+    poll: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(milliseconds=500)
+    connections: int = Field(default=1, ge=1, le=8)  # how many batches are written at a time
+
+    @property
+    def dataset(self) -> str:
+        """Its name: the pattern that finds the files."""
+        return naming.file(f"{self.folder}/{self.pattern}")
+
+    def gives(self, dataset: str) -> bool:
+        """Whether the dataset (a URI) is this source's."""
+        return self.dataset == dataset
+
+
+class FileSource(FileOptions):
+    """Files and where their folders are."""
+
+    root: Path
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / self.folder
+
+    @property
+    def archived(self) -> Path:
+        return self.root / self.archive
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A file that is read: locked until it is archived, or let go."""
+
+    found: Survey
+    lock: BinaryIO
+    left: int  # parts to commit
+
+    def close(self) -> None:
+        self.lock.close()
+
+
+class FileWatch:
+    """Looks into the folder again and again; one per listener."""
+
+    def __init__(self, source: FileSource, uncommitted: Uncommitted) -> None:
+        self._source = source
+        self._uncommitted = uncommitted
+        self._seen: dict[Path, tuple[tuple[int, int, int], float]] = {}  # state, and since when (loop's time)
+        self._taken: dict[Path, _Taken] = {}
+
+    async def batches(self) -> AsyncGenerator[RawBatch, None]:
+        """Parts of files, without end; the oldest file first."""
+        try:
+            while True:
+                for path in await asyncio.to_thread(self._settled, asyncio.get_running_loop().time()):
+                    async for batch in self._batches_of(path):
+                        yield batch
+                await asyncio.sleep(self._source.poll.total_seconds())
+        finally:
+            for taken in self._taken.values():
+                taken.close()
+
+    def _settled(self, now: float) -> list[Path]:
+        """The files that did not change for `settle`."""
+        seen = {}
+        for path in _candidates(self._source):
+            try:
+                state = state_of(path)
+            except OSError:  # gone meanwhile, or not ours to see
+                continue
+            before, since = self._seen.get(path, (None, now))
+            seen[path] = (state, since if before == state else now)
+        self._seen = seen
+        settle = self._source.settle.total_seconds()
+        ready = [path for path, (_, since) in seen.items() if now - since >= settle]
+        return sorted(set(ready) - self._taken.keys(), key=lambda path: (seen[path][0][2], path))
+
+    async def _batches_of(self, path: Path) -> AsyncGenerator[RawBatch, None]:
+        """The parts of one file that are not committed yet; none if another listener reads it."""
+        try:
+            taken = await asyncio.to_thread(self._take, path)
+        except OSError as error:
+            log.warning("file not read", path=str(path), reason=str(error))
+            return
+        if taken is None:
+            return
+        found = taken.found
+        positions = [self._position(found, cut) for cut in found.cuts]
+        todo = await self._uncommitted(positions)
+        wanted = [cut for cut, is_left in zip(found.cuts, todo, strict=True) if is_left]
+        log.info("file taken", path=found.name, parts=len(found.cuts), left=len(wanted))
+        taken.left = len(wanted)
+        self._taken[path] = taken
+        reading = parts(found, wanted)
+        while part := await asyncio.to_thread(next, reading, None):
+            if not _is_unchanged(found):
+                self._let_go(path, "it changed while it was read")
+                return
+            yield self._batch(taken, part)
+        if not wanted:
+            await asyncio.to_thread(self._archive, taken)
+
+    def _take(self, path: Path) -> _Taken | None:
+        lock = path.open("rb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            source = self._source
+            found = survey(
+                path,
+                path.relative_to(source.inbox).as_posix(),
+                FORMATS[path.suffix],
+                max_bytes=source.max_bytes,
+                max_rows=source.max_rows,
+            )
+        except BlockingIOError:
+            lock.close()
+            return None
+        except BaseException:
+            lock.close()
+            raise
+        return _Taken(found, lock, left=0)
+
+    def _batch(self, taken: _Taken, part: Part) -> RawBatch:
+        async def acknowledge() -> None:
+            taken.left -= 1
+            if not taken.left:
+                await asyncio.to_thread(self._archive, taken)
+
+        return self._of(taken.found, part, acknowledge=acknowledge)
+
+    def _of(
+        self, found: Survey, part: Part, acknowledge: Callable[[], Awaitable[None]] = nothing
+    ) -> RawBatch:
+        def halve() -> tuple[RawBatch, RawBatch] | None:
+            halves = halved(found, part)
+            return halves and (self._of(found, halves[0]), self._of(found, halves[1]))
+
+        now = datetime.now(UTC)
+        return RawBatch(
+            dataset=self._source.dataset,
+            messages=part.messages,
+            received_at=now,
+            received_until=now,
+            position=self._position(found, part.cut),
+            layout=Layout(
+                format=found.format, delimiter=self._source.delimiter, columns=self._source.columns
+            ),
+            acknowledge=acknowledge,
+            halve=halve,
+        )
+
+    def _position(self, found: Survey, cut: Cut) -> Position:
+        group = {} if cut.group is None else {"group": cut.group}
+        detail = {"path": found.name, "sha256": found.sha256, "from": cut.first, "to": cut.end, **group}
+        return Position(source=self._source.dataset, detail=detail)
+
+    def _let_go(self, path: Path, reason: str) -> None:
+        """Forget a file: it is begun again once it has settled; what was committed of it stays."""
+        log.warning("file let go", path=str(path), reason=reason)
+        self._taken.pop(path).close()
+        self._seen.pop(path, None)
+
+    def _archive(self, taken: _Taken) -> None:
+        """Move a file whose parts are all committed, unless it is another one by now."""
+        found = taken.found
+        if self._taken.get(found.path) is not taken:
+            return
+        if not _is_unchanged(found):
+            self._let_go(found.path, "it changed after it was read")
+            return
+        target = self._source.archived / found.name
+        if target.exists():
+            target = target.with_name(f"{target.stem}.{found.sha256[:12]}{target.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found.path.rename(target)
+        self._taken.pop(found.path).close()
+        log.info("file archived", path=found.name, archive=str(target))
+
+
+def _candidates(source: FileSource) -> Iterator[Path]:
+    for path in source.inbox.glob(source.pattern):
+        name = path.relative_to(source.inbox)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.suffix not in FORMATS or hidden or path.is_relative_to(source.archived):
+            continue
+        if path.is_file():
+            yield path
+
+
+def _is_unchanged(found: Survey) -> bool:
+    try:
+        return state_of(found.path) == found.state
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,186 @@
+"""A Kafka topic in: micro-batches of several partitions, read on from the offsets kept with the rows.
+
+    group shares out partitions ─▶ begin at Postgres' offsets ─▶ poll ─▶ batch ─commit advances them─▶ poll …
+
+The group's own offsets are for those who watch its lag. After a rebalance, a crash or a batch that another
+consumer overtook, reading begins again where Postgres says, so each message is committed exactly once.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import polars as pl
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.kafka import Consumer, Polled
+from lineage import naming
+from lineage.errors import UnavailableError
+from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch, nothing
+
+log = structlog.get_logger(__name__)
+
+Positive = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class KafkaOptions(BaseModel):
+    """What a pipeline says of its topic, and how the messages are cut into batches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["kafka"] = "kafka"
+    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    group: str | None = Field(default=None, min_length=1)  # unset: headwater-PIPELINE
+    start: Literal["earliest", "latest"] = "earliest"  # of a partition that was never read
+    max_messages: int = Field(default=20_000, ge=1)  # in a batch
+    max_delay: Positive = timedelta(milliseconds=50)  # from a batch's first message to its end
+    session_timeout: Positive = timedelta(seconds=10)  # after which a dead member's partitions are shared out
+
+    def gives(self, dataset: str) -> bool:
+        """Whether the dataset (a URI) is this source's."""
+        return naming.kafka(self.topic) == dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offsets:
+    """Where each partition goes on, as it is kept with the rows."""
+
+    read: Callable[[], Awaitable[Mapping[int, int]]]
+    begin: Callable[[int, int], Awaitable[None]]  # partition, offset: note it, unless it is noted
+    reset: Callable[[int, int, int], Awaitable[None]]  # partition, from, to: go on elsewhere
+
+
+class KafkaReader:
+    """Reads one topic as a member of its group."""
+
+    def __init__(self, options: KafkaOptions, consumer: Consumer, offsets: Offsets) -> None:
+        self._options, self._consumer, self._offsets = options, consumer, offsets
+        self._next: dict[int, int] = {}  # partition → the offset that comes next
+        self._repeating: set[int] = set()  # partitions that were reset: what comes may have come before
+        self._begun: int | None = None  # the assignment that was begun
+
+    def reread(self) -> None:
+        """Begin again where the kept offsets say."""
+        self._begun = None
+
+    async def batches(self) -> AsyncGenerator[RawBatch, None]:
+        """Batches without end; the caller closes the consumer. Raises RejectedError when we are refused.
+
+        One is committed or dropped before the next is read.
+        """
+        options = self._options
+        while True:
+            if self._begun != self._consumer.assignment and not await self._begin():
+                continue
+            began = datetime.now(UTC)
+            wait, gather = timedelta(milliseconds=200), options.max_delay
+            polled = await asyncio.to_thread(self._consumer.poll, options.max_messages, wait, gather)
+            if polled.lost:
+                self.reread()
+            elif polled.offsets and self._begun == self._consumer.assignment:
+                messages = _Messages.of(options.topic, polled, self._next)
+                yield self._batch(messages, began)
+                self._next.update({span.partition: span.end for span in messages.spans})
+
+    async def _begin(self) -> bool:
+        """Begin the partitions that are ours now; False when the brokers do not answer."""
+        assignment, partitions = self._consumer.assignment, self._consumer.assigned
+        try:
+            known = await self._offsets.read()
+            self._next = {partition: await self._place(partition, known) for partition in sorted(partitions)}
+            await asyncio.to_thread(self._consumer.begin, self._next)
+        except UnavailableError as error:
+            log.warning("kafka: waiting for the brokers", reason=str(error), topic=self._options.topic)
+            await asyncio.sleep(1)
+            return False
+        self._begun = assignment
+        log.info("partitions begun", topic=self._options.topic, next=self._next)
+        return True
+
+    async def _place(self, partition: int, known: Mapping[int, int]) -> int:
+        """Where a partition goes on; offsets that are kept and gone are an alarm."""
+        low, high = await asyncio.to_thread(self._consumer.span, partition)
+        offset = known.get(partition)
+        if offset is None:
+            offset = low if self._options.start == "earliest" else high
+            await self._offsets.begin(partition, offset)
+            return (await self._offsets.read())[partition]
+        if low <= offset <= high:
+            return offset
+        # Deleted before we read them, or the topic was made anew: then what comes may have come before.
+        log.error("kafka offsets are gone", partition=partition, next=offset, first=low, end=high)
+        await self._offsets.reset(partition, offset, low)
+        self._repeating.add(partition)
+        return (await self._offsets.read())[partition]
+
+    def _batch(self, messages: "_Messages", began: datetime) -> RawBatch:
+        async def acknowledge() -> None:
+            self._consumer.note({span.partition: span.end for span in messages.spans})
+
+        return self._of(messages, began, acknowledge)
+
+    def _of(
+        self, messages: "_Messages", began: datetime, acknowledge: Callable[[], Awaitable[None]]
+    ) -> RawBatch:
+        def halve() -> tuple[RawBatch, RawBatch] | None:
+            halves = messages.halves()
+            return halves and (self._of(halves[0], began, nothing), self._of(halves[1], began, nothing))
+
+        dataset = naming.kafka(messages.topic)
+        detail = {str(span.partition): [span.first, span.end] for span in messages.spans}
+        return RawBatch(
+            dataset=dataset,
+            messages=messages.frame,
+            received_at=began,
+            received_until=datetime.now(UTC),
+            position=Position(source=dataset, detail={"topic": messages.topic, "offsets": detail}),
+            offsets=messages.spans,
+            may_repeat=any(span.partition in self._repeating for span in messages.spans),
+            acknowledge=acknowledge,
+            halve=halve,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """Messages (MESSAGE_SCHEMA, n) sorted by partition and offset, and the spans of offsets they fill."""
+
+    topic: str
+    places: pl.DataFrame  # partition, offset (n)
+    frame: pl.DataFrame
+    spans: tuple[OffsetSpan, ...]
+
+    @classmethod
+    def of(cls, topic: str, polled: Polled, following: Mapping[int, int]) -> "_Messages":
+        """`following`: partition → where its span begins; a log has gaps, a span has none."""
+        read = pl.DataFrame(
+            {"partition": polled.partitions, "offset": polled.offsets, "payload": polled.payloads},
+            schema={"partition": pl.Int32, "offset": pl.Int64, "payload": pl.Binary},
+        ).sort("partition", "offset", maintain_order=True)
+        location = pl.format("{}/{}@{}", pl.lit(topic), "partition", "offset").alias("location")
+        ends = read.group_by("partition", maintain_order=True).agg(pl.col("offset").last() + 1)
+        spans = [
+            OffsetSpan(topic, partition, following[partition], end) for partition, end in ends.iter_rows()
+        ]
+        frame = read.select(location, "payload").cast(MESSAGE_SCHEMA)
+        return cls(topic, read.select("partition", "offset"), frame, tuple(spans))
+
+    def halves(self) -> "tuple[_Messages, _Messages] | None":
+        """The first and the second half; None when there is one message."""
+        middle = self.frame.height // 2
+        if not middle:
+            return None
+        partition, offset = self.places.row(middle)
+        before = [span for span in self.spans if span.partition < partition]
+        (cut,) = (span for span in self.spans if span.partition == partition)
+        after = [span for span in self.spans if span.partition > partition]
+        if self.places.row(middle - 1)[0] == partition:
+            before.append(OffsetSpan(self.topic, partition, cut.first, offset))
+            cut = OffsetSpan(self.topic, partition, offset, cut.end)
+        return (
+            _Messages(self.topic, self.places[:middle], self.frame[:middle], tuple(before)),
+            _Messages(self.topic, self.places[middle:], self.frame[middle:], (cut, *after)),
+        )

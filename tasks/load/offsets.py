@@ -1,0 +1,56 @@
+"""How far each partition of a topic was read: kept with the rows, advanced in the same transaction."""
+
+from collections.abc import Mapping
+
+from infra.postgres import Pool, translated
+from lineage.errors import HeadwaterError
+from tasks.load.plan import Commit
+
+_NEXT = "SELECT partition, next FROM store.kafka_offsets WHERE pipeline = $1 AND topic = $2"
+_BEGIN = """
+INSERT INTO store.kafka_offsets (pipeline, topic, partition, next) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+"""
+_ADVANCE = """
+UPDATE store.kafka_offsets SET next = $5, advanced_at = clock_timestamp()
+WHERE pipeline = $1 AND topic = $2 AND partition = $3 AND next = $4
+"""
+
+
+class OvertakenError(HeadwaterError):
+    """Another consumer committed these offsets: drop the batch and read again from where it stopped."""
+
+
+async def next_offsets(pool: Pool, pipeline: str, topic: str) -> Mapping[int, int]:
+    """Partition → the offset that comes next, of the partitions that were ever begun."""
+    with translated():
+        return {row["partition"]: row["next"] for row in await pool.fetch(_NEXT, pipeline, topic)}
+
+
+async def begin(pool: Pool, pipeline: str, topic: str, partition: int, offset: int) -> None:
+    """Note where reading a partition begins, unless somebody has begun."""
+    with translated():
+        await pool.execute(_BEGIN, pipeline, topic, partition, offset)
+
+
+async def reset(pool: Pool, pipeline: str, topic: str, partition: int, before: int, after: int) -> None:
+    """Go on elsewhere, because what comes next is gone; unless another consumer has moved on."""
+    with translated():
+        await pool.execute(_ADVANCE, pipeline, topic, partition, before, after)
+
+
+async def advance(commit: Commit) -> None:
+    """Advance the batch's partitions within its transaction; raises OvertakenError.
+
+    Their rows are locked until the end of the transaction, in a fixed order: another consumer of these
+    offsets waits, and then finds that they moved.
+    """
+    for span in sorted(commit.batch.offsets, key=lambda span: span.partition):
+        done = await commit.connection.execute(
+            _ADVANCE, commit.plan.pipeline, span.topic, span.partition, span.first, span.end
+        )
+        if done != "UPDATE 1":
+            raise OvertakenError(
+                f"Another consumer has read {span.topic}/{span.partition} from {span.first} on: "
+                "this batch is dropped, and reading goes on from where that one stopped."
+            )

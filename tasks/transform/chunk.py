@@ -1,0 +1,41 @@
+"""Records of a batch to typed cells, however they stand in its messages; see `tasks/layout.py`.
+
+Here a record's `sequence` is its number in the batch; `in_message` turns it into message and part at the end.
+"""
+
+from io import BytesIO
+
+import polars as pl
+
+from tasks.batch import Format, RawBatch
+from tasks.contract import Contract
+from tasks.layout import records_in
+from tasks.transform import cells, table
+from tasks.transform.decode import UNDECODABLE, Decoded, decode
+
+
+def decode_batch(batch: RawBatch, contract: Contract) -> Decoded:
+    """Every record of the batch, decoded or not."""
+    payloads, layout = batch.messages["payload"], batch.layout
+    if layout is None:
+        return decode(payloads, contract)
+    held = payloads[-1]
+    if layout.format is Format.NDJSON:
+        records = records_in(held, Format.NDJSON).payloads
+        return decode(pl.Series("payload", records, dtype=pl.Binary), contract)
+    if layout.format is Format.CSV:
+        return table.decode_csv(payloads[0], held, layout, contract)
+    try:
+        rows = pl.read_ipc(BytesIO(held), use_pyarrow=False)
+    except (pl.exceptions.PolarsError, OSError):  # a part of a file that is not Parquet
+        whole = pl.DataFrame([(None, "payload.parquet")], UNDECODABLE, orient="row")
+        return Decoded(cells.schema(contract).to_frame(), whole)
+    return table.decode_rows(rows, layout, contract)
+
+
+def in_message(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
+    """Rows with `sequence` and `part` of the message that holds them."""
+    if batch.layout is None:
+        return rows
+    held = pl.lit(batch.messages.height - 1, dtype=pl.Int32)
+    return rows.with_columns(part=pl.col(cells.SEQUENCE), sequence=held)

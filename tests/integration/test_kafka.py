@@ -1,0 +1,204 @@
+"""`headwater listen --pipeline sensors-kafka` as its users run it, on a real broker, broken on purpose."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from infra.local.addresses import Address
+from infra.postgres import Connection
+from tests.acceptance.test_listen import prove
+from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.waiting import until_stored
+
+TOPIC = "sensor-readings"
+PARTITIONS = 4
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+def reading(number: int) -> bytes:
+    at = START + timedelta(milliseconds=number)
+    return json.dumps(
+        {"device_id": f"d{number % 20}", "timestamp": at.isoformat(), "temperature": 20 + number % 10}
+    ).encode()
+
+
+class Topic:
+    """The pipeline's topic, made anew for each test."""
+
+    def __init__(self, servers: str) -> None:
+        self.servers = {"bootstrap.servers": servers}
+        self._admin = AdminClient(self.servers)
+
+    def make(self) -> None:
+        self._admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30)
+
+    def drop(self) -> None:
+        self._admin.delete_topics([TOPIC])[TOPIC].result(30)
+        for group in self._admin.list_consumer_groups().result(30).valid:
+            self._admin.delete_consumer_groups([group.group_id])
+
+    def publish(self, first: int, end: int, payload: bytes | None = None) -> None:
+        """Publish readings, or one payload, spread over the partitions; returns when all are written."""
+        producer = Producer(self.servers)
+        for number in range(first, end):
+            producer.produce(TOPIC, payload or reading(number), partition=number % PARTITIONS)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def delete_before(self, offset: int) -> None:
+        """As retention does."""
+        places = [TopicPartition(TOPIC, partition, offset) for partition in range(PARTITIONS)]
+        for done in self._admin.delete_records(places).values():
+            done.result(30)
+
+    def committed(self) -> list[int]:
+        """The offsets that the group's watchers see."""
+        consumer = Consumer({**self.servers, "group.id": "headwater-sensors-kafka"})
+        places = [TopicPartition(TOPIC, partition) for partition in range(PARTITIONS)]
+        try:
+            return [place.offset for place in consumer.committed(places, 10)]
+        finally:
+            consumer.close()
+
+
+@pytest.fixture
+def topic(kafka_address: Address) -> Iterator[Topic]:
+    topic = Topic(kafka_address.url.removeprefix("kafka://"))
+    topic.make()
+    yield topic
+    topic.drop()
+
+
+@pytest.fixture
+def listen(headwater: Headwater, postgres_dsn: str, kafka_address: Address, topic: Topic) -> Headwater:
+    def start(slot: int = 0) -> Process:
+        settings = {
+            "HEADWATER_POSTGRES_DSN": postgres_dsn,
+            "HEADWATER_KAFKA_URL": kafka_address.url,
+            "HEADWATER_SLOT": str(slot),
+        }
+        return headwater("listen", "--pipeline", "sensors-kafka", **settings)
+
+    return start
+
+
+READ = "SELECT sum(read)::bigint FROM ledger"
+
+
+async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stands(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    topic.publish(0, 1_000)
+    topic.publish(1, 2, b"not json")
+    listener = listen()
+    await until_stored(connection, READ, 1_001)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 1_000
+    row = await connection.fetchrow("SELECT location, rules FROM rejected")
+    assert row is not None
+    assert tuple(row) == (f"{TOPIC}/1@250", ["payload.json"])
+    nexts = await connection.fetch("SELECT next FROM store.kafka_offsets ORDER BY partition")
+    assert [row["next"] for row in nexts] == [250, 251, 250, 250]
+    assert listener.stop() == 0
+    assert await asyncio.to_thread(topic.committed) == [250, 251, 250, 250]
+
+
+async def test_killed_in_the_middle_nothing_is_lost_nothing_twice_and_all_is_proven(
+    listen: Headwater,
+    headwater: Headwater,
+    connection: Connection,
+    postgres_dsn: str,
+    topic: Topic,
+    graph_address: Address,
+) -> None:
+    total = 0
+    for _ in range(3):
+        listener = listen()
+        before = await connection.fetchval("SELECT count(*) FROM ledger")
+        publishing = asyncio.create_task(asyncio.to_thread(topic.publish, total, total + 20_000))
+        total += 20_000
+        await until_stored(connection, "SELECT count(*) FROM ledger", before + 1)
+        listener.kill()
+        await publishing
+    listener = listen()
+    await until_stored(connection, READ, total)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == total
+    assert await connection.fetchval(READ) == total
+    assert await connection.fetchval("SELECT count(*) FROM ledger WHERE way <> 'fast'") == 0
+    await asyncio.to_thread(listener.wait_until, "listening")
+    assert listener.stop() == 0
+    proof = prove(headwater, postgres_dsn, graph_address)
+    assert proof["ok"], proof["differences"]
+
+
+async def test_two_listeners_share_the_partitions_and_one_dies(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    first, second = listen(0), listen(1)
+    topic.publish(0, 2_000)
+    await until_stored(connection, READ, 2_000)
+    for listener in (first, second):
+        await asyncio.to_thread(listener.wait_until, "listening")
+    publishing = asyncio.create_task(asyncio.to_thread(topic.publish, 2_000, 20_000))
+    await until_stored(connection, READ, 2_001)
+    second.kill()
+    await publishing
+    await until_stored(connection, READ, 20_000)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 20_000
+    assert await connection.fetchval(READ) == 20_000
+    assert first.stop() == 0
+
+
+async def test_a_batch_that_another_consumer_overtook_is_dropped(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    listener = listen()
+    topic.publish(0, 400)
+    await until_stored(connection, READ, 400)
+    # As if another consumer had committed the next 50 of the first partition.
+    await connection.execute("UPDATE store.kafka_offsets SET next = next + 50 WHERE partition = 0")
+    topic.publish(400, 1_200)
+    await until_stored(connection, READ, 400 + 750)
+    await asyncio.sleep(1)
+    assert await connection.fetchval(READ) == 400 + 750
+    assert "is dropped" in listener.log.read_text()
+    nexts = await connection.fetch("SELECT next FROM store.kafka_offsets")
+    assert {row["next"] for row in nexts} == {300}
+    assert listener.stop() == 0
+
+
+async def test_what_was_delivered_before_is_a_duplicate_when_the_offsets_are_set_back(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    listener = listen()
+    topic.publish(0, 400)
+    topic.publish(0, 4, b"bad")
+    await until_stored(connection, READ, 404)
+    assert listener.stop() == 0
+    await connection.execute("UPDATE store.kafka_offsets SET next = 50")
+    listener = listen()
+    await until_stored(connection, READ, 404 + 204)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 400
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 4
+    assert await connection.fetchval("SELECT sum(duplicates)::bigint FROM ledger") == 204
+    assert listener.stop() == 0
+
+
+async def test_messages_deleted_before_they_were_read_are_an_alarm(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    listener = listen()
+    topic.publish(0, 400)
+    await until_stored(connection, READ, 400)
+    assert listener.stop() == 0
+    topic.publish(400, 800)
+    topic.delete_before(150)
+    listener = listen()
+    await until_stored(connection, READ, 400 + 200)
+    assert "offsets are gone" in listener.log.read_text()
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 600
+    assert listener.stop() == 0

@@ -1,0 +1,142 @@
+"""Parts of files to cells: each record alone, the same whichever way reads it, however the file is cut."""
+
+import csv
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
+from tasks.contract import load_contract
+from tasks.extract.file_parts import parts, survey
+from tasks.layout import exact, records_in, whole
+from tasks.transform.chunk import decode_batch
+from tasks.transform.table import decode_rows
+
+CONTRACT = load_contract(Path(__file__).parents[3] / "tasks" / "contracts" / "sensor_readings.yaml")
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+NAMES = ["device_id", "timestamp", "temperature", "location.latitude"]
+HEADER = ",".join(NAMES).encode() + b"\n"
+
+
+def a_part(chunk: bytes, layout: Layout | None = None, header: bytes = HEADER) -> RawBatch:
+    rows = [("x.csv:1", header), ("x.csv:2", chunk)]
+    frame = pl.DataFrame(rows, MESSAGE_SCHEMA, orient="row")
+    layout = layout or Layout(format=Format.CSV)
+    return RawBatch(dataset="file:x", messages=frame, received_at=NOW, received_until=NOW, layout=layout)
+
+
+def cells_of(chunk: bytes) -> dict[int, dict[str, object]]:
+    """Sequence → what is known of the record, nulls left out."""
+    decoded = decode_batch(a_part(chunk), CONTRACT)
+    found = [*decoded.records.iter_rows(named=True), *decoded.undecodable.iter_rows(named=True)]
+    return {row["sequence"]: {name: v for name, v in row.items() if v is not None} for row in found}
+
+
+NUMBERS = st.text("0123456789+-.eE infaN_", max_size=6) | st.floats().map(repr)
+TEXTS = st.text(st.characters(exclude_characters="\x00\r", codec="utf-8"), max_size=4)
+RECORDS = st.lists(st.tuples(TEXTS, TEXTS, NUMBERS, NUMBERS), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(RECORDS)
+def test_what_is_written_as_csv_is_read_as_each_record_alone(records: list[tuple[str, ...]]) -> None:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(records)
+    together = cells_of(out.getvalue().encode())
+    assert len(together) == len(records)
+    for number, record in enumerate(records):
+        alone = io.StringIO()
+        csv.writer(alone, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(record)  # the careful way
+        (cells,) = cells_of(alone.getvalue().encode()).values()
+        assert together[number] == cells | {"sequence": number}
+        assert cells.get("device_id", "") == record[0]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text('ab,"\n', max_size=8), max_size=8), st.integers(1, 40))
+def test_however_a_file_is_cut_its_records_are_the_same(pieces: list[str], size: int) -> None:
+    content = "\n".join(pieces).encode()
+    expected = list(records_in(content, Format.CSV).payloads)
+    found: list[bytes] = []
+    rest, wanted = content, size
+    while rest:
+        window = rest[:wanted]
+        taken = len(rest) if wanted >= len(rest) else whole(window, Format.CSV)
+        found += records_in(rest[:taken], Format.CSV).payloads if taken else []
+        rest, wanted = rest[taken:], size if taken else wanted * 2
+    assert found == expected
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=40))
+def test_no_bytes_fail_a_part_and_each_record_has_its_own(chunk: bytes) -> None:
+    found = cells_of(chunk)
+    records = records_in(chunk, Format.CSV)
+    assert sorted(found) == list(range(len(records.payloads)))
+    where = exact(Layout(format=Format.CSV), "x.csv:2", chunk, list(found))
+    assert [payload for _, payload in where] == [records.payloads[part] for part in found]
+
+
+def test_a_column_may_have_another_name_and_unknown_ones_are_ignored() -> None:
+    layout = Layout(format=Format.CSV, delimiter=";", columns={"Sensor": "device_id", "T": "temperature"})
+    header = "\ufeffSensor;note;T;timestamp\r\n".encode()
+    decoded = decode_batch(a_part(b"a;x;1.5;2026-01-01T00:00:00Z\r\n", layout, header), CONTRACT)
+    assert decoded.records.select("device_id", "temperature", "timestamp").row(0) == (
+        "a",
+        1.5,
+        "2026-01-01T00:00:00Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "cell", "fault"),
+    [
+        (pl.Series([21], dtype=pl.Int64), 21.0, None),
+        (pl.Series([21.5], dtype=pl.Float32), 21.5, None),
+        (pl.Series([float("nan")]), None, "temperature.finite"),
+        (pl.Series(["21"]), None, "temperature.type"),
+        (pl.Series([True]), None, "temperature.type"),
+        (pl.Series([None], dtype=pl.Float64), None, None),
+    ],
+)
+def test_a_parquet_column_has_its_type(values: pl.Series, cell: float | None, fault: str | None) -> None:
+    rows = pl.DataFrame({"device_id": ["a"], "temperature": values, "location": [{"latitude": 1.0}]})
+    found = decode_rows(rows, Layout(format=Format.PARQUET), CONTRACT).records.row(0, named=True)
+    assert (found["temperature"], found.get("temperature.fault")) == (cell, fault)
+    assert found["latitude"] == 1.0
+
+
+def test_a_parquet_time_needs_a_zone() -> None:
+    rows = pl.DataFrame({"timestamp": [datetime(2026, 1, 1)]})  # noqa: DTZ001 - that is what is tested
+    found = decode_rows(rows, Layout(format=Format.PARQUET), CONTRACT).records.row(0, named=True)
+    assert found["timestamp.fault"] == "timestamp.zone"
+
+
+def test_parts_of_a_file_are_its_bytes_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    lines = [f'd,2026-01-01T00:00:00Z,"{n}\n",\n' if n % 7 == 0 else f"d,,{n},\n" for n in range(100)]
+    path.write_bytes(HEADER + "".join(lines).encode())
+    found = survey(path, "x.csv", Format.CSV, max_bytes=100, max_rows=1)
+    read = list(parts(found, found.cuts))
+    assert b"".join(part.messages["payload"][-1] for part in read) == path.read_bytes().removeprefix(HEADER)
+    assert len(read) > 10
+    content = path.read_bytes().split(b"\n")
+    for part in read:
+        location, chunk = part.messages.row(-1)
+        assert content[int(location.rpartition(":")[2]) - 1] == chunk.split(b"\n")[0]
+
+
+def test_parts_of_a_parquet_file_are_its_rows_in_order(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"n": range(1_000), "text": [f"t{n}" * 5 for n in range(1_000)]})
+    frame.write_parquet(tmp_path / "x.parquet", row_group_size=300)
+    found = survey(tmp_path / "x.parquet", "x.parquet", Format.PARQUET, max_bytes=1, max_rows=128)
+    read = [pl.read_ipc(io.BytesIO(part.messages["payload"][-1])) for part in parts(found, found.cuts)]
+    assert pl.concat(read).equals(frame)
+    assert [cut.line for cut in found.cuts][:4] == [1, 129, 257, 301]
+    (some,) = parts(found, [found.cuts[4]])
+    assert pl.read_ipc(io.BytesIO(some.messages["payload"][-1])).equals(frame[428:556])
