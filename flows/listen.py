@@ -2,25 +2,14 @@
 
     MQTT, Kafka, files ─batches─▶ refine ─▶ load ─▶ acknowledge        `flows/streams.py`, `tasks/ingest.py`
 
-<<<<<<< HEAD
-While Postgres is away the batch is tried again without end, nothing more is read, and the broker holds the
-rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
-refuses for its data is rejected: the batch is halved until the one message it refuses stands alone.
-"""
-
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
-=======
 While Postgres is away the batch is tried again without end, nothing more is read, and the source holds the
-rest. A batch that a database refuses as a whole is halved until the one record it refuses is rejected.
+rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
+refuses for its data is rejected: the batch is halved until the one record it refuses stands alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing
->>>>>>> main
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from uuid import uuid4
@@ -31,26 +20,15 @@ from prometheus_client import CollectorRegistry
 from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
-<<<<<<< HEAD
 from flows.refused import halves, refused
 from flows.retry import When, is_refused, must_wait, without_end
-=======
-from flows.retry import without_end
+from flows.slot import slot
 from flows.streams import Stream, kind_of
->>>>>>> main
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-<<<<<<< HEAD
-from lineage import naming
-from lineage.errors import ContractError, DataError, HeadwaterError, QueryError, UnavailableError
+from lineage.errors import DataError, HeadwaterError, QueryError, UnavailableError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
-=======
-from lineage.errors import QueryError, UnavailableError
-from lineage.model import Run
-from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined, nothing
->>>>>>> main
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import Attempt, load
@@ -82,7 +60,16 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
             more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
             every = [store, *[await opened.enter_async_context(each) for each in more]]
             listener = Listener(pipeline, plan, every, stream, metrics, state)
-            await process.unless(stop, _listen(settings, listener, stream, stop, leave=leave), grace=GRACE)
+            work = _listen_alone(settings, listener, stream, stop, leave=leave)
+            await process.unless(stop, work, grace=GRACE)
+
+
+async def _listen_alone(
+    settings: Settings, listener: "Listener", stream: Stream, stop: asyncio.Event, *, leave: bool
+) -> None:
+    """Only one process at a time may be the client that a broker keeps messages for."""
+    async with slot(settings, stop) if stream.client_id else nullcontext():
+        await _listen(settings, listener, stream, stop, leave=leave)
 
 
 async def _listen(
@@ -119,13 +106,8 @@ class Listener:
         self._transform = pipeline.refine()
         self._steps = Steps(refine=self._refine, load=self._load)
         self._reference = Reference(frames={})
-<<<<<<< HEAD
-        self._reference_until = started
-        self._present_at = started
         self._broken = ""
-=======
         self._reference_until = self._present_at = plan.run.started_at
->>>>>>> main
 
     async def enter(self, settings: Settings) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
@@ -161,26 +143,12 @@ class Listener:
     async def watch(self) -> None:
         """Show once a second how the source does, without end."""
         while True:
-<<<<<<< HEAD
-            numbers, connection = session.numbers, session.connection
-            connected = connection is not None and connection.lost is None
+            shown = self._stream.show(self._metrics, self._name)
             if self._broken:
                 self._state.failing(self._broken)
             else:
-                self._state.running("listening" if connected else "waiting for the broker")
-            oldest = session.oldest_unacknowledged(loop.time())
-            metrics.listener_up.labels(source).set(connected)
-            metrics.unacknowledged_messages.labels(source).set(session.unacknowledged)
-            metrics.unacknowledged_oldest_seconds.labels(source).set(oldest)
-            metrics.mqtt_sessions_lost_total.labels(source).inc(numbers.sessions_lost - counted.sessions_lost)
-            metrics.mqtt_reconnects_total.labels(source).inc(numbers.reconnects - counted.reconnects)
-            metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
-            counted = replace(numbers)
-            await self._show_presence(session.client_id)
-=======
-            self._state.running(self._stream.show(self._metrics, self._name))
+                self._state.running(shown)
             await self._show_presence()
->>>>>>> main
             await asyncio.sleep(WATCH_EVERY)
 
     async def _show_presence(self) -> None:
@@ -195,34 +163,22 @@ class Listener:
             log.debug("Postgres is away: presence not shown")
 
     async def _ingest(self, batch: RawBatch) -> None:
-<<<<<<< HEAD
-        """Carry a batch the whole way; halved while its data is refused, to the one message that is."""
-=======
-        """Carry a batch the whole way; halved while Postgres refuses it, to the one record it refuses."""
->>>>>>> main
+        """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
         reference = await self._current_reference()
         gathering = (batch.received_until - batch.received_at).total_seconds()
         latency = self._metrics.data_processing_latency_seconds
         latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             self._report(await ingest(batch, reference, self._steps))
-<<<<<<< HEAD
-        except DataError as error:
-            if batch.messages.height == 1:
-                self._report(await self._reject(batch, str(error)))
-                return
-            for half in halves(batch):
-=======
         except OvertakenError as error:
             log.warning("batch dropped", reason=str(error))
             await self._stream.reread()
-        except QueryError as error:
-            halves = _halves(batch)
-            if halves is None:
+        except DataError as error:
+            two = halves(batch)
+            if two is None:
                 self._report(await self._reject(batch, str(error)))
                 return
-            for half in halves:
->>>>>>> main
+            for half in two:
                 await self._ingest(half)
             await batch.acknowledge()
 
@@ -236,23 +192,15 @@ class Listener:
 
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
-<<<<<<< HEAD
             with self._metrics.timed(self._name, Stage.LOAD), self._held():
-                receipt = await load(self._store, self._plan, batch, refined, attempt)
-            return receipt, perf_counter() - began
-
-        receipt, seconds = await without_end(once, what="commit", when=when)
-=======
-            with self._metrics.timed(self._name, Stage.LOAD):
                 receipt = await load(store, self._plan, batch, refined, attempt)
             return receipt, perf_counter() - began
 
         store = await self._idle.get()
         try:
-            receipt, seconds = await without_end(once, what="commit")
+            receipt, seconds = await without_end(once, what="commit", when=when)
         finally:
             self._idle.put_nowait(store)
->>>>>>> main
         count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
         return receipt
 
@@ -267,13 +215,8 @@ class Listener:
         self._broken = ""
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-<<<<<<< HEAD
-        """Keep a message that the database refuses, and why, as a rejected record; there is no other way."""
-        receipt = await self._load(batch, refused(reason), is_refused)
-=======
-        """Keep a record that the database refuses, and why, as a rejected one."""
-        receipt = await self._load(batch, _refused(batch, reason))
->>>>>>> main
+        """Keep a record that the database refuses, and why, as a rejected one; there is no other way."""
+        receipt = await self._load(batch, refused(batch, reason), is_refused)
         await batch.acknowledge()
         return receipt
 
@@ -296,35 +239,3 @@ class Listener:
             way=receipt.way,
         )
         self._state.did("commit", batch=receipt.batch, read=receipt.read)
-<<<<<<< HEAD
-=======
-
-
-def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch] | None:
-    """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
-    if batch.halve is not None:
-        return batch.halve()
-    middle = batch.messages.height // 2
-    half = replace(batch, acknowledge=nothing)
-    if not middle:
-        return None
-    first, second = batch.messages[:middle], batch.messages[middle:]
-    return replace(half, messages=first), replace(half, messages=second)
-
-
-def _refused(batch: RawBatch, reason: str) -> Refined:
-    """A batch of one record as a rejected record."""
-    row = {
-        "sequence": batch.messages.height - 1,
-        "part": None if batch.layout is None else 0,
-        "stage": "load",
-        "rules": ["load.refused"],
-        "error_type": "refused",
-        "message": reason,
-        "table": None,
-        "key": None,
-        "input_hash": None,
-    }
-    rejected = pl.DataFrame([row], schema=REJECTED_SCHEMA, orient="row")
-    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=1)
->>>>>>> main

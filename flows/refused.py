@@ -1,31 +1,29 @@
-"""A batch that Postgres refuses for its data: halved, until the one message it refuses stands alone."""
+"""A batch that Postgres refuses for its data: halved, until the one record it refuses stands alone."""
 
 from dataclasses import replace
 
 import polars as pl
 
-from tasks.batch import REJECTED_SCHEMA, RawBatch, Refined
+from tasks.batch import REJECTED_SCHEMA, RawBatch, Refined, nothing
 
 
-def halves(batch: RawBatch) -> tuple[RawBatch, RawBatch]:
+def halves(batch: RawBatch) -> tuple[RawBatch, RawBatch] | None:
     """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
+    if batch.halve is not None:
+        return batch.halve()
     middle = batch.messages.height // 2
-    half = replace(batch, acknowledge=_later)
-    return (
-        replace(half, messages=batch.messages[:middle]),
-        replace(half, messages=batch.messages[middle:]),
-    )
+    half = replace(batch, acknowledge=nothing)
+    if not middle:
+        return None
+    first, second = batch.messages[:middle], batch.messages[middle:]
+    return replace(half, messages=first), replace(half, messages=second)
 
 
-async def _later() -> None:
-    """The whole batch is acknowledged when both halves are committed."""
-
-
-def refused(reason: str) -> Refined:
-    """One message as a rejected record."""
+def refused(batch: RawBatch, reason: str) -> Refined:
+    """A batch of one record as a rejected record."""
     row = {
-        "sequence": 0,
-        "part": None,
+        "sequence": batch.messages.height - 1,
+        "part": None if batch.layout is None else 0,
         "stage": "load",
         "rules": ["load.refused"],
         "error_type": "refused",

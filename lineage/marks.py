@@ -27,11 +27,11 @@ ORDER BY 1, 2
 
 
 async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
-    """The hours of the rows of batches from `first` on whose change went to no aggregate and waits for none."""
+    """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none."""
     query = _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))
     async for rows in chunks(connection, query, first):
         for row in rows:
             yield (
-                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, no hour "
-                "of an aggregate is made from it"
+                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
+                "no hour of an aggregate is made from it"
             )

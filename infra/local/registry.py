@@ -37,14 +37,9 @@ def apps(root: Path, environment: Mapping[str, str]) -> tuple[App, ...]:
 def endpoints(root: Path) -> dict[str, dict[str, str]]:
     """Role → what a client needs (`url`, `user`, `password`, `database`, where there is one), of what runs.
 
-    <<<<<<< HEAD
-        Of what was started and died there is an empty entry: it may come back, which is no question of settings.
-        Roles are `postgres`, `graph`, `mqtt`, `prefect` and our own processes' names; when two graphs run, the
-        one started last counts. Holds passwords: never log it.
-    =======
-        Roles are `postgres`, `graph`, `mqtt`, `kafka`, `prefect` and our own processes' names; when two graphs
-        run, the one started last counts. Holds passwords: never log it.
-    >>>>>>> main
+    Of what was started and died there is an empty entry: it may come back.
+    Roles are `postgres`, `graph`, `mqtt`, `kafka`, `prefect` and our own processes' names; when two graphs
+    run, the one started last counts. Holds passwords: never log it.
     """
     found: dict[str, dict[str, str]] = {}
     for address in sorted(AddressBook(root).read().values(), key=lambda each: each.created):

@@ -3,13 +3,8 @@
 import json
 from collections.abc import Sequence
 
-<<<<<<< HEAD
-from infra.postgres import Connection, Row
-from lineage.digest import raw_digest
-=======
 from infra.postgres import Connection, Pool, Row, translated
-from lineage.digest import digest_of, row_hashes, sum_of
->>>>>>> main
+from lineage.digest import raw_digest
 from lineage.log import Span
 from lineage.rejected import rejected_sums
 from tasks.batch import Receipt

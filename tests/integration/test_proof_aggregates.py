@@ -59,8 +59,8 @@ async def test_a_lost_change_mark_is_found(postgres_dsn: str, graph_address: Add
         await house.connection.execute("DELETE FROM store.change_marks WHERE hour = $1", at(1))
         await refreshed(house)
         assert (await house.prove()).differences == (
-            "sensor_readings, batch 5, hour 2026-11-20T01Z: its mark is lost, no hour of an aggregate is made "
-            "from it",
+            "sensor_readings, batch 5, hour 2026-11-20T01Z: its mark is lost, "
+            "no hour of an aggregate is made from it",
         )
 
 
