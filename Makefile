@@ -1,4 +1,4 @@
-# Headwater's commands. `make` alone lists them. Everything lands in .venv/ and .headwater/, nothing elsewhere.
+# Headwater's commands. `make` alone lists them. Everything lands in .venv/ and .headwater/, but for the caches of pip and uv.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Name = Annotated[str | None, typer.Argument(help="Which question; none lists them.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Which question; none lists them.")]
 Params = Annotated[list[str], typer.Option("--param", metavar="KEY=VALUE", help="A parameter; repeatable.")]
 Cypher = Annotated[str, typer.Argument(help="A statement that only reads.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="What held then (ISO 8601; UTC).")]
@@ -30,9 +30,9 @@ def audit(
     form: Form = Format.TABLE,
     limit: Limit = 1_000,
 ) -> None:
-    """Ask the graph a named question; without a name, list the questions.
+    """Ask the graph a named question; without a name, list the questions and what each takes.
 
-    For example: headwater audit upstream --param key=postgres:sensor_readings#12
+    Example: headwater audit upstream --param key=postgres:sensor_readings
     """
     if name is None:
         _list()

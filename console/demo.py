@@ -92,7 +92,7 @@ async def _demo(settings: Settings) -> bool:
             typer.echo("Waiting until all of it is stored, summed up and in the graph …", err=True)
             await _until(known, lambda: report.missing(store.pool, kinds.total(), runs=3))
         await report.show(settings, store.pool, kinds)
-    proof = await prove(settings)
+    proof = await prove(settings, full=True)
     report.show_proof(proof)
     return proof.ok
 

@@ -56,10 +56,12 @@ async def _show_stored(pool: Pool) -> None:
     _title("Stored")
     for table in TABLES:
         typer.echo(f"  {table:<24} {await status.rows_of(pool, table):>6,} rows")
+    typer.echo("  what a row said before it was revised is kept beside these, and proven too")
     books = await status.books(pool)
     typer.echo(
         f"  the books: {books.read:,} read = {books.accepted:,} accepted + {books.rejected:,} "
-        f"rejected + {books.duplicates:,} duplicates + {books.filtered:,} filtered"
+        f"rejected + {books.duplicates:,} duplicates + {books.filtered:,} filtered "
+        "(a robot's run is fetched while it goes, so some of its steps come again)"
     )
 
 

@@ -13,7 +13,9 @@ commands = typer.Typer(help="The device register: load it from a file, list it."
 
 @commands.command("load")
 def load(
-    file: Annotated[Path, typer.Argument(help="CSV with a header (.csv), or JSON lines (.jsonl).")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV with a header (.csv), or JSON lines (.jsonl).")
+    ],
 ) -> None:
     """Add devices to the register, or change them: device_id, name, model, site.
 

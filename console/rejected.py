@@ -1,5 +1,6 @@
 """`headwater rejected`: which records were rejected and why, their exact bytes, and another try."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,13 +14,22 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(help="Rejected records: list them, show one, replay them.", no_args_is_help=True)
 
+
+class StageName(StrEnum):
+    """Where a record was rejected."""
+
+    DECODE = "decode"
+    VALIDATE = "validate"
+    LOAD = "load"
+
+
 _SHOWN_DIGITS = 12
 _COLUMNS = ("identity", "rejected_at", "dataset", "location", "stage", "rules", "attempts", "message")
 
 
 Dataset = Annotated[str | None, typer.Option(help="Only of this dataset, e.g. mqtt:sensors/+/readings.")]
 Rule = Annotated[str | None, typer.Option(help="Only those that broke this rule, e.g. temperature.range.")]
-Stage = Annotated[str | None, typer.Option(help="Only of this stage: decode, validate or load.")]
+Stage = Annotated[StageName | None, typer.Option(help="Only of this stage.")]
 Since = Annotated[str | None, typer.Option(help="Only rejected since then, e.g. 2026-11-21T08:00; UTC.")]
 
 
@@ -39,13 +49,15 @@ def ls(
 
     found = run(listed(settings, _which(dataset, rule, stage, since, resolved), limit))
     _print(form, found)
+    if not found.total and form is not Format.JSON:
+        typer.echo("none", err=True)
     if found.total > len(found.records) and form is not Format.JSON:
         typer.echo(f"Shown: {len(found.records)} of {found.total}; --limit shows more.", err=True)
 
 
 @commands.command("show")
 def show(
-    identity: Annotated[str, typer.Argument(help="The first digits of its identity.")],
+    identity: Annotated[str, typer.Argument(metavar="IDENTITY", help="The first digits of its identity.")],
     raw: Annotated[
         bool, typer.Option("--raw", help="Write the message's exact bytes, nothing else.")
     ] = False,
@@ -61,7 +73,8 @@ def show(
         typer.echo(found.payload, nl=False)
         return
     width = max(map(len, found.record))
-    for name, value in found.record.items():
+    stands_in = {"raw_batch": found.record["raw_batch"] or found.record["batch"]}  # its own, unless replayed
+    for name, value in (found.record | stands_in).items():
         typer.echo(f"{name:<{width}}  {text(value)}")
     for verdict in found.replays:
         typer.echo(f"{'replay':<{width}}  {', '.join(f'{k} {text(v)}' for k, v in verdict.items())}")
@@ -109,7 +122,7 @@ def escaped(payload: bytes) -> str:
 
 
 def _which(
-    dataset: str | None, rule: str | None, stage: str | None, since: str | None, resolved: bool
+    dataset: str | None, rule: str | None, stage: StageName | None, since: str | None, resolved: bool
 ) -> "Which":
     from tasks.load.rejected_queries import Which
 

@@ -66,7 +66,9 @@ def devices(
 def robot(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="HTTP port; 0 is any free one.")] = 0,
     play: Annotated[int, typer.Option(min=0, help="Runs to play, of three protocols in turn.")] = 3,
-    seconds: Annotated[float, typer.Option("--seconds-per-command", min=0.0)] = 0.05,
+    seconds: Annotated[
+        float, typer.Option("--seconds-per-command", min=0.0, help="How long each command takes.")
+    ] = 0.05,
     leave: Annotated[bool, typer.Option("--exit", help="End after the runs instead of serving on.")] = False,
     seed: Seed = 7,
     as_json: Json = False,
@@ -84,6 +86,8 @@ def robot(
         )
         async with opened as (small, url):
             typer.echo(url, err=as_json)  # at once: who fetches from it needs it before the runs end
+            if not leave:
+                typer.echo(f'Fetch from it: HEADWATER_ROBOTS="ot2={url}" headwater up', err=True)
             _tell(url, await _played(small, play), as_json)
             if not leave:
                 await asyncio.Event().wait()
@@ -107,6 +111,8 @@ def _tell(url: str, runs: list["Run"], as_json: bool) -> None:
     if as_json:
         print_json({"url": url, "runs": [{"run_id": each.id, "status": each.status} for each in runs]})
     elif runs:
+        for each in runs:
+            typer.echo(f"{each.id} {each.status:<10} {each.protocol.name if each.protocol else ''}")
         statuses = Counter(each.status for each in runs).most_common()
         typer.echo(f"{len(runs)} played: " + ", ".join(f"{number} {status}" for status, number in statuses))
 

@@ -49,7 +49,7 @@ def start_prefect(**given: Any) -> Settings:
 def start_or_warn(**given: Any) -> Settings:
     """The same for a command that looks at everything, also when there is no Prefect server to be found."""
     settings = start(**given)
-    with suppress(SettingsError, UnavailableError):
+    with suppress(UnavailableError):
         hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
     return settings
 

@@ -12,6 +12,7 @@ from infra.local.addresses import Address
 from infra.local.registry import apps, service
 from infra.local.service import LocalService
 from infra.settings import Settings
+from lineage.errors import SettingsError
 
 TITLES = {
     "postgres": "Postgres",
@@ -20,9 +21,9 @@ TITLES = {
     "mosquitto": "MQTT broker",
     "kafka": "Kafka",
     "prefect": "Prefect server",
-    "listener": "headwater listen",
+    "listen": "headwater listen",
     "relay": "headwater relay",
-    "worker": "headwater serve",
+    "serve": "headwater serve",
 }
 
 
@@ -31,6 +32,21 @@ class GraphEngine(StrEnum):
 
     EMBEDDED = "embedded"
     NEO4J = "neo4j"
+
+
+def graph_engine(home: Path, asked: GraphEngine | None) -> GraphEngine:
+    """The graph that was asked for, else the one that runs, else the embedded one.
+
+    Raises SettingsError when another one runs: what our processes write to would not be what is asked.
+    """
+    running = [engine for engine in GraphEngine if service(engine, home).address() is not None]
+    wanted = asked or next(iter(running), GraphEngine.EMBEDDED)
+    for other in running:
+        if other is not wanted:
+            raise SettingsError(
+                f"{TITLES[other]} is running and {TITLES[wanted]} was asked for: `headwater down` first."
+            )
+    return wanted
 
 
 def start_services(

@@ -1,20 +1,25 @@
 """`headwater status`: what each part did last, its state, how far behind it is, and the settings."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from console.start import UNAVAILABLE, run, start_or_warn
+from console.starting import TITLES
 from console.table import Json, print_json
 
 if TYPE_CHECKING:
     from flows.status import Status
 
+NOT_FACTS: Final = frozenset({"ok", "last_operation", "last_at", "key"})
+UNITS: Final = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
+
 
 def status(as_json: Json = False) -> None:
-    """Show every part's last operation, state and lag, and the settings without secrets."""
+    """Show every part's last operation, state and lag, the addresses and what is set, without secrets."""
     settings = start_or_warn()
     from flows.status import status as asked
 
@@ -30,35 +35,56 @@ def status(as_json: Json = False) -> None:
 def _print(found: "Status") -> None:
     _title("Processes")
     for part in found.parts:
-        told = ", ".join(f"{name}: {value}" for name, value in part.detail.items() if value not in ("", True))
-        typer.echo(f"  {part.name:<10} {part.state:<18} {told}")
+        typer.echo(f"  {TITLES[part.name]:<18} {part.state:<18} {_told(part.detail)}".rstrip())
     _title("Stored")
+    _print_stored(found)
+    _title("Flow runs")
+    if not found.flow_runs:
+        typer.echo(f"  {'none yet' if found.prefect == 'ok' else found.prefect}")
+    for run_ in found.flow_runs:
+        typer.echo(f"  {run_.flow:<18} {run_.state:<18} by {run_.started_by:<9} {ago(run_.started_at)}")
+    _title("Addresses")
+    for name, address in found.addresses.items():
+        typer.echo(f"  {name:<18} {address}")
+    _title("Settings that are set")
+    for name, value in found.settings.items():
+        typer.echo(f"  {name} = {value}")
+    if not found.settings:
+        typer.echo("  none")
+
+
+def _told(detail: Mapping[str, Any]) -> str:
+    """What a process told about itself: the last thing it did, when, and the facts that go with it."""
+    facts = {name: value for name, value in detail.items() if name not in NOT_FACTS and value != ""}
+    said = [str(facts.pop("reason"))] if "reason" in facts else []
+    if operation := detail.get("last_operation"):
+        said.append(f"last {operation} {ago(datetime.fromisoformat(detail['last_at']))}")
+    return ", ".join([*said, *(f"{name} {value}" for name, value in facts.items())])
+
+
+def _print_stored(found: "Status") -> None:
     if found.postgres != "ok":
         typer.echo(f"  {found.postgres}")
+    elif not found.datasets:
+        typer.echo("  nothing yet")
     for each in found.datasets:
         typer.echo(
-            f"  {each.name:<32} {each.batches:,} batches, the last {_ago(each.last_commit)}; "
+            f"  {each.name:<32} {each.batches:,} batches, the last {ago(each.last_commit)}; "
             f"in the last hour {each.read:,} read, {each.rejected:,} rejected"
         )
     if found.relay_lag_entries is not None:
-        oldest = f", the oldest {_ago(found.relay_oldest)}" if found.relay_oldest else ""
+        oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""
         typer.echo(f"  {found.relay_lag_entries:,} lineage entries are not in the graph yet{oldest}")
         typer.echo(f"  {found.rejected_open:,} rejected records wait for a person")
-    _title("Flow runs")
-    if found.prefect != "ok":
-        typer.echo(f"  {found.prefect}")
-    for run_ in found.flow_runs:
-        typer.echo(f"  {run_.flow:<20} {run_.state:<12} by {run_.started_by:<9} {_ago(run_.started_at)}")
-    _title("Settings")
-    for name, value in found.settings.items():
-        if value:
-            typer.echo(f"  {name} = {value}")
 
 
-def _ago(moment: datetime | None) -> str:
+def ago(moment: datetime | None) -> str:
+    """How long ago, in the largest unit of which there are two."""
     if moment is None:
         return "never"
-    return f"{max(0.0, (datetime.now(UTC) - moment).total_seconds()):.0f} s ago"
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    unit, size = next((unit for unit in UNITS if seconds >= 2 * unit[1]), UNITS[-1])
+    return f"{int(seconds // size)} {unit} ago"
 
 
 def _title(text: str) -> None:

@@ -9,25 +9,29 @@ from typing import Annotated, Any
 import typer
 
 from console.start import start, start_prefect
-from console.starting import TITLES, GraphEngine, start_apps, start_services
+from console.starting import TITLES, GraphEngine, graph_engine, start_apps, start_services
 from console.table import Json, print_json
 from infra.local.addresses import Address
 from infra.local.registry import stop_all
 from infra.settings import Settings, load
 
-Graph = Annotated[GraphEngine, typer.Option(help="Which local graph.")]
+Graph = Annotated[
+    GraphEngine | None,
+    typer.Option(help="Which local graph; by default the one that runs, else embedded.", show_default=False),
+]
 Kafka = Annotated[bool, typer.Option("--kafka", help="Start a local Kafka too.")]
 ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]
 
 
 def up(
-    graph: Graph = GraphEngine.EMBEDDED,
-    kafka: Kafka = False,
-    services_only: ServicesOnly = False,
-    as_json: Json = False,
+    graph: Graph = None, kafka: Kafka = False, services_only: ServicesOnly = False, as_json: Json = False
 ) -> None:
-    """Start the local services and our processes, print every address, and leave them running."""
-    addresses = start_services(start(), graph, kafka=kafka)
+    """Start the local services and our processes, print every address, and leave them running.
+
+    What runs is left as it is; a process of ours whose settings have changed is started anew.
+    """
+    given = start()
+    addresses = start_services(given, graph_engine(given.home, graph), kafka=kafka)
     settings = start_prefect()
     asyncio.run(prepare(settings))
     if not services_only:
@@ -44,7 +48,7 @@ def down(as_json: Json = False) -> None:
     if as_json:
         print_json(names)
     else:
-        typer.echo("\n".join(f"stopped {name}" for name in names))
+        typer.echo("\n".join(f"stopped {TITLES[name]}" for name in names) or "nothing was running")
 
 
 async def prepare(settings: Settings) -> None:

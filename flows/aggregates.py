@@ -19,7 +19,7 @@ from tasks.load.refresh import Refreshed, refresh
 
 log = structlog.get_logger(__name__)
 
-NAME = "refresh-aggregates"
+NAME = "aggregates"
 HOURLY = Schedule()
 
 
@@ -30,7 +30,7 @@ async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
         return late
     with measured(NAME):
         done = await step("refresh", refresh_all, Retry())(load(), current_run(NAME), datetime.now(UTC))
-        sentence = f"Recomputed {sum(one.hours for one in done)} hours."
+        sentence = recomputed(sum(one.hours for one in done))
         await acreate_markdown_artifact(table_of(done), key="aggregates", description=sentence)
         return sentence
 
@@ -48,6 +48,11 @@ async def refresh_all(settings: Settings, run: Run, now: datetime) -> list[Refre
             log.info("refreshed", table=refreshed.table, hours=refreshed.hours, rows=refreshed.rows)
             done.append(refreshed)
     return done
+
+
+def recomputed(hours: int) -> str:
+    """What a refresh did, in one sentence."""
+    return f"Recomputed {hours:,} {'hour' if hours == 1 else 'hours'}."
 
 
 def table_of(done: Sequence[Refreshed]) -> str:

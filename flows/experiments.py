@@ -43,6 +43,10 @@ class ExperimentRequest(BaseModel):
     robot: str = Field(min_length=1)
     experiment_id: UUID
 
+    def check(self, settings: Settings) -> None:
+        """Raises NotFoundError for a robot that the settings do not name."""
+        source_of(settings, named(PIPELINE), self.robot)
+
 
 @flow(name=PIPELINE, flow_run_name="{request.robot} {request.experiment_id}", persist_result=False)
 async def experiments(request: ExperimentRequest) -> str:

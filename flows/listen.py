@@ -21,12 +21,12 @@ from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
 from flows.refused import halves, refused
-from flows.retry import When, is_refused, must_wait, without_end
+from flows.retry import When, is_broken, is_refused, must_wait, without_end
 from flows.slot import slot
 from flows.streams import Stream, kind_of
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-from lineage.errors import DataError, HeadwaterError, QueryError, UnavailableError
+from lineage.errors import DataError, HeadwaterError, UnavailableError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
@@ -210,7 +210,7 @@ class Listener:
         try:
             yield
         except HeadwaterError as error:
-            self._broken = str(error) if isinstance(error, QueryError) else ""
+            self._broken = str(error) if is_broken(error) else ""
             raise
         self._broken = ""
 

@@ -10,17 +10,18 @@ from flows.catalog import all_contracts
 from flows.runs import Schedule, measured, missed
 from infra.settings import Settings, load
 
-NAME = "extend-partitions"
+NAME = "partitions"
 DAILY = Schedule.daily()
 
 
 @flow(name=NAME, persist_result=False)
-async def extend_partitions(schedule: Schedule = DAILY) -> list[str] | State[None]:
-    """Prepare every contract's table and its partitions ahead; returns the tables."""
+async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
+    """Prepare every contract's table and its partitions ahead; returns what was done in one sentence."""
     if late := missed(schedule):
         return late
     with measured(NAME):
-        return await extend(load(), datetime.now(UTC))
+        tables = await extend(load(), datetime.now(UTC))
+        return f"Ready for the days to come: {', '.join(tables)}."
 
 
 async def extend(settings: Settings, now: datetime) -> list[str]:

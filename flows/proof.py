@@ -15,12 +15,12 @@ from infra.postgres import connect, translated
 from infra.settings import Settings, load
 from lineage import graph as graphs
 from lineage import seal
-from lineage.errors import VerificationError
+from lineage.errors import HeadwaterError, VerificationError
 from lineage.proof import Progress, Proof
 from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
-NAME = "prove"
+NAME = "proof"
 
 
 class ProofSchedule(Schedule):
@@ -30,6 +30,14 @@ class ProofSchedule(Schedule):
 
 
 HOURLY = ProofSchedule()
+
+
+class DifferencesError(VerificationError):
+    """A proof found differences; its sentence counts all of them, the list is `headwater prove`'s."""
+
+    def __init__(self, proof: Proof) -> None:
+        HeadwaterError.__init__(self, f"{proof.sentence}. `headwater prove` lists them.")
+        self.differences = proof.differences
 
 
 def _tell_no_one(_what: str, _done: int) -> None:
@@ -48,7 +56,7 @@ async def scheduled_proof(schedule: ProofSchedule = HOURLY) -> str | State[None]
             "\n".join([proof.sentence, "", *lines]), key="proof", description=proof.sentence
         )
         if not proof.ok:
-            raise VerificationError(proof.differences)
+            raise DifferencesError(proof)
         return proof.sentence
 
 

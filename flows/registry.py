@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
@@ -10,7 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from flows.catalog import ROOT, pipelines
 from flows.deploy import declared
+from infra.settings import Settings
 from lineage.errors import NotFoundError, SettingsError
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A parameter that can tell before the run begins that it cannot work."""
+
+    def check(self, settings: Settings) -> None: ...
 
 
 def names() -> list[str]:
@@ -46,6 +54,13 @@ def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, A
     raise SettingsError(
         f"{flow.name} cannot run with these values ({problems}); it takes --set with {fields}."
     )
+
+
+def check(given: Mapping[str, Any], settings: Settings) -> None:
+    """Raise what a run with these parameters would fail with under these settings."""
+    for parameter in given.values():
+        if isinstance(parameter, Checked):
+            parameter.check(settings)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

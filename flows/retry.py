@@ -26,9 +26,14 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, UnavailableError)
 
 
+def is_broken(error: BaseException) -> bool:
+    """Whether a database is there and refuses the statement, whatever the data."""
+    return isinstance(error, QueryError) and not isinstance(error, DataError)
+
+
 def must_wait(error: BaseException) -> bool:
-    """Whether a service is away or broken, so that it is not the data's fault that it cannot be stored."""
-    return is_away(error) or (isinstance(error, QueryError) and not isinstance(error, DataError))
+    """Whether it is not the data's fault that it cannot be stored."""
+    return is_away(error) or is_broken(error)
 
 
 def is_refused(error: BaseException) -> bool:

@@ -2,23 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flows import stores
 from flows.history import FlowRunSeen, flow_runs
-from infra.endpoints import resolve_prefect
+from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
 from infra.local.registry import endpoints
+from infra.masking import mask
 from infra.postgres import connect, translated
 from infra.settings import Settings
 from lineage import relay
-from lineage.errors import HeadwaterError
+from lineage.errors import HeadwaterError, UnavailableError
 from tasks.load.status import Dataset, datasets, open_rejected
 
-PROCESSES = ("listener", "relay", "worker")
+PROCESSES = ("listen", "relay", "serve")
 FLOW_RUNS = 5
 NOT_WELL = 503  # what a process answers that cannot do its work now; it says why
 
@@ -34,7 +35,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything; `postgres` and `prefect` say why when they could not be asked."""
+    """Everything; `postgres` and `prefect` say why when they could not be asked.
+
+    `addresses` are without passwords; `settings` are those that are set.
+    """
 
     parts: tuple[Part, ...]
     datasets: tuple[Dataset, ...]
@@ -44,6 +48,7 @@ class Status:
     flow_runs: tuple[FlowRunSeen, ...]
     postgres: str
     prefect: str
+    addresses: Mapping[str, str]
     settings: Mapping[str, str]
 
 
@@ -60,8 +65,30 @@ async def status(settings: Settings) -> Status:
         flow_runs=runs,
         postgres=stored.said,
         prefect=prefect,
+        addresses=_addresses(settings),
         settings=settings.masked(),
     )
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Where everything is, without passwords; what is neither set nor running says so."""
+    local = endpoints(settings.home)
+    asked: dict[str, Callable[[], str]] = {
+        "Postgres": lambda: resolve_postgres(settings, local).dsn.get_secret_value(),
+        "Graph": lambda: resolve_graph(settings, local).uri,
+        "MQTT broker": lambda: resolve_mqtt(settings, local).url.get_secret_value(),
+        "Prefect": lambda: resolve_prefect(settings, local),
+    }
+    found = {name: _or_why_not(where) for name, where in asked.items()}
+    ours = {f"headwater {name}": f"{local[name]['url']}/metrics" for name in PROCESSES if name in local}
+    return {name: mask(url) for name, url in (found | ours).items()}
+
+
+def _or_why_not(where: Callable[[], str]) -> str:
+    try:
+        return where()
+    except UnavailableError as error:
+        return error.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +101,7 @@ class _Stored:
 
 async def _part(settings: Settings, name: str) -> Part:
     local = endpoints(settings.home).get(name)
-    if not local:
+    if local is None:
         return Part(name=name, state="not started here", detail={})
     try:
         async with http_client(name, local["url"], headers={}) as client:

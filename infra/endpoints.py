@@ -1,8 +1,6 @@
 """Where each service is: what the settings say, otherwise the local service that `headwater up` started.
 
 The address book of local services is `<home>/services.json`: name → {"url": …, "user": …, "password": …}.
-Where nothing is set and nothing was started, that is a SettingsError; where it was started and has died, an
-UnavailableError, for it may come back.
 """
 
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from pydantic import SecretStr
 from infra.kafka import KafkaAddress
 from infra.mqtt.address import Tls
 from infra.settings import Settings, variable
-from lineage.errors import SettingsError, UnavailableError
+from lineage.errors import UnavailableError
 
 Addresses = Mapping[str, Mapping[str, str]]
 
@@ -108,11 +106,8 @@ def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[s
     local = addresses.get(name)
     if local and local.get("url"):
         return local
-    if local is not None:
-        raise UnavailableError(f"The local {title}", "its process has died", "Start it with `headwater up`.")
-    raise SettingsError(
-        f"No {title} is set and no local one is running: run `headwater up`, or set {variable(field)}."
-    )
+    hint = f"Run `headwater up`, or set {variable(field)}."
+    raise UnavailableError(title, "none is set and no local one is running", hint)
 
 
 def _with_login(local: Mapping[str, str]) -> str:

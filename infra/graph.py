@@ -76,7 +76,11 @@ async def open_graph(endpoint: GraphEndpoint) -> AsyncIterator[BoltGraph]:
     if endpoint.user is not None and endpoint.password is not None:
         auth = neo4j.basic_auth(endpoint.user, endpoint.password.get_secret_value())
     async with neo4j.AsyncGraphDatabase.driver(
-        endpoint.driver_uri, auth=auth, max_transaction_retry_time=RETRY_SECONDS, **_trust(endpoint.ca)
+        endpoint.driver_uri,
+        auth=auth,
+        max_transaction_retry_time=RETRY_SECONDS,
+        notifications_min_severity="OFF",  # a line for each index that is there already, or label that is not
+        **_trust(endpoint.ca),
     ) as driver:
         yield BoltGraph(driver, endpoint.database)
 

@@ -20,14 +20,17 @@ from structlog.typing import EventDict, Processor
 
 from infra.masking import mask, mask_value
 from infra.settings import Settings
+from lineage.errors import HeadwaterError
 
 QUIET: Final[Mapping[str, str]] = {
     "httpx": "WARNING",  # a line per request
     "httpcore": "WARNING",
     "uvicorn.access": "WARNING",
     "asyncio": "WARNING",
+    "APILogWorker": "ERROR",  # "still processing items" at the end of a command that waits for Prefect
+    "EventsWorker": "ERROR",
 }
-"""Libraries that write a line per request; `HEADWATER_LOG_LEVELS` goes before this."""
+"""Libraries that write lines nobody needs; `HEADWATER_LOG_LEVELS` goes before this."""
 
 LOUD: Final = ("prefect", "uvicorn", "fastapi")
 """Libraries that bring handlers of their own, which would write every line a second time, unmasked."""
@@ -82,11 +85,13 @@ def _handlers(
     settings: Settings, shared: Sequence[Processor], secrets: Iterable[str]
 ) -> list[logging.Handler]:
     def dressed(handler: logging.Handler, colors: bool) -> logging.Handler:
+        handler.addFilter(_is_news)
         handler.setFormatter(
             structlog.stdlib.ProcessorFormatter(
                 foreign_pre_chain=shared,
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _without_traceback_of_ours,
                     structlog.processors.format_exc_info,  # text, so that it can be masked
                     Mask(secrets),
                     _renderer(settings.log_format, colors),
@@ -99,6 +104,22 @@ def _handlers(
     if settings.log_file is not None:
         handlers.append(dressed(_file(settings.log_file), False))
     return handlers
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not where to look at a flow run, which `prefect.flow_runs` says too.
+
+    A level would not do: Prefect resets those of its own loggers when a flow starts.
+    """
+    return record.name != "prefect.engine" or record.levelno > logging.INFO
+
+
+def _without_traceback_of_ours(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """An error of ours is one sentence that says what to do; where it was raised does not help."""
+    info = event.get("exc_info")
+    if isinstance(info, tuple) and isinstance(info[1], HeadwaterError):
+        del event["exc_info"]
+    return event
 
 
 def _file(path: Path) -> logging.Handler:

@@ -204,8 +204,9 @@ class Settings(BaseSettings):
         return ours | {name: os.environ[name] for name in PREFECT_VARIABLES if name in os.environ}
 
     def masked(self) -> dict[str, str]:
-        """Variable name → value as a person may see it, e.g. for `headwater status`."""
-        return {variable(name): shown(getattr(self, name)) for name in type(self).model_fields}
+        """Variable name → value as a person may see it, of every setting that is set."""
+        given = [name for name in type(self).model_fields if name in self.model_fields_set]
+        return {variable(name): shown(getattr(self, name)) for name in given}
 
 
 def load(**given: Any) -> Settings:
@@ -261,6 +262,8 @@ def hand_down(settings: Settings, prefect_api_url: str) -> None:
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     os.environ[variable("home")] = str(settings.home.absolute())
     os.environ["PREFECT_API_URL"] = prefect_api_url
+    # Where Prefect writes why a flow run failed; its own default is below the user's home.
+    os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(settings.home.absolute() / "results")
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

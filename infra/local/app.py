@@ -5,15 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from infra.local import http_probe
+from infra.local import http_probe, process
 from infra.local.addresses import LOOPBACK, Address
 from infra.local.service import Launch, LocalService
 
+CODE = Path(__file__).parents[2]
+"""Where the code that runs now lies: what it starts runs the same, not what is installed."""
+OWN = ("HEADWATER_HOME", "HEADWATER_METRICS_HOST", "HEADWATER_METRICS_PORT")
+"""Variables that say where a process is, the same whatever the settings are."""
+
 
 class App(LocalService):
-    """One `headwater` command; `url` is where it serves /metrics and /health."""
+    """One `headwater` command, named as it is; `url` is where it serves /metrics and /health."""
 
-    command: ClassVar[str]
     stop_patience: ClassVar[float] = 40.0  # what is under way is brought to its end
 
     def __init__(
@@ -25,14 +29,10 @@ class App(LocalService):
 
     def prepare(self) -> Launch:
         port = self.port()
-        own = {
-            "HEADWATER_HOME": str(self.root),
-            "HEADWATER_METRICS_HOST": LOOPBACK,
-            "HEADWATER_METRICS_PORT": str(port),
-        }
+        own = dict(zip(OWN, (str(self.root), LOOPBACK, str(port)), strict=True))
         return Launch(
-            command=[Path(sys.executable).with_name("headwater"), self.command],
-            environment=self._environment | own,
+            command=[Path(sys.executable).with_name("headwater"), self.name],
+            environment=self._environment | own | {"PYTHONPATH": str(CODE)},
             url=f"http://{LOOPBACK}:{port}",
             port=port,
             http_port=port,
@@ -41,13 +41,16 @@ class App(LocalService):
     def answers(self, address: Address) -> bool:
         return http_probe.status(address.port, "/health") == 200
 
+    def is_as_asked(self, address: Address) -> bool:
+        """Whether it was started with the settings it is to have now."""
+        return _settings(process.environment(address.pid)) == _settings(self._environment)
+
 
 class Listener(App):
     """`headwater listen`."""
 
-    name: ClassVar[str] = "listener"
-    role: ClassVar[str] = "listener"
-    command: ClassVar[str] = "listen"
+    name: ClassVar[str] = "listen"
+    role: ClassVar[str] = "listen"
 
 
 class Relay(App):
@@ -55,13 +58,17 @@ class Relay(App):
 
     name: ClassVar[str] = "relay"
     role: ClassVar[str] = "relay"
-    command: ClassVar[str] = "relay"
 
 
 class Worker(App):
     """`headwater serve`; it deploys every flow before it is ready."""
 
-    name: ClassVar[str] = "worker"
-    role: ClassVar[str] = "worker"
-    command: ClassVar[str] = "serve"
+    name: ClassVar[str] = "serve"
+    role: ClassVar[str] = "serve"
     patience: ClassVar[float] = 180.0
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold settings."""
+    names = environment.keys() - set(OWN)
+    return {name: environment[name] for name in names if name.startswith(("HEADWATER_", "PREFECT_"))}

@@ -69,6 +69,14 @@ def created(pid: int) -> float | None:
         return None
 
 
+def environment(pid: int) -> dict[str, str]:
+    """The variables a process of ours was started with; empty when it is gone."""
+    try:
+        return psutil.Process(pid).environ()
+    except psutil.NoSuchProcess:
+        return {}
+
+
 def is_alive(pid: int, since: float) -> bool:
     """Whether the process that was created at `since` still runs under this pid."""
     found = created(pid)

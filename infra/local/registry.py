@@ -37,22 +37,19 @@ def apps(root: Path, environment: Mapping[str, str]) -> tuple[App, ...]:
 def endpoints(root: Path) -> dict[str, dict[str, str]]:
     """Role → what a client needs (`url`, `user`, `password`, `database`, where there is one), of what runs.
 
-    Of what was started and died there is an empty entry: it may come back.
     Roles are `postgres`, `graph`, `mqtt`, `kafka`, `prefect` and our own processes' names; when two graphs
     run, the one started last counts. Holds passwords: never log it.
     """
     found: dict[str, dict[str, str]] = {}
     for address in sorted(AddressBook(root).read().values(), key=lambda each: each.created):
-        role = SERVICES[address.service].role
-        if not is_alive(address.pid, address.created):
-            found.setdefault(role, {})
-        else:
+        if is_alive(address.pid, address.created):
             known = {
                 "url": address.url,
                 "user": address.user,
                 "password": address.password,
                 "database": address.database,
             }
+            role = SERVICES[address.service].role
             found[role] = {name: value for name, value in known.items() if value is not None}
     return found
 

@@ -70,7 +70,7 @@ class LocalService(ABC):
         """
         with self._lock():
             running = self._recorded()
-            if running and self._becomes_ready(running):
+            if running and self.is_as_asked(running) and self._becomes_ready(running):
                 return running
             self._end()
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -105,6 +105,10 @@ class LocalService(ABC):
     @abstractmethod
     def answers(self, address: Address) -> bool:
         """Whether the server serves requests; quick, and never raises because it does not."""
+
+    def is_as_asked(self, address: Address) -> bool:
+        """Whether what runs is what a start would start; if not, it is started anew."""
+        return True
 
     def settle(self, address: Address) -> None:  # noqa: B027 -- most services need none
         """What is left to do once the server answers, e.g. create a database; repeatable."""

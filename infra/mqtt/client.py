@@ -108,7 +108,9 @@ class _Link:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        self.call(self._left, str(code))
+        # Before MQTT 5 a broker tells no reason, and paho says "Unspecified error".
+        lost = code.is_failure and not flags.is_disconnect_packet_from_server
+        self.call(self._left, "the connection was lost" if lost else str(code))
 
     def _accepted(self) -> None:
         self.connected = True

@@ -25,6 +25,7 @@ from lineage.errors import RejectedError, UnavailableError
 # be overrun past 60,000: packet ids end at 65,535, and Mosquitto reuses them beyond that.
 READ_SIZE = 65_536
 _GOODBYE = 5.0  # seconds for the last bytes to leave
+_CLOSED = "it closed the connection, as it does when another client takes over the client id, or when it ends"
 _Answer = TypeVar("_Answer", frames.ConnAck, frames.SubAck, frames.UnsubAck, frames.PingResp)
 
 
@@ -302,7 +303,7 @@ class Connection(asyncio.BufferedProtocol):
             self._receive(publishes)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(f"the connection was lost ({exc})" if exc else "it closed the connection")
+        self._lose(f"the connection was lost ({exc})" if exc else _CLOSED)
         self._closed.set()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────

@@ -139,7 +139,7 @@ SPOILED: Final[dict[str, Spoil]] = {
     "too hot": _changed("too hot", temperature=260.0),
     "not a number": _changed("not a number", humidity=math.nan),
     "text for a number": _changed("text for a number", temperature="warm"),
-    "nowhere": _changed("nowhere", location={"latitude": 123.0, "longitude": 4.0}),
+    "wrong latitude": _changed("wrong latitude", location={"latitude": 123.0, "longitude": 4.0}),
     "no device": _without("no device", "device_id"),
     "no timestamp": _without("no timestamp", "timestamp"),
     "timestamp without zone": _zoneless,

@@ -73,6 +73,7 @@ async def serve_robot(robot: Robot, port: int = 0) -> AsyncIterator[str]:
     config = uvicorn.Config(
         robot_app(robot),
         log_config=None,
+        log_level="warning",
         access_log=False,
         lifespan="off",
         ws="none",

@@ -3,6 +3,7 @@
 `device_id` is required; `name`, `model` and `site` may be missing or empty, which are nulls.
 """
 
+import csv
 from pathlib import Path
 
 import polars as pl
@@ -39,11 +40,25 @@ def _read(path: Path) -> pl.DataFrame:
         if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
             return pl.read_ndjson(path, infer_schema_length=None)
         if path.suffix.lower() == ".csv":
+            _check_cells(path)
             return pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, csv.Error, pl.exceptions.PolarsError) as error:
         reason = str(error).partition("\n")[0]
         raise RejectedError(f"{path} cannot be read: {reason}") from error
     raise RejectedError(f"{path.name} must end in .csv, or in .jsonl for JSON lines")
+
+
+def _check_cells(path: Path) -> None:
+    """Polars fills a line that is too short with nulls, which would empty what the register says."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        wanted = len(next(lines, []))
+        for cells in lines:
+            if cells and len(cells) != wanted:
+                raise RejectedError(
+                    f"{path.name}: line {lines.line_num} has {len(cells)} cells and the header {wanted}: "
+                    "write a comma for each empty cell"
+                )
 
 
 def _check(path: Path, devices: pl.DataFrame) -> None:

@@ -9,18 +9,25 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.slot import KIND
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres
 from infra.migrate import migrate
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
+from infra.postgres_lock import PostgresLock
 from lineage.projection import digest
-from tests.fixtures.graph import endpoint_of
+from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.waiting import until, until_stored
 
+LOCKS = (
+    "pg_stat_activity WHERE application_name = 'headwater lock headwater-0' AND datname = current_database()"
+)
+CUT = f"SELECT pg_terminate_backend(pid) FROM {LOCKS}"
+HELD = f"SELECT count(*) FROM {LOCKS}"
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
@@ -99,15 +106,6 @@ def prove(headwater: Headwater, dsn: str, graph: Address) -> dict[str, Any]:
     return found
 
 
-def graph_settings(graph: Address) -> dict[str, str]:
-    return {
-        "HEADWATER_GRAPH_URI": graph.url,
-        "HEADWATER_GRAPH_USER": str(graph.user),
-        "HEADWATER_GRAPH_PASSWORD": str(graph.password),
-        "HEADWATER_GRAPH_DATABASE": str(graph.database),
-    }
-
-
 async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
     """Publish readings at a steady rate until it is enough; how many."""
     count = 0
@@ -144,6 +142,37 @@ async def test_leaving_takes_what_is_kept_and_ends_the_session(
     assert await asyncio.to_thread(leaving.process.wait, 60) == 0, leaving.log.read_text()
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 100
     assert await connection.fetchval("SELECT left_at IS NOT NULL FROM store.listeners")
+
+
+async def test_a_slot_has_one_listener(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    first = listen()
+    first.wait_until("listening")
+    for arguments in ((), ("--drain",)):
+        second = listen(*arguments)
+        assert await asyncio.to_thread(second.process.wait, 60) == 2
+        assert "Slot 0 is taken" in second.log.read_text()
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(10)])
+    await until_stored(connection, "SELECT sum(read) FROM ledger", 10)
+    assert "connection lost" not in first.log.read_text()
+    assert await connection.fetchval("SELECT left_at IS NULL FROM store.listeners")
+
+
+async def test_a_listener_whose_slot_was_taken_while_postgres_was_away_ends(
+    listen: Headwater, connection: Connection, postgres_dsn: str
+) -> None:
+    first = listen()
+    first.wait_until("listening")
+    await connection.execute(CUT)
+    await until_stored(connection, HELD, 1)  # taken again
+    other = PostgresLock(postgres_dsn, KIND, "headwater-0")
+    while not await other.hold():
+        await connection.execute(CUT)
+    assert await asyncio.to_thread(first.process.wait, 60) == 2
+    assert "Slot 0 is taken" in first.log.read_text()
+    other.release()
 
 
 async def test_the_relay_makes_the_graph_what_the_log_says(
@@ -185,7 +214,7 @@ async def test_the_relay_outlives_a_local_postgres_that_dies(
         relay = headwater("relay", **graph_settings(graph_address))
         relay.wait_until("carrying")
         psutil.Process(address.pid).kill()  # and its address stays, as after a power cut
-        await until(lambda: "process has died" in relay.log.read_text())
+        await until(lambda: "no local one is running" in relay.log.read_text())
         assert relay.process.poll() is None
         await asyncio.to_thread(service.start)
         await asyncio.to_thread(relay.wait_until, "carrying")

@@ -1,7 +1,9 @@
 """The audits give the same answers on both graphs, whole or with the true total."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from tasks.transform.columns import opaque
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_plan, message
 from tests.fixtures.proof import House, a_house, furnish
 
+README = Path(__file__).parents[2] / "README.md"
 STORED = "postgres:sensor_readings"
 RAW = "postgres:raw_batches"
 SOURCE = "mqtt:sensors/+/readings"
@@ -164,6 +167,14 @@ async def test_a_question_that_takes_too_long_is_stopped(postgres_dsn: str, grap
             await run(house.graph, "query", slow, {}, seconds=1)
         answer = await run(house.graph, "query", "MATCH (n:Batch) RETURN count(n) AS batches", {}, seconds=30)
         assert answer.rows == ((0,),)
+
+
+async def test_the_readmes_question_by_hand_has_an_answer(postgres_dsn: str, graph: Address) -> None:
+    (question,) = re.findall(r"^```cypher\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    async with a_house(postgres_dsn, graph) as house:
+        await carried(house)
+        rows = await house.graph.read(question, {})
+    assert list(rows[-1].values()) == [f"{SOURCE}#1", f"{RAW}#1", f"{STORED}#1"]
 
 
 async def test_orphans(postgres_dsn: str, graph: Address) -> None:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from prefect import flow, get_client
@@ -75,12 +74,17 @@ async def scheduled(schedule: Schedule) -> str | State[None]:
 
 @pytest.mark.parametrize(("late", "state"), [(0, StateType.COMPLETED), (3_700, StateType.CANCELLED)])
 async def test_a_run_that_comes_an_interval_late_cancels_itself(
-    client: PrefectClient, services_root: Path, late: int, state: StateType
+    client: PrefectClient, prefect_server: Address, late: int, state: StateType
 ) -> None:
     deployment = await client.create_deployment(await client.create_flow(scheduled), f"late-{late}")
     due = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(seconds=late))
     run = await client.create_flow_run_from_deployment(deployment, state=due)
-    with closing(sqlite3.connect(services_root / "prefect" / "prefect.db", timeout=30)) as database, database:
+    with (
+        closing(
+            sqlite3.connect(prefect_server.log.parents[1] / "prefect" / "prefect.db", timeout=30)
+        ) as database,
+        database,
+    ):
         # Only the server's own scheduler can say so.
         database.execute("UPDATE flow_run SET auto_scheduled = 1 WHERE id = ?", (str(run.id),))
     ended = await run_flow_async(

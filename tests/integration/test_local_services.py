@@ -12,12 +12,10 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from infra.endpoints import resolve_mqtt
 from infra.local import debian, process, registry
 from infra.local.addresses import Address, AddressBook
 from infra.local.mosquitto import Mosquitto
 from infra.local.registry import SERVICES, endpoints, service, stop_all
-from infra.settings import Settings
 from lineage.errors import NotFoundError, SettingsError, UnavailableError
 from tests.fixtures.waiting import until
 
@@ -128,9 +126,7 @@ def test_clients_find_what_runs_by_its_role(root: Path, downloads: Path) -> None
     }
     service("mosquitto", root).kill()
     AddressBook(root).put(broker)  # as it stands after a power cut
-    assert endpoints(root)["mqtt"] == {}
-    with pytest.raises(UnavailableError, match="process has died"):
-        resolve_mqtt(Settings(home=root), endpoints(root))
+    assert set(endpoints(root)) == {"postgres"}
 
 
 def test_a_server_that_fails_to_start_says_why(root: Path, downloads: Path) -> None:

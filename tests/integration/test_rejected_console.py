@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,7 +58,12 @@ async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None
         unknown = command("rejected", "show", "0" * 64)
         assert (unknown.returncode, unknown.stdout) == (2, b"")
         assert command("rejected", "show", "xyz").returncode == 2
+        assert re.search(rb"^raw_batch +%d$" % first.batch, shown.stdout, re.M), (
+            "its own batch holds its bytes"
+        )
         assert command("rejected", "ls", "--since", "yesterday").returncode == 2
+        assert command("rejected", "ls", "--stage", "bogus").returncode == 2
+        assert command("rejected", "ls", "--rule", "temperature.rang").stderr == b"none\n"
 
         dry = command("rejected", "replay", "--dry-run", "--json")
         assert json.loads(dry.stdout)["rejected"] == 3
@@ -92,6 +98,10 @@ async def test_the_register_is_loaded_and_read(command: Command, postgres_dsn: s
     async with open_pool(postgres_dsn, application="test") as pool:
         assert (await read_devices(pool)).equals(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
     assert json.loads(command("devices", "ls", "--json").stdout)[1]["name"] == "Probe B2"
+    file.write_text("device_id,name,site\na,Probe A,Lyon\nb,Probe B\n")
+    short = command("devices", "load", str(file))
+    assert (short.returncode, short.stdout) == (2, b"")
+    assert b"line 3 has 2 cells and the header 3" in short.stderr
     file.write_text("device_id\na\nb\na\n")
     twice = command("devices", "load", str(file))
     assert (twice.returncode, twice.stderr.count(b"\n")) == (2, 1)

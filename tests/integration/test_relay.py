@@ -18,6 +18,7 @@ from lineage import relay, seal
 from lineage.errors import UnavailableError
 from lineage.projection import digest
 from tests.fixtures.commit import a_batch, message
+from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.proof import House, a_house
 
@@ -100,6 +101,14 @@ class DiesAfterWriting:
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         await self._graph.write(statements)
         raise Killed
+
+
+async def test_neo4j_has_nothing_to_remark(neo4j_address: Address, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_graph(endpoint_of(neo4j_address)) as graph:
+        await graphs.migrate(graph)
+        await graphs.migrate(graph)  # everything is there already
+        assert await graph.read("MATCH (n:NoSuchLabel) RETURN n.no_such_property", {}) == []
+    assert [record for record in caplog.records if record.name.startswith("neo4j")] == []
 
 
 async def test_killed_between_the_graph_and_the_cursor_nothing_is_lost_or_doubled(

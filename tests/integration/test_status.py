@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from console.status import _told, ago
 from flows.status import status
 from infra.local.addresses import Address, AddressBook
 from infra.settings import load
@@ -37,10 +39,15 @@ def test_without_anything_every_part_says_so(tmp_path: Path) -> None:
     code, said, output = ask(tmp_path, HEADWATER_POSTGRES_DSN=AWAY)
     assert code == 3
     assert {part["name"]: part["state"] for part in said["parts"]} == dict.fromkeys(
-        ("listener", "relay", "worker"), "not started here"
+        ("listen", "relay", "serve"), "not started here"
     )
     assert "Postgres is unavailable" in said["postgres"]
     assert "headwater up" in said["prefect"]
+    assert said["addresses"] == {
+        "Postgres": "postgresql://me:***@127.0.0.1:9/x",
+        **dict.fromkeys(("Graph", "MQTT broker", "Prefect"), "none is set and no local one is running"),
+    }
+    assert set(said["settings"]) == {"HEADWATER_POSTGRES_DSN"}
     assert said["settings"]["HEADWATER_POSTGRES_DSN"] == "postgresql://me:***@127.0.0.1:9/x"
     assert SECRET not in output
 
@@ -82,15 +89,31 @@ def test_a_process_that_is_not_well_tells_its_state_and_one_that_answers_nothing
     while "serving /metrics" not in listener.log.read_text():
         assert time.monotonic() < deadline, listener.log.read_text()
         time.sleep(0.05)
-    recorded("listener", listener, home)
+    recorded("listen", listener, home)
     relay = headwater("relay", HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_GRAPH_URI="bolt://127.0.0.1:9")
     relay.port = 9  # nothing answers there
     recorded("relay", relay, home)
     code, said, _ = ask(tmp_path, HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_HOME=str(home))
     assert code == 3
     parts = {part["name"]: part for part in said["parts"]}
-    assert (parts["listener"]["state"], parts["listener"]["detail"]["ok"]) == ("starting", False)
+    assert (parts["listen"]["state"], parts["listen"]["detail"]["ok"]) == ("starting", False)
     assert parts["relay"]["state"] == "away"
     assert "unavailable" in parts["relay"]["detail"]["reason"]
+    assert said["addresses"]["headwater listen"] == f"http://127.0.0.1:{listener.port}/metrics"
     assert SECRET not in listener.log.read_text()
     assert listener.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s ago"), (119, "119 s ago"), (725, "12 min ago"), (9_000, "2 h ago"), (400_000, "4 days ago")],
+)
+def test_how_long_ago_is_said_in_one_way(seconds: int, said: str) -> None:
+    assert ago(datetime.now(UTC) - timedelta(seconds=seconds)) == said
+
+
+def test_a_process_tells_what_it_did_last_and_when() -> None:
+    at = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    detail = {"ok": True, "last_operation": "flow run", "last_at": at, "key": "ot2:1", "outcome": "COMPLETED"}
+    assert _told(detail) == "last flow run 5 min ago, outcome COMPLETED"
+    assert _told({"reason": "listen is unavailable: refused."}) == "listen is unavailable: refused."

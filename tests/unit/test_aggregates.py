@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.aggregates import recomputed
 from lineage.errors import ContractError
 from tasks.load import aggregate
 from tasks.load.aggregate import REGISTRY, SQL, load_aggregates
@@ -30,3 +31,11 @@ def test_two_aggregates_do_not_take_each_others_marks(monkeypatch: pytest.Monkey
     monkeypatch.setattr(aggregate, "REGISTRY", {**REGISTRY, "daily": ("sensor_readings",)})
     with pytest.raises(ContractError, match="two aggregates"):
         load_aggregates()
+
+
+def test_one_hour_is_one_hour() -> None:
+    assert [recomputed(hours) for hours in (0, 1, 1_200)] == [
+        "Recomputed 0 hours.",
+        "Recomputed 1 hour.",
+        "Recomputed 1,200 hours.",
+    ]

@@ -17,7 +17,7 @@ PASSWORD = re.compile(r"PASSWORD|NEO4J_AUTH|DSN|CONNECTION_URL|MQTT_URL")
 def test_every_part_of_the_house_is_there() -> None:
     assert set(SERVICES) == {
         *("postgres", "neo4j", "mosquitto", "prefect", "prometheus", "grafana"),
-        *("listener", "relay", "worker"),
+        *("listen", "relay", "serve"),
     }
 
 
@@ -60,7 +60,7 @@ def test_what_it_depends_on_is_there_and_tells_its_health(name: str) -> None:
 
 
 def test_the_image_is_built_from_files_that_are_there() -> None:
-    build = SERVICES["listener"]["build"]
+    build = SERVICES["listen"]["build"]
     context = (COMPOSE.parent / build["context"]).resolve()
     assert context == REPOSITORY
     text = (context / build["dockerfile"]).read_text(encoding="utf-8")

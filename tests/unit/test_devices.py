@@ -21,7 +21,7 @@ RULES = {
     "too hot": {"temperature.range"},
     "not a number": {"humidity.finite"},
     "text for a number": {"temperature.type"},
-    "nowhere": {"latitude.range"},
+    "wrong latitude": {"latitude.range"},
     "no device": {"device_id.required"},
     "no timestamp": {"timestamp.required"},
     "timestamp without zone": {"timestamp.zone"},

@@ -11,6 +11,7 @@ import structlog
 
 from infra.logs import QUIET, REPLACED, configure
 from infra.settings import load
+from lineage.errors import NotFoundError
 
 SECRET = "s3cr3t-hunter2"
 DSN = f"postgresql://ann:{SECRET}@db.example/lab"
@@ -117,6 +118,16 @@ def test_a_handler_attached_later_sees_no_secret() -> None:
     assert len(seen) == 2
     assert "ConnectionError" in seen[1]
     assert SECRET not in "".join(seen)
+
+
+def test_an_error_of_ours_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(load(log_format="json"))
+    for error in (NotFoundError("no such robot: add it"), ValueError("a bug")):
+        logging.getLogger("prefect.flow_runs").error("failed: %s", error, exc_info=error)
+    ours, bug = lines(capsys)
+    assert ours["event"] == "failed: no such robot: add it"
+    assert "exception" not in ours
+    assert bug["exception"] == "ValueError: a bug"
 
 
 def test_levels_per_room(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,7 @@ def test_the_documents_flows_are_those_that_are_deployed() -> None:
         path, _, function = deployment["entrypoint"].partition(":")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         flows.add(getattr(module, function).name)
+    assert flows <= {deployment["name"] for deployment in deployments}, "it is run by its name"
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     (row,) = re.findall(r"^\| `flow` \| the flow's name: (.+) \|$", text, re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", row)) == flows

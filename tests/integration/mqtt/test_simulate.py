@@ -6,6 +6,7 @@ The subscriber is away while the command runs: a broker keeps only what was publ
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 from collections import Counter
@@ -15,8 +16,9 @@ from pathlib import Path
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.client import Publisher, Subscriber
 from tasks.extract.robot_notices import NOTICE_TOPICS, runs_to_fetch
-from tests.fixtures.headwater import COMMAND
+from tests.fixtures.headwater import COMMAND, Headwater
 from tests.fixtures.mosquitto import Broker, MakeBroker
+from tests.fixtures.waiting import until
 
 Messages = list[tuple[str, bytes]]
 LAST = ("last", b"")
@@ -98,7 +100,10 @@ async def test_the_settings_tls_is_used_and_the_summary_comes_last(
     url, ca = broker.url.replace("mqtt://", "mqtts://"), {"HEADWATER_MQTT_CA": str(certificate)}
     robot = ["robot", "--play", "1", "--seconds-per-command", "0", "--exit"]
     done = await asyncio.to_thread(simulate, url, tmp_path, robot, **ca)
-    assert done.stdout.splitlines()[-1] == "1 played: 1 succeeded", done.stderr
+    address, played, summary = done.stdout.splitlines()
+    assert address.startswith("http://127.0.0.1:"), done.stderr
+    assert re.fullmatch(r"[0-9a-f-]{36} succeeded  Serial dilution", played)
+    assert summary == "1 played: 1 succeeded"
     devices = ["devices", "--count", "40", "--rate", "1000", "--bad", "0"]
     done = await asyncio.to_thread(simulate, url, tmp_path, devices, **ca)
     assert done.stdout.splitlines()[-1] == "40 published: 40 good", done.stderr
@@ -106,6 +111,15 @@ async def test_the_settings_tls_is_used_and_the_summary_comes_last(
     refused = await asyncio.to_thread(simulate, url, tmp_path, robot)
     assert refused.returncode != 0
     assert "certificate" in refused.stderr
+
+
+async def test_a_robot_that_serves_on_says_how_to_fetch_from_it(
+    mosquitto: Broker, headwater: Headwater
+) -> None:
+    robot = headwater("simulate", "robot", "--play", "0", HEADWATER_MQTT_URL=mosquitto.url)
+    await until(lambda: robot.log.read_text().count("\n") == 2)
+    address, hint = sorted(robot.log.read_text().splitlines(), reverse=True)
+    assert hint == f'Fetch from it: HEADWATER_ROBOTS="ot2={address}" headwater up'
 
 
 async def test_a_port_that_is_taken_is_one_sentence(mosquitto: Broker, tmp_path: Path) -> None:

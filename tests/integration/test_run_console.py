@@ -1,0 +1,62 @@
+"""`headwater run` as its users type it, on a Prefect server."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from infra.local.addresses import Address
+from tests.fixtures.commit import a_batch, a_way, message
+from tests.fixtures.graph import graph_settings
+from tests.fixtures.headwater import COMMAND
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(postgres_dsn: str, prefect_server: Address, graph_address: Address, tmp_path: Path) -> Run:
+    settings = {
+        "HEADWATER_HOME": str(tmp_path / "home"),
+        "HEADWATER_POSTGRES_DSN": postgres_dsn,
+        "HEADWATER_PREFECT_API_URL": prefect_server.url,
+        "HOME": str(tmp_path),
+        **graph_settings(graph_address),
+    }
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command, environment = [COMMAND, "run", *arguments], {**os.environ, **settings}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_a_robot_that_is_not_there_is_said_before_the_run_begins(run: Run) -> None:
+    done = run("experiments", "--set", "robot=ot2", "--set", f"experiment_id={uuid4()}")
+    assert done.returncode == 2
+    assert done.stderr == "There is no robot 'ot2' in HEADWATER_ROBOTS (there: none): add it.\n"
+
+
+def test_what_became_of_a_run_is_one_sentence(run: Run) -> None:
+    done = run("partitions")
+    assert done.stdout.startswith("Ready for the days to come: experiment")
+    assert done.stderr.count("View at") == 1
+
+
+async def test_a_proof_with_differences_counts_all_of_them(
+    run: Run, postgres_dsn: str, tmp_path: Path
+) -> None:
+    async with a_way(postgres_dsn) as way:
+        await way.take(a_batch(message("a", 1)))
+        await way.pool.execute("UPDATE store.sensor_readings SET temperature = 99")
+    done = run("proof")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("1 batches, 1 rows, 0 rejected records, ")
+    assert last.endswith("`headwater prove` lists them.")
+    assert not (tmp_path / ".prefect" / "storage").exists()
