@@ -97,9 +97,8 @@ class _Work:
         """The run's steps that have not ended, as they stand."""
         contract = self._plan.contracts["experiment_steps"]
         read = step("open-steps", open_steps, self._pipeline.retry)
-        return Reference(
-            frames={OPEN_STEPS: await read(self._store.pool, contract, str(experiment_id), OPEN)}
-        )
+        standing = await read(self._store.pool, contract, str(experiment_id), OPEN)
+        return Reference(frames={OPEN_STEPS: standing})
 
     async def transform(self, batch: RawBatch, reference: Reference) -> Refined:
         """Turn it into rows."""

@@ -43,7 +43,8 @@ def refine(
     """Refine the answers about one or more runs; `contracts` holds `experiments` and `experiment_steps`.
 
     A run that is still going, failed, was stopped or lost its data in a restart is an ordinary row. The steps
-    that `reference` says are open close with a run that ended without them (`lost_steps`). A command that stands in two pages counts once, as it was seen last.
+    that `reference` says are open close with a run that ended without them (`lost_steps`). A command that
+    stands in two pages counts once, as it was seen last.
     """
     pages = read_pages(batch.messages)
     runs, steps = contracts["experiments"], contracts["experiment_steps"]

@@ -1,8 +1,7 @@
 """Steps that a robot began and knows nothing of any more: it was restarted while they ran.
 
-Such a run comes back as ended, without its commands. What was stored of it stays `running` or `queued` for ever,
-so an ended run closes its open steps: each gets a revision with the status `lost`, made from the run's own
-message, where nobody can see how the step ended.
+Such a run comes back as ended, without its commands, and what was stored would be `running` for ever. So an
+ended run closes its open steps: each gets a revision with the status `lost`, made from the run's own message.
 """
 
 import polars as pl

@@ -127,9 +127,8 @@ async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> N
 
 async def test_reprocessing_leaves_a_lost_step_as_it_was_concluded(house: House) -> None:
     going = ("/runs/r1", RUN[1].replace(b"succeeded", b"running"))
-    first = await take(
-        house, a_fetch(going, ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running")))
-    )
+    step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
+    first = await take(house, a_fetch(going, step))
     contract = CONTRACTS["experiment_steps"]
     standing = await open_steps(house.pool, contract, "r1", OPEN)
     assert standing["step_id"].to_list() == ["c0"]
