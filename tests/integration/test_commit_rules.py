@@ -44,8 +44,8 @@ class Writer:
         while True:
             try:
                 return await load(self.store, self.plan, batch, refined, attempt)
-            except UnavailableError:
-                continue
+            except UnavailableError as error:
+                assert "deadlock" not in str(error)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tasks.load.tables import prepare_table
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.lineage import in_graph
 from tests.fixtures.proof import RUNS, House, a_house, furnish
+from tests.fixtures.waiting import until_stored
 
 
 @pytest.fixture
@@ -47,6 +48,26 @@ async def test_a_json_column_hashes_the_same_when_read_back(house: House) -> Non
     await house.connection.execute("UPDATE store.runs SET labware = labware::jsonb::json")
     with pytest.raises(VerificationError, match="runs, batch 1: the values"):
         await house.verify(receipt.batch)
+
+
+async def test_an_older_sight_of_a_run_goes_to_its_history(house: House) -> None:
+    await furnish(house)
+    rows = await house.connection.fetch(
+        "SELECT status, batch, replaced_by FROM store.runs_history WHERE run_id = 'one' ORDER BY batch"
+    )
+    assert [tuple(row) for row in rows] == [("idle", 5, 6), ("running", 6, 7), ("late", 9, 7)]
+    assert await house.way.value("SELECT status FROM runs WHERE run_id = 'one'") == "succeeded"
+
+
+async def test_one_revision_of_a_table_at_a_time(house: House) -> None:
+    await house.look(0, "idle", "one")
+    async with house.connection.transaction():
+        await house.connection.execute("SELECT pg_advisory_xact_lock(hashtext('revise runs'))")
+        looking = asyncio.create_task(house.look(1, "running", "one"))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+        await until_stored(house.connection, waiting, 1)
+        assert not looking.done()
+    assert (await looking).accepted["runs"] == 1
 
 
 async def test_a_batch_written_under_an_older_contract_is_still_proved(house: House) -> None:
