@@ -64,7 +64,10 @@ async def test_one_revision_of_a_table_at_a_time(house: House) -> None:
     async with house.connection.transaction():
         await house.connection.execute("SELECT pg_advisory_xact_lock(hashtext('revise runs'))")
         looking = asyncio.create_task(house.look(1, "running", "one"))
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         await until_stored(house.connection, waiting, 1)
         assert not looking.done()
     assert (await looking).accepted["runs"] == 1
