@@ -1,0 +1,99 @@
+"""A publisher with an outbox: what the broker acknowledged, and what it may have forgotten since.
+
+Mosquitto killed with SIGKILL forgets what came after its last snapshot, acknowledged or not. So the publisher
+keeps when each message was acknowledged, and publishes again what came after the snapshot.
+"""
+
+import random
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from tests.chaos.readings import Readings
+
+TICK = 0.02  # seconds between two bursts
+REPEATED = 0.03  # the share of messages that are published twice
+BURST = 5_000  # messages in flight, below the 65,535 packet ids there are
+
+
+class Outbox(threading.Thread):
+    """Publishes readings 0, 1, 2, … at `rate` per second until `finish`; QoS 1, over broken connections too."""
+
+    def __init__(self, port: int, readings: Readings, rate: int) -> None:
+        super().__init__(name="outbox", daemon=True)
+        self.published = 0  # numbers given out: 0 … published - 1
+        self.acknowledged: dict[int, float] = {}  # number → when last, seconds since 1970 UTC
+        self._readings, self._rate = readings, rate
+        self._chance = random.Random(readings.seed)  # noqa: S311 -- not a secret
+        self._waiting: dict[int, int] = {}  # packet id → number
+        self._acks: deque[tuple[int, float]] = deque()  # from paho's thread; a lock would block it within its own
+        self._again: deque[int] = deque()
+        self._finishing = threading.Event()
+        self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv311)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.max_inflight_messages_set(BURST)
+        self._client.on_publish = self._on_publish
+        self._client.connect("127.0.0.1", port)
+
+    def run(self) -> None:
+        self._client.loop_start()
+        due = time.monotonic()
+        while not (self._finishing.is_set() and self.settled):
+            due = max(due + TICK, time.monotonic())
+            self._take_acks()
+            self._publish_again()
+            if not self._finishing.is_set() and len(self._waiting) < 10 * BURST:
+                self._publish_new(round(self._rate * TICK))
+            time.sleep(max(0.0, due - time.monotonic()))
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything published was acknowledged."""
+        return not (self._waiting or self._again or self._acks)
+
+    def again_after(self, snapshot: float) -> int:
+        """Publish again what was acknowledged after the snapshot (seconds since 1970 UTC); how many that is.
+
+        Call it while the broker does not run: the broker says what it acknowledged only between two
+        snapshots, so what came here before a snapshot was written is in it.
+        """
+        forgotten = [number for number, at in self.acknowledged.copy().items() if at > snapshot]
+        self._again.extend(forgotten)
+        return len(forgotten)
+
+    def finish(self, patience: float) -> None:
+        """Publish nothing new, and wait until everything is acknowledged; raises TimeoutError."""
+        self._finishing.set()
+        self.join(patience)
+        if self.is_alive():
+            raise TimeoutError(f"The broker has not acknowledged {len(self._waiting)} messages.")
+
+    def _publish_new(self, count: int) -> None:
+        for _ in range(count):
+            self._publish(self.published)
+            self.published += 1
+            if self._chance.random() < REPEATED:
+                self._publish(self._chance.randrange(self.published))
+
+    def _publish_again(self) -> None:
+        for _ in range(min(len(self._again), BURST)):
+            self._publish(self._again.popleft())
+
+    def _publish(self, number: int) -> None:
+        reading = self._readings.reading(number)
+        sent = self._client.publish(reading.topic, reading.payload, qos=1)
+        self._waiting[sent.mid] = number
+
+    def _on_publish(self, _client: Client, _data: object, packet: int, _code: Any, _properties: Any) -> None:
+        self._acks.append((packet, time.time()))
+
+    def _take_acks(self) -> None:
+        while self._acks:
+            packet, at = self._acks.popleft()
+            self.acknowledged[self._waiting.pop(packet)] = at
