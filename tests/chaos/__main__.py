@@ -73,6 +73,7 @@ def _break(rig: Rig, outbox: Outbox, options: argparse.Namespace) -> None:
         done[fault.name if struck else f"{fault.name} (not reached)"] += 1
         took = time.monotonic() - began
         print(f"{cycle:4} {fault.name}{'' if struck else ': not reached'} {took:.1f} s", file=sys.stderr)
+    faults.close()
     print(json.dumps(dict(sorted(done.items()))), file=sys.stderr)
 
 

@@ -14,7 +14,7 @@ import asyncpg
 import neo4j
 import polars as pl
 
-from tests.chaos.readings import Key, Reading, Readings
+from tests.chaos.readings import Reading, Readings
 
 Place = tuple[str, int]
 """A table and a batch in it."""
@@ -33,7 +33,10 @@ RETURN source.key AS source, s.number AS source_number, raw.key AS raw, r.number
 
 @dataclass(slots=True)
 class Found:
-    """Where each message was found; `strangers`: rows that no message explains; `torn`: not from their bytes."""
+    """Where each message was found.
+
+    `strangers`: rows that no message explains; `torn`: rows that are not from the bytes they point to.
+    """
 
     stored: Counter[int] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
@@ -63,13 +66,14 @@ class Expected:
     def verdict(self, found: Found) -> Verdict:
         """Of each key one message is stored and its rivals are rejected; what has none is rejected."""
         times = {number: found.stored[number] + found.rejected[number] for number in self.all}
-        stored_keys = {self.all[number].key for number in found.stored}
-        keys: set[Key | None] = {reading.key for reading in self.all.values() if reading.key}
-        bad_but_stored = sum(1 for number in found.stored if self.all[number].key is None)
+        missing = {number for number, count in times.items() if count == 0}
+        bad_but_stored = {number for number in found.stored if self.all[number].key is None}
+        keys = {reading.key for reading in self.all.values()}
+        accounted = {None, *(self.all[number].key for number in (*found.stored, *missing))}
         return Verdict(
             stored=found.stored.total(),
             rejected=found.rejected.total(),
-            lost=sum(1 for count in times.values() if count == 0) + len(keys - stored_keys) + bad_but_stored,
+            lost=len(missing) + len(bad_but_stored) + len(keys - accounted),
             duplicated=sum(count - 1 for count in times.values() if count > 1) + found.strangers,
         )
 

@@ -1,14 +1,14 @@
-"""`listen` and `relay` that die at the worst moment once they are told to: `python -m tests.chaos.entry listen`.
+"""`listen` and `relay` that die at the worst moment: `python -m tests.chaos.entry listen`.
 
-The commands themselves, with the functions on either side of each moment wrapped. The moment named in the file
-`moment` of this process's directory comes true once: whoever reaches it removes the file, and dies.
+The commands themselves, with the functions on either side of each moment wrapped. The moment named in the
+file `moment` of this process's directory comes true once: whoever reaches it removes the file, and dies.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from console.start import run, start
@@ -30,8 +30,6 @@ RELAY = {
     "written": "in the graph, and the cursor not moved",
 }
 
-Function = Callable[..., Any]
-
 
 def reach(moment: str) -> None:
     """Die here if it is this moment's turn; of `unanswered`, raise as a lost connection does."""
@@ -44,48 +42,46 @@ def reach(moment: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def before(moment: str, function: Callable[..., Awaitable[Any]]) -> Function:
+def wrap(module: ModuleType, name: str, *, before: str | None = None, after: str | None = None) -> None:
+    """Put moments before and after an asynchronous function of a module, under the name it is called by."""
+    function = getattr(module, name)
+
     async def wrapped(*arguments: Any, **named: Any) -> Any:
-        reach(moment)
-        return await function(*arguments, **named)
-
-    return wrapped
-
-
-def after(moment: str, function: Callable[..., Awaitable[Any]]) -> Function:
-    async def wrapped(*arguments: Any, **named: Any) -> Any:
+        if before:
+            reach(before)
         found = await function(*arguments, **named)
-        reach(moment)
+        if after:
+            reach(after)
         return found
 
-    return wrapped
+    setattr(module, name, wrapped)
+
+
+def wrap_committed(module: ModuleType, name: str) -> None:
+    """The same for the function that is called, not awaited, once a COMMIT is answered."""
+    function = getattr(module, name)
+
+    def wrapped(*arguments: Any) -> None:
+        reach("committed")
+        reach("unanswered")
+        function(*arguments)
+
+    setattr(module, name, wrapped)
 
 
 def listen(settings: Settings, *, leave: bool) -> None:
     """`headwater listen`, sharing its stream with others."""
+    from flows import listen as stream
     from flows.catalog import pipeline
-    from flows.listen import listen as listening
     from tasks.load import commit
 
-    def committed(*arguments: Any) -> None:
-        for moment in ("committed", "unanswered"):
-            reach(moment)
-        remember(*arguments)
-
-    remember = commit.committed
-    commit.committed = committed
-    commit.write_raw = before("copied", commit.write_raw)
-    commit.write_books = after("uncommitted", commit.write_books)
-    _die_after_acknowledging()
+    wrap(commit, "write_raw", before="copied")
+    wrap(commit, "write_books", after="uncommitted")
+    wrap_committed(commit, "committed")
+    wrap(stream, "ingest", after="acknowledged")
     sensors = pipeline("sensors")
     shared = sensors.source.model_copy(update={"group": GROUP})
-    run(listening(settings, sensors.model_copy(update={"source": shared}), leave=leave))
-
-
-def _die_after_acknowledging() -> None:
-    from flows import listen as stream
-
-    stream.ingest = after("acknowledged", stream.ingest)
+    run(stream.listen(settings, sensors.model_copy(update={"source": shared}), leave=leave))
 
 
 def relay(settings: Settings) -> None:
@@ -93,7 +89,7 @@ def relay(settings: Settings) -> None:
     from flows.relay import relay as relaying
     from lineage import graph
 
-    graph.write = after("written", before("sealed", graph.write))
+    wrap(graph, "write", before="sealed", after="written")
     run(relaying(settings))
 
 

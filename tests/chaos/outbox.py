@@ -21,7 +21,7 @@ BURST = 5_000  # messages in flight, below the 65,535 packet ids there are
 
 
 class Outbox(threading.Thread):
-    """Publishes readings 0, 1, 2, … at `rate` per second until `finish`; QoS 1, over broken connections too."""
+    """Publishes readings 0, 1, 2, … at `rate` per second until `finish`, at QoS 1, whatever breaks."""
 
     def __init__(self, port: int, readings: Readings, rate: int) -> None:
         super().__init__(name="outbox", daemon=True)
@@ -30,7 +30,9 @@ class Outbox(threading.Thread):
         self._readings, self._rate = readings, rate
         self._chance = random.Random(readings.seed)  # noqa: S311 -- not a secret
         self._waiting: dict[int, int] = {}  # packet id → number
-        self._acks: deque[tuple[int, float]] = deque()  # from paho's thread; a lock would block it within its own
+        self._acks: deque[tuple[int, float]] = (
+            deque()
+        )  # from paho's thread; a lock would block it within its own
         self._again: deque[int] = deque()
         self._finishing = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv311)

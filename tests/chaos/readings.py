@@ -43,11 +43,19 @@ class Readings:
     seed: int
     start: datetime
 
-    def reading(self, number: int) -> Reading:
+    def kind(self, number: int) -> Kind:
+        return self._draw(number)[0]
+
+    def rivals(self, number: int) -> int | None:
+        """The earlier number whose key this one takes."""
         kind, back = self._draw(number)
-        keyed = number
-        if kind is Kind.RIVAL and number >= back and self._draw(number - back)[0] is Kind.GOOD:
-            keyed = number - back
+        if kind is Kind.RIVAL and number >= back and self.kind(number - back) is Kind.GOOD:
+            return number - back
+        return None
+
+    def reading(self, number: int) -> Reading:
+        kind, rivalled = self.kind(number), self.rivals(number)
+        keyed = number if rivalled is None else rivalled
         key = (f"d{keyed % DEVICES}", self.start + timedelta(milliseconds=keyed))
         temperature = 1000.0 if kind is Kind.IMPOSSIBLE else 15 + number % 1000 / 100
         body = {"device_id": key[0], "timestamp": key[1].isoformat(), "temperature": temperature, "n": number}

@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -29,8 +32,10 @@ LISTENERS = 2
 class Entry(App):
     """A command of ours through `entry.py`; listeners are told apart by their slots."""
 
+    patience: ClassVar[float] = 180.0  # what it needs may be away
+
     def __init__(self, root: Path, command: str, environment: Mapping[str, str]) -> None:
-        super().__init__(root, environment={**environment, "PYTHONWARNINGS": "default"})
+        super().__init__(root, environment=environment)
         slot = environment.get("HEADWATER_SLOT", "")
         self.name = self.role = f"{command}{slot}"  # type: ignore[misc]
         self.command = command
@@ -52,6 +57,11 @@ class Entry(App):
         draft = self.directory / f"{MOMENT}.draft"
         draft.write_text(moment)
         draft.replace(self.directory / MOMENT)
+
+    @property
+    def armed(self) -> bool:
+        """Whether the moment is still to come."""
+        return (self.directory / MOMENT).exists()
 
     def disarm(self) -> bool:
         """Whether the moment had come."""
@@ -95,10 +105,9 @@ class Rig:
 
     def drain(self) -> None:
         """End the listeners, and take what the broker still keeps for each."""
-        for listener in self.listeners:
-            listener.stop()
-        for slot in range(LISTENERS):
-            self._drain(slot)
+        with ThreadPoolExecutor(LISTENERS) as together:
+            list(together.map(LocalService.stop, self.listeners))
+            list(together.map(self._drain, range(LISTENERS)))
 
     def _drain(self, slot: int) -> None:
         command = [sys.executable, "-m", "tests.chaos.entry", "listen", "--drain"]
@@ -109,22 +118,17 @@ class Rig:
 
     def run(self, *command: str, log: str, **environment: str) -> tuple[int, bytes]:
         """Run a command to its end; its exit status and its stdout. Its stderr goes to the log."""
-
         own = {"HEADWATER_HOME": str(home(self.root)), "PYTHONPATH": str(CODE)}
-
-        async def ended() -> tuple[int, bytes]:
-            with (self.root / "log" / f"{log}.log").open("ab") as errors:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    cwd=self.root,
-                    env={**os.environ, **self.environment, **environment, **own},
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=errors,
-                )
-                out, _ = await process.communicate()
-            return process.returncode or 0, out
-
-        return asyncio.run(ended())
+        with (self.root / "log" / f"{log}.log").open("ab") as errors:
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                env={**os.environ, **self.environment, **environment, **own},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                check=False,
+            )
+        return done.returncode, done.stdout
 
 
 @contextmanager
