@@ -75,6 +75,7 @@ def _break(rig: Rig, outbox: Outbox, options: argparse.Namespace) -> None:
         print(f"{cycle:4} {fault.name}{'' if struck else ': not reached'} {took:.1f} s", file=sys.stderr)
     faults.close()
     print(json.dumps(dict(sorted(done.items()))), file=sys.stderr)
+    print(f"published again for want of a subscriber: {outbox.dropped}", file=sys.stderr)
 
 
 def _count(rig: Rig, outbox: Outbox, readings: Readings) -> dict[str, int]:

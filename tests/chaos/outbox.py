@@ -2,6 +2,9 @@
 
 Mosquitto killed with SIGKILL forgets what came after its last snapshot, acknowledged or not. So the publisher
 keeps when each message was acknowledged, and publishes again what came after the snapshot.
+
+Mosquitto 2.0 also forgets shared subscriptions when it restarts, in good order too: until a listener subscribes
+again it drops what is published, and says so in the acknowledgement of MQTT 5. That is published again as well.
 """
 
 import random
@@ -12,11 +15,13 @@ from typing import Any
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.chaos.readings import Readings
 
 TICK = 0.02  # seconds between two bursts
 REPEATED = 0.03  # the share of messages that are published twice
+NO_SUBSCRIBERS = 0x10  # the reason in an acknowledgement, MQTT 5, 3.4.2.1
 BURST = 5_000  # messages in flight, below the 65,535 packet ids there are
 
 
@@ -27,6 +32,7 @@ class Outbox(threading.Thread):
         super().__init__(name="outbox", daemon=True)
         self.published = 0  # numbers given out: 0 … published - 1
         self.acknowledged: dict[int, float] = {}  # number → when last, seconds since 1970 UTC
+        self.dropped = 0  # how often the broker said that nobody subscribes
         self._readings, self._rate = readings, rate
         self._chance = random.Random(readings.seed)  # noqa: S311 -- not a secret
         self._waiting: dict[int, int] = {}  # packet id → number
@@ -35,7 +41,7 @@ class Outbox(threading.Thread):
         )  # from paho's thread; a lock would block it within its own
         self._again: deque[int] = deque()
         self._finishing = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv311)
+        self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv5)
         self._client.reconnect_delay_set(1, 1)
         self._client.max_inflight_messages_set(BURST)
         self._client.on_publish = self._on_publish
@@ -92,10 +98,15 @@ class Outbox(threading.Thread):
         sent = self._client.publish(reading.topic, reading.payload, qos=1)
         self._waiting[sent.mid] = number
 
-    def _on_publish(self, _client: Client, _data: object, packet: int, _code: Any, _properties: Any) -> None:
-        self._acks.append((packet, time.time()))
+    def _on_publish(self, _client: Client, _data: Any, packet: int, code: ReasonCode, _more: Any) -> None:
+        self._acks.append((packet, code.value, time.time()))
 
     def _take_acks(self) -> None:
         while self._acks:
-            packet, at = self._acks.popleft()
-            self.acknowledged[self._waiting.pop(packet)] = at
+            packet, reason, at = self._acks.popleft()
+            number = self._waiting.pop(packet)
+            if reason == NO_SUBSCRIBERS:
+                self.dropped += 1
+                self._again.append(number)
+            else:
+                self.acknowledged[number] = at
