@@ -3,8 +3,9 @@
 Mosquitto killed with SIGKILL forgets what came after its last snapshot, acknowledged or not. So the publisher
 keeps when each message was acknowledged, and publishes again what came after the snapshot.
 
-Mosquitto 2.0 also forgets shared subscriptions when it restarts, in good order too: until a listener subscribes
-again it drops what is published, and says so in the acknowledgement of MQTT 5. That is published again as well.
+Mosquitto 2.0 also forgets shared subscriptions when it restarts, in good order too: until a listener
+subscribes again it drops what is published, and says so in the acknowledgement, where that is MQTT 5's.
+That is published again as well.
 """
 
 import random
@@ -24,6 +25,9 @@ REPEATED = 0.03  # the share of messages that are published twice
 NO_SUBSCRIBERS = 0x10  # the reason in an acknowledgement, MQTT 5, 3.4.2.1
 BURST = 5_000  # messages in flight, below the 65,535 packet ids there are
 
+Ack = tuple[int, int, float]
+"""Packet id, reason, and when, seconds since 1970 UTC."""
+
 
 class Outbox(threading.Thread):
     """Publishes readings 0, 1, 2, … at `rate` per second until `finish`, at QoS 1, whatever breaks."""
@@ -36,15 +40,15 @@ class Outbox(threading.Thread):
         self._readings, self._rate = readings, rate
         self._chance = random.Random(readings.seed)  # noqa: S311 -- not a secret
         self._waiting: dict[int, int] = {}  # packet id → number
-        self._acks: deque[tuple[int, float]] = (
-            deque()
-        )  # from paho's thread; a lock would block it within its own
+        self._said: deque[Ack | None] = deque()  # by paho's thread, in order; None: connected
+        self._forgotten_after: float | None = None  # the snapshot of a broker that was killed
         self._again: deque[int] = deque()
         self._finishing = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv5)
         self._client.reconnect_delay_set(1, 1)
         self._client.max_inflight_messages_set(BURST)
         self._client.on_publish = self._on_publish
+        self._client.on_connect = lambda *_: self._said.append(None)
         self._client.connect("127.0.0.1", port)
 
     def run(self) -> None:
@@ -52,7 +56,7 @@ class Outbox(threading.Thread):
         due = time.monotonic()
         while not (self._finishing.is_set() and self.settled):
             due = max(due + TICK, time.monotonic())
-            self._take_acks()
+            self._hear()
             self._publish_again()
             if not self._finishing.is_set() and len(self._waiting) < 10 * BURST:
                 self._publish_new(round(self._rate * TICK))
@@ -63,17 +67,16 @@ class Outbox(threading.Thread):
     @property
     def settled(self) -> bool:
         """Whether everything published was acknowledged."""
-        return not (self._waiting or self._again or self._acks)
+        return not (self._waiting or self._again or self._said) and self._forgotten_after is None
 
-    def again_after(self, snapshot: float) -> int:
-        """Publish again what was acknowledged after the snapshot (seconds since 1970 UTC); how many that is.
+    def again_after(self, snapshot: float) -> None:
+        """Once connected again, publish again what was acknowledged after the snapshot (s since 1970 UTC).
 
-        Call it while the broker does not run: the broker says what it acknowledged only between two
-        snapshots, so what came here before a snapshot was written is in it.
+        Call it while the broker does not run. It writes its snapshot at one go, so what it acknowledged
+        before that is in it.
         """
-        forgotten = [number for number, at in self.acknowledged.copy().items() if at > snapshot]
-        self._again.extend(forgotten)
-        return len(forgotten)
+        earliest = self._forgotten_after
+        self._forgotten_after = snapshot if earliest is None else min(earliest, snapshot)
 
     def finish(self, patience: float) -> None:
         """Publish nothing new, and wait until everything is acknowledged; raises TimeoutError."""
@@ -99,14 +102,26 @@ class Outbox(threading.Thread):
         self._waiting[sent.mid] = number
 
     def _on_publish(self, _client: Client, _data: Any, packet: int, code: ReasonCode, _more: Any) -> None:
-        self._acks.append((packet, code.value, time.time()))
+        self._said.append((packet, code.value, time.time()))
 
-    def _take_acks(self) -> None:
-        while self._acks:
-            packet, reason, at = self._acks.popleft()
-            number = self._waiting.pop(packet)
-            if reason == NO_SUBSCRIBERS:
-                self.dropped += 1
-                self._again.append(number)
+    def _hear(self) -> None:
+        while self._said:
+            ack = self._said.popleft()
+            if ack is None:
+                self._connected()
             else:
-                self.acknowledged[number] = at
+                self._acknowledged(*ack)
+
+    def _connected(self) -> None:
+        """All that the broker said before it was killed is heard."""
+        after, self._forgotten_after = self._forgotten_after, None
+        if after is not None:
+            self._again.extend(number for number, at in self.acknowledged.items() if at > after)
+
+    def _acknowledged(self, packet: int, reason: int, at: float) -> None:
+        number = self._waiting.pop(packet)
+        if reason == NO_SUBSCRIBERS:
+            self.dropped += 1
+            self._again.append(number)
+        else:
+            self.acknowledged[number] = at
