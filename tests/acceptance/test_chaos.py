@@ -14,15 +14,19 @@ CYCLES = 6
 def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
     downloads = pytestconfig.rootpath / ".headwater" / "downloads"
     command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--cycles", str(CYCLES)]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*command, "--downloads", downloads],
         cwd=Path(__file__).parents[2],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
+    ) as process:
+        try:
+            out, errors = process.communicate()
+        finally:
+            process.terminate()  # when we are interrupted, so that it ends what it started
+    assert process.returncode == 0, out + errors
+    figures = json.loads(out.splitlines()[-1])
     assert figures["cycles"] == CYCLES
     assert figures["published"] == figures["stored"] + figures["rejected"]
     assert figures["stored"] > figures["rejected"] > 0

@@ -8,6 +8,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ PATIENCE = 120.0  # seconds for the broker to acknowledge, and for the relay to 
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what was started is ended
     root = Path(tempfile.mkdtemp(prefix="headwater chaos "))
     with a_rig(root, options.downloads, options.graph) as rig:
         figures = _measure(rig, options)
@@ -65,15 +67,15 @@ def _measure(rig: Rig, options: argparse.Namespace) -> dict[str, int]:
 def _break(rig: Rig, outbox: Outbox, options: argparse.Namespace) -> None:
     """One fault per cycle, each told on stderr; then how often each came to pass."""
     chance = random.Random(options.seed)  # noqa: S311 -- not a secret
-    faults, done = Faults(rig, outbox, chance), Counter[str]()
-    for cycle in range(1, options.cycles + 1):
-        time.sleep(chance.uniform(0, LONGEST_PAUSE))
-        fault, began = faults.draw(), time.monotonic()
-        struck = fault.strike()
-        done[fault.name if struck else f"{fault.name} (not reached)"] += 1
-        took = time.monotonic() - began
-        print(f"{cycle:4} {fault.name}{'' if struck else ': not reached'} {took:.1f} s", file=sys.stderr)
-    faults.close()
+    done = Counter[str]()
+    with Faults(rig, outbox, chance) as faults:
+        for cycle in range(1, options.cycles + 1):
+            time.sleep(chance.uniform(0, LONGEST_PAUSE))
+            fault, began = faults.draw(), time.monotonic()
+            name = fault.name if fault.strike() else f"{fault.name} (not reached)"
+            done[name] += 1
+            print(f"{cycle:4} {name} {time.monotonic() - began:.1f} s", file=sys.stderr)
+        faults.wait_for_all()
     print(json.dumps(dict(sorted(done.items()))), file=sys.stderr)
     print(f"published again for want of a subscriber: {outbox.dropped}", file=sys.stderr)
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import psutil
 
@@ -41,11 +42,17 @@ class Faults:
         self._starting: dict[str, Future[Address]] = {}
         self._starters = ThreadPoolExecutor(len(rig.targets))
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is started any more."""
+        self._starters.shutdown()
+
+    def wait_for_all(self) -> None:
         """Wait until everything runs again."""
         for target in self._rig.targets:
             self._wait_for(target)
-        self._starters.shutdown()
 
     def draw(self) -> Fault:
         return self._chance.choices(self._faults, [fault.weight for fault in self._faults])[0]
