@@ -11,7 +11,7 @@ import prefect
 from prefect import get_client
 
 from flows import stores
-from flows.catalog import all_contracts
+from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.history import asked
 from infra.doctor import graph, machine, mqtt, postgres
@@ -20,6 +20,7 @@ from infra.endpoints import resolve_graph, resolve_prefect
 from infra.local.registry import endpoints
 from infra.settings import Settings
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
+from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
 from tasks.load.partitions import missing_ahead
 
@@ -37,11 +38,17 @@ async def examine(settings: Settings) -> list[Finding]:
         ("Postgres", lambda s: postgres.check(stores.postgres_dsn(s))),
         (TABLES, _tables),
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
-        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s))),
+        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (PREFECT, _prefect),
     )
     found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
     return [*chain.from_iterable(found), *machine.check(settings.home)]
+
+
+def _shared() -> list[str]:
+    """The pipelines whose listeners share one subscription of the broker."""
+    sources = {name: pipeline.source for name, pipeline in pipelines().items()}
+    return [name for name, source in sources.items() if isinstance(source, MqttOptions) and source.group]
 
 
 async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding, ...]:
