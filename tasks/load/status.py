@@ -13,7 +13,7 @@ SELECT dataset AS name, max(processed_at) AS last_commit, count(*) AS batches,
     coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
     coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
 FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE way <> 'refresh' GROUP BY dataset ORDER BY dataset
+WHERE way <> ALL('{refresh,drop}') GROUP BY dataset ORDER BY dataset
 """
 # How many rejected records of each dataset wait for a person.
 _OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
