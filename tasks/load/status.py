@@ -73,7 +73,7 @@ async def datasets(connection: Connection) -> tuple[Dataset, ...]:
         return tuple(Dataset(**row) for row in await connection.fetch(_DATASETS))
 
 
-async def open_rejected(connection: Connection) -> dict[str, int]:
+async def open_rejected(connection: "Connection | Pool") -> dict[str, int]:
     """Dataset → how many of its rejected records wait for a person."""
     with translated():
         return {row["dataset"]: row["records"] for row in await connection.fetch(_OPEN)}

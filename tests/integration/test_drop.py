@@ -28,8 +28,7 @@ async def house(postgres_dsn: str) -> AsyncIterator[House]:
 
 
 async def waiting(pool: Pool) -> int:
-    async with pool.acquire() as connection:
-        return sum((await open_rejected(connection)).values())
+    return sum((await open_rejected(pool)).values())
 
 
 async def test_what_is_dropped_waits_no_longer_and_is_still_there(house: House) -> None:
