@@ -80,7 +80,9 @@ def _flows() -> dict[str, Flow[..., Any]]:
 async def _failed(client: PrefectClient, flow: str) -> AsyncIterator[FailedRun]:
     newest: dict[str, FlowRun] = {}
     async for run in _runs(client, flow, *FAILED, StateType.COMPLETED):
-        newest[json.dumps(run.parameters, sort_keys=True)] = run
+        parameters = json.dumps(run.parameters, sort_keys=True)
+        newest.pop(parameters, None)  # so that they stand in the order in which they ran last
+        newest[parameters] = run
     for run in newest.values():
         if run.state_type in FAILED:
             yield FailedRun(flow=flow, run=run)
