@@ -9,7 +9,6 @@ import pytest
 from flows.catalog import Pipeline
 from flows.limits import RateCap, at_limit, check
 from flows.status import status
-from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import load
@@ -24,13 +23,6 @@ from tests.fixtures.waiting import until_stored
 
 REACHED = "rejected_limit_reached"
 READ = "SELECT coalesce(sum(read), 0) FROM ledger WHERE way <> 'drop'"
-
-
-@pytest.fixture
-def listeners(
-    postgres_dsn: str, mqtt_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Listeners:
-    return Listeners(postgres_dsn, mqtt_address.url_with_password, tmp_path, monkeypatch)
 
 
 def limited(limit: int | None) -> Pipeline:
