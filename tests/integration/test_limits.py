@@ -6,7 +6,9 @@ from time import monotonic
 
 import pytest
 
+from flows import limits
 from flows.catalog import Pipeline
+from flows.doctor import REJECTED, examine
 from flows.limits import RateCap, at_limit, check
 from flows.status import status
 from infra.mqtt.client import Publisher
@@ -75,6 +77,20 @@ async def test_only_the_sources_own_records_count(postgres_dsn: str, tmp_path: P
     assert (found.rejected_open, found.at_limit) == (3, ())
     (sentence,) = at_limit({"mqtt:sensors/+/readings": 1_000_000})
     assert sentence.startswith("sensors is not read: 1,000,000 rejected records wait and its limit is")
+
+
+async def test_status_and_doctor_say_which_source_is_not_read(
+    postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(home=tmp_path, postgres_dsn=postgres_dsn)
+    async with a_way(postgres_dsn) as way:
+        await way.take(a_batch(*(("sensors/a/readings", b"bad %d" % n) for n in range(3))))
+    for limit, wanted in ((4, []), (3, ["sensors is not read: 3 rejected records wait and its limit is 3"])):
+        monkeypatch.setattr(limits, "pipelines", lambda: {"sensors": limited(limit)})  # noqa: B023
+        assert [said.partition(". ")[0] for said in (await status(settings)).at_limit] == wanted
+        found = [each for each in await examine(settings) if each.part == REJECTED]
+        assert [each.sentence for each in found] == wanted
+        assert all(each.fix.startswith("Replay or drop them: `headwater rejected ls`") for each in found)
 
 
 async def test_a_capped_source_is_read_no_faster(listeners: Listeners, connection: Connection) -> None:

@@ -186,15 +186,3 @@ async def test_a_tighter_contract_changes_no_verdict(house: House) -> None:
     rejected = await house.pool.fetch("SELECT sequence, contract FROM rejected ORDER BY sequence")
     assert [tuple(row) for row in rejected] == [(1, CONTRACT.version), (2, 25)]
     await house.proves()
-
-
-async def test_old_and_tight_listeners_at_once_agree_on_one_verdict(house: House) -> None:
-    loose, tight = await house.start(CONTRACT), await house.start(with_maximum(25.0))
-    messages = [message(f"d{n}", n % 60, temperature=30) for n in range(200)]
-    batch = a_batch(*messages, may_repeat=True)
-    receipts = await asyncio.gather(loose.take(batch), tight.take(batch))
-    stored = await house.pool.fetchval("SELECT count(*) FROM sensor_readings")
-    rejected = await house.pool.fetchval("SELECT count(*) FROM rejected")
-    assert stored + rejected == 200
-    assert sum(receipt.duplicates for receipt in receipts) == 200
-    await house.proves()
