@@ -38,9 +38,9 @@ async def check_messages(connection: Connection, books: Books, first: int, end: 
 
 def compare_raw(row: Any, raw_digest: bytes) -> list[str]:
     """One stored raw batch; an erased message (null) keeps its digest, and the rest still closes."""
-    digests = [row["digests"][i : i + DIGEST] for i in range(0, len(row["digests"]), DIGEST)]
+    digests = [row["digests"][i : i + DIGEST].hex() for i in range(0, len(row["digests"]), DIGEST)]
     found = []
-    if digest_of(digests) != raw_digest:
+    if digest_of(row["digests"]) != raw_digest:
         found.append("its digests are not those recorded")
     if len(digests) != row["count"]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from infra.postgres import Connection, Pool, Row, translated
-from lineage.digest import digest_of, row_hashes, sum_of
+from lineage.digest import digest_of, packed, row_hashes, sum_of
 from lineage.log import Span
 from tasks.batch import Receipt
 from tasks.load.plan import Commit
@@ -42,7 +42,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         receipt.duplicates,
         receipt.filtered,
         receipt.way,
-        digest_of(commit.digests.to_list()) if commit.raw_batch is None else None,
+        digest_of(packed(commit.digests)) if commit.raw_batch is None else None,
         commit.plan.transformation.id,
         receipt.run_id,
         span.writer,

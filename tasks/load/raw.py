@@ -4,6 +4,7 @@ from io import BytesIO
 
 import polars as pl
 
+from lineage.digest import packed
 from tasks.batch import MESSAGE_SCHEMA, Layout
 from tasks.layout import exact
 from tasks.load.plan import Commit
@@ -53,5 +54,5 @@ async def write_raw(commit: Commit) -> None:
         int(batch.messages["payload"].bin.size().sum() or 0),
         batch.layout.text() if batch.layout else None,
         pack(batch.messages),
-        b"".join(commit.digests),
+        packed(commit.digests),
     )
