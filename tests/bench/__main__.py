@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …]` measures this machine: one line per figure, all in `.headwater/bench.json`."""
+"""`python -m tests.bench [NAME …]`: one line per figure of this machine, all in `.headwater/bench.json`."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import mqtt
+from tests.bench import audits, columns, cost, files, latency, mqtt, reads, relay, trace
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -16,6 +16,14 @@ RESULTS = ROOT / ".headwater" / "bench.json"
 
 FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "mqtt": mqtt.measure,
+    "files": files.measure,
+    "cost": cost.measure,
+    "latency": latency.measure,
+    "relay": relay.measure,
+    "reads": reads.measure,
+    "audits": audits.measure,
+    "trace": trace.measure,
+    "columns": columns.measure,
 }
 
 

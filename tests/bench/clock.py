@@ -1,4 +1,4 @@
-"""`headwater listen` as it is, with a clock: from its first look at the source to the last acknowledgement."""
+"""`headwater listen` as it is, with a clock: from the first look at its source to the last PUBACK."""
 
 import asyncio
 import json
@@ -26,6 +26,7 @@ class Clock(listen.Listener):
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         Clock.began, Clock.cpu = time.perf_counter(), time.process_time()
         self.done: list[tuple[int, float]] = []
+        print(json.dumps({"ready": True}), flush=True)
         await super().run(_repeated(coming) if self.repeated else coming, stop)
 
     def _report(self, receipt: Receipt) -> None:

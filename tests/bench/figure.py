@@ -37,9 +37,11 @@ class Figure:
         low, high = (_short(value) for value in self.spread)
         goal = f" · to reach {self.target}" if self.target else ""
         if self.reference is None or self.ratio is None:
-            return f"{self.name}: {_short(self.ours)} {self.unit} [{low} – {high}], {self.rounds} rounds{goal}"
+            return (
+                f"{self.name}: {_short(self.ours)} {self.unit} [{low} to {high}], {self.rounds} rounds{goal}"
+            )
         return (
-            f"{self.name}: {_short(self.ratio)} × [{low} – {high}], {self.rounds} rounds: "
+            f"{self.name}: {_short(self.ratio)} times [{low} to {high}], {self.rounds} rounds: "
             f"{_short(self.ours)} against {_short(self.reference)} {self.unit} of {self.against}{goal}"
         )
 

@@ -15,14 +15,17 @@ def register() -> pl.DataFrame:
     return pl.DataFrame({"device_id": names, "name": names, "model": "m1", "site": "lab"})
 
 
-def readings(count: int, until: datetime | None = None) -> pl.DataFrame:
-    """`count` readings in order of time, a millisecond apart, the last at `until` (now)."""
-    start = (until or datetime.now(UTC)) - timedelta(milliseconds=count)
+STEP = timedelta(milliseconds=1)
+
+
+def readings(count: int, until: datetime | None = None, step: timedelta = STEP) -> pl.DataFrame:
+    """`count` readings in order of time, `step` apart, up to `until` (now)."""
+    start = (until or datetime.now(UTC)) - step * count
     number = pl.int_range(count, eager=True).alias("number")
     device = number % DEVICES
     return pl.DataFrame(number).select(
         device_id=pl.lit("device-") + device.cast(pl.String).str.zfill(4),
-        timestamp=pl.lit(start) + pl.duration(milliseconds="number"),
+        timestamp=pl.lit(start) + pl.col("number") * pl.lit(step),
         temperature=18 + (number * 7919 % 1500) / 100,
         humidity=30 + (number * 104_729 % 4000) / 100,
         pressure=990 + (number * 1_299_709 % 3000) / 100,
