@@ -16,7 +16,7 @@ SCHEMA = pl.Schema(
     {
         "text": pl.String,
         "float": pl.Float64,
-    "other": pl.Float64,
+        "other": pl.Float64,
         "moment": pl.Datetime("us", "UTC"),
         "day": pl.Date,
         "whole": pl.Int64,
