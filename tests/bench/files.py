@@ -7,17 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
-from infra.postgres import connect
-from tasks.load.tables import ORIGIN_COLUMNS
+from infra.postgres import connect, open_pool
+from tasks.load.partitions import Partitions
 from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.readings import readings
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
+from tests.fixtures.commit import CONTRACT
 
 AGAINST = "psql \\copy of the CSV into the same table, keys and all"
 INBOX = Path("home") / "files" / "sensors"
 _GIVEN = {"processed_at": "now()", "batch": "0", "sequence": "0", "input_hash": "0"}
-"""What psql has no values for and the table demands."""
+"""What the table demands and the CSV has not."""
 
 
 async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
@@ -36,7 +37,7 @@ async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
         lambda path=path, connections=connections: _dropped(services, path, sizes.rows, connections)
         for path, connections, _ in kinds.values()
     ]
-    *found, reference = await in_turns(sizes.rounds, *drops, lambda: _copied(services, csv, sizes.rows))
+    *found, reference = await in_turns(sizes.rounds, *drops, lambda: _copied(services, csv, rows))
     for (name, (_, _, target)), ours in zip(kinds.items(), found, strict=True):
         yield figure(f"file {name}", ours, "rows/s", reference=reference, against=AGAINST, target=target)
 
@@ -57,25 +58,24 @@ async def _dropped(services: Services, path: Path, rows: int, connections: int) 
     return await dropped(services, path, rows, "--connections", str(connections))
 
 
-async def _copied(services: Services, csv: Path, rows: int) -> float:
+async def _copied(services: Services, csv: Path, rows: pl.DataFrame) -> float:
     async with services.database() as dsn:
-        await _prepare(dsn)
-        names = pl.scan_csv(csv).collect_schema().names()
+        await _prepare(dsn, rows["timestamp"])
         began = time.perf_counter()
         services.psql(
-            dsn, f"\\copy store.sensor_readings ({', '.join(names)}) FROM '{csv}' WITH (FORMAT csv, HEADER)"
+            dsn,
+            f"\\copy store.sensor_readings ({', '.join(rows.columns)}) FROM '{csv}' WITH (FORMAT csv, HEADER)",
         )
         seconds = time.perf_counter() - began
-        await _check(dsn, rows)
-    return rows / seconds
+        await _check(dsn, rows.height)
+    return rows.height / seconds
 
 
-async def _prepare(dsn: str) -> None:
-    connection = await connect(dsn, application="bench")
-    for name, value in _GIVEN.items():
-        assert name in ORIGIN_COLUMNS
-        await connection.execute(f"ALTER TABLE store.sensor_readings ALTER {name} SET DEFAULT {value}")
-    await connection.close()
+async def _prepare(dsn: str, days: pl.Series) -> None:
+    async with open_pool(dsn, application="bench") as pool:
+        await Partitions(pool).ensure(CONTRACT, days)
+        for name, value in _GIVEN.items():
+            await pool.execute(f"ALTER TABLE store.sensor_readings ALTER {name} SET DEFAULT {value}")
 
 
 async def _check(dsn: str, rows: int) -> None:
