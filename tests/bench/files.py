@@ -61,11 +61,9 @@ async def _dropped(services: Services, path: Path, rows: int, connections: int) 
 async def _copied(services: Services, csv: Path, rows: pl.DataFrame) -> float:
     async with services.database() as dsn:
         await _prepare(dsn, rows["timestamp"])
+        into = f"store.sensor_readings ({', '.join(rows.columns)})"
         began = time.perf_counter()
-        services.psql(
-            dsn,
-            f"\\copy store.sensor_readings ({', '.join(rows.columns)}) FROM '{csv}' WITH (FORMAT csv, HEADER)",
-        )
+        services.psql(dsn, f"\\copy {into} FROM '{csv}' WITH (FORMAT csv, HEADER)")
         seconds = time.perf_counter() - began
         await _check(dsn, rows.height)
     return rows.height / seconds

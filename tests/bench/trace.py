@@ -33,7 +33,7 @@ FROM generate_series($5::bigint, $6::bigint - 1) AS i
 """
 _BATCHES = """
 WITH numbers AS (SELECT generate_series(1, $1::bigint) AS n), raw AS (
-    INSERT INTO store.raw_batches SELECT n, 'mqtt:bench', $2, $2, $3, 0, $4, '' FROM numbers
+    INSERT INTO store.raw_batches SELECT n, 'mqtt:bench', $2, $2, $3, 0, NULL, $4, '' FROM numbers
 )
 INSERT INTO store.ledger (batch, dataset, received_at, received_until, processed_at, read, accepted, rejected,
     duplicates, filtered, way, transformation_id, writer, first_entry, last_entry, chain_head)
