@@ -34,7 +34,7 @@ def declared(file: Path = FILE) -> list[Mapping[str, Any]]:
 
 
 async def deploy(client: PrefectClient, every: timedelta | None = None) -> list[DeploymentResponse]:
-    """Deploy all of `prefect.yaml` to the server; `every` replaces every schedule by this interval.
+    """Deploy all of `prefect.yaml` to the server; `every` replaces the hourly schedules by this interval.
 
     Raises RejectedError when the server does not hold afterwards what the file declares.
     """
@@ -49,10 +49,17 @@ async def deploy(client: PrefectClient, every: timedelta | None = None) -> list[
         raise RejectedError(f"Prefect's server did not take all of prefect.yaml: look at {names}.")
     deployments = [on_server[name] for name in wanted]
     if every is not None:
+        hourly = {str(each["name"]) for each in declared() if _is_hourly(each)}
         for deployment in deployments:
-            await _reschedule(client, deployment, every)
+            if deployment.name in hourly:
+                await _reschedule(client, deployment, every)
     log.info("deployed", deployments=len(deployments))
     return deployments
+
+
+def _is_hourly(deployment: Mapping[str, Any]) -> bool:
+    schedule: Mapping[str, Any] = deployment.get("parameters", {}).get("schedule", {})
+    return schedule.get("every") == "PT1H"
 
 
 async def _make_work_pool(client: PrefectClient) -> None:

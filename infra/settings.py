@@ -142,8 +142,11 @@ class Settings(BaseSettings):
         None, description="API key of the OpenLineage server that events are sent to"
     )
 
+    fold_after: Duration = Field(
+        timedelta(days=30), description="How old the graph's batches are when they become one node a day"
+    )
     schedule_every: Duration | None = Field(
-        None, description="Runs every scheduled flow at this interval instead of its own; for the demo"
+        None, description="Runs the hourly flows at this interval instead; for the demo"
     )
 
     metrics_host: str = Field("127.0.0.1", min_length=1, description="Where `/metrics` and `/health` listen")

@@ -10,12 +10,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from .fold import Fold
 from .model import Fact, NodeKind, RelationshipType
 from .ports import Graph
-from .projection import NodeId, Projection, RelationshipId
+from .projection import NodeId, Projection, RelationshipId, earliest
 
 CHUNK = 2_000
 """Rows per UNWIND (measured: larger ones bring nothing)."""
+
+FOLDED = 2_000
+"""Batches folded at a time."""
+_BATCHES = f"""
+MATCH (b:Batch)-[:PART_OF]->(:Dataset {{key: $dataset}})
+WHERE (b.number >= $first AND b.number <= $last) OR (b.hour >= $since AND b.hour < $until)
+RETURN b.key AS key LIMIT {FOLDED}
+"""
+_FORGET = "UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b"
+_ENDS = """
+RETURN type(r) AS type, properties(r) AS facts, labels(a) AS source_labels, a.key AS source,
+    labels(b) AS target_labels, b.key AS target
+"""
+_FROM_BATCHES = f"UNWIND $keys AS key MATCH (a:Batch {{key: key}})-[r]->(b) {_ENDS}"
+_TO_BATCHES = f"UNWIND $keys AS key MATCH (a)-[r]->(b:Batch {{key: key}}) {_ENDS}"
 
 Statement = tuple[str, Mapping[str, Any]]
 
@@ -84,6 +100,41 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
 
 def _chunks(rows: Sequence[Any]) -> list[Sequence[Any]]:
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+
+
+async def fold(graph: Graph, day: Fold) -> None:
+    """Turn the batches of a day into its node, a page at a time: killed in between, it goes on later."""
+    limits = {
+        "dataset": day.dataset,
+        "first": day.first,
+        "last": day.last,
+        "since": day.since,
+        "until": day.until,
+    }
+    while True:
+        batches = await graph.read(_BATCHES, limits)
+        if not batches:
+            return
+        keys = [row["key"] for row in batches]
+        await write(graph, await _as_days(graph, keys, day))
+        await graph.write(
+            [("UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b", {"keys": keys})]
+        )
+
+
+async def _as_days(graph: Graph, keys: Sequence[str], day: Fold) -> Projection:
+    """The relationships of these batches, as those of their day."""
+    relationships: dict[RelationshipId, Mapping[str, Fact]] = {}
+    for query in (_FROM_BATCHES, _TO_BATCHES):
+        for row in await graph.read(query, {"keys": list(keys)}):
+            facts = dict(row["facts"])
+            ends = [(NodeKind(row[f"{end}_labels"][0]), row[end]) for end in ("source", "target")]
+            source, target = ((kind, day.key if key in keys else key) for kind, key in ends)
+            identity = (RelationshipType(row["type"]), source, target, str(facts.pop("via")))
+            known = relationships.get(identity)
+            relationships[identity] = facts if known is None else earliest(known, facts)
+    nodes = {(NodeKind.BATCH, day.key): {"dataset": day.dataset, "day": day.day}}
+    return Projection(nodes, relationships)
 
 
 async def find(graph: Graph, wanted: Projection) -> Projection:

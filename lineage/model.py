@@ -36,6 +36,7 @@ class RelationshipType(StrEnum):
     ABOUT    Subject → Dataset (a device) or → Batch (an experiment)
     WROTE    Run → Batch
     RAN      Run → Transformation
+    FOLDS    Batch (a day) → Dataset: the node stands for all the dataset's batches of that day
     USED     Subject (an experiment) → Subject (labware, a reagent)
     SUPERSEDES  Transformation → Transformation of the same name: from then on the source is in force
     """
@@ -46,6 +47,7 @@ class RelationshipType(StrEnum):
     ABOUT = "ABOUT"
     WROTE = "WROTE"
     RAN = "RAN"
+    FOLDS = "FOLDS"
     USED = "USED"
     SUPERSEDES = "SUPERSEDES"
 

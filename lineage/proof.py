@@ -14,12 +14,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, messages, mirror, naming, relay
+from . import books, entries, fold, messages, mirror, naming, relay
 from .books import Counts
 from .coverage import check_coverage
 from .errors import VerificationError
 from .ports import Connection, Graph
 from .projection import digest as digest_of
+from .projection import project
 from .seal import Anchor
 from .stored import TableShape, by_batch
 from .walk import Walk
@@ -179,13 +180,15 @@ class _Proving:
     ) -> int | None:
         """Walk the seals and compare the graph with them; returns the first batch they name."""
         batches: set[int] = set()
+        folds = await fold.load(self.connection, reached)
         async for bucket in walk.seals():
             batches |= bucket.batches
+            told = project(map(folds.entry, bucket.entries), bucket.known_at)
             if whole and bucket.seal <= reached:
-                mirror.spread_projection(whole[0], bucket.projection)
+                mirror.spread_projection(whole[0], told)
             elif bucket.seal <= reached:
-                self.digest += digest_of(bucket.projection)
-                self.findings.add("graph", await mirror.unlike(self.graph, bucket.projection))
+                self.digest += digest_of(told)
+                self.findings.add("graph", await mirror.unlike(self.graph, told))
             self.progress("log entries", walk.entries)
         batches |= await walk.tail()
         if whole:

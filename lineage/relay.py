@@ -11,8 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from . import fold
 from . import graph as graphs
+from .model import micros
 from .ports import Connection, Graph
+from .projection import Projection, project
 from .seal import UNSEALED, Seal, last_seal, read_seal, seal
 
 SINK = "graph"
@@ -70,8 +73,17 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
 
 
 async def _write(connection: Connection, graph: Graph, bucket: Seal) -> None:
-    await graphs.write(graph, bucket.projection)
+    """What the seal says, its batches read as days where they are folded; then the days it folds itself."""
+    await graphs.write(graph, await told(connection, bucket))
+    for day in fold.folds_of(bucket.entries):
+        await graphs.fold(graph, day)
     await connection.execute(_MOVE, SINK, bucket.number)
+
+
+async def told(connection: Connection, bucket: Seal, upto: int | None = None) -> Projection:
+    """A seal's projection with the folds of the seals up to `upto`; if none is given, up to itself."""
+    folds = await fold.load(connection, upto or bucket.number, bucket.entries)
+    return project(map(folds.entry, bucket.entries), micros(bucket.sealed_at))
 
 
 @asynccontextmanager
@@ -130,8 +142,9 @@ async def resume(connection: Connection, graph: Graph) -> bool:
         bucket = await read_seal(connection, reached)
         if bucket is None:
             return True
-        found = await graphs.find(graph, bucket.projection)
-        if bucket.projection.relationships.keys() <= found.relationships.keys():
+        expected = await told(connection, bucket)
+        found = await graphs.find(graph, expected)
+        if expected.relationships.keys() <= found.relationships.keys():
             return True
         await connection.execute(_FORGET, SINK)
         return False

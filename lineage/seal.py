@@ -60,11 +60,13 @@ SELECT l.* FROM store.lineage_spans s
 JOIN store.lineage_log l ON l.writer = s.writer AND l.number BETWEEN s.first AND s.last
 WHERE s.seal = $1 ORDER BY l.writer, l.number
 """
-# A writer without its lock has no connection any more; what it committed is final.
+# A writer without its lock has no connection any more, and what it committed is final; but for the chains
+# that `append.py` continues from one transaction to the next.
 _GONE = """
 SELECT writer FROM (
     SELECT writer, pg_try_advisory_lock($1, (writer % 2147483648)::int) AS gone
-    FROM store.lineage_writers WHERE ended_at IS NULL OFFSET 0
+    FROM store.lineage_writers
+    WHERE ended_at IS NULL AND application NOT LIKE 'record %' OFFSET 0
 ) tried WHERE gone
 """
 _END = """
@@ -140,7 +142,7 @@ async def _unsealed(connection: Connection) -> tuple[list[Entry], list[Span]]:
 
 
 async def read_seal(connection: Connection, number: int) -> Seal | None:
-    """A seal that was made before; None if there is none of that number."""
+    """A seal that was made before, as its entries say; None if there is none of that number."""
     row = await connection.fetchrow("SELECT sealed_at FROM store.lineage_seals WHERE seal = $1", number)
     if row is None:
         return None

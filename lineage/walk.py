@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .entries import Chains
-from .log import Span
+from .log import Entry, Span
 from .model import micros
 from .ports import Connection
 from .projection import Projection, project
@@ -45,9 +45,13 @@ class Bucket:
     """What one seal adds to the graph, as its entries say today."""
 
     seal: int
-    batches: frozenset[int]
-    entries: int
-    projection: Projection
+    known_at: int  # µs since 1970
+    entries: tuple[Entry, ...]
+    projection: Projection  # with every batch as itself, folded or not
+
+    @property
+    def batches(self) -> frozenset[int]:
+        return frozenset(entry.batch for entry in self.entries)
 
 
 @dataclass(slots=True)
@@ -117,12 +121,12 @@ class Walk:
         expected = [(span, self.chains.heads.get(span.writer, (0, b""))[0] + 1) for span in spans]
         read, found = self.chains.follow(await self.connection.fetch(_ENTRIES, row["seal"]))
         self.report("lineage_log", [*found, *self._missing(expected, what)])
-        made = project(read, micros(row["sealed_at"]))
+        known_at = micros(row["sealed_at"])
+        made = project(read, known_at)
         if not found and len(read) == row["entries"] and digest_bytes(made) != row["digest"]:
             self.report("seals", [f"{what}: its digest is not that of the graph its entries make"])
         self.entries += len(read)
-        batches = frozenset(entry.batch for entry in read)
-        return Bucket(seal=row["seal"], batches=batches, entries=len(read), projection=made)
+        return Bucket(seal=row["seal"], known_at=known_at, entries=tuple(read), projection=made)
 
     def _own(self, row: Any, spans: list[Span], what: str) -> Iterable[str]:
         if row["seal"] != self.seal + 1:

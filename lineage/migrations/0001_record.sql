@@ -42,6 +42,7 @@ CREATE TABLE store.lineage_log (
     PRIMARY KEY (writer, number)
 );
 CREATE INDEX lineage_log_columns ON store.lineage_log (transformation_id) WHERE relationship_type = 'DERIVES';
+CREATE INDEX lineage_log_folds ON store.lineage_log (writer, number) WHERE relationship_type = 'FOLDS';
 CREATE INDEX lineage_log_batch ON store.lineage_log USING brin (batch);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_log
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();

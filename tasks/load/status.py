@@ -13,7 +13,8 @@ SELECT dataset AS name, max(processed_at) AS last_commit, count(*) AS batches,
     coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
     coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
 FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE way <> 'refresh' GROUP BY dataset ORDER BY dataset
+WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'fold')
+GROUP BY dataset ORDER BY dataset
 """
 # How many rejected records of each dataset wait for a person.
 _OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
@@ -21,7 +22,7 @@ _BOOKS = """
 SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
     coalesce(sum(rejected), 0)::bigint AS rejected, coalesce(sum(duplicates), 0)::bigint AS duplicates,
     coalesce(sum(filtered), 0)::bigint AS filtered
-FROM store.ledger WHERE way <> 'refresh'
+FROM store.ledger WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'fold')
 """
 _ARRIVED = """
 SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,

@@ -1,0 +1,213 @@
+"""Folds: a dataset's batches of a day that is long past become one node, so that the graph stays small.
+
+    (raw#1)-FEEDS->(readings#1)                 (raw#day:2026-01-31)-FEEDS->(readings#day:2026-01-31)
+    (raw#2)-FEEDS->(readings#2)        ─▶
+    (readings#2)-FEEDS->(hourly#…T10Z)          (readings#day:…)-FEEDS->(hourly#day:…)
+
+A fold is an entry of the log like any other: FOLDS, from the day's node to its dataset. The graph is still a
+pure function of the log: every batch is read as its day, whenever it is named. Nothing changes between
+datasets or columns; Postgres keeps every batch, so `trace` still finds each.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from .append import Commit, next_batch, write
+from .log import Entry
+from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
+from .ports import Connection
+
+WAY = "fold"
+"""How the ledger calls these commits."""
+TRANSFORMATION = Transformation(name="fold", version="1")
+
+_KNOWN = """
+SELECT l.source_facts FROM store.lineage_log l
+WHERE l.relationship_type = 'FOLDS' AND (
+    (l.source_facts->>'last')::bigint >= $2 OR (l.source_facts->>'until')::bigint > $3
+) AND EXISTS (
+    SELECT FROM store.lineage_spans s
+    WHERE s.writer = l.writer AND l.number BETWEEN s.first AND s.last AND s.seal <= $1
+)
+"""
+_NEWEST = """
+SELECT max((source_facts->>'until')::bigint) AS until,
+    coalesce(max((source_facts->>'last')::bigint), 0) AS last
+FROM store.lineage_log WHERE relationship_type = 'FOLDS'
+"""
+_FIRST_DAY = "SELECT date_trunc('day', min(processed_at), 'UTC') FROM store.ledger"
+_LAST_BATCH = "SELECT max(batch) FROM store.ledger WHERE processed_at < $1 AND batch > $2"
+# What the entries of these commits call batches: dataset → how many, and how many rows.
+_NODES = """
+WITH named AS (
+    SELECT source_facts AS facts FROM store.lineage_log
+    WHERE source_kind = 'Batch' AND batch BETWEEN $1 AND $2
+    UNION ALL
+    SELECT target_facts FROM store.lineage_log
+    WHERE target_kind = 'Batch' AND batch BETWEEN $1 AND $2
+), batches AS (
+    SELECT facts->>'dataset' AS dataset, (facts->>'number')::bigint AS number,
+        (facts->>'hour')::bigint AS hour, max((facts->>'rows')::bigint) AS rows
+    FROM named GROUP BY 1, 2, 3
+)
+SELECT dataset, count(*) AS batches, coalesce(sum(rows), 0)::bigint AS rows FROM batches
+WHERE number BETWEEN $1 AND $2 OR (hour >= $3 AND hour < $4) GROUP BY dataset ORDER BY dataset
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """A day of a dataset: its batches first..last, and its hours since ≤ hour < until (µs since 1970)."""
+
+    dataset: str
+    day: str
+    first: int
+    last: int
+    since: int
+    until: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.dataset}#day:{self.day}"
+
+    def holds(self, facts: Mapping[str, Fact]) -> bool:
+        """Whether a batch with these facts is one of the day's."""
+        if "hour" in facts:
+            return self.since <= int(facts["hour"] or 0) < self.until
+        return self.first <= int(facts.get("number") or 0) <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """The days that are folded."""
+
+    by_dataset: dict[str, list[Fold]] = field(default_factory=dict)
+
+    def entry(self, entry: Entry) -> Entry:
+        """The entry as the graph is told: each batch of a folded day is the day."""
+        if not self.by_dataset or entry.edge.relationship_type is RelationshipType.FOLDS:
+            return entry
+        edge = entry.edge
+        source, target = self._node(edge.source), self._node(edge.target)
+        if source is edge.source and target is edge.target:
+            return entry
+        return replace(entry, edge=replace(edge, source=source, target=target))
+
+    def _node(self, node: Node) -> Node:
+        if node.kind is not NodeKind.BATCH:
+            return node
+        facts = dict(node.facts)
+        for fold in self.by_dataset.get(str(facts.get("dataset")), ()):
+            if fold.holds(facts):
+                return Node(NodeKind.BATCH, fold.key, {"dataset": fold.dataset, "day": fold.day})
+        return node
+
+
+NO_FOLDS = Folds()
+
+
+def folds_of(entries: Iterable[Entry]) -> list[Fold]:
+    """The folds among these entries."""
+    found = (entry.edge for entry in entries if entry.edge.relationship_type is RelationshipType.FOLDS)
+    return [_fold(edge.source.facts) for edge in found]
+
+
+def _fold(facts: Mapping[str, Any]) -> Fold:
+    return Fold(**{name: facts[name] for name in ("dataset", "day", "first", "last", "since", "until")})
+
+
+async def load(connection: Connection, upto: int, entries: Sequence[Entry] | None = None) -> Folds:
+    """The folds that seals up to `upto` say; with `entries` those that could hold a batch they name."""
+    least, earliest = _least(entries) if entries is not None else (0, -(1 << 62))
+    by_dataset: dict[str, list[Fold]] = {}
+    for row in await connection.fetch(_KNOWN, upto, least, earliest):
+        fold = _fold(json.loads(row["source_facts"]))
+        by_dataset.setdefault(fold.dataset, []).append(fold)
+    return Folds(by_dataset)
+
+
+def _least(entries: Sequence[Entry]) -> tuple[int, int]:
+    """The lowest number and the earliest hour of the batches that the entries name."""
+    numbers, hours = [1 << 62], [1 << 62]
+    for entry in entries:
+        for node in (entry.edge.source, entry.edge.target):
+            if node.kind is NodeKind.BATCH and "hour" in node.facts:
+                hours.append(int(node.facts["hour"] or 0))
+            elif node.kind is NodeKind.BATCH:
+                numbers.append(int(node.facts.get("number") or 1 << 62))
+    return min(numbers), min(hours)
+
+
+async def fold_next_day(connection: Connection, run: Run, until: datetime, now: datetime) -> str | None:
+    """Fold the oldest day that is not folded and ended before `until`; returns it, None if there is none.
+
+    One transaction. A day is its batches by the time of their commit, and the hours of its date.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('fold'))")
+        newest = await connection.fetchrow(_NEWEST)
+        start = await _start(connection, newest["until"])
+        if start is None or start + timedelta(days=1) > until:
+            return None
+        end = start + timedelta(days=1)
+        last = await connection.fetchval(_LAST_BATCH, end, newest["last"]) or newest["last"]
+        first, since, upto = newest["last"] + 1, micros(start), micros(end)
+        rows = await connection.fetch(_NODES, first, last, since, upto)
+        day = f"{start:%Y-%m-%d}"
+        await _record(connection, run, rows, day, (first, last, since, upto), now)
+        return day
+
+
+async def _start(connection: Connection, until: int | None) -> datetime | None:
+    if until is not None:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=until)
+    first: datetime | None = await connection.fetchval(_FIRST_DAY)
+    return first
+
+
+async def _record(
+    connection: Connection,
+    run: Run,
+    rows: Sequence[Any],
+    day: str,
+    span: tuple[int, int, int, int],
+    now: datetime,
+) -> None:
+    """A FOLDS entry per dataset; a day without batches has one for itself, so that it is passed."""
+    first, last, since, until = span
+    counted = [(row["dataset"], row["batches"], row["rows"]) for row in rows]
+    relations = [
+        (
+            RelationshipType.FOLDS,
+            Node(
+                NodeKind.BATCH,
+                f"{dataset}#day:{day}",
+                {
+                    "dataset": dataset,
+                    "day": day,
+                    "first": first,
+                    "last": last,
+                    "since": since,
+                    "until": until,
+                    "batches": batches,
+                    "rows": total,
+                },
+            ),
+            dataset_node(dataset),
+        )
+        for dataset, batches, total in counted or [("postgres:ledger", 0, 0)]
+    ]
+    commit = Commit(
+        number=await next_batch(connection),
+        dataset="postgres:lineage_log",
+        way=WAY,
+        transformation=TRANSFORMATION,
+        run_id=run.id,
+        at=now,
+        received_at=now,
+        position_id=f"fold {day}",
+    )
+    await write(connection, commit, run_node(run), relations, {})

@@ -1,0 +1,112 @@
+"""The graph as a whole: noticed when it is another one, and compared between two states."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from infra.local.addresses import Address
+from lineage import diff, naming, relay
+from lineage import graph as graphs
+from lineage.columns import ColumnEdge, Kind, Subtype
+from lineage.diff import Pair
+from lineage.model import Transformation
+from lineage.projection import digest
+from lineage.transformations import derivations
+from tests.fixtures.commit import Way, a_batch, a_plan, message
+from tests.fixtures.lineage import in_graph, of_log
+from tests.fixtures.proof import House, a_house
+
+SOURCE = "mqtt:sensors/+/readings"
+STORED = naming.postgres("sensor_readings")
+
+
+async def test_a_relay_sees_that_its_graph_is_another_one(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        for second in range(3):
+            await house.way.take(a_batch(message("a", second)))
+            await relay.catch_up(house.connection, house.graph)
+        assert await relay.resume(house.connection, house.graph)
+        await graphs.clear(house.graph)  # as an empty server in its place
+        assert not await relay.resume(house.connection, house.graph)
+        await relay.catch_up(house.connection, house.graph)
+        assert await relay.resume(house.connection, house.graph)
+        assert digest(await in_graph(house.graph)) == digest(await of_log(house.connection))
+
+
+def columns(temperature_of: str, how: Subtype) -> dict[str, tuple[ColumnEdge, ...]]:
+    return {
+        "sensor_readings": (
+            ColumnEdge(SOURCE, temperature_of, "temperature", Kind.DIRECT, how, False),
+            ColumnEdge(SOURCE, "humidity", "humidity", Kind.DIRECT, how, False),
+            ColumnEdge("", None, "source_name", Kind.DIRECT, Subtype.IDENTITY, False),
+        )
+    }
+
+
+async def commit(house: House, version: str, second: int, made: dict[str, tuple[ColumnEdge, ...]]) -> None:
+    house.way.store.discard()
+    plan = replace(
+        a_plan(),
+        transformation=Transformation(name="sensors", version=version),
+        columns=lambda _source: made,
+    )
+    await Way(house.way.store, house.way.pool, plan).take(a_batch(message("a", second)))
+    await relay.catch_up(house.connection, house.graph)
+
+
+@pytest.fixture
+def hourly() -> list[str]:
+    return ["postgres:hourly.temperature_mean", "postgres:report.heat"]
+
+
+async def test_what_changes_between_two_states(postgres_dsn: str, graph: Address, hourly: list[str]) -> None:
+    celsius, kelvin = columns("celsius", Subtype.IDENTITY), columns("kelvin", Subtype.TRANSFORMATION)
+    moved, taken = (
+        Pair(f"{SOURCE}.celsius", f"{STORED}.temperature"),
+        Pair(f"{SOURCE}.kelvin", f"{STORED}.temperature"),
+    )
+    async with a_house(postgres_dsn, graph) as house:
+        await commit(house, "1", 1, celsius)
+        first = datetime.now(UTC)
+        assert (
+            diff.compare(
+                await diff.columns_at(house.graph, first), await diff.columns_at(house.graph)
+            ).targets
+            == ()
+        )
+        await commit(house, "2", 2, kelvin)
+        changes = diff.compare(await diff.columns_at(house.graph, first), await diff.columns_at(house.graph))
+        assert (changes.added, changes.removed) == ((taken,), (moved,))
+        assert changes.changed == (Pair(f"{SOURCE}.humidity", f"{STORED}.humidity"),)
+        versions = [await diff.columns_of(house.graph, f"sensors@{number}") for number in (1, 2)]
+        assert diff.compare(*versions) == changes
+        await house.in_graph(
+            f"MATCH (t:Column {{key: '{STORED}.temperature'}}) "
+            f"CREATE (a:Column {{key: '{hourly[0]}'}}), (b:Column {{key: '{hourly[1]}'}}), "
+            "(t)-[:DERIVES {via: 'x@1', transformation_id: 'x@1', valid_from: 1, known_at: 1}]->(a), "
+            "(a)-[:DERIVES {via: 'x@1', transformation_id: 'x@1', valid_from: 1, known_at: 1}]->(b), "
+            "(:Transformation {key: 'x@1', name: 'x'})"
+        )
+        assert await diff.reached(house.graph, changes.targets) == tuple(sorted(hourly))
+
+
+async def test_code_that_is_not_recorded_yet_is_compared_with_what_is(
+    postgres_dsn: str, graph_address: Address
+) -> None:
+    made = columns("celsius", Subtype.IDENTITY)
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, "1", 1, made)
+        recorded = await diff.columns_of(house.graph, "sensors@1")
+        for version, made_now, expected in (("2", made, 0), ("3", columns("kelvin", Subtype.IDENTITY), 2)):
+            code = diff.columns_from(
+                derivations(
+                    Transformation(name="sensors", version=version),
+                    STORED,
+                    made_now["sensor_readings"],
+                    run_id=None,
+                    now=datetime.now(UTC),
+                )
+            )
+            changes = diff.compare(recorded, code)
+            assert len(changes.added) + len(changes.removed) + len(changes.changed) == expected
