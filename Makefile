@@ -16,6 +16,7 @@ PINS := pyproject.toml requirements-dev.txt requirements-uv.txt
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
+	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
 	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
@@ -52,7 +53,8 @@ up: setup  ## start the local services and the pipelines, print every address, l
 	$(HEADWATER) up --graph "$(GRAPH)" $(if $(KAFKA),--kafka)
 
 bench: setup  ## measure throughput and latency on this machine
-	$(RUN) -m pytest tests/bench --timeout=0 -s
+	$(RUN) -m infra.local.provision mosquitto
+	$(RUN) -m tests.bench $(BENCH)
 
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
 	$(RUN) -m infra.local.provision mosquitto $(filter neo4j,$(GRAPH))

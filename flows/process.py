@@ -83,12 +83,13 @@ async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncGenerat
     try:
         while True:
             following = asyncio.ensure_future(anext(items, None))
-            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-                return
-            item = following.result()
+            try:
+                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not following.done():  # told to stop, or cancelled: nobody may go on asking the items
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+            item = None if following.cancelled() else following.result()
             if item is None:
                 return
             yield item

@@ -33,6 +33,7 @@ class Stream(Protocol):
 
     connections: int  # to Postgres: how many batches are written at a time
     at_once: int  # batches between reading and acknowledgement; 1: strictly one after the other
+    in_order: bool  # of several, each is committed after the one before it
     client_id: str | None  # under which a broker keeps what we miss; None: nobody keeps anything for us
 
     def open(self, *, known: bool, leave: bool) -> AbstractAsyncContextManager[AsyncIterator[RawBatch]]:
@@ -52,7 +53,8 @@ class MqttStream:
     """Messages of a broker's subscription."""
 
     connections = 1
-    at_once = 1  # acknowledgements leave in order of receipt
+    at_once = 2  # one is refined while the one before it is written
+    in_order = True  # of two values for one key the first one received stands
 
     def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store) -> None:
         assert isinstance(pipeline.source, MqttOptions)  # noqa: S101 - STREAMS chose us by it
@@ -91,6 +93,7 @@ class MqttStream:
 class FileStream:
     """Files of a folder."""
 
+    in_order = False
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> None:
@@ -126,6 +129,7 @@ class KafkaStream:
 
     connections = 1
     at_once = 1  # a batch begins where the one before it ended
+    in_order = True
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:

@@ -1,7 +1,7 @@
 """Hashes of messages, rows and log entries, each defined so that anyone can compute it again.
 
 * a message: SHA-256 of its bytes as received;
-* a row: xxHash64 (seed 0) of its canonical text (see `row_hashes`), a signed 64-bit integer;
+* a row: a 64-bit number made of one 64-bit word per column (see `row_hashes`), read as a signed integer;
 * a batch of messages: SHA-256 of their digests in order and of what is said of them (see `raw_digest`);
 * a set of rows: the sum of their row hashes modulo 2^64, so that the order does not matter;
 * a log entry: SHA-256 over the hash of the entry before it and its canonical JSON (see `log.py`).
@@ -14,16 +14,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import polars_hash as plh
 
 from .model import micros
 
-FIELD_SEPARATOR = "\x1f"
-NULL = "\x00"  # no field can hold a NUL character: Postgres stores none
-RAW_FACTS = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
+NULL: Final = 0x7FF8_4E55_4C4C_0000
+"""The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
+MULTIPLIER: Final = 0x2545_F491_4F6C_DD1D
+"""Odd, so that multiplying by it modulo 2^64 loses nothing."""
+_HALF: Final = 1 << 32
+RAW_FACTS: Final = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
 
 
@@ -33,11 +36,14 @@ def message_digest(payload: bytes) -> bytes:
 
 
 def message_digests(payloads: pl.Series) -> pl.Series:
-    """SHA-256 of each message (Binary, n) as Binary of 32 bytes (n)."""
-    digests = payloads.to_frame("payload").select(
-        plh.col("payload").chash.sha2_256().str.decode("hex").alias("digest")
-    )
+    """SHA-256 of each message (Binary, n) as 64 hexadecimal digits (String, n); null for a null."""
+    digests = payloads.to_frame("payload").select(plh.col("payload").chash.sha2_256().alias("digest"))
     return digests["digest"]
+
+
+def packed(digests: pl.Series) -> bytes:
+    """Digests (String, n) as bytes, 32 for each."""
+    return bytes.fromhex(digests.str.join("").item())
 
 
 def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[str, Any]) -> bytes:
@@ -56,34 +62,37 @@ def _fact(value: Any) -> Any:
 
 
 def row_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
-    """xxHash64 of each row's canonical text, as Int64 (n).
+    """The hash of each row over these columns, in the order given, as Int64 (n).
 
-    The canonical text joins the columns, in the order given, with U+001F. A null is U+0000; a string
-    is its length in bytes, a colon and itself; a float is its IEEE 754 double bits read as a signed
-    integer (minus zero counts as zero); a date-time is microseconds since 1970 UTC; a date is days;
-    a boolean is `true` or `false`; an integer is itself.
+    Every column gives a 64-bit word: a text the xxHash64 (seed 0) of its UTF-8; a float its IEEE 754 double
+    bits (minus zero counts as zero); a date-time microseconds since 1970 UTC; a date days; an integer itself;
+    a boolean 0 or 1; a null NULL. The words are mixed into h, which begins as 0, one after the other, and
+    the number of columns last: h = (h XOR word) * MULTIPLIER modulo 2^64, then h = h XOR (h >> 32). Each
+    step can be undone, so an edit of one value always changes the hash.
     """
-    fields = [_canonical(name, frame.schema[name]).fill_null(NULL) for name in columns]
-    text = pl.concat_str(fields, separator=FIELD_SEPARATOR).alias("text")
-    hashes = frame.select(text).select(plh.col("text").nchash.xxhash64().reinterpret(dtype=pl.Int64))
-    return hashes["text"].alias("row_hash")
+    words = frame.select(_word(name, frame.schema[name]).fill_null(NULL).alias(name) for name in columns)
+    mixed = pl.zeros(frame.height, pl.UInt64, eager=True)
+    for word in (*words.iter_columns(), pl.Series([len(columns)], dtype=pl.UInt64)):
+        mixed = (mixed ^ word) * MULTIPLIER
+        mixed = mixed ^ (mixed // _HALF)
+    return mixed.reinterpret(dtype=pl.Int64).alias("row_hash")
 
 
-def _canonical(name: str, dtype: pl.DataType) -> pl.Expr:
+def _word(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if dtype == pl.String:
-        return pl.concat_str(column.str.len_bytes().cast(pl.String), pl.lit(":"), column)
+        return plh.col(name).nchash.xxhash64()
     if dtype.is_float():
         # Not `+ 0.0`: Polars leaves a column of more than one row as it is.
         unsigned = pl.when(column == 0.0).then(0.0).otherwise(column.cast(pl.Float64))
-        return unsigned.reinterpret(dtype=pl.Int64).cast(pl.String)
+        return unsigned.reinterpret(dtype=pl.UInt64)
     if isinstance(dtype, pl.Datetime):
-        return column.dt.timestamp("us").cast(pl.String)
-    if dtype == pl.Date:
-        return column.to_physical().cast(pl.String)
-    if dtype.is_integer() or dtype == pl.Boolean:
-        return column.cast(pl.String)
-    raise TypeError(f"a column of type {dtype} has no canonical text")
+        return column.dt.timestamp("us").reinterpret(dtype=pl.UInt64)
+    if dtype == pl.UInt64:
+        return column
+    if dtype == pl.Date or dtype.is_integer() or dtype == pl.Boolean:
+        return column.to_physical().cast(pl.Int64).reinterpret(dtype=pl.UInt64)
+    raise TypeError(f"a column of type {dtype} has no word")
 
 
 def sum_of(hashes: pl.Series) -> int:

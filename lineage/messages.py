@@ -49,7 +49,7 @@ async def _erased(connection: Connection, first: int, end: int) -> dict[int, fro
 
 def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
     """One stored raw batch; an erased message (null) keeps its digest, and the rest still closes."""
-    digests = [row["digests"][i : i + DIGEST] for i in range(0, len(row["digests"]), DIGEST)]
+    digests = [row["digests"][i : i + DIGEST].hex() for i in range(0, len(row["digests"]), DIGEST)]
     found = []
     if len(digests) != row["count"]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")

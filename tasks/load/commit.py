@@ -1,8 +1,9 @@
 """The commit: raw, curated, rejected, ledger and lineage of one batch in one Postgres transaction.
 
-Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that may
-have been delivered before, that meets a key that is there, or a record rejected before, takes the staging
-way (`settle.py`).
+Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that meets
+a key that is there, or a record rejected before, takes the staging way (`settle.py`); one that may have
+been delivered before is first rid of what was judged otherwise then, and is copied where a few of its keys
+are all new.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
-from tasks.load.settle import Settled, rejected_before, settle
+from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
 from tasks.load.store import Session, Store
 
 
@@ -138,9 +139,12 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
 
 
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
-    contracts = commit.plan.contracts
+    contracts, may_repeat = commit.plan.contracts, commit.batch.may_repeat
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    if not commit.batch.may_repeat and not revises and not await rejected_before(commit, refined):
+    if may_repeat and not revises:
+        refined = await without_judged_before(commit, refined)
+    seen_before = looks_stored if may_repeat else rejected_before
+    if not revises and not await seen_before(commit, refined):
         try:
             async with commit.connection.transaction():
                 for table in sorted(refined.accepted):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from infra.postgres import Connection, Pool, Row, translated
-from lineage.digest import raw_digest
+from lineage.digest import packed, raw_digest
 from lineage.log import Span
 from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
@@ -67,7 +67,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
 
 def _raw_digest(commit: Commit) -> bytes:
     locations = commit.batch.messages["location"].to_list()
-    return raw_digest(b"".join(commit.digests), locations, facts_of(commit.batch))
+    return raw_digest(packed(commit.digests), locations, facts_of(commit.batch))
 
 
 async def _rejected_sum(commit: Commit, receipt: Receipt) -> int:

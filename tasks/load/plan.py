@@ -52,7 +52,7 @@ class Commit:
     at: datetime  # processed_at of all its rows
     plan: LoadPlan
     batch: RawBatch
-    digests: pl.Series  # of the messages, Binary (n)
+    digests: pl.Series  # of the messages, hexadecimal (n)
     raw_batch: int | None = None  # of a replay: the batch whose messages it read again
 
     @property

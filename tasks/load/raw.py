@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from lineage.digest import packed
 from tasks.batch import MESSAGE_SCHEMA, Layout, RawBatch
 from tasks.layout import exact
 from tasks.load.plan import Commit
@@ -61,5 +62,5 @@ async def write_raw(commit: Commit) -> None:
         commit.number,
         *facts_of(batch).values(),
         pack(batch.messages),
-        b"".join(commit.digests),
+        packed(commit.digests),
     )

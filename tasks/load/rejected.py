@@ -19,9 +19,9 @@ def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
     """
     if commit.batch.layout is not None:
         found = exact_in(commit.batch, rows).select("location", part=None, digest=pl.col("payload"))
-        found = found.with_columns(digest=message_digests(found["digest"]).bin.encode("hex"))
+        found = found.with_columns(digest=message_digests(found["digest"]))
     else:
-        messages = _located(commit).with_columns(digest=commit.digests.bin.encode("hex"))
+        messages = _located(commit).with_columns(digest=commit.digests)
         found = rows.select("sequence", "part").join(
             messages, on="sequence", how="left", maintain_order="left"
         )

@@ -133,8 +133,8 @@ async def read_raw(connection: Connection, number: int) -> StoredRaw:
         layout=layout_of(row["layout"]),
     )
     count = len(row["digests"]) // DIGEST_BYTES
-    digests = [digest_at(row["digests"], sequence) for sequence in range(count)]
-    return StoredRaw(number, batch, pl.Series("digest", digests, dtype=pl.Binary))
+    digests = [digest_at(row["digests"], sequence).hex() for sequence in range(count)]
+    return StoredRaw(number, batch, pl.Series("digest", digests, dtype=pl.String))
 
 
 def _with_bytes(records: pl.DataFrame, raw: StoredRaw) -> pl.DataFrame:

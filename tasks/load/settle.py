@@ -23,6 +23,8 @@ from tasks.load.rejected import identities, insert_rejected
 from tasks.load.revise import revise
 
 ROW = ["sequence", "part"]
+LOOKED_AT = 100
+"""Rows of a batch that tell which way it takes."""
 
 # Of these locations, those with an open record that time alone lets pass; the index `rejected_passing`.
 _PASSING = """
@@ -44,12 +46,33 @@ class Settled:
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch with what is stored, and store what is new."""
-    refined = await _without_rejected_before(commit, refined)
-    refined = await store_accepted(commit, await _without_stored_before(commit, refined))
+    refined = await store_accepted(commit, await without_judged_before(commit, refined))
     kept = await insert_rejected(commit, refined.rejected)
     raced = refined.rejected.height - kept.height
     refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)
     return Settled(refined, "staging")
+
+
+async def without_judged_before(commit: Commit, refined: Refined) -> Refined:
+    """Records that were rejected before, or that are rejected now and stored, are duplicates."""
+    return await _without_stored_before(commit, await _without_rejected_before(commit, refined))
+
+
+async def looks_stored(commit: Commit, refined: Refined) -> bool:
+    """Whether any of a few rows is stored: then to copy the batch would most likely be in vain."""
+    for table, rows in refined.accepted.items():
+        contract = commit.plan.contracts[table]
+        some = rows.gather_every(max(1, rows.height // LOOKED_AT))
+        asked = ", ".join(
+            f"${n}::{POSTGRES_TYPES[contract.column(name).type]}[]" for n, name in enumerate(contract.key, 1)
+        )
+        query = (
+            f"SELECT EXISTS (SELECT FROM unnest({asked}) AS a({', '.join(contract.key)}) "
+            f"JOIN store.{table} USING ({', '.join(contract.key)}))"
+        )
+        if await commit.connection.fetchval(query, *(some[name].to_list() for name in contract.key)):
+            return True
+    return False
 
 
 async def store_accepted(commit: Commit, refined: Refined) -> Refined:
@@ -81,8 +104,8 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
     frames = {**refined.accepted, "": refined.rejected}
     ids = {table: identities(commit, frame) for table, frame in frames.items()}
-    asked = pl.concat(list(ids.values())).unique().sort()
-    rows = await commit.connection.fetch(_KNOWN, asked.to_list())
+    asked = pl.concat(list(ids.values())).to_list()
+    rows = await commit.connection.fetch(_KNOWN, asked)
     if not rows:
         return refined
     known = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)

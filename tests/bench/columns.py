@@ -1,27 +1,34 @@
-"""What a trace costs: `python -m tests.bench.columns` prints the median of all written plans.
-
-The plan alone is read, so the size of the data must not matter: both are measured.
-"""
+"""What it costs to tell which columns a plan's columns come from: the size of the data must not matter."""
 
 import statistics
 import time
+from collections.abc import AsyncIterator
 
 import polars as pl
 
 from lineage.columns import named, trace
+from tests.bench.figure import Figure, figure, in_turns
+from tests.bench.services import Services
+from tests.bench.sizes import Sizes
 from tests.unit.columns.data import frames
 from tests.unit.columns.plans import PLANS
 
-ROUNDS = 15
+ROUNDS = 15  # of a plan
+SMALL, LARGE = 1_000, 1_000_000
 
 
-def main() -> None:
-    for rows in (1_000, 1_000_000):
-        data = {name: _repeated(frame, rows) for name, frame in frames().items()}
-        u, v = (named(data[name].lazy(), name) for name in ("u", "v"))
-        costs = sorted(_cost(plan.build(u, v)) for plan in PLANS.values())
-        median, p95 = statistics.median(costs), costs[len(costs) * 95 // 100]
-        print(f"{rows:>9,} rows · {len(costs)} plans · median {median:.0f} µs · p95 {p95:.0f} µs")
+async def measure(_services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
+    """The median of all plans over large data, against the same plans over small data."""
+    large, small = await in_turns(sizes.rounds, lambda: _median(LARGE), lambda: _median(SMALL))
+    yield figure(
+        "trace of a plan's columns", large, "µs", reference=small, against=f"{SMALL:,} rows, not {LARGE:,}"
+    )
+
+
+async def _median(rows: int) -> float:
+    data = {name: _repeated(frame, rows) for name, frame in frames().items()}
+    u, v = (named(data[name].lazy(), name) for name in ("u", "v"))
+    return statistics.median(_cost(plan.build(u, v)) for plan in PLANS.values())
 
 
 def _repeated(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
@@ -36,7 +43,3 @@ def _cost(frame: pl.LazyFrame) -> float:
         trace(frame)
         spent.append((time.perf_counter() - start) * 1e6)
     return statistics.median(spent)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from infra.graph import open_graph
@@ -14,7 +15,7 @@ from lineage import relay
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.projection import digest
 from tasks.contract import Contract
-from tasks.load import raw
+from tasks.load import raw, settle
 from tasks.load.commit import Attempt, load
 from tasks.transform import readings
 from tasks.transform.place import PlaceFinder
@@ -60,6 +61,27 @@ async def test_what_is_delivered_again_is_a_duplicate(way: Way) -> None:
         assert (receipt.accepted["sensor_readings"], receipt.rejected) == (0, 0)
     assert await way.value("SELECT count(*) FROM sensor_readings") == 2
     assert await way.value("SELECT count(*) FROM rejected") == 1
+
+
+async def test_what_may_repeat_and_does_not_is_copied_like_any_other(way: Way) -> None:
+    """After a reconnect everything may have come before; most of it has not."""
+    await way.take(a_batch(("sensors/a/readings", b"not json"), message("z", 59)))
+    batch = a_batch(*(message("a", second) for second in range(5)), may_repeat=True)
+    assert (await way.take(batch)).way == "fast"
+    new = message("a", 6)
+    again = replace(batch, messages=pl.concat([batch.messages, a_batch(new).messages]))
+    receipt = await way.take(again)
+    assert (receipt.way, receipt.duplicates, receipt.accepted["sensor_readings"]) == ("staging", 5, 1)
+    assert await way.value("SELECT count(*) FROM sensor_readings") == 7
+
+
+async def test_a_repeat_that_no_look_finds_is_found_by_its_key(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "LOOKED_AT", 1)  # the first row alone
+    await way.take(a_batch(message("b", 1)))
+    receipt = await way.take(a_batch(message("a", 1), message("b", 1), may_repeat=True))
+    assert (receipt.way, receipt.duplicates, receipt.accepted["sensor_readings"]) == ("staging", 1, 1)
 
 
 async def test_the_same_rejected_bytes_twice_in_a_batch_are_one_record(way: Way) -> None:

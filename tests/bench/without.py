@@ -1,0 +1,35 @@
+"""What a listener of the bench can do without, to see what it costs. For measuring only: nothing proves then.
+
+`lineage`: edges, the hash chain, who it is about. `proof`: a digest per message and the sum of the values.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from lineage.log import Span
+from tasks.load import commit, ledger
+from tasks.load.raw import DIGEST_BYTES
+
+
+async def _no_lineage(_store: Any, session: Any, *_: Any) -> Span:
+    writer = session.writer
+    return Span(writer.id, writer.last + 1, writer.last, writer.head)
+
+
+async def _no_subjects(*_: Any) -> list[Any]:
+    return []
+
+
+def _without_lineage() -> None:
+    commit._write_lineage = _no_lineage
+    commit._new_subjects = _no_subjects
+
+
+def _without_proof() -> None:
+    commit.message_digests = lambda payloads: pl.repeat("00" * DIGEST_BYTES, payloads.len(), eager=True)
+    ledger.row_hashes = lambda frame, _names: pl.zeros(frame.height, pl.Int64, eager=True)
+
+
+PARTS: Mapping[str, Callable[[], None]] = {"lineage": _without_lineage, "proof": _without_proof}
