@@ -14,8 +14,8 @@ from .transformations import Introduction, introduce
 _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
     read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
-    writer, first_entry, last_entry, chain_head)
-VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12)
+    writer, first_entry, last_entry, chain_head, rejected_sum)
+VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
 
@@ -45,6 +45,7 @@ class Commit:
     at: datetime
     received_at: datetime
     position_id: str | None = None
+    rejected_sum: int = 0  # of its verdicts on rejected records, see `rejected.py`
 
 
 async def next_batch(connection: Connection) -> int:
@@ -89,6 +90,7 @@ async def write(
         span.first,
         span.last,
         span.head,
+        commit.rejected_sum,
     )
     return span
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from infra.postgres import Connection, Row, translated
 from lineage import append, naming
 from lineage.model import RelationshipType, batch_node, run_node
+from lineage.rejected import rejected_sums
 from lineage.version import transformation_of
 from tasks.load.edges import REJECTED
 from tasks.load.quarantine import OURS, Act, record
@@ -71,6 +72,7 @@ async def _write_lineage(connection: Connection, act: Act, number: int) -> None:
         run_id=act.run.id,
         at=act.now,
         received_at=act.now,
+        rejected_sum=(await rejected_sums(connection, number, number + 1)).get(number, 0),
     )
     edges = [(RelationshipType.FEEDS, batch_node(REJECTED, row["batch"]), target) for row in fed]
     await append.write(connection, commit, run_node(act.run), edges, {})
