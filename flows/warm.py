@@ -31,11 +31,15 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Pending, Scheduled
 from prefect.utilities.engine import propose_state
 
+from flows.history import asked
+from lineage.errors import HeadwaterError
+
 log = structlog.get_logger(__name__)
 
 LEASE = "lease:"
 TERM: Final = timedelta(seconds=30)
 RENEW_EVERY: Final = 10.0  # seconds
+RENEW_AGAIN: Final = 1.0  # seconds, when that failed
 CLAIMED_FOR: Final = timedelta(minutes=2)  # a run that is PENDING for longer has nobody
 
 
@@ -101,12 +105,18 @@ class WarmRunner:
         return ended.state_type or StateType.PENDING
 
     async def _lease(self, flow_run: FlowRun) -> None:
-        """Renew the lease until cancelled."""
+        """Renew the lease until cancelled; a server that is away for less than its term ends nothing."""
         tags = _without_lease(flow_run.tags)
         while True:
             over = time.time() + TERM.total_seconds()
-            await self._client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
-            await asyncio.sleep(RENEW_EVERY)
+            try:
+                with asked():
+                    await self._client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
+            except HeadwaterError as error:
+                log.warning("lease not renewed", flow_run=flow_run.name, reason=str(error))
+                await asyncio.sleep(RENEW_AGAIN)
+            else:
+                await asyncio.sleep(RENEW_EVERY)
 
 
 def is_abandoned(flow_run: FlowRun, now: datetime) -> bool:

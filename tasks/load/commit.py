@@ -1,7 +1,8 @@
 """The commit: raw, curated, rejected, ledger and lineage of one batch in one Postgres transaction.
 
 Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that may
-have been delivered before, or that meets a key that is there, takes the staging way (`settle.py`).
+have been delivered before, that meets a key that is there, or a record rejected before, takes the staging
+way (`settle.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
-from tasks.load.settle import Settled, settle
+from tasks.load.settle import Settled, rejected_before, settle
 from tasks.load.store import Session, Store
 
 
@@ -139,7 +140,7 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    if not commit.batch.may_repeat and not revises:
+    if not commit.batch.may_repeat and not revises and not await rejected_before(commit, refined):
         try:
             async with commit.connection.transaction():
                 for table in sorted(refined.accepted):
@@ -192,7 +193,7 @@ async def _write_lineage(
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
-    if _announcement(session, commit.plan) not in store.announced:
+    if not entries or _announcement(session, commit.plan) not in store.announced:  # seals go by entries
         entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
 

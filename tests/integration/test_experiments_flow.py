@@ -79,6 +79,27 @@ async def test_a_run_that_goes_is_stored_and_revised_and_its_history_stays(bench
     assert await bench.value("SELECT count(*) FROM ledger") == 2
 
 
+async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -> None:
+    run = bench.robot.create_run(bench.robot.add_protocol(serial_dilution(1)))
+    bench.robot.act(run, "play")
+    while len(run.commands) < 4:  # noqa: ASYNC110  (the robot is what is watched)
+        await asyncio.sleep(0.01)
+    await bench.fetch(run.id)
+    steps = await bench.value("SELECT count(*) FROM experiment_steps")
+    going = await bench.value("SELECT count(*) FROM experiment_steps WHERE status IN ('queued', 'running')")
+    assert going
+    await bench.robot.restart()
+    await bench.fetch(run.id)
+    assert await bench.value("SELECT status FROM experiments") == "stopped"
+    assert await bench.value("SELECT count(*) FROM experiment_steps WHERE status = 'lost'") == going
+    assert await bench.value("SELECT count(*) FROM experiment_steps") == steps
+    assert await bench.value("SELECT count(*) FROM store.experiment_steps_history") == going
+    places = "SELECT array_agg(DISTINCT (raw_batch, batch, sequence)::text) FROM experiment_steps"
+    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(,2,0)"]  # the run's own message
+    await bench.fetch(run.id)
+    assert await bench.value("SELECT count(*) FROM ledger") == 2
+
+
 async def test_a_failed_protocol_and_a_run_that_is_gone_are_ordinary(bench: Bench) -> None:
     run = await bench.robot.play(failing(2))
     await bench.fetch(run.id)
