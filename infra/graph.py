@@ -23,7 +23,7 @@ RETRY_SECONDS = 5.0
 """How long the driver tries a transaction again; the caller knows better how long to wait for the graph."""
 
 EXPIRED = "credentials of this connection are no longer valid"
-"""What ArcadeDB tells a connection it had accepted when it shuts down; a new one is told of a wrong password."""
+"""What ArcadeDB tells a connection that it had accepted, when it shuts down."""
 
 
 class BoltGraph(bolt.BoltGraph):
