@@ -14,6 +14,7 @@ from flows import stores
 from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.history import asked
+from flows.limits import at_limit
 from infra.doctor import graph, machine, mqtt, postgres
 from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import resolve_graph, resolve_prefect
@@ -23,9 +24,11 @@ from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
 from tasks.load.partitions import missing_ahead
+from tasks.load.status import open_rejected
 
 PREFECT: Final = "Prefect server"
 TABLES: Final = "Tables"
+REJECTED: Final = "Rejected records"
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
 
@@ -90,7 +93,9 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
     async with stores.open_store(settings, "doctor") as store:
         lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
         silent = await absent(store.pool, SILENT)
+        full = at_limit(await open_rejected(store.pool))
     findings = [_absent(each) for each in silent]
+    findings += [Finding(REJECTED, Level.PROBLEM, *said.split(". ", 1)) for said in full]
     if lacking:
         sentence = f"no partition for tomorrow: {', '.join(lacking)}"
         findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))
