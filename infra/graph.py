@@ -22,6 +22,9 @@ from lineage.errors import QueryError, UnavailableError
 RETRY_SECONDS = 5.0
 """How long the driver tries a transaction again; the caller knows better how long to wait for the graph."""
 
+EXPIRED = "credentials of this connection are no longer valid"
+"""What ArcadeDB tells a connection that it had accepted, when it shuts down."""
+
 
 class BoltGraph(bolt.BoltGraph):
     """`lineage.ports.Graph` over the official driver, with errors of ours."""
@@ -58,6 +61,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except AuthError as error:
+        if EXPIRED in str(error):
+            raise UnavailableError("The graph", "it shuts down") from error
         raise QueryError("The graph refused the user or the password: check HEADWATER_GRAPH_USER.") from error
     except ConstraintError as error:
         # Everything we write is a MERGE, so this is somebody merging the same node at the same moment.

@@ -13,9 +13,9 @@ CYCLES = 6
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
     downloads = pytestconfig.rootpath / ".headwater" / "downloads"
-    command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--cycles", str(CYCLES)]
+    command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--rate", "200"]
     with subprocess.Popen(
-        [*command, "--downloads", downloads],
+        [*command, "--cycles", str(CYCLES), "--downloads", downloads],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
