@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import audits, columns, cost, files, latency, mqtt, reads, relay, trace
+from tests.bench import columns, cost, files, graph, latency, mqtt, reads, relay, trace
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -21,7 +21,7 @@ FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "latency": latency.measure,
     "relay": relay.measure,
     "reads": reads.measure,
-    "audits": audits.measure,
+    "graph": graph.measure,
     "trace": trace.measure,
     "columns": columns.measure,
 }
