@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import artifact, stores
+from flows import artifact, limits, stores
 from flows.catalog import Pipeline
 from flows.catalog import pipeline as named
 from flows.counting import count
@@ -28,8 +28,10 @@ from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.extract.opentrons import RobotOptions, RobotSource, fetch_run, robot_client
 from tasks.ingest import Steps, ingest
 from tasks.load import commit
+from tasks.load.open_steps import open_steps
 from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
+from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tasks.verify import verify
 
 PIPELINE = "experiments"
@@ -56,6 +58,7 @@ async def experiments(request: ExperimentRequest) -> str:
     with measured(PIPELINE):
         await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())
         async with stores.open_store(settings, f"flow {PIPELINE}") as store:
+            await step("limit", limits.check, pipeline.retry)(store.pool, pipeline)
             work = _Work(settings, pipeline, plan, store, request.robot)
             receipt = await work.carry(request.experiment_id)
             if receipt is None:
@@ -81,7 +84,7 @@ class _Work:
         if batch is None:
             return None
         steps = Steps(refine=step("transform", self.transform, retry), load=step("load", self.load, retry))
-        receipt = await ingest(batch, Reference(frames={}), steps)
+        receipt = await ingest(batch, await self.reference(experiment_id), steps)
         await step("verify", self.verify, retry)(receipt)
         return receipt
 
@@ -90,6 +93,13 @@ class _Work:
         with metrics().timed(PIPELINE, Stage.EXTRACT):
             async with robot_client(self._source, self._url) as client:
                 return await fetch_run(client, self._source, experiment_id)
+
+    async def reference(self, experiment_id: UUID) -> Reference:
+        """The run's steps that have not ended, as they stand."""
+        contract = self._plan.contracts["experiment_steps"]
+        read = step("open-steps", open_steps, self._pipeline.retry)
+        standing = await read(self._store.pool, contract, str(experiment_id), OPEN)
+        return Reference(frames={OPEN_STEPS: standing})
 
     async def transform(self, batch: RawBatch, reference: Reference) -> Refined:
         """Turn it into rows."""

@@ -3,33 +3,34 @@
     MQTT, Kafka, files ─batches─▶ refine ─▶ load ─▶ acknowledge        `flows/streams.py`, `tasks/ingest.py`
 
 While Postgres is away the batch is tried again without end, nothing more is read, and the source holds the
-rest. A batch that a database refuses as a whole is halved until the one record it refuses is rejected.
+rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
+refuses for its data is rejected: the batch is halved until the one record it refuses stands alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, nullcontext
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from uuid import uuid4
 
-import polars as pl
 import structlog
 from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
+from flows.limits import Gate
 from flows.line import Line, Place
-from flows.retry import without_end
+from flows.refused import halves, refused
+from flows.retry import When, is_broken, is_refused, must_wait, without_end
 from flows.slot import slot
 from flows.streams import Stream, kind_of
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-from lineage.errors import QueryError, UnavailableError
+from lineage.errors import DataError, HeadwaterError, UnavailableError
 from lineage.model import Run
-from tasks.batch import REJECTED_SCHEMA, RawBatch, Receipt, Reference, Refined, nothing
+from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import Attempt, load
@@ -105,7 +106,9 @@ class Listener:
         for store in every:
             self._idle.put_nowait(store)
         self._transform = pipeline.refine()
+        self._gate = Gate(self._store.pool, pipeline)
         self._reference = Reference(frames={})
+        self._broken = ""
         self._reference_until = self._present_at = plan.run.started_at
 
     async def enter(self, settings: Settings) -> bool:
@@ -127,7 +130,10 @@ class Listener:
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         """Ingest every batch that comes, until `stop` is set or no more come."""
         turn, line = asyncio.Lock(), Line(in_order=self._stream.in_order)
-        async with aclosing(process.until(stop, coming)) as until_stopped:
+        async with (
+            aclosing(self._gate.let_through(coming)) as read,
+            aclosing(process.until(stop, read)) as until_stopped,
+        ):
 
             async def carry() -> None:
                 while True:
@@ -144,7 +150,12 @@ class Listener:
     async def watch(self) -> None:
         """Show once a second how the source does, without end."""
         while True:
-            self._state.running(self._stream.show(self._metrics, self._name))
+            doing, full = self._stream.show(self._metrics, self._name), self._gate.rejected.reached
+            self._metrics.rejected_limit_reached.labels(self._name).set(full)
+            if self._broken:
+                self._state.failing(self._broken)
+            else:
+                self._state.running("not read" if full else doing)
             await self._show_presence()
             await asyncio.sleep(WATCH_EVERY)
 
@@ -160,7 +171,7 @@ class Listener:
             log.debug("Postgres is away: presence not shown")
 
     async def _ingest(self, batch: RawBatch, place: Place) -> None:
-        """Carry a batch the whole way; halved while Postgres refuses it, to the one record it refuses."""
+        """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
         reference = await self._current_reference()
         gathering = (batch.received_until - batch.received_at).total_seconds()
         latency = self._metrics.data_processing_latency_seconds
@@ -170,12 +181,12 @@ class Listener:
         except OvertakenError as error:
             log.warning("batch dropped", reason=str(error))
             await self._stream.reread()
-        except QueryError as error:
-            halves = _halves(batch)
-            if halves is None:
+        except DataError as error:
+            two = halves(batch)
+            if two is None:
                 self._report(await self._reject(batch, str(error)))
                 return
-            for half in halves:
+            for half in two:
                 await self._ingest(half, place)
             await batch.acknowledge()
 
@@ -193,26 +204,36 @@ class Listener:
             # In a thread: a loop that is busy for long sends no keep-alive.
             return await asyncio.to_thread(self._transform, batch, reference)
 
-    async def _load(self, batch: RawBatch, refined: Refined) -> Receipt:
+    async def _load(self, batch: RawBatch, refined: Refined, when: When = must_wait) -> Receipt:
         attempt = Attempt()
 
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
-            with self._metrics.timed(self._name, Stage.LOAD):
+            with self._metrics.timed(self._name, Stage.LOAD), self._held():
                 receipt = await load(store, self._plan, batch, refined, attempt)
             return receipt, perf_counter() - began
 
         store = await self._idle.get()
         try:
-            receipt, seconds = await without_end(once, what="commit")
+            receipt, seconds = await without_end(once, what="commit", when=when)
         finally:
             self._idle.put_nowait(store)
         count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
         return receipt
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Tell at /health that Postgres is there and refuses what is right, for as long as it does."""
+        try:
+            yield
+        except HeadwaterError as error:
+            self._broken = str(error) if is_broken(error) else ""
+            raise
+        self._broken = ""
+
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Keep a record that the database refuses, and why, as a rejected one."""
-        receipt = await self._load(batch, _refused(batch, reason))
+        """Keep a record that the database refuses, and why, as a rejected one; there is no other way."""
+        receipt = await self._load(batch, refused(batch, reason), is_refused)
         await batch.acknowledge()
         return receipt
 
@@ -224,6 +245,7 @@ class Listener:
         return self._reference
 
     def _report(self, receipt: Receipt) -> None:
+        self._gate.add(receipt)
         level = log.info if receipt.rejected else log.debug
         level(
             "committed",
@@ -235,32 +257,3 @@ class Listener:
             way=receipt.way,
         )
         self._state.did("commit", batch=receipt.batch, read=receipt.read)
-
-
-def _halves(batch: RawBatch) -> tuple[RawBatch, RawBatch] | None:
-    """The batch in two, each without a way to acknowledge: that is done once, for the whole."""
-    if batch.halve is not None:
-        return batch.halve()
-    middle = batch.messages.height // 2
-    half = replace(batch, acknowledge=nothing)
-    if not middle:
-        return None
-    first, second = batch.messages[:middle], batch.messages[middle:]
-    return replace(half, messages=first), replace(half, messages=second)
-
-
-def _refused(batch: RawBatch, reason: str) -> Refined:
-    """A batch of one record as a rejected record."""
-    row = {
-        "sequence": batch.messages.height - 1,
-        "part": None if batch.layout is None else 0,
-        "stage": "load",
-        "rules": ["load.refused"],
-        "error_type": "refused",
-        "message": reason,
-        "table": None,
-        "key": None,
-        "input_hash": None,
-    }
-    rejected = pl.DataFrame([row], schema=REJECTED_SCHEMA, orient="row")
-    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=1)

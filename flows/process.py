@@ -32,6 +32,10 @@ class State:
     def running(self, state: str) -> None:
         self.state, self.ok = state, True
 
+    def failing(self, state: str) -> None:
+        """At work, and not getting on: somebody has to look."""
+        self.state, self.ok = state, False
+
     def did(self, operation: str, **facts: object) -> None:
         """The last thing that was done, and now."""
         self.last_operation, self.last_at = operation, datetime.now(UTC)

@@ -32,14 +32,19 @@ async def relay(settings: Settings) -> None:
     metrics = Metrics(CollectorRegistry())
     state = process.State()
     with process.stop_signal() as stop, process.observed(settings, state.health):
-        async with stores.open_graph(settings) as graph:
-            work = without_end(lambda: _carry_on(settings, graph, metrics, state), what="relay")
-            await process.unless(stop, work)
+        work = without_end(lambda: _connect_and_carry(settings, metrics, state), what="relay")
+        await process.unless(stop, work)
+
+
+async def _connect_and_carry(settings: Settings, metrics: Metrics, state: process.State) -> None:
+    """Look where Postgres and the graph are now, and carry; raises UnavailableError when one is away."""
+    state.running("connecting")
+    async with stores.open_graph(settings) as graph:
+        await _carry_on(settings, graph, metrics, state)
 
 
 async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: process.State) -> None:
     """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
-    state.running("connecting")
     connection = await connect(stores.postgres_dsn(settings), application="relay")
     try:
         await graphs.migrate(graph)

@@ -10,7 +10,7 @@ import structlog
 
 from flows import catalog, stores
 from infra.settings import Settings
-from lineage.errors import NotFoundError, QueryError
+from lineage.errors import DataError, NotFoundError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.devices import read_devices
@@ -27,7 +27,7 @@ async def replayed(
 ) -> dict[str, int]:
     """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
 
-    `unchanged`: chosen records not judged again; `refused`: those whose rows Postgres refuses, as they were.
+    `unchanged`: chosen records not judged again; `refused`: those whose values Postgres refuses, as before.
     """
     total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
     async with stores.open_store(settings, "rejected replay") as store:
@@ -59,10 +59,10 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline
 
 
 async def _one(store: Store, pipeline: CurrentPipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
-    """One raw batch. Where Postgres refuses it as a whole, halves are tried: one record spoils no other."""
+    """One raw batch. Where Postgres refuses its data, halves are tried: one record spoils no other."""
     try:
         receipt = await replay(store, pipeline, origin.raw_batch, origin.identities, dry_run=dry_run)
-    except QueryError as error:
+    except DataError as error:
         count = len(origin.identities)
         if count == 1 or not pipeline.alone:
             log.warning("replay refused", raw_batch=origin.raw_batch, records=count, reason=str(error))

@@ -1,16 +1,16 @@
 """How work is tried again when a service is away: without end by a long-lived process.
 
-A flow's steps are tried as often as its pipeline says (`flows/catalog.py`). Only UnavailableError is tried
-again; bad data is rejected and everything else is raised.
+A flow's steps are tried as often as its pipeline says (`flows/catalog.py`). UnavailableError is tried again,
+bad data is rejected, and everything else is raised, unless there is something to lose: `must_wait`.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from lineage.errors import UnavailableError
+from lineage.errors import DataError, QueryError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -18,17 +18,38 @@ SHORTEST = 0.2  # seconds
 LONGEST = 30.0  # seconds
 
 Result = TypeVar("Result")
+When: TypeAlias = Callable[[BaseException], bool]
 
 
-async def without_end(work: Callable[[], Awaitable[Result]], *, what: str) -> Result:
-    """Do the work, again and again while a service is away; each failure is one line of the log."""
+def is_away(error: BaseException) -> bool:
+    """Whether a service is away."""
+    return isinstance(error, UnavailableError)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether a database is there and refuses the statement, whatever the data."""
+    return isinstance(error, QueryError) and not isinstance(error, DataError)
+
+
+def must_wait(error: BaseException) -> bool:
+    """Whether it is not the data's fault that it cannot be stored."""
+    return is_away(error) or is_broken(error)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a service is away, broken, or refuses the data."""
+    return is_away(error) or isinstance(error, QueryError)
+
+
+async def without_end(work: Callable[[], Awaitable[Result]], *, what: str, when: When = is_away) -> Result:
+    """Do the work, again and again while it fails so; each failure is one line of the log."""
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         log.warning(f"{what}: waiting for a service", reason=str(error), tries=state.attempt_number)
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(UnavailableError),
+        retry=retry_if_exception(when),
         wait=wait_random_exponential(multiplier=SHORTEST, max=LONGEST),
         before_sleep=report,
     )

@@ -8,7 +8,7 @@ import asyncpg
 import pgpq
 import polars as pl
 
-from lineage.errors import HeadwaterError, QueryError, UnavailableError
+from lineage.errors import DataError, HeadwaterError, QueryError, UnavailableError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -21,6 +21,7 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke within a statement can leave the driver so
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,  # the server is shutting down, or an administrator cut us off
     asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
@@ -39,7 +40,23 @@ def translated() -> Iterator[None]:
     except _AWAY as error:
         raise UnavailableError("Postgres", str(error) or type(error).__name__) from error
     except asyncpg.PostgresError as error:
+        if _lacks_partition(error):
+            raise UnavailableError("Postgres", str(error)) from error
+        if _is_of_the_data(error):
+            raise DataError(f"Postgres refused a row: {error}") from error
         raise QueryError(f"Postgres refused a statement: {error}") from error
+
+
+def _lacks_partition(error: asyncpg.PostgresError) -> bool:
+    """Postgres tells it by the state of a check that failed, but names no constraint."""
+    return isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
+
+
+def _is_of_the_data(error: asyncpg.PostgresError) -> bool:
+    """A value that does not fit (class 22), or a row against a constraint of its table (class 23)."""
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return bool(error.constraint_name or error.column_name)
+    return isinstance(error, asyncpg.DataError)
 
 
 async def connect(dsn: str, *, application: str, statement_timeout_ms: int = 60_000) -> Connection:

@@ -12,15 +12,6 @@ from typing import Any
 from .ports import Connection
 from .stored import Held, TableShape, by_hour
 
-_REJECTED = """
-SELECT batch, count(*) AS rows FROM store.rejected WHERE batch >= $1 AND batch < $2 GROUP BY batch
-"""
-# A replay that rejects a record again adds no record, but says so.
-_REJECTED_AGAIN = """
-SELECT batch, count(*) AS rows FROM store.replays
-WHERE verdict = 'rejected' AND batch >= $1 AND batch < $2 GROUP BY batch
-"""
-
 
 @dataclass(slots=True)
 class Counts:
@@ -136,21 +127,3 @@ async def _recorded_hours(
     )
     rows = await connection.fetch(query, table, *(batches or ()))
     return {row["bucket"]: row for row in rows}
-
-
-async def check_rejected(
-    connection: Connection, books: Books, first: int, end: int, counts: Counts
-) -> AsyncIterator[str]:
-    """How many records each batch rejected; a resolved one still counts, and so does one rejected again."""
-    kept: dict[int, int] = defaultdict(int)
-    for row in await connection.fetch(_REJECTED, first, end):
-        kept[row["batch"]] += row["rows"]
-    counts.rejected += sum(kept.values())
-    for row in await connection.fetch(_REJECTED_AGAIN, first, end):
-        kept[row["batch"]] += row["rows"]
-    for number in sorted(kept.keys() | books.ledger.keys()):
-        rows = kept.get(number, 0)
-        if number not in books.ledger:
-            yield f"rejected: {rows} record(s) of batch {number}, which is not in the ledger"
-        elif rows != books.ledger[number]["rejected"]:
-            yield f"rejected, batch {number}: {books.ledger[number]['rejected']} recorded, {rows} stored"

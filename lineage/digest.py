@@ -2,6 +2,7 @@
 
 * a message: SHA-256 of its bytes as received;
 * a row: a 64-bit number made of one 64-bit word per column (see `row_hashes`), read as a signed integer;
+* a batch of messages: SHA-256 of their digests in order and of what is said of them (see `raw_digest`);
 * a set of rows: the sum of their row hashes modulo 2^64, so that the order does not matter;
 * a log entry: SHA-256 over the hash of the entry before it and its canonical JSON (see `log.py`).
 
@@ -10,12 +11,17 @@ collision. The message digests are: a row can always be computed again from its 
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
 import polars as pl
 import polars_hash as plh
 
+from .model import micros
+
+RAW_FACTS = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 NULL: Final = 0x7FF8_4E55_4C4C_0000
 """The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
 MULTIPLIER: Final = 0x2545_F491_4F6C_DD1D
@@ -40,9 +46,19 @@ def packed(digests: pl.Series) -> bytes:
     return bytes.fromhex(digests.str.join("").item())
 
 
-def digest_of(digests: bytes) -> bytes:
-    """One SHA-256 over many digests in their order, as `packed` gives them."""
-    return hashlib.sha256(digests).digest()
+def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[str, Any]) -> bytes:
+    """SHA-256 of a batch's message digests, one after the other, and the canonical JSON of the rest.
+
+    The rest are the messages' locations and `RAW_FACTS` of the batch, times in microseconds since 1970 UTC.
+    So a message can be erased, and neither where it came from nor when can be changed.
+    """
+    rest = {"locations": list(locations), **{name: _fact(facts[name]) for name in RAW_FACTS}}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(digests + text.encode()).digest()
+
+
+def _fact(value: Any) -> Any:
+    return micros(value) if isinstance(value, datetime) else value
 
 
 def row_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:

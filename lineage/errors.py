@@ -7,6 +7,7 @@
     │   ├── ContractError         a contract or a pipeline's definition is wrong
     │   ├── NotFoundError         something was asked for by a name that is not there
     │   └── QueryError            a database refused a statement
+    │       └── DataError         … for a value or a row in it, not for the statement
     └── VerificationError         what is stored is not what was recorded
 
 A bad *record* is never an exception: it is a row of the rejected half of its batch.
@@ -50,6 +51,10 @@ class NotFoundError(RejectedError):
 
 class QueryError(RejectedError):
     """A database refused a statement."""
+
+
+class DataError(QueryError):
+    """A database refused a value or a row: the same statement with other data would pass."""
 
 
 class VerificationError(HeadwaterError):

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from .books import Books
-from .digest import digest_of, message_digests
+from .digest import message_digests, raw_digest
 from .ports import Connection
 from .stored import chunks
 
@@ -20,6 +20,7 @@ AT_A_TIME = 8
 async def check_messages(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
     """The stored messages against their digests, and those against the ledger."""
     missing = {number for number, row in books.ledger.items() if row["raw_digest"] is not None}
+    erased = await _erased(connection, first, end)
     query = "SELECT * FROM store.raw_batches WHERE batch >= $1 AND batch < $2"
     async for rows in chunks(connection, query, first, end, size=AT_A_TIME):
         for row in rows:
@@ -30,32 +31,46 @@ async def check_messages(connection: Connection, books: Books, first: int, end: 
             if ledger is None or ledger["raw_digest"] is None:
                 yield f"raw_batches: messages of batch {number}, for which the ledger has none"
                 continue
-            for difference in compare_raw(row, ledger["raw_digest"]):
+            for difference in compare_raw(row, ledger["raw_digest"], erased.get(number, frozenset())):
                 yield f"raw_batches, batch {number}: {difference}"
     for number in sorted(missing):
         yield f"raw_batches: the messages of batch {number} are not stored"
 
 
-def compare_raw(row: Any, raw_digest: bytes) -> list[str]:
+async def _erased(connection: Connection, first: int, end: int) -> dict[int, frozenset[int]]:
+    """Batch → the sequences of its messages that were erased on purpose."""
+    query = (
+        "SELECT batch, array_agg(sequence) AS sequences FROM store.erasures "
+        "WHERE batch >= $1 AND batch < $2 GROUP BY batch"
+    )
+    rows = await connection.fetch(query, first, end)
+    return {row["batch"]: frozenset(row["sequences"]) for row in rows}
+
+
+def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
     """One stored raw batch; an erased message (null) keeps its digest, and the rest still closes."""
     digests = [row["digests"][i : i + DIGEST].hex() for i in range(0, len(row["digests"]), DIGEST)]
     found = []
-    if digest_of(row["digests"]) != raw_digest:
-        found.append("its digests are not those recorded")
     if len(digests) != row["count"]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")
     try:
-        payloads = pl.read_ipc(BytesIO(row["messages"]))["payload"]
+        messages = pl.read_ipc(BytesIO(row["messages"]))
+        locations, payloads = messages["location"], messages["payload"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
         return [*found, "its stored messages cannot be read any more"]
+    if raw_digest(row["digests"], locations.to_list(), row) != recorded:
+        found.append("its digests, locations, dataset, times or size are not those recorded")
     if payloads.len() != row["count"]:
         return [*found, f"{row['count']} message(s) counted, {payloads.len()} stored"]
-    edited = [
-        str(sequence)
-        for sequence, (now, then) in enumerate(zip(message_digests(payloads), digests, strict=False))
-        if now is not None and now != then
-    ]
+    now = message_digests(payloads).to_list()
+    edited = [n for n, then in enumerate(digests) if now[n] is not None and now[n] != then]
+    gone = [n for n, digest in enumerate(now) if digest is None and n not in erased]
     if edited:
-        some = ", ".join(edited[:5]) + (", …" if len(edited) > 5 else "")
-        found.append(f"{len(edited)} message(s) do not match their digest: sequence {some}")
+        found.append(f"{len(edited)} message(s) do not match their digest: sequence {_some(edited)}")
+    if gone:
+        found.append(f"{len(gone)} message(s) are gone and no erasure is recorded: sequence {_some(gone)}")
     return found
+
+
+def _some(sequences: list[int]) -> str:
+    return ", ".join(str(each) for each in sequences[:5]) + (", …" if len(sequences) > 5 else "")

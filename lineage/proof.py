@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, fold, messages, mirror, naming, relay
+from . import books, entries, fold, marks, messages, mirror, naming, rejected, relay
 from .books import Counts
 from .coverage import check_coverage
 from .errors import VerificationError
@@ -207,9 +207,12 @@ class _Proving:
         self.findings.add("columns", uncovered)
         changed = None if first == _LEAST else (first, _MOST)
         for shape in self.tables.values():
-            if shape.kind == "recompute":
-                found = books.check_hours(self.connection, shape, self.counts, changed)
-                self.findings.add(shape.name, [difference async for difference in found])
+            found = (
+                books.check_hours(self.connection, shape, self.counts, changed)
+                if shape.kind == "recompute"
+                else marks.check_marks(self.connection, shape, first)
+            )
+            self.findings.add(shape.name, [difference async for difference in found])
 
 
 async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
@@ -277,7 +280,7 @@ async def _check(
             findings.add(shape.name, books.compare_rows(kept, shape, held))
     for name, check in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
-        ("rejected", books.check_rejected(connection, kept, *window, counts)),
+        ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
     ):

@@ -1,6 +1,6 @@
 """Seals: about twice a second the end of what is known is written down, and every entry belongs to one.
 
-    entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digest, hash
+    entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digests, hash
 
 A seal's hash covers the seal before it, so the seals are one chain over the chains of all writers: whoever
 keeps one hash outside Postgres (an anchor) can show later that nothing before it was changed or cut off.
@@ -17,6 +17,7 @@ from .log import WRITER_LOCK, Entry, Span, entry_of
 from .model import micros
 from .ports import Connection
 from .projection import Projection, digest, project
+from .sealed import books_digest
 
 PAGE = 10_000
 """Entries of one seal at most."""
@@ -49,8 +50,8 @@ SELECT seal, sealed_at, total, hash, clock_timestamp() AS now FROM store.lineage
 ORDER BY seal DESC LIMIT 1
 """
 _INSERT = """
-INSERT INTO store.lineage_seals (seal, sealed_at, entries, total, digest, hash)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO store.lineage_seals (seal, sealed_at, entries, total, digest, books, hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _INSERT_SPANS = (
     "INSERT INTO store.lineage_spans (seal, writer, first, last, head) VALUES ($1, $2, $3, $4, $5)"
@@ -118,8 +119,11 @@ async def seal(connection: Connection) -> Seal | None:
             now = max(now, before["sealed_at"] + timedelta(microseconds=1))  # clocks jump, seals do not
         made = project(entries, micros(now))
         value = digest_bytes(made)
-        hash_ = seal_hash(previous, number, now, spans, value)
-        await connection.execute(_INSERT, number, now, len(entries), total + len(entries), value, hash_)
+        books = await books_digest(connection, (entry.batch for entry in entries))
+        hash_ = seal_hash(previous, number, now, spans, value, books)
+        await connection.execute(
+            _INSERT, number, now, len(entries), total + len(entries), value, books, hash_
+        )
         await connection.executemany(
             _INSERT_SPANS, [(number, each.writer, each.first, each.last, each.head) for each in spans]
         )
@@ -178,13 +182,14 @@ async def end_writers(connection: Connection) -> None:
 
 
 def seal_hash(
-    previous: bytes, number: int, sealed_at: datetime, spans: Sequence[Span], digest_: bytes
+    previous: bytes, number: int, sealed_at: datetime, spans: Sequence[Span], digest_: bytes, books: bytes
 ) -> bytes:
     """SHA-256 of the hash before it and the canonical JSON of a seal, its spans in the order of writers."""
     content = {
         "seal": number,
         "sealed_at": micros(sealed_at),
         "digest": digest_.hex(),
+        "books": books.hex(),
         "spans": [[span.writer, span.first, span.last, span.head.hex()] for span in spans],
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -4,7 +4,7 @@ Rows are read in chunks and never kept; what is kept is one count and one sum pe
 """
 
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -24,8 +24,8 @@ Columns = Mapping[str, pl.DataType]
 class TableShape:
     """A stored table as the record sees it.
 
-    `columns` are the hashed ones; `earlier` those of the versions before: rows written under one were
-    hashed without the columns that came later, and must hold nulls there.
+    `columns`, then `origin`, are hashed; `earlier` are columns of versions before: rows written under one
+    were hashed without the columns that came later, and must hold nulls there.
     """
 
     name: str
@@ -33,6 +33,7 @@ class TableShape:
     key: tuple[str, ...]
     time: str
     kind: Literal["append", "revise", "recompute"]
+    origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
     history: bool = False  # whether `NAME_history` stands
 
@@ -94,7 +95,8 @@ def _selected(shape: TableShape) -> str:
 
 
 def _types(shape: TableShape) -> dict[str, pl.DataType]:
-    return {name: type_ for version in shape.versions for name, type_ in version.items()}
+    columns = {name: type_ for version in shape.versions for name, type_ in version.items()}
+    return {**columns, **shape.origin}
 
 
 class _Sums:
@@ -129,8 +131,12 @@ class _Sums:
                 totals[i] += part
 
     def _hashes(self, frame: pl.DataFrame, version: Columns) -> pl.Series:
-        hashes = row_hashes(frame, list(version))
-        later = [pl.col(name).is_not_null() for name in self._types if name not in version]
+        hashes = row_hashes(frame, [*version, *self._shape.origin])
+        later = [
+            pl.col(name).is_not_null()
+            for name in self._types
+            if name not in version and name not in self._shape.origin
+        ]
         if not later:
             return hashes
         # A value in a column that this version did not have must not go unseen.

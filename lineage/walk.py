@@ -16,6 +16,7 @@ from .model import micros
 from .ports import Connection
 from .projection import Projection, project
 from .seal import FIRST_HASH, UNSEALED, Anchor, digest_bytes, seal_hash
+from .sealed import books_digest
 
 SEALS_AT_A_TIME = 500
 
@@ -126,12 +127,18 @@ class Walk:
         if not found and len(read) == row["entries"] and digest_bytes(made) != row["digest"]:
             self.report("seals", [f"{what}: its digest is not that of the graph its entries make"])
         self.entries += len(read)
+        batches = frozenset(entry.batch for entry in read)
+        if not found and await books_digest(self.connection, batches) != row["books"]:
+            some = f"{min(batches, default=0)} to {max(batches, default=0)}"
+            self.report("ledger", [f"{what}: the ledger of its batches {some} is not what was sealed"])
         return Bucket(seal=row["seal"], known_at=known_at, entries=tuple(read), projection=made)
 
     def _own(self, row: Any, spans: list[Span], what: str) -> Iterable[str]:
         if row["seal"] != self.seal + 1:
             yield f"{what}: the seals {self.seal + 1} to {row['seal'] - 1} before it are gone"
-        elif row["hash"] != seal_hash(self.hash, row["seal"], row["sealed_at"], spans, row["digest"]):
+        elif row["hash"] != seal_hash(
+            self.hash, row["seal"], row["sealed_at"], spans, row["digest"], row["books"]
+        ):
             yield f"{what}: its hash is not that of its content and the seal before it"
         if self._sealed_at is not None and row["sealed_at"] - self._sealed_at <= timedelta(0):
             yield f"{what}: it is not later than the seal before it"

@@ -9,7 +9,7 @@ from lineage.proof import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract
-from tasks.load.tables import has_history
+from tasks.load.tables import has_history, hashed_origin
 
 
 def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape:
@@ -20,6 +20,7 @@ def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape
     return TableShape(
         name=contract.table,
         columns=columns,
+        origin=dict(hashed_origin(contract)),
         key=contract.key,
         time=contract.time,
         kind=contract.on_return.value,

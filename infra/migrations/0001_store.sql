@@ -40,17 +40,35 @@ CREATE TABLE store.rejected (
 CREATE INDEX rejected_batch ON store.rejected (batch);
 CREATE INDEX rejected_raw_batch ON store.rejected (raw_batch) WHERE raw_batch IS NOT NULL;
 CREATE INDEX rejected_open ON store.rejected (dataset, rejected_at) WHERE resolved_by IS NULL;
+-- Those that would pass if they came again: their time has come, or Postgres takes today what it refused.
+CREATE INDEX rejected_passing ON store.rejected (dataset, location)
+    WHERE resolved_by IS NULL AND rules && '{timestamp.furthest,load.refused}';
+
+-- The messages that were erased on purpose, each by a row: a message that is null and not here was tampered with.
+CREATE TABLE store.erasures (
+    batch     bigint NOT NULL,
+    sequence  integer NOT NULL,
+    reason    text NOT NULL,
+    by_whom   text NOT NULL,
+    erased_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (batch, sequence)
+);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.erasures
+    FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
 -- What replays said of rejected records, one row per record and replay; append-only. A record's `attempts` is
 -- 1 + its rows here of verdict `rejected`; its `resolved_by` is the batch of its one row of any other verdict.
+-- `before`: the hash of the record (lineage/rejected.py) as it was before it was rejected again.
 CREATE TABLE store.replays (
     identity     bytea NOT NULL,
     batch        bigint NOT NULL,
     verdict      text NOT NULL CHECK (verdict IN ('accepted', 'duplicate', 'split', 'rejected')),
     rules_before text[] NOT NULL,
     rules        text[],
+    before       bigint,
     PRIMARY KEY (identity, batch),
-    CHECK ((verdict = 'rejected') = (rules IS NOT NULL))
+    CHECK ((verdict = 'rejected') = (rules IS NOT NULL)),
+    CHECK ((verdict = 'rejected') = (before IS NOT NULL))
 );
 CREATE INDEX replays_batch ON store.replays (batch);
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.replays

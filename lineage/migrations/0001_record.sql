@@ -62,6 +62,7 @@ CREATE TABLE store.ledger (
     rejected          bigint NOT NULL,
     duplicates        bigint NOT NULL,
     filtered          bigint NOT NULL,
+    rejected_sum      bigint NOT NULL DEFAULT 0,
     way               text NOT NULL,
     raw_digest        bytea,
     raw_batch         bigint,
@@ -92,13 +93,15 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.ledger_o
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
 -- The ends of what is known: an entry is known from its seal on. A seal's hash covers the seal before it, its
--- time, its spans and `digest`, that of the graph its entries make. `total`: entries of all seals up to it.
+-- time, its spans, `digest`, that of the graph its entries make, and `books`, that of the ledger rows and outputs
+-- of its batches. `total`: entries of all seals up to it.
 CREATE TABLE store.lineage_seals (
     seal      bigint PRIMARY KEY,
     sealed_at timestamptz NOT NULL UNIQUE,
     entries   integer NOT NULL,
     total     bigint NOT NULL,
     digest    bytea NOT NULL,
+    books     bytea NOT NULL,
     hash      bytea NOT NULL
 );
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.lineage_seals

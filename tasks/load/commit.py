@@ -1,8 +1,9 @@
 """The commit: raw, curated, rejected, ledger and lineage of one batch in one Postgres transaction.
 
 Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that meets
-a key that is there takes the staging way (`settle.py`); one that may have been delivered before is first
-rid of what was judged otherwise then, and is copied where a few of its keys are all new.
+a key that is there, or a record rejected before, takes the staging way (`settle.py`); one that may have been
+delivered before is first rid of what was judged otherwise then, and is copied where a few of its keys are
+all new.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
-from tasks.load.settle import Settled, looks_stored, settle, without_judged_before
+from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
 from tasks.load.store import Session, Store
 
 
@@ -137,12 +138,19 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
     return rows.sort(contract.key)
 
 
+async def _known(commit: Commit, refined: Refined) -> bool:
+    """Whether to copy the batch would be in vain, as far as a look can tell."""
+    if commit.batch.may_repeat:
+        return await looks_stored(commit, refined)
+    return await rejected_before(commit, refined)
+
+
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
-    contracts, may_repeat = commit.plan.contracts, commit.batch.may_repeat
+    contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    if may_repeat and not revises:
+    if commit.batch.may_repeat and not revises:
         refined = await without_judged_before(commit, refined)
-    if not revises and not (may_repeat and await looks_stored(commit, refined)):
+    if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():
                 for table in sorted(refined.accepted):
@@ -195,7 +203,7 @@ async def _write_lineage(
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
-    if _announcement(session, commit.plan) not in store.announced:
+    if not entries or _announcement(session, commit.plan) not in store.announced:  # seals go by entries
         entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
 

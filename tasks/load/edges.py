@@ -81,6 +81,7 @@ def _outputs(
         if rows.height:
             target = batch_node(naming.postgres(table), number, rows=rows.height)
             yield RelationshipType.FEEDS, raw, target
+    yield from _steps(plan, number, stored)
     if stored.rejected:
         yield RelationshipType.FEEDS, raw, batch_node(REJECTED, number, rows=stored.rejected)
     for source, target in _about(plan, number, stored, new):
@@ -88,6 +89,19 @@ def _outputs(
     for kind in _NAMES:
         for identity, experiment in (each[1:] for each in new if each[0] == kind):
             yield RelationshipType.USED, subject_node("experiment", experiment), subject_node(kind, identity)
+
+
+def _steps(plan: LoadPlan, number: int, stored: Stored) -> Iterable[Relation]:
+    """A commit's experiments → their steps: the plan's first table about experiments → each further one."""
+    about = [table for table, (kind, _) in plan.subjects.items() if kind == "experiment"]
+    batches = [
+        batch_node(naming.postgres(table), number)
+        for table in about
+        if table in stored.accepted and stored.accepted[table].height
+    ]
+    if len(batches) == len(about):
+        for steps in batches[1:]:
+            yield RelationshipType.FEEDS, batches[0], steps
 
 
 def used(plan: LoadPlan, table: str, rows: pl.DataFrame) -> Iterable[Subject]:

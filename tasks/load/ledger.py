@@ -4,21 +4,22 @@ import json
 from collections.abc import Sequence
 
 from infra.postgres import Connection, Pool, Row, translated
-from lineage.digest import digest_of, packed, row_hashes, sum_of
+from lineage.digest import packed, raw_digest
 from lineage.log import Span
+from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
 from tasks.load.plan import Commit
+from tasks.load.raw import facts_of
 from tasks.load.settle import Settled
+from tasks.load.tables import values_sum
 
 _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
-    "writer, first_entry, last_entry, chain_head, raw_batch"
+    "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum"
 )
-_INSERT = (
-    f"INSERT INTO store.ledger ({_COLUMNS}) "
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"
-)
+_PLACES = ", ".join(f"${place}" for place in range(1, _COLUMNS.count(",") + 2))
+_INSERT = f"INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES})"
 
 
 async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
@@ -42,7 +43,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         receipt.duplicates,
         receipt.filtered,
         receipt.way,
-        digest_of(packed(commit.digests)) if commit.raw_batch is None else None,
+        _raw_digest(commit) if commit.raw_batch is None else None,
         commit.plan.transformation.id,
         receipt.run_id,
         span.writer,
@@ -50,9 +51,10 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         span.last,
         span.head,
         commit.raw_batch,
+        await _rejected_sum(commit, receipt),
     )
     outputs = [
-        (receipt.batch, table, rows.height, sum_of(row_hashes(rows, commit.plan.contracts[table].names)))
+        (receipt.batch, table, rows.height, values_sum(commit.plan.contracts[table], rows))
         for table, rows in settled.refined.accepted.items()
         if rows.height
     ]
@@ -61,6 +63,18 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         outputs,
     )
     return receipt
+
+
+def _raw_digest(commit: Commit) -> bytes:
+    locations = commit.batch.messages["location"].to_list()
+    return raw_digest(packed(commit.digests), locations, facts_of(commit.batch))
+
+
+async def _rejected_sum(commit: Commit, receipt: Receipt) -> int:
+    """The sum of the verdicts of this batch, as they are stored."""
+    if not receipt.rejected and commit.raw_batch is None:
+        return 0
+    return (await rejected_sums(commit.connection, commit.number, commit.number + 1)).get(commit.number, 0)
 
 
 def _receipt(commit: Commit, settled: Settled) -> Receipt:

@@ -21,6 +21,10 @@ class Partitions:
         self._pool = pool
         self._standing: set[tuple[str, date]] = set()
 
+    def forget(self) -> None:
+        """Look again which stand: somebody may have dropped one."""
+        self._standing.clear()
+
     async def ensure(self, contract: Contract, times: pl.Series) -> None:
         """Make the partitions that hold these times (Datetime, n)."""
         step = "1d" if contract.partition_by is PartitionBy.DAY else "1mo"

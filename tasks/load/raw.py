@@ -1,11 +1,12 @@
 """The raw form of a batch: its messages exactly as received, packed, with a digest for each."""
 
 from io import BytesIO
+from typing import Any
 
 import polars as pl
 
 from lineage.digest import packed
-from tasks.batch import MESSAGE_SCHEMA, Layout
+from tasks.batch import MESSAGE_SCHEMA, Layout, RawBatch
 from tasks.layout import exact
 from tasks.load.plan import Commit
 
@@ -39,6 +40,18 @@ def digest_at(digests: bytes, sequence: int) -> bytes:
     return digests[sequence * DIGEST_BYTES : (sequence + 1) * DIGEST_BYTES]
 
 
+def facts_of(batch: RawBatch) -> dict[str, Any]:
+    """What is stored of a batch beside its messages, by the names of its columns."""
+    return {
+        "dataset": batch.dataset,
+        "received_at": batch.received_at,
+        "received_until": batch.received_until,
+        "count": batch.messages.height,
+        "bytes": int(batch.messages["payload"].bin.size().sum() or 0),
+        "layout": batch.layout.text() if batch.layout else None,
+    }
+
+
 async def write_raw(commit: Commit) -> None:
     """Keep the batch's messages; a batch of duplicates only is kept too."""
     batch = commit.batch
@@ -47,12 +60,7 @@ async def write_raw(commit: Commit) -> None:
         "(batch, dataset, received_at, received_until, count, bytes, layout, messages, digests) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
-        batch.dataset,
-        batch.received_at,
-        batch.received_until,
-        batch.messages.height,
-        int(batch.messages["payload"].bin.size().sum() or 0),
-        batch.layout.text() if batch.layout else None,
+        *facts_of(batch).values(),
         pack(batch.messages),
         packed(commit.digests),
     )

@@ -15,7 +15,6 @@ import polars as pl
 
 from infra.postgres import Connection
 from lineage import naming
-from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
@@ -24,6 +23,7 @@ from tasks.load import edges
 from tasks.load.aggregate import Aggregate
 from tasks.load.plan import UTC_MICROS
 from tasks.load.store import Session, Store
+from tasks.load.tables import hashed_origin, values_sum
 
 HOUR = timedelta(hours=1)
 HOURS_PER_TRANSACTION = 48
@@ -58,7 +58,7 @@ class Mark(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What one hour became: its rows, and the sum of their row hashes over the contract's columns."""
+    """What one hour became: its rows, and the sum of their row hashes."""
 
     hour: datetime
     rows: int
@@ -163,16 +163,17 @@ async def _recompute(connection: Connection, work: _Refresh, number: int, hour: 
     stored = await connection.fetch(
         f"INSERT INTO store.{contract.table} ({columns}, processed_at, batch) "
         f"SELECT {columns}, $3::timestamptz, $4::bigint FROM (\n{work.aggregate.sql}\n) AS computed "
-        f"ORDER BY {', '.join(contract.key)} RETURNING {columns}",
+        f"ORDER BY {', '.join(contract.key)} RETURNING {columns}, processed_at",
         hour,
         end,
         work.now,
         number,
     )
-    rows = pl.DataFrame([tuple(row) for row in stored], schema=contract.row_schema, orient="row")
+    schema = {**contract.row_schema, **hashed_origin(contract)}
+    rows = pl.DataFrame([tuple(row) for row in stored], schema=schema, orient="row")
     if not rows[contract.time].is_between(hour, end, closed="left").all():
         raise ContractError(f"{contract.table}.sql gives rows outside the hour it is asked for")
-    return Output(hour, rows.height, sum_of(row_hashes(rows, contract.names)))
+    return Output(hour, rows.height, values_sum(contract, rows))
 
 
 async def _write_lineage(

@@ -127,7 +127,8 @@ async def _compare(commit: Commit, sequences: pl.Series, today: Refined) -> dict
         contract, rows = commit.plan.contracts[table], today.accepted[table]
         await lock(commit.connection, contract)
         stood = await standing_rows(commit, contract)
-        stood = stood.filter(pl.col("sequence").is_in(sequences.implode()))
+        in_message = pl.col("part").is_null() | (pl.col("part") >= 0)  # the others were concluded from it
+        stood = stood.filter(pl.col("sequence").is_in(sequences.implode()) & in_message)
         each = compare(stood, rows, contract)
         new = await _judged_here(commit, contract, each.new)
         changes = replace(each.changes, new=new.height)

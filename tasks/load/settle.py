@@ -3,6 +3,9 @@
 A verdict never flips. A row whose key and input hash are stored is a duplicate, even if today's contract
 would reject it; a record rejected before is a duplicate, even if today's contract would take it; a key
 stored with another input hash is a conflict (`append`) or a revision (`revise`).
+
+The fast way knows it too: a key that is stored is a unique violation, and where a record was rejected that
+would pass today without anything new, every row of the same place is looked up (`rejected_before`).
 """
 
 import json
@@ -22,6 +25,15 @@ from tasks.load.revise import revise
 ROW = ["sequence", "part"]
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
+
+# Of these locations, those with an open record that time alone lets pass; the index `rejected_passing`.
+_PASSING = """
+SELECT location FROM unnest($2::text[]) AS location WHERE EXISTS (
+    SELECT FROM store.rejected r WHERE r.dataset = $1 AND r.location = location.location
+      AND r.resolved_by IS NULL AND r.rules && '{timestamp.furthest,load.refused}'
+)
+"""
+_KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +86,26 @@ async def store_accepted(commit: Commit, refined: Refined) -> Refined:
     return refined
 
 
+async def rejected_before(commit: Commit, refined: Refined) -> bool:
+    """Whether an accepted row was rejected in an earlier batch, when it came too early or was refused."""
+    locations = commit.batch.messages["location"]
+    rows = await commit.connection.fetch(_PASSING, commit.batch.dataset, locations.unique().to_list())
+    if not rows:
+        return False
+    passing = locations.is_in([row["location"] for row in rows])
+    for accepted in refined.accepted.values():
+        asked = identities(commit, accepted.filter(passing.gather(accepted["sequence"])))
+        if await commit.connection.fetch(_KNOWN, asked.unique().to_list()):
+            return True
+    return False
+
+
 async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
     frames = {**refined.accepted, "": refined.rejected}
     ids = {table: identities(commit, frame) for table, frame in frames.items()}
     asked = pl.concat(list(ids.values())).to_list()
-    rows = await commit.connection.fetch(
-        "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])", asked
-    )
+    rows = await commit.connection.fetch(_KNOWN, asked)
     if not rows:
         return refined
     known = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)

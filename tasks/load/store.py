@@ -47,8 +47,8 @@ class Store:
     async def work(self) -> AsyncIterator[Session]:
         """The session for one commit, for as long as a commit may take.
 
-        Any failure cuts the connection: what stood open is rolled back, and its locks are free. Raises
-        UnavailableError when Postgres is away or slower than `commit_timeout`.
+        Any failure cuts the connection: what stood open is rolled back, and its locks are free. Partitions
+        are looked for again. Raises UnavailableError when Postgres is away or slower than `commit_timeout`.
         """
         try:
             with translated():
@@ -56,6 +56,7 @@ class Store:
                     yield await self.session()
         except BaseException:
             self.discard()
+            self.partitions.forget()
             raise
 
     async def session(self) -> Session:

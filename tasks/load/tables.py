@@ -9,8 +9,11 @@ contract and changes nothing else.
 import hashlib
 import json
 
+import polars as pl
+
 from infra.migrate import LOCK
 from infra.postgres import Connection, translated
+from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 
@@ -32,6 +35,19 @@ REVISION_COLUMNS: dict[str, str] = {"observed_at": "timestamptz NOT NULL"}
 
 AGGREGATE_COLUMNS: dict[str, str] = {"processed_at": "timestamptz NOT NULL", "batch": "bigint NOT NULL"}
 
+HASHED_ORIGIN: dict[str, pl.DataType] = {
+    "processed_at": pl.Datetime("us", "UTC"),
+    "raw_batch": pl.Int64(),
+    "sequence": pl.Int32(),
+    "part": pl.Int32(),
+    "input_hash": pl.Int64(),
+    "observed_at": pl.Datetime("us", "UTC"),
+}
+"""What a row's hash covers after the columns of its contract, where its table has it."""
+
+FIXED = ("key", "time", "on_return", "partition_by")
+"""What a table is made for and keeps: another key would take rows of today for repetitions of before."""
+
 
 def stored_columns(contract: Contract) -> dict[str, str]:
     """Every column of the stored table and its Postgres type, in order."""
@@ -44,6 +60,21 @@ def stored_columns(contract: Contract) -> dict[str, str]:
     if contract.on_return is OnReturn.REVISE:
         return columns | ORIGIN_COLUMNS | REVISION_COLUMNS
     return columns | ORIGIN_COLUMNS
+
+
+def hashed_origin(contract: Contract) -> pl.Schema:
+    """The origin columns of the stored table that a row's hash covers, in order."""
+    stored = stored_columns(contract)
+    return pl.Schema({name: type_ for name, type_ in HASHED_ORIGIN.items() if name in stored})
+
+
+def values_sum(contract: Contract, rows: pl.DataFrame) -> int:
+    """The sum of the row hashes of stored rows (n): what they say and where they came from."""
+    origin = hashed_origin(contract)
+    lacking = [
+        pl.lit(None, dtype=type_).alias(name) for name, type_ in origin.items() if name not in rows.columns
+    ]
+    return sum_of(row_hashes(rows.with_columns(lacking), [*contract.names, *origin]))
 
 
 def has_history(contract: Contract) -> bool:
@@ -61,6 +92,7 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
             known = "SELECT FROM store.contracts WHERE table_name = $1 AND hash = $2"
             if await connection.fetchrow(known, contract.table, digest) is not None:
                 return
+            await _refuse_another_kind(connection, contract)
             await _create(connection, contract)
             await _extend(connection, contract)
             await connection.execute(
@@ -70,6 +102,26 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
                 digest,
                 text,
             )
+
+
+async def _refuse_another_kind(connection: Connection, contract: Contract) -> None:
+    """Raise ContractError when the table stands and was made for another key, time, return or partition."""
+    query = "SELECT contract FROM store.contracts WHERE table_name = $1 ORDER BY prepared_at LIMIT 1"
+    first = await connection.fetchval(query, contract.table)
+    if first is None:
+        return
+    stands = Contract.model_validate_json(first)
+    for name in FIXED:
+        before, now = getattr(stands, name), getattr(contract, name)
+        if before != now:
+            raise ContractError(
+                f"{contract.table} stands with {name}: {_shown(before)} and its contract now says "
+                f"{_shown(now)}: give the table a new name, or the contract its {name} back"
+            )
+
+
+def _shown(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else f"[{', '.join(value)}]"
 
 
 async def _create(connection: Connection, contract: Contract) -> None:

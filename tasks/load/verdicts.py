@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from lineage.rejected import record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
 from tasks.load.rejected import contract_versions, insert_rejected
@@ -117,11 +118,23 @@ async def write_verdicts(commit: Commit, verdicts: Verdicts, stored: Refined) ->
 
 
 async def _write_history(commit: Commit, verdicts: Sequence[Verdict]) -> None:
+    again = [v.identity for v in verdicts if v.today is not None]
+    stood = await commit.connection.fetch(
+        "SELECT * FROM store.rejected WHERE identity = ANY($1::bytea[])", again
+    )
+    before = dict(zip((row["identity"] for row in stood), record_hashes(stood), strict=True))
     await commit.connection.executemany(
-        "INSERT INTO store.replays (identity, batch, verdict, rules_before, rules) "
-        "VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO store.replays (identity, batch, verdict, rules_before, rules, before) "
+        "VALUES ($1, $2, $3, $4, $5, $6)",
         [
-            (v.identity, commit.number, v.verdict, v.rules_before, v.today["rules"] if v.today else None)
+            (
+                v.identity,
+                commit.number,
+                v.verdict,
+                v.rules_before,
+                v.today["rules"] if v.today else None,
+                before.get(v.identity),
+            )
             for v in verdicts
         ],
     )

@@ -17,6 +17,7 @@ from lineage.columns import named
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import POLARS_TYPES, Contract
 from tasks.transform.columns import Columns, decoded, edges_of, validated
+from tasks.transform.lost_steps import OPEN_STEPS, lost_steps
 from tasks.transform.outcome import outcome
 from tasks.transform.record_rules import check_record, check_text, check_time
 from tasks.transform.robot_deck import LABWARE, PIPETTES, items, labware_of, loaded_by, pipettes_of, storable
@@ -41,8 +42,9 @@ def refine(
 ) -> Refined:
     """Refine the answers about one or more runs; `contracts` holds `experiments` and `experiment_steps`.
 
-    Nothing is looked up in `reference`. A run that is still going, failed, was stopped or lost its data in
-    a restart is an ordinary row. A command that stands in two pages counts once, as it was seen last.
+    A run that is still going, failed, was stopped or lost its data in a restart is an ordinary row. The steps
+    that `reference` says are open close with a run that ended without them (`lost_steps`). A command that
+    stands in two pages counts once, as it was seen last.
     """
     pages = read_pages(batch.messages)
     runs, steps = contracts["experiments"], contracts["experiment_steps"]
@@ -63,7 +65,9 @@ def refine(
         labware_of(pages.runs).lazy(),
         source_name,
     ).collect()
-    return outcome(pages.unreadable, [(experiments, runs), (derived_steps, steps)])
+    standing = reference.frames.get(OPEN_STEPS, derived_steps.clear().select(steps.names))
+    lost = lost_steps(standing, experiments, pages).select(derived_steps.columns)
+    return outcome(pages.unreadable, [(experiments, runs), (pl.concat([derived_steps, lost]), steps)])
 
 
 def columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:

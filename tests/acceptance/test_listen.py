@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flows.slot import KIND
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres
+from infra.migrate import migrate
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, connect
 from infra.postgres_lock import PostgresLock
@@ -19,7 +21,7 @@ from lineage.projection import digest
 from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lineage import in_graph, of_log
-from tests.fixtures.waiting import until_stored
+from tests.fixtures.waiting import until, until_stored
 
 LOCKS = (
     "pg_stat_activity WHERE application_name = 'headwater lock headwater-0' AND datname = current_database()"
@@ -113,6 +115,21 @@ async def publish_until(enough: asyncio.Event, publisher: Publisher) -> int:
     return count
 
 
+async def test_two_listeners_share_the_stream(
+    headwater: Headwater, connection: Connection, postgres_dsn: str, mqtt_address: Address
+) -> None:
+    urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
+    listeners = [headwater("listen", **urls, HEADWATER_SLOT=slot) for slot in ("0", "1")]
+    for listener in listeners:
+        await asyncio.to_thread(listener.wait_until, "listening")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(1_000)])
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 1_000)
+    assert [listener.stop() for listener in listeners] == [0, 0]
+    assert await connection.fetchval("SELECT sum(read) FROM ledger") == 1_000
+    assert await connection.fetchval("SELECT count(DISTINCT writer) FROM ledger") == 2
+
+
 async def test_leaving_takes_what_is_kept_and_ends_the_session(
     listen: Headwater, connection: Connection, mqtt_address: Address
 ) -> None:
@@ -185,18 +202,35 @@ async def test_the_relay_makes_the_graph_what_the_log_says(
     assert any("sensor_readings" in difference for difference in proof["differences"])
 
 
+async def test_the_relay_outlives_a_local_postgres_that_dies(
+    headwater: Headwater, tmp_path: Path, graph_address: Address
+) -> None:
+    home = tmp_path / "home"  # where `headwater` finds its local services
+    service = Postgres(home)
+    address = service.start()
+    connection = await connect(address.url_with_password, application="test")
+    try:
+        await migrate(connection)
+        relay = headwater("relay", **graph_settings(graph_address))
+        relay.wait_until("carrying")
+        psutil.Process(address.pid).kill()  # and its address stays, as after a power cut
+        await until(lambda: "no local one is running" in relay.log.read_text())
+        assert relay.process.poll() is None
+        await asyncio.to_thread(service.start)
+        await asyncio.to_thread(relay.wait_until, "carrying")
+        assert relay.stop() == 0
+    finally:
+        connection.terminate()
+        service.stop()
+
+
 async def test_a_message_that_postgres_refuses_is_rejected_alone(
     listen: Headwater, connection: Connection, mqtt_address: Address
 ) -> None:
     listener = listen()
     listener.wait_until("listening")
     await connection.execute(
-        """
-        CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'device d7 is not welcome'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW
-        WHEN (NEW.device_id = 'd7') EXECUTE FUNCTION store.refuse()
-        """
+        "ALTER TABLE store.sensor_readings ADD CONSTRAINT not_welcome CHECK (device_id <> 'd7')"
     )
     async with Publisher(mqtt_address.url_with_password) as publisher:
         await publisher.publish_many([reading(n) for n in range(100)])
@@ -207,7 +241,57 @@ async def test_a_message_that_postgres_refuses_is_rejected_alone(
     for row in rows:
         assert row["location"] == "sensors/d7/readings"
         assert (row["stage"], row["rules"]) == ("load", ["load.refused"])
-        assert "not welcome" in row["message"]
+        assert "not_welcome" in row["message"]
+    assert listener.stop() == 0
+
+
+BROKEN = {
+    "a column renamed": (
+        "ALTER TABLE store.sensor_readings RENAME COLUMN pressure TO druck",
+        "ALTER TABLE store.sensor_readings RENAME COLUMN druck TO pressure",
+    ),
+    "a trigger that fails": (
+        "CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'closed today'; END $$; "
+        "CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW "
+        "EXECUTE FUNCTION store.refuse()",
+        "DROP FUNCTION store.refuse CASCADE",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_while_postgres_is_broken_nothing_is_rejected_and_somebody_is_told(
+    listen: Headwater, connection: Connection, mqtt_address: Address, kind: str
+) -> None:
+    breaking, mending = BROKEN[kind]
+    listener = listen()
+    listener.wait_until("listening")
+    await connection.execute(breaking)
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+    await until(lambda: listener.health().get("state", "").startswith("Postgres refused a statement"))
+    assert listener.health()["ok"] is False
+    assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
+    await connection.execute(mending)
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
+    await asyncio.to_thread(listener.wait_until, "listening")
+    assert listener.stop() == 0
+
+
+async def test_a_partition_that_was_dropped_is_made_again(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([reading(n) for n in range(100)])
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+        await connection.execute(f"DROP TABLE store.sensor_readings_{START:%Y%m%d}")
+        await publisher.publish_many([reading(n) for n in range(100, 200)])
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 100)
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
     assert listener.stop() == 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 
 import polars as pl
 import pytest
@@ -18,7 +19,7 @@ from tasks.load import raw, settle
 from tasks.load.commit import Attempt, load
 from tasks.transform import readings
 from tasks.transform.place import PlaceFinder
-from tests.fixtures.commit import CONTRACT, REFERENCE, Way, a_batch, a_way, message
+from tests.fixtures.commit import CONTRACT, NOW, REFERENCE, Way, a_batch, a_way, message
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
 
@@ -112,6 +113,18 @@ async def test_a_verdict_never_flips_when_the_contract_changes(way: Way) -> None
     for contract in (tight, wide):
         receipt = await way.take(batch, contract)
         assert (receipt.accepted["sensor_readings"], receipt.rejected, receipt.duplicates) == (0, 0, 2)
+
+
+async def test_a_reading_that_came_too_early_stays_rejected_when_its_time_has_come(way: Way) -> None:
+    early = message("a", 0, timestamp="2026-11-22T01:00:08Z")
+    first = await way.take(a_batch(early, message("a", 1)))
+    assert (first.rejected, first.way) == (1, "fast")
+    later = {"received_at": NOW + timedelta(seconds=13), "received_until": NOW + timedelta(seconds=13)}
+    again = await way.take(replace(a_batch(early, message("a", 2)), **later))
+    assert (again.way, again.duplicates, again.accepted["sensor_readings"]) == ("staging", 1, 1)
+    other = await way.take(replace(a_batch(message("b", 0, timestamp="2026-11-22T01:00:08Z")), **later))
+    assert (other.way, other.accepted["sensor_readings"]) == ("fast", 1)
+    assert await way.value("SELECT rules FROM rejected WHERE resolved_by IS NULL") == ["timestamp.furthest"]
 
 
 def _with_maximum(contract: Contract, maximum: float) -> Contract:

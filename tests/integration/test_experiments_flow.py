@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,11 +12,15 @@ import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows import experiments as module
+from flows.catalog import pipeline as named
 from flows.experiments import ExperimentRequest, experiments
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
-from lineage.errors import NotFoundError, UnavailableError, VerificationError
+from lineage import naming
+from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
+from tests.fixtures.commit import a_batch, a_way
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -76,6 +81,27 @@ async def test_a_run_that_goes_is_stored_and_revised_and_its_history_stays(bench
     assert await bench.value("SELECT count(*) FROM experiment_steps") == len(run.commands)
     assert await bench.value("SELECT count(*) FROM rejected") == 0
     assert await bench.fetch(run.id) == "Nothing new: batch 2 holds the same already."
+    assert await bench.value("SELECT count(*) FROM ledger") == 2
+
+
+async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -> None:
+    run = bench.robot.create_run(bench.robot.add_protocol(serial_dilution(1)))
+    bench.robot.act(run, "play")
+    while len(run.commands) < 4:  # noqa: ASYNC110  (the robot is what is watched)
+        await asyncio.sleep(0.01)
+    await bench.fetch(run.id)
+    steps = await bench.value("SELECT count(*) FROM experiment_steps")
+    going = await bench.value("SELECT count(*) FROM experiment_steps WHERE status IN ('queued', 'running')")
+    assert going
+    await bench.robot.restart()
+    await bench.fetch(run.id)
+    assert await bench.value("SELECT status FROM experiments") == "stopped"
+    assert await bench.value("SELECT count(*) FROM experiment_steps WHERE status = 'lost'") == going
+    assert await bench.value("SELECT count(*) FROM experiment_steps") == steps
+    assert await bench.value("SELECT count(*) FROM store.experiment_steps_history") == going
+    places = "SELECT array_agg(DISTINCT (raw_batch, batch, sequence)::text) FROM experiment_steps"
+    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(,2,0)"]  # the run's own message
+    await bench.fetch(run.id)
     assert await bench.value("SELECT count(*) FROM ledger") == 2
 
 
@@ -142,3 +168,14 @@ async def test_a_robot_that_stays_away_fails_the_run_after_its_tries(
 async def test_a_robot_nobody_named_is_an_error_that_says_what_to_do(bench: Bench) -> None:
     with pytest.raises(NotFoundError, match="HEADWATER_ROBOTS"):
         await experiments(ExperimentRequest(robot="flex", experiment_id=uuid4()))
+
+
+async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(
+    bench: Bench, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_way(postgres_dsn) as way:
+        await way.take(replace(a_batch(("/runs", b"{")), dataset=naming.opentrons("ot2")))
+    full = named("experiments").model_copy(update={"rejected_limit": 1})
+    monkeypatch.setattr(module, "named", lambda _name: full)
+    with pytest.raises(RejectedError, match="experiments is not read: 1 rejected records wait"):
+        await bench.fetch(str(uuid4()))

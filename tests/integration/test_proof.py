@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import polars as pl
 import pytest
 
 from infra.local.addresses import Address
@@ -12,10 +13,12 @@ from lineage import relay
 from lineage.errors import VerificationError
 from lineage.projection import digest
 from tasks.contract import Contract
+from tasks.load.raw import pack, unpack
 from tasks.load.tables import prepare_table
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.lineage import in_graph
 from tests.fixtures.proof import RUNS, House, a_house, furnish
+from tests.fixtures.waiting import until_stored
 
 
 @pytest.fixture
@@ -45,6 +48,29 @@ async def test_a_json_column_hashes_the_same_when_read_back(house: House) -> Non
     await house.connection.execute("UPDATE store.runs SET labware = labware::jsonb::json")
     with pytest.raises(VerificationError, match="runs, batch 1: the values"):
         await house.verify(receipt.batch)
+
+
+async def test_an_older_sight_of_a_run_goes_to_its_history(house: House) -> None:
+    await furnish(house)
+    rows = await house.connection.fetch(
+        "SELECT status, batch, replaced_by FROM store.runs_history WHERE run_id = 'one' ORDER BY batch"
+    )
+    assert [tuple(row) for row in rows] == [("idle", 5, 6), ("running", 6, 7), ("late", 9, 7)]
+    assert await house.way.value("SELECT status FROM runs WHERE run_id = 'one'") == "succeeded"
+
+
+async def test_one_revision_of_a_table_at_a_time(house: House) -> None:
+    await house.look(0, "idle", "one")
+    async with house.connection.transaction():
+        await house.connection.execute("SELECT pg_advisory_xact_lock(hashtext('revise runs'))")
+        looking = asyncio.create_task(house.look(1, "running", "one"))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        await until_stored(house.connection, waiting, 1)
+        assert not looking.done()
+    assert (await looking).accepted["runs"] == 1
 
 
 async def test_a_batch_written_under_an_older_contract_is_still_proved(house: House) -> None:
@@ -94,6 +120,91 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "WHERE batch = 2",
         "raw_batches, batch 2: 2 message(s) do not match their digest: sequence 0, 1",
     ),
+    "a row that leads to other bytes": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET sequence = 1 WHERE batch = 2 AND device_id = 'a'",
+        "sensor_readings, batch 2: the values",
+    ),
+    "a row that leads to another batch": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET raw_batch = 1 WHERE batch = 2 AND device_id = 'a'",
+        "sensor_readings, batch 2: the values",
+    ),
+    "another input hash": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET input_hash = 7 WHERE batch = 2 AND device_id = 'a'",
+        "sensor_readings, batch 2: the values",
+    ),
+    "another time of a row": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings SET processed_at = processed_at + interval '1 s' WHERE batch = 2",
+        "sensor_readings, batch 2: the values",
+    ),
+    "another time of an observation": (
+        "runs",
+        "UPDATE store.runs SET observed_at = observed_at + interval '1 s' WHERE batch = 7",
+        "runs, batch 7: the values",
+    ),
+    "another reason of a rejected record": (
+        "rejected",
+        "UPDATE store.rejected SET rules = '{temperature.type}', message = 'x' WHERE batch = 4",
+        "rejected, batch 4: what is said",
+    ),
+    "a rejected record that leads to other bytes": (
+        "rejected",
+        "UPDATE store.rejected SET sequence = 0 WHERE batch = 1 AND sequence = 2",
+        "rejected, batch 1: what is said",
+    ),
+    "a record closed without a replay": (
+        "rejected",
+        "UPDATE store.rejected SET resolved_by = 2 WHERE batch = 4",
+        "rejected, batch 4: 1 record(s) with other attempts",
+    ),
+    "another number of attempts": (
+        "rejected",
+        "UPDATE store.rejected SET attempts = 3 WHERE batch = 4",
+        "rejected, batch 4: 1 record(s) with other attempts",
+    ),
+    "another dataset of messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET dataset = 'x' WHERE batch = 2",
+        "raw_batches, batch 2: its digests, locations",
+    ),
+    "another time of messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET received_at = received_at - interval '1 s' WHERE batch = 2",
+        "raw_batches, batch 2: its digests, locations",
+    ),
+    "another size of messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET bytes = 1 WHERE batch = 2",
+        "raw_batches, batch 2: its digests, locations",
+    ),
+    "another transformation": (
+        "ledger",
+        "UPDATE store.ledger SET transformation_id = 'x' WHERE batch = 2",
+        "seal 1: the ledger of its batches 1 to 9",
+    ),
+    "another run": (
+        "ledger",
+        "UPDATE store.ledger SET run_id = gen_random_uuid() WHERE batch = 2",
+        "seal 1: the ledger",
+    ),
+    "another time in the ledger": (
+        "ledger",
+        "UPDATE store.ledger SET received_until = received_until + interval '1 s' WHERE batch = 2",
+        "seal 1: the ledger",
+    ),
+    "more read and more duplicates": (
+        "ledger",
+        "UPDATE store.ledger SET read = read + 1, duplicates = duplicates + 1 WHERE batch = 2",
+        "seal 1: the ledger",
+    ),
+    "another position": (
+        "ledger",
+        "UPDATE store.ledger SET position_id = 'x' WHERE batch = 2",
+        "seal 1: the ledger",
+    ),
     "broken messages": (
         "raw_batches",
         "UPDATE store.raw_batches SET messages = substr(messages, 1, length(messages) / 2) WHERE batch = 2",
@@ -103,7 +214,7 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "raw_batches",
         "UPDATE store.raw_batches SET (messages, digests) = "
         "(SELECT messages, digests FROM store.raw_batches WHERE batch = 3) WHERE batch = 2",
-        "raw_batches, batch 2: its digests are not those recorded",
+        "raw_batches, batch 2: its digests, locations, dataset, times or size are not those recorded",
     ),
     "deleted messages": (
         "raw_batches",
@@ -169,6 +280,37 @@ async def test_tampering_with_postgres_is_found_and_named(house: House, kind: st
     proof = await house.prove()
     assert not proof.ok
     assert any(each.startswith(sentence) for each in proof.differences), proof.differences
+
+
+async def messages_of(house: House, batch: int) -> pl.DataFrame:
+    packed = await house.connection.fetchval("SELECT messages FROM store.raw_batches WHERE batch = $1", batch)
+    return unpack(packed)
+
+
+async def put(house: House, batch: int, messages: pl.DataFrame) -> None:
+    statement = "UPDATE store.raw_batches SET messages = $1 WHERE batch = $2"
+    await house.connection.execute(statement, pack(messages), batch)
+
+
+async def test_a_message_from_another_topic_is_found(house: House) -> None:
+    await furnish(house)
+    await put(house, 2, (await messages_of(house, 2)).with_columns(location=pl.lit("sensors/z/readings")))
+    (difference,) = (await house.prove()).differences
+    assert difference.startswith("raw_batches, batch 2: its digests, locations")
+
+
+async def test_an_erased_message_is_no_difference_once_the_erasure_is_recorded(house: House) -> None:
+    await furnish(house)
+    messages = await messages_of(house, 2)
+    erased = pl.Series("payload", [None, messages["payload"][1]], dtype=pl.Binary)
+    await put(house, 2, messages.with_columns(erased))
+    assert (await house.prove()).differences == (
+        "raw_batches, batch 2: 1 message(s) are gone and no erasure is recorded: sequence 0",
+    )
+    await house.connection.execute(
+        "INSERT INTO store.erasures (batch, sequence, reason, by_whom) VALUES (2, 0, 'asked for', 'test')"
+    )
+    assert (await house.prove()).differences == ()
 
 
 GRAPH: dict[str, tuple[str, str]] = {

@@ -51,6 +51,19 @@ async def test_hours_made_again_are_proved_on_both_graphs(postgres_dsn: str, gra
             await house.verify(number)
 
 
+async def test_a_lost_change_mark_is_found(postgres_dsn: str, graph_address: Address) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await furnish_hours(house)
+        await house.way.take(a_batch(reading("c", at(1, 9)), reading("c", at(3, 9))))
+        assert (await house.prove()).differences == ()  # the marks wait
+        await house.connection.execute("DELETE FROM store.change_marks WHERE hour = $1", at(1))
+        await refreshed(house)
+        assert (await house.prove()).differences == (
+            "sensor_readings, batch 5, hour 2026-11-20T01Z: its mark is lost, "
+            "no hour of an aggregate is made from it",
+        )
+
+
 @pytest.mark.parametrize("kind", TAMPERINGS)
 async def test_a_changed_hour_is_found_and_named(
     postgres_dsn: str, graph_address: Address, kind: str

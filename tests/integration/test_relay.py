@@ -17,7 +17,8 @@ from lineage import graph as graphs
 from lineage import relay, seal
 from lineage.errors import UnavailableError
 from lineage.projection import digest
-from tests.fixtures.commit import a_batch, message
+from tasks.load.store import Store
+from tests.fixtures.commit import Way, a_batch, a_plan, message
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.proof import House, a_house
@@ -153,6 +154,24 @@ async def test_a_new_relay_goes_on_from_the_cursors(postgres_dsn: str, graph_add
         keys = {key for (_, key) in (await in_graph(house.graph)).nodes}
         assert "postgres:raw_batches#3" in keys
         assert "postgres:raw_batches#1" not in keys
+
+
+async def test_a_busy_writer_starves_nobody(
+    postgres_dsn: str, graph_address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "PAGE", 4)
+    async with (
+        a_house(postgres_dsn, graph_address) as house,
+        Store(postgres_dsn, house.way.pool, application="late") as late,
+    ):
+        busy, quiet = (await house.way.store.session()).writer, (await late.session()).writer
+        assert busy.id < quiet.id
+        await Way(late, house.way.pool, a_plan()).take(a_batch(message("z", 1)))
+        for second in range(5):
+            await house.way.take(a_batch(message("c", second)))
+        await relay.carry(house.connection, house.graph)
+        first = "SELECT min(writer) FROM store.lineage_spans WHERE seal = 1"
+        assert await house.way.value(first) == quiet.id
 
 
 async def test_who_has_waited_longest_is_carried_first(

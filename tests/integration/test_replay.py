@@ -10,10 +10,13 @@ import pytest
 
 from lineage import naming
 from lineage.digest import row_hashes, sum_of
+from lineage.errors import VerificationError
 from tasks.batch import RawBatch, Reference, Refined
+from tasks.load.raw import pack, unpack
 from tasks.load.rejected_queries import Which, list_rejected, origins, show_rejected
 from tasks.load.replay import replay
 from tasks.load.store import Store
+from tasks.load.tables import hashed_origin
 from tests.fixtures.commit import CONTRACT, NOW, a_batch, message
 from tests.fixtures.replay import TOPIC, House, a_house, sensors
 
@@ -54,10 +57,9 @@ async def test_the_outputs_and_the_lineage_of_a_replay(house: House) -> None:
     (receipt,) = await house.replay(200.0)
     output = await house.pool.fetchrow("SELECT * FROM ledger_outputs WHERE batch = $1", receipt.batch)
     stored = await house.pool.fetchrow("SELECT * FROM sensor_readings")
-    frame = pl.DataFrame(
-        [[stored[name] for name in CONTRACT.names]], schema=CONTRACT.row_schema, orient="row"
-    )
-    assert output["values_sum"] == sum_of(row_hashes(frame, CONTRACT.names))
+    schema = {**CONTRACT.row_schema, **hashed_origin(CONTRACT)}
+    frame = pl.DataFrame([[stored[name] for name in schema]], schema=schema, orient="row")
+    assert output["values_sum"] == sum_of(row_hashes(frame, list(schema)))
     assert (
         await house.pool.fetchval("SELECT count(*) FROM store.change_marks WHERE batch = $1", receipt.batch)
         == 1
@@ -215,10 +217,43 @@ async def test_a_replay_cut_before_its_commit_leaves_no_trace(house: House) -> N
     assert receipt.accepted["sensor_readings"] == 1
 
 
+async def test_a_replay_that_stores_nothing_is_in_the_log_too(house: House) -> None:
+    topic, body = message("a", 1, temperature=150)
+    first = await house.take(a_batch((topic, body)))
+    second = await house.take(a_batch((topic, body + b" ")))
+    current = sensors(200.0)
+    receipts = [await replay(house.store, current, each.batch) for each in (first, second)]
+    assert [each and (each.accepted["sensor_readings"], each.duplicates) for each in receipts] == [
+        (1, 0),
+        (0, 1),
+    ]
+    unlogged = "SELECT count(*) FROM ledger WHERE batch NOT IN (SELECT batch FROM lineage_log)"
+    assert await house.pool.fetchval(unlogged) == 0
+    await house.books_hold()
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE store.replays SET verdict = 'duplicate' WHERE verdict = 'accepted'", "what is said"),
+        ("UPDATE store.replays SET rules_before = '{x}' WHERE verdict = 'rejected'", "what is said"),
+        ("UPDATE store.rejected SET message = 'x' WHERE resolved_by IS NULL", "what is said"),
+        ("DELETE FROM store.replays WHERE verdict = 'accepted'", "other attempts or another end"),
+    ],
+)
+async def test_tampering_with_verdicts_is_found(house: House, statement: str, sentence: str) -> None:
+    await house.take(a_batch(*(message("a", second, temperature=150 * second) for second in (1, 2, 3))))
+    await house.replay(200.0)
+    await house.replay(320.0)
+    await house.books_hold()
+    await house.pool.execute("ALTER TABLE store.replays DISABLE TRIGGER USER")
+    await house.pool.execute(statement)
+    with pytest.raises(VerificationError, match=sentence):
+        await house.books_hold()
+
+
 async def test_an_erased_message_is_left_alone(house: House) -> None:
     first = await house.take(a_batch(message("a", 1, temperature=150), message("a", 2, temperature=150)))
-    from tasks.load.raw import pack, unpack
-
     messages = unpack(await house.pool.fetchval("SELECT messages FROM raw_batches"))
     erased = pl.Series("payload", [None, messages["payload"][1]], dtype=pl.Binary)
     await house.pool.execute(

@@ -16,10 +16,13 @@ from lineage.model import Run, Transformation
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import Attempt, load
+from tasks.load.open_steps import open_steps
 from tasks.load.replay import CurrentPipeline, replay
+from tasks.load.reprocess import reprocess
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import experiments
+from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tests.fixtures.replay import House
 
 CREATED = "2026-11-21T00:00:00.000000+00:00"
@@ -99,6 +102,11 @@ async def replayed(house: House, raw_batch: int, minimum: float) -> Receipt:
 async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> None:
     first = await take(house, a_fetch(RUN, page(10, -5, 20, -50)))
     assert (first.accepted["experiment_steps"], first.rejected) == (2, 2)
+    fed = await house.pool.fetch(
+        "SELECT source_key FROM lineage_log WHERE target_key = 'postgres:experiment_steps#1' "
+        "AND relationship_type = 'FEEDS' ORDER BY 1"
+    )
+    assert [row["source_key"] for row in fed] == ["postgres:experiments#1", "postgres:raw_batches#1"]
     receipt = await replayed(house, first.batch, -10)
     assert (receipt.read, dict(receipt.accepted), receipt.rejected) == (
         2,
@@ -115,6 +123,24 @@ async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> N
     assert row["observed_at"] == NOW
     assert await house.pool.fetchval("SELECT count(*) FROM store.experiment_steps_history") == 0
     assert await replay(house.store, pipeline(-10), first.batch) is None
+
+
+async def test_reprocessing_leaves_a_lost_step_as_it_was_concluded(house: House) -> None:
+    going = ("/runs/r1", RUN[1].replace(b"succeeded", b"running"))
+    step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
+    first = await take(house, a_fetch(going, step))
+    contract = CONTRACTS["experiment_steps"]
+    standing = await open_steps(house.pool, contract, "r1", OPEN)
+    assert standing["step_id"].to_list() == ["c0"]
+    later = replace(a_fetch(RUN, page()), received_at=NOW + timedelta(minutes=1))
+    reference = Reference(frames={OPEN_STEPS: standing})
+    refined = experiments.refine(later, reference, CONTRACTS, "opentrons")
+    second = await load(house.store, pipeline(0).plan, later, refined, Attempt())
+    assert second.accepted["experiment_steps"] == 1
+    for batch in (second.batch, first.batch):
+        await reprocess(house.store, pipeline(-1), batch)
+    assert await house.pool.fetch("SELECT step_id, status FROM experiment_steps") == [("c0", "lost")]
+    await house.books_hold()
 
 
 async def test_the_robot_is_still_known(house: House) -> None:

@@ -1,7 +1,8 @@
 """The client, the transform and the small robot, held to what a real robot-server answered.
 
-The recordings are data beside the repository, not in it; without them this module has nothing to say, and
-`test_opentrons.py` and `test_robot_experiments.py` test the same parts on generated runs.
+The recordings are data beside the repository, not in it; without them this module has nothing to say. What is
+always checked, on generated runs: the small robot's edges in `test_robot_edges.py`, the client in
+`test_opentrons.py`, the transform in `test_robot_experiments.py`, notices in `test_robot_notices.py`.
 """
 
 import json

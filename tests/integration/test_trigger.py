@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
+from flows import trigger
 from flows.trigger import RobotWatch
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import UnavailableError
@@ -87,6 +90,20 @@ async def test_a_run_that_is_gone_and_a_spurious_notice_are_ordinary() -> None:
         watch.notice("all")
         await until(lambda: bool(started.keys))
     assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_an_ended_run_is_looked_at_once_more_without_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trigger, "SETTLED_AFTER", timedelta(milliseconds=50))
+    robot, started = Robot(), Started()
+    async with watching(robot, started) as watch:
+        run = await robot.play(serial_dilution(1))
+        last = run.commands.pop()  # it comes after the run's end, and nothing tells it
+        watch.notice(UUID(run.id))
+        await until(lambda: len(started.keys) == 1)
+        run.commands.append(last)
+        await until(lambda: len(started.keys) == 2)
+    assert started.statuses(run.id) == ["succeeded", "succeeded"]
+    assert started.seen[1].commands == started.seen[0].commands + 1
 
 
 async def test_without_any_notice_polling_finds_the_run() -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import flow, get_client
 from prefect.client.orchestration import PrefectClient
@@ -14,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
 
+from flows import warm
 from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
 from infra.local.addresses import Address
 
@@ -80,6 +82,26 @@ async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClien
     assert (await client.read_flow_run(abandoned)).state_type is StateType.COMPLETED
     assert (await client.read_flow_run(held)).state_type is StateType.RUNNING
     assert await runner.recover() == 0
+
+
+async def test_a_lease_is_renewed_after_the_server_was_away(
+    client: PrefectClient, deployment: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "RENEW_EVERY", 0.02)
+    monkeypatch.setattr(warm, "RENEW_AGAIN", 0.02)
+    renew, tried = client.update_flow_run, 0
+
+    async def away_at_first(flow_run_id: UUID, tags: list[str]) -> None:
+        nonlocal tried
+        tried += 1
+        if tried <= 3:
+            raise httpx.ConnectError("away")
+        await renew(flow_run_id, tags=tags)
+
+    monkeypatch.setattr(client, "update_flow_run", away_at_first)
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    assert await runner.run(uuid4().hex, {"word": "slow"}) is StateType.COMPLETED
+    assert tried > 4
 
 
 async def _running(client: PrefectClient, deployment: UUID, lease: float) -> UUID:

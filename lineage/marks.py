@@ -1,0 +1,37 @@
+"""Changed hours: of every stored row's hour it is known that it waits for its aggregate, or was made again.
+
+A commit marks the hours it changed; a refresh takes the marks and names in the log what each hour was made
+from. A mark that is lost would leave an aggregate as it was, and nothing else would show it.
+"""
+
+from collections.abc import AsyncIterator
+
+from . import naming
+from .ports import Connection
+from .stored import TableShape, chunks
+
+_LOST = """
+SELECT stored.batch, stored.hour FROM (
+    SELECT DISTINCT batch, date_trunc('hour', "{time}", 'UTC') AS hour FROM store.{table} WHERE batch >= $1
+) stored
+WHERE NOT EXISTS (
+    SELECT FROM store.change_marks m
+    WHERE m.table_name = '{table}' AND m.batch = stored.batch AND m.hour = stored.hour
+) AND NOT EXISTS (
+    SELECT FROM store.lineage_log l
+    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = '{uri}#' || stored.batch
+      AND (l.target_facts->>'hour')::bigint = (extract(epoch FROM stored.hour) * 1000000)::bigint
+)
+ORDER BY 1, 2
+"""
+
+
+async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
+    """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none."""
+    query = _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))
+    async for rows in chunks(connection, query, first):
+        for row in rows:
+            yield (
+                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
+                "no hour of an aggregate is made from it"
+            )

@@ -1,0 +1,135 @@
+"""Rejected records against the ledger: how many each batch rejected, and what it and replays said of them.
+
+A record's row changes when a replay rejects it again, so the replay keeps the hash of what stood before: the
+sum over a batch's verdicts can be computed again at any time.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from .books import Books, Counts
+from .digest import row_hashes, signed
+from .ports import Connection
+from .stored import chunks
+
+_TIME = pl.Datetime("us", "UTC")
+RECORD: Mapping[str, pl.DataType] = {
+    "identity": pl.String(),
+    "batch": pl.Int64(),
+    "raw_batch": pl.Int64(),
+    "sequence": pl.Int32(),
+    "part": pl.Int32(),
+    "dataset": pl.String(),
+    "location": pl.String(),
+    "stage": pl.String(),
+    "rules": pl.String(),
+    "error_type": pl.String(),
+    "message": pl.String(),
+    "table_name": pl.String(),
+    "key": pl.String(),
+    "input_hash": pl.Int64(),
+    "contract": pl.Int32(),
+    "rejected_at": _TIME,
+}
+"""What a rejected record's hash covers; `attempts` and `resolved_by` follow from its replays."""
+VERDICT: Mapping[str, pl.DataType] = {
+    "identity": pl.String(),
+    "batch": pl.Int64(),
+    "verdict": pl.String(),
+    "rules_before": pl.String(),
+    "rules": pl.String(),
+    "before": pl.Int64(),
+}
+
+# The records each batch rejected, first or again, as they stand; `before`: their hash before a later replay.
+_JUDGED = """
+SELECT j.batch AS judged_by, next.before, r.* FROM (
+    SELECT identity, batch FROM store.rejected WHERE batch >= $1 AND batch < $2
+    UNION ALL
+    SELECT identity, batch FROM store.replays WHERE verdict = 'rejected' AND batch >= $1 AND batch < $2
+) j
+JOIN store.rejected r USING (identity)
+LEFT JOIN LATERAL (
+    SELECT p.before FROM store.replays p
+    WHERE p.identity = j.identity AND p.batch > j.batch AND p.verdict = 'rejected' ORDER BY p.batch LIMIT 1
+) next ON true
+"""
+_VERDICTS = "SELECT * FROM store.replays WHERE batch >= $1 AND batch < $2"
+_UNLIKE_REPLAYS = """
+SELECT r.batch, count(*) AS records FROM store.rejected r
+LEFT JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE verdict = 'rejected') AS again,
+        max(p.batch) FILTER (WHERE verdict <> 'rejected') AS resolved_by
+    FROM store.replays p WHERE p.identity = r.identity
+) said ON true
+WHERE r.batch >= $1 AND r.batch < $2
+    AND (r.attempts <> 1 + said.again OR r.resolved_by IS DISTINCT FROM said.resolved_by)
+GROUP BY r.batch ORDER BY r.batch
+"""
+
+
+async def rejected_sums(connection: Connection, first: int, end: int) -> dict[int, int]:
+    """Batch → the sum of its verdicts: of the records it rejected as it left them, and of its replays."""
+    return {batch: total for batch, (_, total) in (await _judged(connection, first, end)).items()}
+
+
+def record_hashes(rows: Sequence[Any]) -> pl.Series:
+    """The hashes (Int64, n) of rows of `store.rejected`."""
+    return _hashes(rows, RECORD)
+
+
+async def check_rejected(
+    connection: Connection, books: Books, first: int, end: int, counts: Counts
+) -> AsyncIterator[str]:
+    """The verdicts of each batch; a record that is resolved still counts, and so does one rejected again."""
+    judged = await _judged(connection, first, end)
+    counts.rejected += await connection.fetchval(
+        "SELECT count(*) FROM store.rejected WHERE batch >= $1 AND batch < $2", first, end
+    )
+    for number in sorted(judged.keys() | books.ledger.keys()):
+        rows, total = judged.get(number, (0, 0))
+        if number not in books.ledger:
+            yield f"rejected: {rows} record(s) of batch {number}, which is not in the ledger"
+        elif rows != books.ledger[number]["rejected"]:
+            yield f"rejected, batch {number}: {books.ledger[number]['rejected']} recorded, {rows} stored"
+        elif total != books.ledger[number]["rejected_sum"]:
+            yield f"rejected, batch {number}: what is said of its {rows} record(s) is not what was recorded"
+    for row in await connection.fetch(_UNLIKE_REPLAYS, first, end):
+        yield (
+            f"rejected, batch {row['batch']}: {row['records']} record(s) with other attempts or another end "
+            "than their replays say"
+        )
+
+
+async def _judged(connection: Connection, first: int, end: int) -> dict[int, tuple[int, int]]:
+    """Batch → how many records it rejected, and the sum of its verdicts."""
+    rows: dict[int, int] = defaultdict(int)
+    sums: dict[int, int] = defaultdict(int)
+    async for records in chunks(connection, _JUDGED, first, end):
+        for record, now in zip(records, record_hashes(records), strict=True):
+            rows[record["judged_by"]] += 1
+            sums[record["judged_by"]] += now if record["before"] is None else record["before"]
+    async for verdicts in chunks(connection, _VERDICTS, first, end):
+        for verdict, now in zip(verdicts, _hashes(verdicts, VERDICT), strict=True):
+            sums[verdict["batch"]] += now
+    return {batch: (rows[batch], signed(total)) for batch, total in sums.items()}
+
+
+def _hashes(rows: Sequence[Any], columns: Mapping[str, pl.DataType]) -> pl.Series:
+    frame = pl.DataFrame(
+        {name: pl.Series([_plain(row[name]) for row in rows], dtype=type_) for name, type_ in columns.items()}
+    )
+    return row_hashes(frame, list(columns))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.hex()
+        case list():
+            return json.dumps(value)
+    return value

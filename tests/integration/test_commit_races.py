@@ -1,0 +1,136 @@
+"""What must hold when commits meet: fixed orders, one revision at a time, and a COMMIT that comes late."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from infra.postgres import Connection
+from lineage.errors import UnavailableError
+from lineage.log import await_end_of
+from tasks.batch import Receipt
+from tasks.load.commit import Attempt, load
+from tasks.load.store import Store
+from tasks.transform import readings
+from tasks.transform.place import PlaceFinder
+from tests.fixtures.commit import CONTRACT, REFERENCE, Way, a_batch, a_plan, a_way, message
+from tests.fixtures.waiting import until_stored
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+PLACES = PlaceFinder()
+Messages = list[tuple[str, bytes]]
+
+
+@pytest.fixture
+async def way(postgres_dsn: str) -> AsyncIterator[Way]:
+    async with a_way(postgres_dsn) as way:
+        yield way
+
+
+@pytest.fixture
+async def other(postgres_dsn: str, way: Way) -> AsyncIterator[Store]:
+    async with Store(postgres_dsn, way.pool, application="other") as store:
+        yield store
+
+
+async def take(store: Store, messages: Messages, attempt: Attempt, *, may_repeat: bool = False) -> Receipt:
+    batch = a_batch(*messages, may_repeat=may_repeat)
+    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PLACES)
+    as_they_came = {table: rows.sort("sequence") for table, rows in refined.accepted.items()}
+    return await load(store, a_plan(), batch, replace(refined, accepted=as_they_came), attempt)
+
+
+def identity(at: tuple[str, bytes]) -> bytes:
+    """A rejected message's, as `docs/readings.md` and `tasks/load/rejected.py` define it."""
+    topic, payload = at
+    text = "\x1f".join(("mqtt:sensors/+/readings", topic, "-", hashlib.sha256(payload).hexdigest()))
+    return hashlib.sha256(text.encode()).digest()
+
+
+@pytest.mark.parametrize("may_repeat", [False, True])
+async def test_two_that_reject_the_same_in_opposite_orders_do_not_deadlock(
+    way: Way, other: Store, connection: Connection, may_repeat: bool
+) -> None:
+    messages = sorted((("sensors/a/readings", f"no json {n}".encode()) for n in range(21)), key=identity)
+    query = (
+        "INSERT INTO store.rejected (identity, batch, sequence, dataset, stage, rules, error_type, message, "
+        "contract, rejected_at) VALUES ($1, 0, 0, 'x', 'x', '{}', 'x', 'x', 1, now())"
+    )
+    receipts = await _both(way, other, connection, messages, (query, identity(messages[10])), may_repeat)
+    assert sum(receipt.rejected for receipt in receipts) == 21
+
+
+@pytest.mark.parametrize("may_repeat", [False, True])
+async def test_two_that_store_the_same_in_opposite_orders_do_not_deadlock(
+    way: Way, other: Store, connection: Connection, may_repeat: bool
+) -> None:
+    messages = [message("a", second) for second in range(21)]
+    query = (
+        "INSERT INTO store.sensor_readings "
+        '(device_id, "timestamp", processed_at, batch, sequence, input_hash) '
+        "VALUES ($1, '2026-11-21T00:00:10Z', now(), 0, 0, 0)"
+    )
+    receipts = await _both(way, other, connection, messages, (query, "a"), may_repeat)
+    assert sum(receipt.accepted["sensor_readings"] for receipt in receipts) == 21
+
+
+async def _both(
+    way: Way,
+    other: Store,
+    connection: Connection,
+    messages: Messages,
+    middle: tuple[str, object],
+    may_repeat: bool,
+) -> list[Receipt]:
+    """Two commits in opposite orders meet at what a third holds, then it goes away."""
+    for store in (way.store, other):
+        await take(store, [message(f"warm {id(store)}", 1)], Attempt())  # subjects and partitions stand
+    held = connection.transaction()
+    await held.start()
+    await connection.execute(*middle)
+    tasks = [
+        asyncio.create_task(take(store, order, Attempt(), may_repeat=may_repeat))
+        for store, order in ((way.store, messages), (other, messages[::-1]))
+    ]
+    async with way.pool.acquire() as watching:
+        await until_stored(watching, WAITING, 2)
+    await held.rollback()
+    return await asyncio.gather(*tasks)  # a deadlock is an UnavailableError
+
+
+async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connection(
+    way: Way, other: Store, connection: Connection
+) -> None:
+    """The answer to COMMIT is lost while COMMIT itself is still under way."""
+    await connection.execute(
+        """
+        CREATE FUNCTION store.pause() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER pause AFTER INSERT ON store.ledger DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION store.pause()
+        """
+    )
+    await connection.execute("SELECT pg_advisory_lock(99)")
+    attempt = Attempt()
+    first = asyncio.create_task(take(way.store, [message("a", 1)], attempt))
+    await until_stored(connection, WAITING, 1)
+    second = asyncio.create_task(take(other, [message("a", 1)], attempt))
+    await until_stored(connection, WAITING, 2)
+    await connection.execute("SELECT pg_advisory_unlock(99)")
+    done = await first
+    await way.store.close()
+    assert await second == done
+    assert await way.value("SELECT count(*) FROM ledger") == 1
+
+
+async def test_a_commit_that_failed_leaves_no_connection_behind(way: Way, other: Store) -> None:
+    with pytest.raises(UnavailableError):
+        async with way.store.work() as session:
+            raise UnavailableError("Postgres", "as if")
+    assert session.connection.is_closed()
+    async with asyncio.timeout(10):
+        await await_end_of((await other.session()).connection, session.writer.id)
