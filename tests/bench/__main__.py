@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def main() -> None:
     for size in dataclasses.fields(Sizes):
         parser.add_argument(f"--{size.name}", type=int, default=size.default)
     given = vars(parser.parse_args())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     names = given.pop("names") or list(FIGURES)
     if unknown := set(names) - set(FIGURES):
         parser.error(f"there is no figure {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")
