@@ -88,7 +88,7 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
         (
             f"UNWIND $rows AS row MATCH (a:{source} {{key: row.source}}) "
             f"MATCH (b:{target} {{key: row.target}}) "
-            f"MERGE (a)-[r:{kind} {{via: row.via}}]->(b) WITH r, row "
+            f"MERGE {_between(kind, source, target)} WITH r, row "
             # the first record of a relationship counts, see `projection.earliest`
             "WHERE r.known_at IS NULL OR r.known_at > row.facts.known_at SET r += row.facts",
             {"rows": chunk},
@@ -96,6 +96,14 @@ def _relationship_statements(projection: Projection) -> list[Statement]:
         for (kind, source, target), all_rows in rows.items()
         for chunk in _chunks(all_rows)
     ]
+
+
+def _between(kind: RelationshipType, source: NodeKind, target: NodeKind) -> str:
+    """The relationship from a to b, begun at its batch: the embedded engine looks through all that the node
+    has which stands first, and a run writes batches without end."""
+    if target is NodeKind.BATCH and source is not NodeKind.BATCH:
+        return f"(b)<-[r:{kind} {{via: row.via}}]-(a)"
+    return f"(a)-[r:{kind} {{via: row.via}}]->(b)"
 
 
 def _chunks(rows: Sequence[Any]) -> list[Sequence[Any]]:

@@ -138,8 +138,15 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
     return rows.sort(contract.key)
 
 
+async def _known(commit: Commit, refined: Refined) -> bool:
+    """Whether to copy the batch would be in vain, as far as a look can tell."""
+    if commit.batch.may_repeat:
+        return await looks_stored(commit, refined)
+    return await rejected_before(commit, refined)
+
+
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
-    contracts, may_repeat = commit.plan.contracts, commit.batch.may_repeat
+    contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
     if may_repeat and not revises:
         refined = await without_judged_before(commit, refined)

@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import audits, columns, cost, files, latency, mqtt, reads, relay, trace
+from tests.bench import columns, cost, files, graph, latency, mqtt, reads, relay, trace
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -21,7 +23,7 @@ FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "latency": latency.measure,
     "relay": relay.measure,
     "reads": reads.measure,
-    "audits": audits.measure,
+    "graph": graph.measure,
     "trace": trace.measure,
     "columns": columns.measure,
 }
@@ -33,6 +35,7 @@ def main() -> None:
     for size in dataclasses.fields(Sizes):
         parser.add_argument(f"--{size.name}", type=int, default=size.default)
     given = vars(parser.parse_args())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     names = given.pop("names") or list(FIGURES)
     if unknown := set(names) - set(FIGURES):
         parser.error(f"there is no figure {', '.join(sorted(unknown))}: choose from {', '.join(FIGURES)}")

@@ -10,7 +10,7 @@ from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.readings import Quality, payloads, readings
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
-from tests.bench.wire import Blast, Message, keep_for
+from tests.bench.wire import Blast, Message, forget, keep_for
 
 FILTER = "sensors/+/readings"
 OURS, PAHO = "headwater-0", "bench-paho"
@@ -49,7 +49,9 @@ class Stream:
 
     async def paho(self) -> Taken:
         url = self.services.broker.url
-        return await self._run("paho_loop", url, PAHO, str(len(self.messages)), dsn="")
+        taken = await self._run("paho_loop", url, PAHO, str(len(self.messages)), dsn="")
+        forget(url, PAHO)
+        return taken
 
     async def _run(self, module: str, *arguments: str, dsn: str) -> Taken:
         found = await self.services.result(module, *arguments, dsn=dsn)

@@ -13,4 +13,4 @@ class Sizes:
     rate: int = 10_000  # messages a second, for latencies
     seconds: int = 10  # of that rate
     entries: int = 20_000  # of the log, carried by the relay
-    edges: int = 100_000  # of the graph that is audited; a fifth as many nodes
+    nodes: int = 20_000  # of the graph that is audited; five times as many edges

@@ -20,7 +20,8 @@ Message = tuple[bytes, bytes]
 
 
 def keep_for(url: str, client_id: str, topic_filter: str) -> None:
-    """Have the broker keep for this client id whatever comes from now on."""
+    """Have the broker forget what it kept for this client id, and keep whatever comes from now on."""
+    forget(url, client_id)
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id, clean_session=False)
     subscribed: list[object] = []
     client.on_connect = lambda *_: client.subscribe(topic_filter, qos=1)
@@ -28,6 +29,16 @@ def keep_for(url: str, client_id: str, topic_filter: str) -> None:
     address = urlsplit(url)
     client.connect(str(address.hostname), address.port or 1883)
     while not subscribed:
+        client.loop(0.1)
+    client.disconnect()
+
+
+def forget(url: str, client_id: str) -> None:
+    """End the session of this client id."""
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id, clean_session=True)
+    address = urlsplit(url)
+    client.connect(str(address.hostname), address.port or 1883)
+    while not client.is_connected():
         client.loop(0.1)
     client.disconnect()
 
