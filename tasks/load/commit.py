@@ -148,10 +148,9 @@ async def _known(commit: Commit, refined: Refined) -> bool:
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    if may_repeat and not revises:
+    if commit.batch.may_repeat and not revises:
         refined = await without_judged_before(commit, refined)
-    seen_before = looks_stored if may_repeat else rejected_before
-    if not revises and not await seen_before(commit, refined):
+    if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():
                 for table in sorted(refined.accepted):
