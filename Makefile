@@ -4,6 +4,8 @@
 
 GRAPH ?= embedded
 WORKERS ?= 2
+CYCLES ?= 200
+SEED ?= 7
 RUN := .venv/bin/python
 HEADWATER := .venv/bin/headwater
 # Installed means installed from exactly these.
@@ -14,7 +16,7 @@ PINS := pyproject.toml requirements-dev.txt requirements-uv.txt
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
-	@echo "  WORKERS=n  tests at once"
+	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
 
@@ -41,7 +43,7 @@ check: setup  ## ruff, mypy strict and import-linter, under a minute
 
 test: setup  ## everything, against real Postgres, Neo4j, Mosquitto, Kafka and Prefect
 	$(RUN) -m infra.local.provision mosquitto neo4j kafka
-	$(RUN) -m pytest -n $(WORKERS) --ignore=tests/bench --ignore=tests/chaos
+	$(RUN) -m pytest -n $(WORKERS) --ignore=tests/bench
 
 demo: setup  ## devices and a robot, ingested, traced back and proven; then everything stops
 	$(HEADWATER) demo --graph "$(GRAPH)"
@@ -53,7 +55,8 @@ bench: setup  ## measure throughput and latency on this machine
 	$(RUN) -m pytest tests/bench --timeout=0 -s
 
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
-	$(RUN) -m pytest tests/chaos --timeout=0
+	$(RUN) -m infra.local.provision mosquitto $(filter neo4j,$(GRAPH))
+	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)"
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi

@@ -15,6 +15,7 @@ from console import (
     prove,
     recall,
     rejected,
+    resume,
     run,
     simulate,
     start,
@@ -40,6 +41,7 @@ app.command()(processes.listen)
 app.command()(processes.relay)
 app.command()(processes.serve)
 app.command()(run.run)
+app.command()(resume.resume)
 app.command()(audit.audit)
 app.command()(audit.query)
 app.command()(prove.prove)

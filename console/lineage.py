@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ import typer
 from console.start import DIFFERENCES, run, start
 from console.table import Json, print_json, print_table
 from lineage.errors import SettingsError
+
+Event = Mapping[str, Any]
 
 commands = typer.Typer(help="Lineage of and for other systems: OpenLineage and PROV.", no_args_is_help=True)
 
@@ -57,11 +59,14 @@ def export(
     typer.echo(f"{told:,} events", err=True)
 
 
-async def _each(events: AsyncIterator[Mapping[str, Any]], tell: Callable[[Mapping[str, Any]], object]) -> int:
+async def _each(
+    events: AsyncGenerator[Mapping[str, Any], None], tell: Callable[[Mapping[str, Any]], object]
+) -> int:
     told = 0
-    async for event in events:
-        tell(event)
-        told += 1
+    async with aclosing(events):
+        async for event in events:
+            tell(event)
+            told += 1
     return told
 
 

@@ -1,5 +1,6 @@
 """`headwater rejected`: which records were rejected and why, their exact bytes, and another try."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +8,15 @@ import typer
 
 from console.start import moment, run, start
 from console.table import Form, Format, Json, print_csv, print_json, print_table, progress, text
+from infra.local.user import user_name
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:
     from tasks.load.rejected_queries import Listed, Which
 
-commands = typer.Typer(help="Rejected records: list them, show one, replay them.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Rejected records: list them, show one, replay them, drop them.", no_args_is_help=True
+)
 
 
 class StageName(StrEnum):
@@ -39,7 +43,9 @@ def ls(
     rule: Rule = None,
     stage: Stage = None,
     since: Since = None,
-    resolved: Annotated[bool, typer.Option("--all/--open", help="Also what a replay has resolved.")] = False,
+    resolved: Annotated[
+        bool, typer.Option("--all/--open", help="Also what was replayed or dropped.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
     form: Form = Format.TABLE,
 ) -> None:
@@ -77,7 +83,8 @@ def show(
     for name, value in (found.record | stands_in).items():
         typer.echo(f"{name:<{width}}  {text(value)}")
     for verdict in found.replays:
-        typer.echo(f"{'replay':<{width}}  {', '.join(f'{k} {text(v)}' for k, v in verdict.items())}")
+        said = ", ".join(f"{name} {text(value)}" for name, value in verdict.items() if value is not None)
+        typer.echo(f"{'verdict':<{width}}  {said}")
     message = "(erased)" if found.payload is None else escaped(found.payload)
     typer.echo(f"{'bytes':<{width}}  {message}")
 
@@ -114,6 +121,40 @@ def replay(
         typer.echo(f"{total['refused']} were refused by Postgres and stay as they are.", err=True)
     if total["unchanged"]:
         typer.echo(f"{total['unchanged']} were judged before by today's version, or erased.", err=True)
+
+
+@commands.command("drop")
+def drop(
+    dataset: Dataset = None,
+    rule: Rule = None,
+    stage: Stage = None,
+    since: Since = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the act.")] = "",
+    by: Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it. Without it, only what would be dropped is told.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give open rejected records up: they wait no longer.
+
+    Their bytes stay in raw; who dropped them and why is kept.
+    """
+    if apply and not reason:
+        raise RejectedError("--apply takes a --reason.")
+    settings = start()
+    from flows.rejected import dropped
+
+    which = _which(dataset, rule, stage, since, False)
+    done = run(dropped(settings, which, reason=reason, by_whom=by or user_name(), apply=apply))
+    if as_json:
+        print_json({"applied": apply, **asdict(done)})
+        return
+    for broken, records in done.rules.items():
+        typer.echo(f"{broken}: {records:,}")
+    typer.echo(f"{done.records:,} records {'were' if apply else 'would be'} dropped.")
+    if not apply:
+        typer.echo("Nothing was changed; --apply with a --reason does it.")
 
 
 def escaped(payload: bytes) -> str:

@@ -76,6 +76,8 @@ def _print_stored(found: "Status") -> None:
         oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""
         typer.echo(f"  {found.relay_lag_entries:,} lineage entries are not in the graph yet{oldest}")
         typer.echo(f"  {found.rejected_open:,} rejected records wait for a person")
+    for sentence in found.at_limit:
+        typer.echo(f"  {sentence}")
 
 
 def ago(moment: datetime | None) -> str:

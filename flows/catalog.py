@@ -71,6 +71,8 @@ class Pipeline(Frozen):
     transform: str  # registered in tasks/transform/registry.py, or module:function
     tables: tuple[Table, ...] = Field(min_length=1)
     retry: Retry = Retry()
+    rejected_limit: int | None = Field(default=1_000_000, ge=1)  # that wait; then the source is not read
+    max_per_second: float | None = Field(default=None, gt=0)  # records, of a stream, per listener
 
     def contracts(self) -> dict[str, Contract]:
         return {table.name: load_contract(CONTRACTS / f"{table.name}.yaml") for table in self.tables}

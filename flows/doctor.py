@@ -11,20 +11,24 @@ import prefect
 from prefect import get_client
 
 from flows import stores
-from flows.catalog import all_contracts
+from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.history import asked
+from flows.limits import at_limit
 from infra.doctor import graph, machine, mqtt, postgres
 from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import resolve_graph, resolve_prefect
 from infra.local.registry import endpoints
 from infra.settings import Settings
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
+from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
 from tasks.load.partitions import missing_ahead
+from tasks.load.status import open_rejected
 
 PREFECT: Final = "Prefect server"
 TABLES: Final = "Tables"
+REJECTED: Final = "Rejected records"
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
 
@@ -37,11 +41,17 @@ async def examine(settings: Settings) -> list[Finding]:
         ("Postgres", lambda s: postgres.check(stores.postgres_dsn(s))),
         (TABLES, _tables),
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
-        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s))),
+        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (PREFECT, _prefect),
     )
     found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
     return [*chain.from_iterable(found), *machine.check(settings.home)]
+
+
+def _shared() -> list[str]:
+    """The pipelines whose listeners share one subscription of the broker."""
+    sources = {name: pipeline.source for name, pipeline in pipelines().items()}
+    return [name for name, source in sources.items() if isinstance(source, MqttOptions) and source.group]
 
 
 async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding, ...]:
@@ -83,7 +93,9 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
     async with stores.open_store(settings, "doctor") as store:
         lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
         silent = await absent(store.pool, SILENT)
+        full = at_limit(await open_rejected(store.pool))
     findings = [_absent(each) for each in silent]
+    findings += [Finding(REJECTED, Level.PROBLEM, *said.split(". ", 1)) for said in full]
     if lacking:
         sentence = f"no partition for tomorrow: {', '.join(lacking)}"
         findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))

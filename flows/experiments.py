@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import artifact, stores
+from flows import artifact, limits, stores
 from flows.catalog import Pipeline
 from flows.catalog import pipeline as named
 from flows.counting import count
@@ -58,6 +58,7 @@ async def experiments(request: ExperimentRequest) -> str:
     with measured(PIPELINE):
         await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())
         async with stores.open_store(settings, f"flow {PIPELINE}") as store:
+            await step("limit", limits.check, pipeline.retry)(store.pool, pipeline)
             work = _Work(settings, pipeline, plan, store, request.robot)
             receipt = await work.carry(request.experiment_id)
             if receipt is None:

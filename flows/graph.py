@@ -37,12 +37,19 @@ async def difference(settings: Settings, before: str, after: str) -> Difference:
     """What changes from one state to another.
 
     A state is a time (ISO 8601), a version of a transformation (`sensors@…`), or the name of a pipeline:
-    what today's code would record. A pipeline is compared with a version of its own, else with the version
-    of it that is in force.
+    what today's code would record. A version or a pipeline is compared in the datasets that it writes.
     """
     async with stores.open_graph(settings) as graph:
-        changes = diff.compare(*[await _state(settings, graph, text) for text in (before, after)])
+        states = [await _state(settings, graph, text) for text in (before, after)]
+        for one, other in ((0, 1), (1, 0)):
+            if _is_partial((before, after)[one]):
+                states[other] = diff.within(states[other], states[one])
+        changes = diff.compare(*states)
         return Difference(changes=changes, reached=await diff.reached(graph, changes.targets))
+
+
+def _is_partial(state: str) -> bool:
+    return state in catalog.pipelines() or "@" in state
 
 
 async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:

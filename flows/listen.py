@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
+from flows.limits import Gate
 from flows.refused import halves, refused
 from flows.retry import When, is_broken, is_refused, must_wait, without_end
 from flows.slot import slot
@@ -104,6 +105,7 @@ class Listener:
         for store in every:
             self._idle.put_nowait(store)
         self._transform = pipeline.refine()
+        self._gate = Gate(self._store.pool, pipeline)
         self._steps = Steps(refine=self._refine, load=self._load)
         self._reference = Reference(frames={})
         self._broken = ""
@@ -128,7 +130,10 @@ class Listener:
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         """Ingest every batch that comes, until `stop` is set or no more come."""
         turn = asyncio.Lock()
-        async with aclosing(process.until(stop, coming)) as until_stopped:
+        async with (
+            aclosing(self._gate.let_through(coming)) as read,
+            aclosing(process.until(stop, read)) as until_stopped,
+        ):
 
             async def carry() -> None:
                 while True:
@@ -143,11 +148,12 @@ class Listener:
     async def watch(self) -> None:
         """Show once a second how the source does, without end."""
         while True:
-            shown = self._stream.show(self._metrics, self._name)
+            doing, full = self._stream.show(self._metrics, self._name), self._gate.rejected.reached
+            self._metrics.rejected_limit_reached.labels(self._name).set(full)
             if self._broken:
                 self._state.failing(self._broken)
             else:
-                self._state.running(shown)
+                self._state.running("not read" if full else doing)
             await self._show_presence()
             await asyncio.sleep(WATCH_EVERY)
 
@@ -228,6 +234,7 @@ class Listener:
         return self._reference
 
     def _report(self, receipt: Receipt) -> None:
+        self._gate.add(receipt)
         level = log.info if receipt.rejected else log.debug
         level(
             "committed",

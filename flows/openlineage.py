@@ -1,8 +1,8 @@
 """OpenLineage and PROV, composed: our record for others, and theirs for our record."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from infra.postgres import Connection, connect, translated
 from infra.settings import Settings
 from lineage import naming
 from lineage.commits import read_commits, run_names
-from lineage.errors import SettingsError
+from lineage.errors import SettingsError, UnavailableError
 from lineage.openlineage.export import Event, Exporter, Field, Known, Schemas
 from lineage.openlineage.keep import Imported, import_events
 from lineage.openlineage.listing import Listed, list_events
@@ -37,7 +37,7 @@ def names(settings: Settings) -> Names:
 def _broker(settings: Settings) -> str | None:
     try:
         return stores.mqtt(settings).url.get_secret_value()
-    except SettingsError:  # a house without a broker
+    except (SettingsError, UnavailableError):  # a house without a broker
         return None
 
 
@@ -59,15 +59,16 @@ async def _reading(settings: Settings) -> AsyncIterator[Connection]:
         connection.terminate()
 
 
-async def exported(settings: Settings, since: datetime | None) -> AsyncIterator[Event]:
+async def exported(settings: Settings, since: datetime | None) -> AsyncGenerator[Event, None]:
     """The record as OpenLineage events, each checked against the published schema."""
     async with _reading(settings) as connection:
         known = Known(await _schemas(connection), await run_names(connection))
         exporter = Exporter(names(settings), known)
-        async for commit in read_commits(connection, since):
-            for event in exporter.events(commit):
-                checked(event)
-                yield event
+        async with aclosing(read_commits(connection, since)) as commits:
+            async for commit in commits:
+                for event in exporter.events(commit):
+                    checked(event)
+                    yield event
 
 
 async def _schemas(connection: Connection) -> Schemas:

@@ -1,7 +1,15 @@
-"""Rejected records as people look at them, from the settings to the answer."""
+"""Rejected records as people look at them and give them up, from the settings to the answer."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from uuid import uuid4
 
 from flows import stores
 from infra.settings import Settings
+from lineage.model import Run
+from tasks.load.drop import Dropped, drop
+from tasks.load.quarantine import Act
 from tasks.load.rejected_queries import Listed, Shown, Which, list_rejected, show_rejected
 
 
@@ -15,3 +23,19 @@ async def shown(settings: Settings, prefix: str) -> Shown:
     """The one record whose identity begins so, with its bytes."""
     async with stores.open_store(settings, "rejected") as store:
         return await show_rejected(store.pool, prefix)
+
+
+async def dropped(settings: Settings, which: Which, *, reason: str, by_whom: str, apply: bool) -> Dropped:
+    """Drop what is chosen, or tell what would be dropped."""
+    now = datetime.now(UTC)
+    act = Act(
+        kind="drop",
+        selection=json.dumps(asdict(which), default=str),
+        reason=reason,
+        by_whom=by_whom,
+        run=Run(id=uuid4(), kind="command", name="rejected drop", started_at=now),
+        now=now,
+    )
+    await stores.prepare_tables(settings, ())
+    async with stores.open_store(settings, "rejected drop") as store, store.work() as session:
+        return await drop(session.connection, which, act, dry_run=not apply)

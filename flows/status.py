@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flows import stores
+from flows import limits, stores
 from flows.history import FlowRunSeen, flow_runs
 from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
@@ -37,7 +37,8 @@ class Part:
 class Status:
     """Everything; `postgres` and `prefect` say why when they could not be asked.
 
-    `addresses` are without passwords; `settings` are those that are set.
+    `at_limit`: a sentence for each source that is not read. `addresses` are without passwords; `settings`
+    are those that are set.
     """
 
     parts: tuple[Part, ...]
@@ -45,6 +46,7 @@ class Status:
     relay_lag_entries: int | None
     relay_oldest: datetime | None
     rejected_open: int | None
+    at_limit: tuple[str, ...]
     flow_runs: tuple[FlowRunSeen, ...]
     postgres: str
     prefect: str
@@ -62,6 +64,7 @@ async def status(settings: Settings) -> Status:
         relay_lag_entries=stored.lag.entries if stored.lag else None,
         relay_oldest=stored.lag.oldest if stored.lag else None,
         rejected_open=stored.rejected_open,
+        at_limit=stored.at_limit,
         flow_runs=runs,
         postgres=stored.said,
         prefect=prefect,
@@ -97,6 +100,7 @@ class _Stored:
     datasets: tuple[Dataset, ...] = ()
     lag: relay.Lag | None = None
     rejected_open: int | None = None
+    at_limit: tuple[str, ...] = ()
 
 
 async def _part(settings: Settings, name: str) -> Part:
@@ -125,7 +129,13 @@ async def _stored(settings: Settings) -> _Stored:
         return _Stored(said=str(error))
     finally:
         await connection.close()
-    return _Stored(said="ok", datasets=stored, lag=lag, rejected_open=sum(waiting.values()))
+    return _Stored(
+        said="ok",
+        datasets=stored,
+        lag=lag,
+        rejected_open=sum(waiting.values()),
+        at_limit=limits.at_limit(waiting),
+    )
 
 
 async def _flow_runs(settings: Settings) -> tuple[tuple[FlowRunSeen, ...], str]:

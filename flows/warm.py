@@ -59,7 +59,7 @@ class WarmRunner:
             self._deployment, parameters=dict(parameters), idempotency_key=key
         )
         if flow_run.state is not None and flow_run.state.is_final() and not flow_run.state.is_completed():
-            await self._schedule_again(flow_run, "Tried again: it had not completed.")
+            await schedule_again(self._client, flow_run, "Tried again: it had not completed.")
         elif flow_run.state is None or not flow_run.state.is_scheduled():
             return flow_run.state_type or StateType.PENDING
         return await self._claim_and_run(flow_run)
@@ -74,49 +74,55 @@ class WarmRunner:
         abandoned = [run for run in runs if is_abandoned(run, datetime.now(UTC))]
         for run in abandoned:
             log.warning("a flow run was abandoned: starting it again", flow_run=run.name)
-            await self._schedule_again(run, "Started again: its process is gone.")
+            await schedule_again(self._client, run, "Started again: its process is gone.")
         await asyncio.gather(*(self._claim_and_run(run) for run in abandoned))
         return len(abandoned)
 
-    async def _schedule_again(self, flow_run: FlowRun, why: str) -> None:
-        await self._client.update_flow_run(flow_run.id, tags=_without_lease(flow_run.tags))
-        await self._client.set_flow_run_state(flow_run.id, Scheduled(message=why), force=True)
-
     async def _claim_and_run(self, flow_run: FlowRun) -> StateType:
         async with self._room:
-            try:
-                state = await propose_state(self._client, Pending(), flow_run_id=flow_run.id)
-            except Abort:  # somebody else has it
-                return StateType.PENDING
-            if not state.is_pending():
-                return state.type
-            leasing = asyncio.create_task(self._lease(flow_run))
-            try:
-                claimed = await self._client.read_flow_run(flow_run.id)
-                await run_flow_async(
-                    self._flow, flow_run=claimed, parameters=claimed.parameters, return_type="state"
-                )
-            except TerminationSignal:  # this process ends; Prefect passes the signal on to us
-                return StateType.CRASHED
-            finally:
-                leasing.cancel()
-                await asyncio.gather(leasing, return_exceptions=True)
-        ended = await self._client.read_flow_run(flow_run.id)
-        return ended.state_type or StateType.PENDING
+            return await claim_and_run(self._client, self._flow, flow_run)
 
-    async def _lease(self, flow_run: FlowRun) -> None:
-        """Renew the lease until cancelled; a server that is away for less than its term ends nothing."""
-        tags = _without_lease(flow_run.tags)
-        while True:
-            over = time.time() + TERM.total_seconds()
-            try:
-                with asked():
-                    await self._client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
-            except HeadwaterError as error:
-                log.warning("lease not renewed", flow_run=flow_run.name, reason=str(error))
-                await asyncio.sleep(RENEW_AGAIN)
-            else:
-                await asyncio.sleep(RENEW_EVERY)
+
+async def schedule_again(client: PrefectClient, flow_run: FlowRun, why: str) -> None:
+    """Let a run that ended, or whose process is gone, be claimed again."""
+    await client.update_flow_run(flow_run.id, tags=_without_lease(flow_run.tags))
+    await client.set_flow_run_state(flow_run.id, Scheduled(message=why), force=True)
+
+
+async def claim_and_run(client: PrefectClient, flow: Flow[..., Any], flow_run: FlowRun) -> StateType:
+    """Run a scheduled run here, under a lease; the state it is in afterwards, PENDING if another has it."""
+    try:
+        state = await propose_state(client, Pending(), flow_run_id=flow_run.id)
+    except Abort:  # somebody else has it
+        return StateType.PENDING
+    if not state.is_pending():
+        return state.type
+    leasing = asyncio.create_task(_lease(client, flow_run))
+    try:
+        claimed = await client.read_flow_run(flow_run.id)
+        await run_flow_async(flow, flow_run=claimed, parameters=claimed.parameters, return_type="state")
+    except TerminationSignal:  # this process ends; Prefect passes the signal on to us
+        return StateType.CRASHED
+    finally:
+        leasing.cancel()
+        await asyncio.gather(leasing, return_exceptions=True)
+    ended = await client.read_flow_run(flow_run.id)
+    return ended.state_type or StateType.PENDING
+
+
+async def _lease(client: PrefectClient, flow_run: FlowRun) -> None:
+    """Renew the lease until cancelled; a server that is away for less than its term ends nothing."""
+    tags = _without_lease(flow_run.tags)
+    while True:
+        over = time.time() + TERM.total_seconds()
+        try:
+            with asked():
+                await client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
+        except HeadwaterError as error:
+            log.warning("lease not renewed", flow_run=flow_run.name, reason=str(error))
+            await asyncio.sleep(RENEW_AGAIN)
+        else:
+            await asyncio.sleep(RENEW_EVERY)
 
 
 def is_abandoned(flow_run: FlowRun, now: datetime) -> bool:

@@ -116,6 +116,13 @@ class Metrics:
             "rejected_records", "Rejected records that wait for a person", ("source",), "mostrecent"
         )
 
+        self.rejected_limit_reached = self._gauge(
+            "rejected_limit_reached",
+            "1 while a source is not read: as many rejected records wait as its limit says",
+            ("source",),
+            "livemax",
+        )
+
     def _build_lineage(self) -> None:
         self.lineage_tracking_latency_seconds = self._histogram(
             "lineage_tracking_latency_seconds",

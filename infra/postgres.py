@@ -21,6 +21,7 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke within a statement can leave the driver so
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,  # the server is shutting down, or an administrator cut us off
     asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory

@@ -1,6 +1,6 @@
 """The record commit by commit: a row of the ledger and its entries, as one would tell others about them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -42,7 +42,7 @@ class RecordedCommit:
 
 async def read_commits(
     connection: Connection, since: datetime | None = None
-) -> AsyncIterator[RecordedCommit]:
+) -> AsyncGenerator[RecordedCommit, None]:
     """Every commit processed at or after `since`, by number, from one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         after = -1

@@ -70,6 +70,16 @@ def compare(before: Columns, after: Columns) -> Changes:
     )
 
 
+def within(columns: Columns, targets: Columns) -> Columns:
+    """Those whose target is in a dataset that `targets` write: a version says nothing of other datasets."""
+    datasets = {_dataset(pair.target) for pair in targets}
+    return {pair: how for pair, how in columns.items() if _dataset(pair.target) in datasets}
+
+
+def _dataset(column: str) -> str:
+    return column.rpartition(".")[0]  # a column's key is its dataset's and its name; no name has a dot
+
+
 async def columns_at(graph: Graph, at: datetime | None = None) -> Columns:
     """The column lineage in force at a time; now, if none is given."""
     return _columns(await graph.read(_IN_FORCE, {"at": micros(at) if at else END_OF_TIME}))

@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fixtures.prefect",
     "tests.fixtures.promtool",
     "tests.fixtures.headwater",
+    "tests.fixtures.listening",
     "tests.fixtures.wire",
 ]
 

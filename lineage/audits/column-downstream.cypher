@@ -1,4 +1,4 @@
-// Which columns come from this column, directly or not, by the code in force?
+// Which columns come from this column, directly or not, by the code in force; by value (direct) or by choice?
 // param column: node — a column, e.g. postgres:sensor_readings.dew_point
 MATCH (t:Transformation)
 OPTIONAL MATCH (t)-[won:SUPERSEDES]->(:Transformation)
@@ -12,8 +12,9 @@ WITH collect(t.key) AS in_force
 MATCH (n:Column {key: $column})-[derives:DERIVES*1..25]->(other)
 WHERE all(r IN derives WHERE r.transformation_id IN in_force
     AND r.valid_from <= $valid_at AND r.known_at <= $known_at)
-WITH other, derives
-UNWIND derives AS step
-WITH other, min(size(derives)) AS steps, max(CASE WHEN step.opaque THEN 1 ELSE 0 END) AS hidden
-RETURN other.key AS key, labels(other)[0] AS kind, steps, hidden = 1 AS opaque
-ORDER BY steps, key
+WITH other, size(derives) AS steps,
+    CASE WHEN all(r IN derives WHERE r.direct IS NOT NULL) THEN 1 ELSE 0 END AS valued,
+    CASE WHEN any(r IN derives WHERE coalesce(r.opaque, false)) THEN 1 ELSE 0 END AS hidden
+WITH other, min(steps) AS steps, max(valued) AS valued, max(hidden) AS hidden
+RETURN other.key AS key, labels(other)[0] AS kind, valued = 1 AS direct, hidden = 1 AS opaque, steps
+ORDER BY direct DESC, steps, key

@@ -48,9 +48,9 @@ _BATCHES = "SELECT batch, count(*) AS rows FROM taken GROUP BY batch ORDER BY ba
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Who does what, why, and with which rows."""
+    """Who does what, why, and with which rows or records."""
 
-    kind: Kind
+    kind: Kind | Literal["drop"]
     selection: str  # JSON
     reason: str
     by_whom: str

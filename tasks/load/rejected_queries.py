@@ -10,21 +10,22 @@ from lineage.errors import NotFoundError, RejectedError
 from tasks.batch import layout_of
 from tasks.load.raw import record_at, unpack
 
-_CHOSEN = """
+CHOSEN = """
 ($1::text IS NULL OR dataset = $1) AND ($2::text IS NULL OR $2 = ANY(rules))
 AND ($3::text IS NULL OR stage = $3) AND ($4::timestamptz IS NULL OR rejected_at >= $4)
 AND ($5 OR resolved_by IS NULL)
 """
+"""The condition of `Which`, with its `values` as the first parameters."""
 # Rejected records, the newest first.
 _LIST = (
-    f"SELECT * FROM store.rejected WHERE {_CHOSEN} ORDER BY rejected_at DESC, batch DESC, sequence LIMIT $6"
+    f"SELECT * FROM store.rejected WHERE {CHOSEN} ORDER BY rejected_at DESC, batch DESC, sequence LIMIT $6"
 )
 # How many there are without the limit.
-_COUNT = f"SELECT count(*) FROM store.rejected WHERE {_CHOSEN}"
+_COUNT = f"SELECT count(*) FROM store.rejected WHERE {CHOSEN}"
 # Which raw batches hold open records, the oldest first, and which records of them are chosen.
 _ORIGINS = f"""
 SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
-FROM store.rejected WHERE {_CHOSEN} GROUP BY 1, 2 ORDER BY 1
+FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2 ORDER BY 1
 """
 # Which rules were broken, how often, and one message of a record that broke each.
 _RULES = """
@@ -35,16 +36,17 @@ WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
 _FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
 # The bytes of one record's batch.
 _RAW = "SELECT layout, messages FROM store.raw_batches WHERE batch = $1"
-# What replays said of one record, the oldest first.
+# What replays, and who dropped it, said of one record, the oldest first.
 _HISTORY = """
-SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at
-FROM store.replays p JOIN store.ledger l USING (batch) WHERE p.identity = $1 ORDER BY p.batch
+SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at, a.by_whom, a.reason
+FROM store.replays p JOIN store.ledger l USING (batch) LEFT JOIN store.recalls a ON a.act = p.batch
+WHERE p.identity = $1 ORDER BY p.batch
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Chosen rejected records; None: any. `resolved`: also those that a replay has resolved."""
+    """Chosen rejected records; None: any. `resolved`: also those that were replayed or dropped."""
 
     dataset: str | None = None
     rule: str | None = None

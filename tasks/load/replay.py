@@ -24,6 +24,7 @@ from tasks.load.store import Session, Store
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
 
 LOCK = 0x48_50  # "HP": the first key of the advisory lock; the second is the raw batch
+DROPPING = (LOCK, -1)  # shared by replays, held alone by a drop
 _OPEN = """
 SELECT identity, sequence, part, rules FROM store.rejected r
 WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
@@ -75,9 +76,11 @@ async def replay(
     """
     async with store.work() as session:
         key = (LOCK, raw_batch % (1 << 31))
+        await session.connection.execute("SELECT pg_advisory_lock_shared($1, $2)", *DROPPING)
         await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
         receipt = await _replay(store, session, current, raw_batch, chosen, dry_run)
         await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+        await session.connection.execute("SELECT pg_advisory_unlock_shared($1, $2)", *DROPPING)
         return receipt
 
 

@@ -13,7 +13,7 @@ SELECT dataset AS name, max(processed_at) AS last_commit, count(*) AS batches,
     coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
     coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
 FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'fold')
+WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'drop', 'fold')
 GROUP BY dataset ORDER BY dataset
 """
 # How many rejected records of each dataset wait for a person.
@@ -22,7 +22,7 @@ _BOOKS = """
 SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
     coalesce(sum(rejected), 0)::bigint AS rejected, coalesce(sum(duplicates), 0)::bigint AS duplicates,
     coalesce(sum(filtered), 0)::bigint AS filtered
-FROM store.ledger WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'fold')
+FROM store.ledger WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'drop', 'fold')
 """
 _ARRIVED = """
 SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,
@@ -74,7 +74,7 @@ async def datasets(connection: Connection) -> tuple[Dataset, ...]:
         return tuple(Dataset(**row) for row in await connection.fetch(_DATASETS))
 
 
-async def open_rejected(connection: Connection) -> dict[str, int]:
+async def open_rejected(connection: "Connection | Pool") -> dict[str, int]:
     """Dataset → how many of its rejected records wait for a person."""
     with translated():
         return {row["dataset"]: row["records"] for row in await connection.fetch(_OPEN)}

@@ -31,11 +31,10 @@ EDGES = 5
 ENGINES = {"embedded": EmbeddedGraph, "neo4j": Neo4j}
 
 Edge = tuple[str, str]
+Layers = Iterator[tuple[list[str], list[Edge]]]
 
 
-def layered(
-    name: str, layers: int, width: int, chance: random.Random
-) -> Iterator[tuple[list[str], list[Edge]]]:
+def layered(name: str, layers: int, width: int, chance: random.Random) -> Layers:
     """Layer after layer: its keys, and edges from the layer before."""
     before: list[str] = []
     for layer in range(layers):

@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
 
 from flows.doctor import examine
 from flows.history import flow_runs
 from flows.partitions import extend
 from infra.doctor import graph as graph_doctor
+from infra.doctor import mqtt as mqtt_doctor
 from infra.doctor import postgres as postgres_doctor
 from infra.doctor.finding import Finding, Level, readable
+from infra.endpoints import MqttEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
+from infra.mqtt.address import SYSTEM
 from infra.postgres import open_pool
 from infra.settings import load
 from lineage import graph as graphs
@@ -165,3 +169,13 @@ async def test_a_server_without_our_deployments_is_a_problem(
 )
 def test_plain_text_over_the_network_is_a_warning(host: str, tls: bool, warned: bool) -> None:
     assert bool(list(readable("Postgres", host, tls, "Use TLS."))) is warned
+
+
+async def test_a_broker_that_forgets_shared_subscriptions_is_a_warning_for_who_shares(
+    mqtt_address: Address,
+) -> None:
+    endpoint = MqttEndpoint(url=SecretStr(mqtt_address.url), tls=SYSTEM)
+    assert not by_level(await mqtt_doctor.check(endpoint), Level.WARNING)
+    (warning,) = by_level(await mqtt_doctor.check(endpoint, ["sensors"]), Level.WARNING)
+    assert "shared subscriptions" in warning
+    assert warning.endswith("of sensors")

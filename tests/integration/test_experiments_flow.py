@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,11 +12,15 @@ import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows import experiments as module
+from flows.catalog import pipeline as named
 from flows.experiments import ExperimentRequest, experiments
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
-from lineage.errors import NotFoundError, UnavailableError, VerificationError
+from lineage import naming
+from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
+from tests.fixtures.commit import a_batch, a_way
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -163,3 +168,14 @@ async def test_a_robot_that_stays_away_fails_the_run_after_its_tries(
 async def test_a_robot_nobody_named_is_an_error_that_says_what_to_do(bench: Bench) -> None:
     with pytest.raises(NotFoundError, match="HEADWATER_ROBOTS"):
         await experiments(ExperimentRequest(robot="flex", experiment_id=uuid4()))
+
+
+async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(
+    bench: Bench, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_way(postgres_dsn) as way:
+        await way.take(replace(a_batch(("/runs", b"{")), dataset=naming.opentrons("ot2")))
+    full = named("experiments").model_copy(update={"rejected_limit": 1})
+    monkeypatch.setattr(module, "named", lambda _name: full)
+    with pytest.raises(RejectedError, match="experiments is not read: 1 rejected records wait"):
+        await bench.fetch(str(uuid4()))

@@ -3,36 +3,20 @@
 import csv
 import io
 import json
-import os
 import re
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from infra.postgres import open_pool
 from tasks.load.devices import SCHEMA, read_devices
 from tasks.transform.readings import DEVICES
 from tests.fixtures.commit import a_batch, message
-from tests.fixtures.headwater import COMMAND
+from tests.fixtures.headwater import Command
 from tests.fixtures.replay import TOPIC, a_house
 
-Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 DIRTY = b'\xff\x00 "it\'s\\" {\n'
-
-
-@pytest.fixture
-def command(postgres_dsn: str, tmp_path: Path) -> Command:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        home = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_HOME": str(tmp_path / "home")}
-        return subprocess.run(
-            [COMMAND, *arguments], cwd=tmp_path, env={**os.environ, **home}, capture_output=True, check=False
-        )
-
-    return run
 
 
 async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None:

@@ -1,0 +1,60 @@
+"""`headwater resume`: flow runs that failed for good, run again with the same parameters."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from console.start import DIFFERENCES, run, start_prefect
+from console.table import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from flows.resume import FailedRun
+
+_COLUMNS: Final = ("flow", "name", "ended_at", "parameters", "reason")
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]…", help="Only runs of these names; none: all.")
+]
+Listing = Annotated[bool, typer.Option("--list", help="Only list them.")]
+
+
+def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False) -> None:
+    """Run again, here and now, the flow runs that failed and whose work no later run has done.
+
+    A step is tried several times first; a run stands here when that did not help.
+    """
+    start_prefect()
+    from flows.resume import failed_runs
+    from flows.resume import resume as again
+
+    found = [each for each in run(failed_runs()) if not chosen or each.name in chosen]
+    if listing:
+        _print(found, as_json)
+        return
+    ended = [(each, run(again(each))) for each in found]
+    if as_json:
+        print_json([_row(each) | {"state": state.value} for each, state in ended])
+    for each, state in ended:
+        typer.echo(f"{each.flow} {each.name}: {state.value.lower()}", err=as_json)
+    if not ended:
+        typer.echo("none", err=True)
+    if any(state.value != "COMPLETED" for _, state in ended):
+        raise typer.Exit(DIFFERENCES)
+
+
+def _print(found: "list[FailedRun]", as_json: bool) -> None:
+    rows = [_row(each) for each in found]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(_COLUMNS, ([*row.values()] for row in rows))
+    else:
+        typer.echo("none", err=True)
+
+
+def _row(failed: "FailedRun") -> dict[str, object]:
+    parameters = json.dumps(failed.parameters)
+    return dict(
+        zip(_COLUMNS, (failed.flow, failed.name, failed.ended_at, parameters, failed.reason), strict=True)
+    )

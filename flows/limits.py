@@ -1,0 +1,137 @@
+"""When a source is read: not while too many rejected records of it wait, and not faster than it may be.
+
+Nothing is forgotten meanwhile: the broker, the topic or the folder keeps what is not read.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from time import monotonic
+from typing import Final
+
+import structlog
+from aiolimiter import AsyncLimiter
+
+from flows.catalog import Pipeline, pipelines
+from flows.retry import without_end
+from infra.postgres import Pool
+from lineage.errors import RejectedError
+from tasks.batch import RawBatch, Receipt
+from tasks.load.status import open_rejected
+
+log = structlog.get_logger(__name__)
+
+COUNT_EVERY: Final = 10.0  # seconds; other listeners and replays change the number too
+LOOK_EVERY: Final = 2.0  # seconds between two looks while the source is not read
+
+
+class RejectedLimit:
+    """How many rejected records of a pipeline's source wait for a person, against its limit."""
+
+    def __init__(self, pool: Pool, pipeline: Pipeline) -> None:
+        self._pool, self._pipeline = pool, pipeline
+        self._waiting = 0
+        self._counted_at = float("-inf")
+        self.reached = False
+
+    async def below(self) -> None:
+        """Return at once while fewer wait than the limit; else once somebody has replayed or dropped some."""
+        while _reached(self._pipeline, await self._count()):
+            if not self.reached:
+                log.error(_sentence(self._pipeline, self._waiting), source=self._pipeline.name)
+            self.reached = True
+            await asyncio.sleep(LOOK_EVERY)
+        if self.reached:
+            log.info("the source is read again", source=self._pipeline.name, waiting=self._waiting)
+        self.reached = False
+
+    def add(self, receipt: Receipt) -> None:
+        """Count what a commit of ours rejected."""
+        self._waiting += receipt.rejected
+
+    async def _count(self) -> int:
+        """Postgres's count, or the last one and what we rejected since while that is below the limit."""
+        if _reached(self._pipeline, self._waiting) or monotonic() - self._counted_at > COUNT_EVERY:
+            self._waiting = await without_end(lambda: waiting(self._pool, self._pipeline), what="limit")
+            self._counted_at = monotonic()
+        return self._waiting
+
+
+class RateCap:
+    """At most so many records per second, on average: a token bucket that holds one second's worth.
+
+    A batch is as large as it came; what it was too much is paid before the next one is read.
+    """
+
+    def __init__(self, per_second: float | None) -> None:
+        self._burst = max(per_second or 0.0, 1.0)
+        self._bucket = AsyncLimiter(self._burst, self._burst / per_second) if per_second else None
+        self._owed = 0.0
+
+    def add(self, receipt: Receipt) -> None:
+        """Owe what was read."""
+        self._owed += receipt.read
+
+    async def paid(self) -> None:
+        """Return when what was read before is paid for."""
+        if self._bucket is None:
+            return
+        while self._owed > 0:
+            part = min(self._owed, self._burst)
+            await self._bucket.acquire(part)
+            self._owed -= part
+
+
+class Gate:
+    """Both limits of one pipeline, before each batch that is read."""
+
+    def __init__(self, pool: Pool, pipeline: Pipeline) -> None:
+        self.rejected = RejectedLimit(pool, pipeline)
+        self._rate = RateCap(pipeline.max_per_second)
+
+    async def let_through(self, coming: AsyncIterator[RawBatch]) -> AsyncGenerator[RawBatch, None]:
+        """The batches that come, each read only when it may be."""
+        while True:
+            await self.rejected.below()
+            await self._rate.paid()
+            batch = await anext(coming, None)
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, receipt: Receipt) -> None:
+        """Count a commit."""
+        self.rejected.add(receipt)
+        self._rate.add(receipt)
+
+
+async def waiting(pool: Pool, pipeline: Pipeline) -> int:
+    """How many rejected records of the pipeline's source wait for a person."""
+    return _of(pipeline, await open_rejected(pool))
+
+
+async def check(pool: Pool, pipeline: Pipeline) -> None:
+    """Raise RejectedError when the pipeline is at its limit."""
+    found = await waiting(pool, pipeline)
+    if _reached(pipeline, found):
+        raise RejectedError(_sentence(pipeline, found))
+
+
+def at_limit(found: Mapping[str, int]) -> tuple[str, ...]:
+    """A sentence for each pipeline at its limit; `found`: dataset → rejected records that wait."""
+    counted = [(pipeline, _of(pipeline, found)) for pipeline in pipelines().values()]
+    return tuple(_sentence(*each) for each in counted if _reached(*each))
+
+
+def _of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
+    return sum(records for dataset, records in found.items() if pipeline.source.gives(dataset))
+
+
+def _reached(pipeline: Pipeline, records: int) -> bool:
+    return pipeline.rejected_limit is not None and records >= pipeline.rejected_limit
+
+
+def _sentence(pipeline: Pipeline, records: int) -> str:
+    return (
+        f"{pipeline.name} is not read: {records:,} rejected records wait and its limit is "
+        f"{pipeline.rejected_limit:,}. Replay or drop them: `headwater rejected ls` lists them."
+    )

@@ -1,0 +1,106 @@
+"""Flow runs that failed for good, and another try: the same run again, with the same parameters."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from prefect import Flow, get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from flows.history import asked
+from flows.registry import load_flow, names
+from flows.warm import claim_and_run, schedule_again
+from infra.http import translated
+
+FAILED: Final = (StateType.FAILED, StateType.CRASHED)
+PAGE: Final = 200  # runs, as many as the server gives at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRun:
+    """A run that failed and whose work nobody did since; `reason` is what it said."""
+
+    flow: str
+    run: FlowRun
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    @property
+    def ended_at(self) -> datetime | None:
+        return self.run.end_time
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self.run.parameters
+
+    @property
+    def reason(self) -> str:
+        return (self.run.state.message if self.run.state else None) or ""
+
+
+async def failed_runs() -> list[FailedRun]:
+    """The runs to resume, the oldest first: of one flow with the same parameters the newest.
+
+    One is left out when a later run of that flow with those parameters has completed.
+    """
+    with asked():
+        async with get_client() as client:
+            return [each for name in _flows() async for each in _failed(client, name)]
+
+
+async def resume(failed: FailedRun) -> StateType:
+    """Run it again here, under its own id; the state it is in afterwards.
+
+    PENDING when a worker was faster and runs it.
+    """
+    with translated("Prefect"):
+        async with get_client() as client:
+            await schedule_again(client, failed.run, "Resumed: it had not completed.")
+            return await claim_and_run(client, _flows()[failed.flow], failed.run)
+
+
+def _flows() -> dict[str, Flow[..., Any]]:
+    """Every flow of `prefect.yaml` by its own name, which several deployments may share."""
+    return {flow.name: flow for flow in map(load_flow, names())}
+
+
+async def _failed(client: PrefectClient, flow: str) -> AsyncIterator[FailedRun]:
+    newest: dict[str, FlowRun] = {}
+    async for run in _runs(client, flow, *FAILED, StateType.COMPLETED):
+        parameters = json.dumps(run.parameters, sort_keys=True)
+        newest.pop(parameters, None)  # so that they stand in the order in which they ran last
+        newest[parameters] = run
+    for run in newest.values():
+        if run.state_type in FAILED:
+            yield FailedRun(flow=flow, run=run)
+
+
+async def _runs(client: PrefectClient, flow: str, *states: StateType) -> AsyncIterator[FlowRun]:
+    """Every run of the flow in one of these states, the oldest first."""
+    offset, full = 0, True
+    while full:
+        page = await client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
+            ),
+            sort=FlowRunSort.START_TIME_ASC,
+            limit=PAGE,
+            offset=offset,
+        )
+        for run in page:
+            yield run
+        offset, full = offset + PAGE, len(page) == PAGE

@@ -1,0 +1,33 @@
+"""A short run of `make chaos`: what is published while everything breaks is stored once, and proven."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CYCLES = 6
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
+    downloads = pytestconfig.rootpath / ".headwater" / "downloads"
+    command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--cycles", str(CYCLES)]
+    with subprocess.Popen(
+        [*command, "--downloads", downloads],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            out, errors = process.communicate()
+        finally:
+            process.terminate()  # when we are interrupted, so that it ends what it started
+    assert process.returncode == 0, out + errors
+    figures = json.loads(out.splitlines()[-1])
+    assert figures["cycles"] == CYCLES
+    assert figures["published"] == figures["stored"] + figures["rejected"]
+    assert figures["stored"] > figures["rejected"] > 0
+    assert {figures[name] for name in ("lost", "duplicated", "unproven")} == {0}

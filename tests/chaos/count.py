@@ -1,0 +1,164 @@
+"""Counts what became of every message, with code that shares nothing with the pipeline.
+
+Plain SQL, plain Cypher, and the list of what the broker acknowledged.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import asyncpg
+import neo4j
+import polars as pl
+
+from tests.chaos.readings import Reading, Readings
+
+Place = tuple[str, int]
+"""A table and a batch in it."""
+
+STORED = "SELECT device_id, timestamp, temperature, batch, sequence FROM store.sensor_readings"
+REJECTED = "SELECT batch, sequence FROM store.rejected"
+RAW = "SELECT batch, messages, digests FROM store.raw_batches ORDER BY batch"
+# source batch → raw batch → batch of a table, each part of its dataset
+CHAINS = """
+MATCH (s:Batch)-[:FEEDS]->(r:Batch)-[:FEEDS]->(t:Batch), (s)-[:PART_OF]->(source:Dataset),
+      (r)-[:PART_OF]->(raw:Dataset), (t)-[:PART_OF]->(target:Dataset)
+RETURN source.key AS source, s.number AS source_number, raw.key AS raw, r.number AS raw_number,
+       target.key AS target, t.number AS number, t.rows AS rows
+"""
+
+
+@dataclass(slots=True)
+class Found:
+    """Where each message was found.
+
+    `strangers`: rows that no message explains; `torn`: rows that are not from the bytes they point to.
+    """
+
+    stored: Counter[int] = field(default_factory=Counter)
+    rejected: Counter[int] = field(default_factory=Counter)
+    places: Counter[Place] = field(default_factory=Counter)
+    strangers: int = 0
+    torn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many messages were stored, rejected, lost (in neither place) and duplicated (more than once)."""
+
+    stored: int
+    rejected: int
+    lost: int
+    duplicated: int
+
+
+class Expected:
+    """Every acknowledged message by what it would leave behind."""
+
+    def __init__(self, readings: Readings, acknowledged: Iterable[int]) -> None:
+        self.all: dict[int, Reading] = {number: readings.reading(number) for number in acknowledged}
+        self.by_payload = {reading.payload: number for number, reading in self.all.items()}
+        self.by_values = {(r.key, r.temperature): number for number, r in self.all.items() if r.key}
+
+    def verdict(self, found: Found) -> Verdict:
+        """Of each key one message is stored and its rivals are rejected; what has none is rejected."""
+        times = {number: found.stored[number] + found.rejected[number] for number in self.all}
+        missing = {number for number, count in times.items() if count == 0}
+        bad_but_stored = {number for number in found.stored if self.all[number].key is None}
+        keys = {reading.key for reading in self.all.values()}
+        accounted = {None, *(self.all[number].key for number in (*found.stored, *missing))}
+        return Verdict(
+            stored=found.stored.total(),
+            rejected=found.rejected.total(),
+            lost=len(missing) + len(bad_but_stored) + len(keys - accounted),
+            duplicated=sum(count - 1 for count in times.values() if count > 1) + found.strangers,
+        )
+
+
+async def find(dsn: str, expected: Expected) -> Found:
+    """Look every row up among the messages, and its bytes among the batches' bytes."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        stored = await connection.fetch(STORED)
+        rejected = await connection.fetch(REJECTED)
+        found, wanted = Found(), _by_batch(stored, rejected)
+        async with connection.transaction():
+            async for row in connection.cursor(RAW):
+                payloads = _payloads(row["messages"], row["digests"], found)
+                _look_up(expected, found, payloads, wanted.pop(row["batch"], []), row["batch"])
+    finally:
+        await connection.close()
+    found.torn += sum(len(rows) for rows in wanted.values())  # no bytes at all
+    return found
+
+
+def _by_batch(
+    stored: Iterable[asyncpg.Record], rejected: Iterable[asyncpg.Record]
+) -> dict[int, list[tuple[str, asyncpg.Record]]]:
+    rows: dict[int, list[tuple[str, asyncpg.Record]]] = {}
+    for table, records in (("sensor_readings", stored), ("rejected", rejected)):
+        for record in records:
+            rows.setdefault(record["batch"], []).append((table, record))
+    return rows
+
+
+def _payloads(messages: bytes, digests: bytes, found: Found) -> list[bytes]:
+    """The messages of a batch, each compared with its SHA-256."""
+    payloads = pl.read_ipc(BytesIO(messages))["payload"].to_list()
+    sums = [digests[start : start + 32] for start in range(0, len(digests), 32)]
+    found.torn += sum(hashlib.sha256(p).digest() != s for p, s in zip(payloads, sums, strict=True))
+    return payloads
+
+
+def _look_up(
+    expected: Expected,
+    found: Found,
+    payloads: list[bytes],
+    rows: Iterable[tuple[str, asyncpg.Record]],
+    batch: int,
+) -> None:
+    for table, row in rows:
+        found.places[table, batch] += 1
+        by_bytes = expected.by_payload.get(payloads[row["sequence"]])
+        if table == "sensor_readings":
+            values = ((row["device_id"], row["timestamp"]), row["temperature"])
+            number = expected.by_values.get(values)
+            found.torn += number != by_bytes
+        else:
+            number = by_bytes
+        if number is None:
+            found.strangers += 1
+        else:
+            (found.stored if table == "sensor_readings" else found.rejected)[number] += 1
+
+
+def unproven(graph: Mapping[str, str], found: Found) -> int:
+    """How many rows are not from their bytes, or have no lineage back to the broker in the graph."""
+    chains = _chains(graph)
+    return found.torn + sum(rows for place, rows in found.places.items() if chains.get(place) != rows)
+
+
+def _chains(graph: Mapping[str, str]) -> dict[Place, int]:
+    """How many rows the graph says a batch of a table has, where its way back to the broker is whole."""
+    with (
+        neo4j.GraphDatabase.driver(
+            graph["HEADWATER_GRAPH_URI"],
+            auth=(graph["HEADWATER_GRAPH_USER"], graph["HEADWATER_GRAPH_PASSWORD"]),
+        ) as driver,
+        driver.session(database=graph["HEADWATER_GRAPH_DATABASE"]) as session,
+    ):
+        return {
+            (row["target"].removeprefix("postgres:"), row["number"]): row["rows"]
+            for row in session.run(CHAINS)
+            if row["source"] == "mqtt:sensors/+/readings" and row["raw"] == "postgres:raw_batches"
+            if row["source_number"] == row["raw_number"] == row["number"]
+        }
+
+
+def differences(proof: bytes) -> int:
+    """How many differences `headwater prove --json` lists."""
+    said = json.loads(proof)
+    return len(said["differences"]) or (0 if said["ok"] else 1)

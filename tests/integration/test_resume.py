@@ -1,0 +1,107 @@
+"""`headwater resume` on a Prefect server: what failed is listed, and run again as the same run."""
+
+import gc
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Crashed, Failed, Running, State
+
+from flows.registry import load_flow
+from flows.resume import failed_runs
+from infra.local.addresses import Address
+from infra.postgres import connect
+from tests.fixtures.commit import a_batch, a_way, message
+from tests.fixtures.graph import graph_settings
+from tests.fixtures.headwater import COMMAND
+
+# Prefect leaves the socket of its events to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+Headwater = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(postgres_dsn: str, prefect_server: Address, graph_address: Address, tmp_path: Path) -> Headwater:
+    settings = {
+        "HEADWATER_HOME": str(tmp_path / "home"),
+        "HEADWATER_POSTGRES_DSN": postgres_dsn,
+        "HEADWATER_PREFECT_API_URL": prefect_server.url,
+        "HOME": str(tmp_path),
+        **graph_settings(graph_address),
+    }
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**os.environ, **settings}
+        return subprocess.run(
+            [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+async def client(prefect_server: Address) -> AsyncIterator[PrefectClient]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        async with get_client() as client:
+            yield client
+    gc.collect()
+
+
+async def ended(client: PrefectClient, parameters: Mapping[str, Any], state: State[Any]) -> FlowRun:
+    """A run of the proof's flow that ended so."""
+    made = await client.create_flow_run(load_flow("proof"), parameters=dict(parameters))
+    for each in (Running(), state):
+        await client.set_flow_run_state(made.id, each, force=True)
+    return made
+
+
+async def test_what_failed_is_run_again_as_the_same_run(
+    command: Headwater, client: PrefectClient, postgres_dsn: str
+) -> None:
+    async with a_way(postgres_dsn) as way:
+        await way.take(a_batch(message("a", 1)))
+        await way.pool.execute("UPDATE store.sensor_readings SET temperature = 99")
+    assert command("run", "proof").returncode == 1
+    listed = json.loads(command("resume", "--list", "--json").stdout)
+    *_, failed = [run for run in listed if run["flow"] == "proof"]
+    assert "1 difference." in failed["reason"]
+    (seen,) = [each.run for each in await failed_runs() if each.name == failed["name"]]
+
+    again = command("resume", failed["name"])  # the cause is still there
+    assert (again.returncode, again.stdout) == (1, f"proof {failed['name']}: failed\n")
+    connection = await connect(postgres_dsn, application="test")
+    await connection.execute("UPDATE store.sensor_readings SET temperature = 20.5")
+    await connection.close()
+    done = command("resume", failed["name"])
+    assert (done.returncode, done.stdout) == (0, f"proof {failed['name']}: completed\n"), done.stderr
+    run = await client.read_flow_run(seen.id)
+    assert (run.state_type, run.parameters) == (StateType.COMPLETED, seen.parameters)
+    assert failed["name"] not in command("resume", "--list").stdout
+    nothing = command("resume", failed["name"])
+    assert (nothing.returncode, nothing.stderr.splitlines()[-1]) == (0, "none")
+
+
+async def test_only_what_nobody_has_done_since_is_listed(client: PrefectClient) -> None:
+    weekly, daily, monthly = ({"schedule": {"every": every}} for every in ("P7D", "P1D", "P30D"))
+    before = await ended(client, weekly, Completed())
+    failed = [await ended(client, weekly, Failed(message="no disk")) for _ in range(2)]
+    crashed = await ended(client, daily, Crashed())
+    repaired = await ended(client, monthly, Failed())
+    await ended(client, monthly, Completed())
+    found = {each.run.id: each for each in await failed_runs()}
+    assert {failed[1].id, crashed.id} <= found.keys()
+    assert not {before.id, failed[0].id, repaired.id} & found.keys()
+    assert found[failed[1].id].reason == "no disk"
+    assert found[failed[1].id].parameters == weekly
