@@ -32,6 +32,7 @@ async def relay(settings: Settings) -> None:
     metrics = Metrics(CollectorRegistry())
     state = process.State()
     with process.stop_signal() as stop, process.observed(settings, state.health):
+        stores.postgres_dsn(settings)  # nothing is waited for that is neither set nor running at the start
         work = without_end(lambda: _connect_and_carry(settings, metrics, state), what="relay")
         await process.unless(stop, work)
 

@@ -214,10 +214,10 @@ async def test_the_relay_outlives_a_local_postgres_that_dies(
         relay = headwater("relay", **graph_settings(graph_address))
         relay.wait_until("carrying")
         psutil.Process(address.pid).kill()  # and its address stays, as after a power cut
-        await until(lambda: "no local one is running" in relay.log.read_text())
+        await until(lambda: "no local one is running" in relay.log.read_text(), patience=120)
         assert relay.process.poll() is None
         await asyncio.to_thread(service.start)
-        await asyncio.to_thread(relay.wait_until, "carrying")
+        await asyncio.to_thread(relay.wait_until, "carrying", 120)
         assert relay.stop() == 0
     finally:
         connection.terminate()
