@@ -36,9 +36,7 @@ class RejectedLimit:
     async def below(self) -> None:
         """Return at once while fewer wait than the limit; else once somebody has replayed or dropped some."""
         while _reached(self._pipeline, await self._count()):
-            if not self.reached:
-                log.error(_sentence(self._pipeline, self._waiting), source=self._pipeline.name)
-            self.reached = True
+            self._reach()
             await asyncio.sleep(LOOK_EVERY)
         if self.reached:
             log.info("the source is read again", source=self._pipeline.name, waiting=self._waiting)
@@ -47,6 +45,13 @@ class RejectedLimit:
     def add(self, receipt: Receipt) -> None:
         """Count what a commit of ours rejected."""
         self._waiting += receipt.rejected
+        if receipt.rejected and _reached(self._pipeline, self._waiting):
+            self._reach()
+
+    def _reach(self) -> None:
+        if not self.reached:
+            log.error(_sentence(self._pipeline, self._waiting), source=self._pipeline.name)
+        self.reached = True
 
     async def _count(self) -> int:
         """Postgres's count, or the last one and what we rejected since while that is below the limit."""
@@ -96,6 +101,7 @@ class Gate:
             batch = await anext(coming, None)
             if batch is None:
                 return
+            await self.rejected.below()  # the batch before it may have reached it since
             yield batch
 
     def add(self, receipt: Receipt) -> None:

@@ -226,7 +226,7 @@ async def test_what_postgres_refuses_is_rejected_alone_by_its_line(
     await connection.execute(
         """
         CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'this one is not welcome'; END $$;
+        $$ BEGIN RAISE EXCEPTION 'this one is not welcome' USING ERRCODE = '22000'; END $$;
         CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW
         WHEN (NEW.device_id = 'd7') EXECUTE FUNCTION store.refuse()
         """
