@@ -96,7 +96,7 @@ def _facts(kind: RelationshipType, target: Node, edge: Edge, known_at: int) -> d
     facts: dict[str, Fact] = {
         "relationship_type": kind.value,
         "created_at": created_at,
-        "valid_from": created_at,
+        "valid_from": edge.facts.get("valid_from", created_at),
         "known_at": known_at,
     }
     if kind in _CARRIES:

@@ -54,7 +54,8 @@ class Stored:
 def of_commit(
     number: int, batch: RawBatch, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """Source → raw, raw → each table that got rows, raw → rejected, and the subjects seen first."""
+    """Source → raw, raw → each table that got rows, experiments → steps, raw → rejected; and the subjects
+    seen first with what they used."""
     received = batch_node(
         batch.dataset,
         number,
@@ -64,14 +65,16 @@ def of_commit(
     )
     raw = batch_node(RAW, number, rows=batch.messages.height)
     made = [(RelationshipType.FEEDS, received, raw), *_outputs(raw, number, plan, stored, new)]
-    return _edges(plan, made, now)
+    # not later than now: the clock may have been set back since
+    return _edges(plan, made, now, valid_from=min(batch.received_at, now))
 
 
 def of_replay(
     number: int, raw_batch: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
     """The original raw batch → each table that got rows, → rejected (judged again, rejected again)."""
-    return _edges(plan, _outputs(batch_node(RAW, raw_batch), number, plan, stored, new), now)
+    made = _outputs(batch_node(RAW, raw_batch), number, plan, stored, new)
+    return _edges(plan, made, now, valid_from=now)
 
 
 def _outputs(
@@ -119,7 +122,7 @@ def _names(things: Any, fields: Sequence[str]) -> Iterable[str]:
         yield from [name for name in named if isinstance(name, str) and name][:1]
 
 
-def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime) -> list[Edge]:
+def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime, valid_from: datetime) -> list[Edge]:
     return [
         Edge(
             relationship_type=kind,
@@ -128,6 +131,7 @@ def _edges(plan: LoadPlan, relations: Iterable[Relation], now: datetime) -> list
             created_at=now,
             transformation_id=plan.transformation.id,
             run_id=plan.run.id,
+            facts={"valid_from": micros(valid_from)},
         )
         for kind, source, target in relations
     ]

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,24 @@ async def test_upstream_and_downstream(postgres_dsn: str, graph: Address) -> Non
         assert {row[0] for row in down.rows} == {f"{RAW}#1", "postgres:rejected#1", f"{STORED}#1"}
         datasets = await ask(house.graph, find("upstream"), {"key": STORED})
         assert {row[0] for row in datasets.rows} == {RAW, SOURCE, "opentrons:robot/runs"}
+
+
+async def test_a_batch_holds_since_it_was_received(postgres_dsn: str, graph: Address) -> None:
+    """It came an hour before it was committed: then it was valid, and not known."""
+    hour, then = timedelta(hours=1), datetime.now(UTC) - timedelta(hours=1)
+    async with a_house(postgres_dsn, graph) as house:
+        batch = replace(a_batch(message("a", 1)), received_at=then, received_until=then)
+        await house.way.take(batch)
+        await relay.catch_up(house.connection, house.graph)
+        for key in (f"{STORED}#1", STORED):
+
+            async def found(asked: str = key, **when: datetime) -> int:
+                return (await ask(house.graph, find("upstream"), {"key": asked}, **when)).total
+
+            assert await found() == 2
+            assert await found(valid_at=then + hour / 2) == 2
+            assert await found(valid_at=then - hour / 2) == 0
+            assert await found(valid_at=then + hour / 2, known_at=then + hour / 2) == 0
 
 
 @pytest.mark.parametrize("name", ["upstream", "blame", "column-upstream"])
