@@ -106,9 +106,6 @@ class Folds:
         return node
 
 
-NO_FOLDS = Folds()
-
-
 def folds_of(entries: Iterable[Entry]) -> list[Fold]:
     """The folds among these entries."""
     found = (entry.edge for entry in entries if entry.edge.relationship_type is RelationshipType.FOLDS)

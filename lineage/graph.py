@@ -125,9 +125,7 @@ async def fold(graph: Graph, day: Fold) -> None:
             return
         keys = [row["key"] for row in batches]
         await write(graph, await _as_days(graph, keys, day))
-        await graph.write(
-            [("UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b", {"keys": keys})]
-        )
+        await graph.write([(_FORGET, {"keys": keys})])
 
 
 async def _as_days(graph: Graph, keys: Sequence[str], day: Fold) -> Projection:

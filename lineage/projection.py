@@ -116,8 +116,11 @@ def earliest(one: Facts, other: Facts) -> Facts:
     return one if _moment(one) <= _moment(other) else other
 
 
-def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, str]:
-    return int(facts["known_at"] or 0), int(facts["created_at"] or 0), str(facts.get("run_id") or "")
+def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, int, str]:
+    known_at, created_at, valid_from = (
+        int(facts[name] or 0) for name in ("known_at", "created_at", "valid_from")
+    )
+    return known_at, created_at, valid_from, str(facts.get("run_id") or "")
 
 
 def _is_batch(node: Node) -> bool:

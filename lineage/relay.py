@@ -16,7 +16,7 @@ from . import graph as graphs
 from .model import micros
 from .ports import Connection, Graph
 from .projection import Projection, project
-from .seal import UNSEALED, Seal, last_seal, read_seal, seal
+from .seal import PAGE, UNSEALED, Seal, last_seal, read_seal, seal
 
 SINK = "graph"
 LOCK = 0x48_52  # "HR": the first key of the two-key advisory lock
@@ -58,6 +58,7 @@ class Carried:
 
     entries: int
     oldest: datetime | None
+    behind: bool  # whether there is, or may be, more to carry at once
 
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
@@ -67,9 +68,10 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
         following = await cursor(connection) + 1
         bucket = sealed if sealed and sealed.number == following else await read_seal(connection, following)
         if bucket is None:
-            return Carried(0, None)
+            return Carried(0, None, behind=False)
         await _write(connection, graph, bucket)
-        return Carried(len(bucket.entries), bucket.oldest)
+        behind = bucket is not sealed or len(bucket.entries) >= PAGE
+        return Carried(len(bucket.entries), bucket.oldest, behind)
 
 
 async def _write(connection: Connection, graph: Graph, bucket: Seal) -> None:
@@ -83,6 +85,8 @@ async def _write(connection: Connection, graph: Graph, bucket: Seal) -> None:
 async def told(connection: Connection, bucket: Seal, upto: int | None = None) -> Projection:
     """A seal's projection with the folds of the seals up to `upto`; if none is given, up to itself."""
     folds = await fold.load(connection, upto or bucket.number, bucket.entries)
+    if not folds.by_dataset:
+        return bucket.projection
     return project(map(folds.entry, bucket.entries), micros(bucket.sealed_at))
 
 

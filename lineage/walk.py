@@ -15,7 +15,7 @@ from .log import Entry, Span
 from .model import micros
 from .ports import Connection
 from .projection import Projection, project
-from .seal import FIRST_HASH, UNSEALED, Anchor, digest_bytes, seal_hash
+from .seal import FIRST_HASH, SEALED_ENTRIES, UNSEALED, Anchor, digest_bytes, seal_hash
 from .sealed import books_digest
 
 SEALS_AT_A_TIME = 500
@@ -24,11 +24,6 @@ _SEALS = "SELECT * FROM store.lineage_seals WHERE seal > $1 ORDER BY seal LIMIT 
 _SPANS = """
 SELECT seal, writer, first, last, head FROM store.lineage_spans
 WHERE seal > $1 AND seal <= $2 ORDER BY seal, writer
-"""
-_ENTRIES = """
-SELECT l.* FROM store.lineage_spans s
-JOIN store.lineage_log l ON l.writer = s.writer AND l.number BETWEEN s.first AND s.last
-WHERE s.seal = $1 ORDER BY l.writer, l.number
 """
 _HEADS = """
 SELECT DISTINCT ON (writer) writer, last, head FROM store.lineage_spans
@@ -120,7 +115,7 @@ class Walk:
         what = f"seal {row['seal']}"
         self.report("seals", self._own(row, spans, what))
         expected = [(span, self.chains.heads.get(span.writer, (0, b""))[0] + 1) for span in spans]
-        read, found = self.chains.follow(await self.connection.fetch(_ENTRIES, row["seal"]))
+        read, found = self.chains.follow(await self.connection.fetch(SEALED_ENTRIES, row["seal"]))
         self.report("lineage_log", [*found, *self._missing(expected, what)])
         known_at = micros(row["sealed_at"])
         made = project(read, known_at)
