@@ -6,22 +6,22 @@ until it is released. One table is one act, which is one transaction, a number o
     the rows' batches ─▶ quarantine#ACT      and the hours of these rows are marked, for the aggregates
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lineage import append, naming
+from lineage import append
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
+from lineage.quarantine import URI, digest_of, key_text
 from lineage.version import transformation_of
-from tasks.contract import ColumnType, Contract
+from tasks.contract import Contract
 from tasks.load import edges
 from tasks.load.recall import Condition
 from tasks.load.store import Store
 from tasks.load.tables import in_quarantine
+from tasks.verify import shape_of
 
-URI = naming.postgres("quarantine")
 OURS = ("tasks",)
 Kind = Literal["quarantine", "release", "reprocess"]
 
@@ -101,7 +101,8 @@ def _chosen(contract: Contract) -> str:
     """A query of rows `s`: their key columns, batch and hour, and the key as text."""
     keys = ", ".join(f"s.{name}" for name in contract.key)
     hour = f"date_trunc('hour', s.{contract.time}, 'UTC') AS hour"
-    return f"SELECT {keys}, s.batch, {hour}, {key_text(contract)} AS key FROM store.{contract.table} s"
+    key = key_text(shape_of(contract))
+    return f"SELECT {keys}, s.batch, {hour}, {key} AS key FROM store.{contract.table} s"
 
 
 async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
@@ -119,18 +120,7 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
         received_at=act.now,
     )
     concerned = await connection.fetch(_BATCHES)
-    target = batch_node(URI, number, rows=sum(row["rows"] for row in concerned))
+    rows, digest = sum(row["rows"] for row in concerned), await digest_of(connection, number)
+    target = batch_node(URI, number, rows=rows, digest=digest)
     relations = [(RelationshipType.FEEDS, batch_node(uri, row["batch"]), target) for row in concerned]
     await append.write(connection, commit, run_node(act.run), relations, {})
-
-
-def key_text(contract: Contract) -> str:
-    """The SQL expression of a row's natural key as canonical JSON, as `tasks/canonical.py` writes it."""
-    parts = [f"'{json.dumps(name)}:' || {_value_text(contract, name)}" for name in sorted(contract.key)]
-    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
-
-
-def _value_text(contract: Contract, name: str) -> str:
-    if contract.column(name).type is ColumnType.TIMESTAMP:
-        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"to_json(s.{name})::text"
