@@ -23,7 +23,7 @@ from .importer import KeptFacet, Story, kept_facets
 from .kept import WAY, position_of
 from .names import Names
 
-DATASET = "openlineage:events"
+DATASET = "events:openlineage"
 TRANSFORMATION = Transformation(name="openlineage.import", version="1")
 LOCK = 0x48_4F  # "HO": one import at a time, so that the events of a run add up
 

@@ -212,9 +212,9 @@ async def test_an_import_without_an_edge_is_in_the_log_and_the_graph(
     assert (await take(house, documents)).edges == 0
     batch = await asked(
         house,
-        "MATCH (b:Batch)-[:PART_OF]->(:Dataset {key: 'openlineage:events'}) RETURN b.key AS key, b.events AS n",
+        "MATCH (b:Batch)-[:PART_OF]->(:Dataset {key: 'events:openlineage'}) RETURN b.key AS key, b.events AS n",
     )
-    assert batch == [{"key": "openlineage:events#1", "n": len(documents)}]
+    assert batch == [{"key": "events:openlineage#1", "n": len(documents)}]
     assert await clean(house)
     await house.tamper("imported_events", "DELETE FROM store.imported_events")
     await house.tamper("ledger", "DELETE FROM store.ledger")
