@@ -31,7 +31,7 @@ async def books_digest(connection: Connection, batches: Iterable[int]) -> bytes:
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a table as JSON takes it, without its nulls: a column that is added later changes no digest of before."""
+    """A row as JSON takes it, without its nulls: a column that is added later changes no digest of before."""
     return {name: _value(value) for name, value in row.items() if value is not None}
 
 

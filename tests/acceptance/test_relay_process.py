@@ -1,4 +1,4 @@
-"""`headwater relay` as a process: it anchors the record outside Postgres, and sees that its graph was replaced."""
+"""`headwater relay` as a process: it anchors the record, and sees that its graph was replaced."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,9 @@ def lines(file: Path) -> list[dict[str, object]]:
 async def test_a_log_cut_after_an_anchor_of_the_relay_or_of_a_proof_is_found(
     headwater: Headwater, postgres_dsn: str, graph_address: Address, tmp_path: Path
 ) -> None:
-    by_relay, by_proof, of_nobody = (tmp_path / name / "anchors.ndjson" for name in ("relay", "proof", "none"))
+    by_relay, by_proof, of_nobody = (
+        tmp_path / name / "anchors.ndjson" for name in ("relay", "proof", "none")
+    )
 
     def run(*arguments: str, anchors: Path) -> Process:
         where = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_ANCHOR_FILE": str(anchors)}
@@ -60,7 +62,9 @@ async def test_a_log_cut_after_an_anchor_of_the_relay_or_of_a_proof_is_found(
         assert relaying.stop() == 0
         assert prove(by_proof)[0] == 0
         for file in (by_relay, by_proof):
-            assert [(each["seal"], each["hash"]) for each in lines(file)] == [(newest.seal, newest.hash.hex())]
+            assert [(each["seal"], each["hash"]) for each in lines(file)] == [
+                (newest.seal, newest.hash.hex())
+            ]
         await house.connection.execute("SET session_replication_role = replica")
         await house.connection.execute(CUT)
         rebuilding = run("graph", "rebuild", anchors=of_nobody)
@@ -90,9 +94,12 @@ async def test_a_graph_emptied_or_replaced_while_the_relay_was_away_is_carried_a
             if away == "emptied":  # what comes next is another one
                 await house.in_graph("CREATE (:Dataset {key: 'postgres:of_somebody_else'})")
 
+
 async def all_carried(connection: Connection, graph: BoltGraph) -> None:
     entries = await connection.fetchval("SELECT count(*) FROM lineage_log")
-    sealed = "SELECT max(total) FROM store.lineage_seals WHERE seal = (SELECT max(seal) FROM store.relay_cursors)"
+    sealed = (
+        "SELECT max(total) FROM store.lineage_seals WHERE seal = (SELECT max(seal) FROM store.relay_cursors)"
+    )
     await until_stored(connection, sealed, entries)
     expected, found = await of_log(connection), await in_graph(graph)
     assert expected.relationships.keys() <= found.relationships.keys()

@@ -56,7 +56,9 @@ async def test_exactly_the_hours_whose_mark_is_lost_are_told(connection: Connect
     shape = (await stored_shapes(connection))["sensor_readings"]
     async with connection.transaction():
         found = [each async for each in marks.check_marks(connection, shape, FIRST)]
-    named = [f"batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}" for row in lost if row["batch"] >= FIRST]
+    named = [
+        f"batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}" for row in lost if row["batch"] >= FIRST
+    ]
     assert len(named) >= 2
     assert sorted(each.split(": ")[0] for each in found) == sorted(f"sensor_readings, {one}" for one in named)
 

@@ -212,7 +212,8 @@ async def test_an_import_without_an_edge_is_in_the_log_and_the_graph(
     assert (await take(house, documents)).edges == 0
     batch = await asked(
         house,
-        "MATCH (b:Batch)-[:PART_OF]->(:Dataset {key: 'events:openlineage'}) RETURN b.key AS key, b.events AS n",
+        "MATCH (b:Batch)-[:PART_OF]->(:Dataset {key: 'events:openlineage'}) "
+        "RETURN b.key AS key, b.events AS n",
     )
     assert batch == [{"key": "events:openlineage#1", "n": len(documents)}]
     assert await clean(house)
@@ -239,7 +240,9 @@ async def test_tampering_with_what_is_kept_is_found_and_named(house: House, kind
     assert await clean(house)
     change, sentence = TAMPERINGS[kind]
     await house.tamper("imported_events", f"UPDATE store.imported_events {change}")
-    named = [each for each in (await house.prove()).differences if each.startswith("imported_events, batch 1")]
+    named = [
+        each for each in (await house.prove()).differences if each.startswith("imported_events, batch 1")
+    ]
     assert any(sentence in each for each in named), named
 
 
@@ -249,7 +252,9 @@ async def test_an_event_that_is_gone_or_was_never_imported_is_found(house: House
     (gone,) = (await house.prove()).differences
     assert gone.startswith(f"imported_events, batch 1: its {len(OTHERS) - 1} event(s)")
     await house.tamper("imported_events", "UPDATE store.imported_events SET batch = 7 WHERE place = 1")
-    assert "imported_events, batch 7: event 1 is of no import in the ledger" in (await house.prove()).differences
+    assert (
+        "imported_events, batch 7: event 1 is of no import in the ledger" in (await house.prove()).differences
+    )
 
 
 async def test_facets_the_graph_does_not_show_are_listed_with_the_bad_ones(house: House) -> None:

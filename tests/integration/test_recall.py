@@ -363,10 +363,22 @@ TAMPERINGS = {
         "UPDATE store.sensor_readings_quarantine SET act = 1",
         f"sensor_readings_quarantine: {KEY_OF_A} is out by act 1, and by act 3 in the record",
     ),
-    "an edited row": ("quarantine", "UPDATE store.quarantine SET batch = 9", "quarantine, batch 3: who did it"),
-    "another reason": ("recalls", "UPDATE store.recalls SET reason = 'a whim'", "quarantine, batch 3: who did"),
+    "an edited row": (
+        "quarantine",
+        "UPDATE store.quarantine SET batch = 9",
+        "quarantine, batch 3: who did it",
+    ),
+    "another reason": (
+        "recalls",
+        "UPDATE store.recalls SET reason = 'a whim'",
+        "quarantine, batch 3: who did",
+    ),
     "another person": ("recalls", "UPDATE store.recalls SET by_whom = 'eve'", "quarantine, batch 3: who did"),
-    "a deleted row": ("quarantine", "DELETE FROM store.quarantine", "quarantine, batch 3: who did it, why or"),
+    "a deleted row": (
+        "quarantine",
+        "DELETE FROM store.quarantine",
+        "quarantine, batch 3: who did it, why or",
+    ),
     "a row of an act nobody did": (
         "quarantine",
         "INSERT INTO store.quarantine SELECT 2, table_name, key, batch, true FROM store.quarantine",
