@@ -2,7 +2,7 @@
 
     act (who, why) ─ store.quarantine (key, batch, released) ─▶ quarantine#ACT in the log, with their digest
 
-What stands in `NAME_quarantine`, which the published view leaves out, is what the newest act of each key says.
+`NAME_quarantine` holds the keys that the published view leaves out: those whose newest act took them out.
 """
 
 import hashlib
