@@ -6,15 +6,29 @@ from typing import Any
 
 import polars as pl
 
+from . import naming
 from .books import Books
 from .digest import message_digests, raw_digest
 from .ports import Connection
 from .stored import chunks
 
+ERASURES = naming.postgres("erasures")
 DIGEST = 32
 """Bytes of one message's digest."""
 AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
+
+# An erasure counts if the log says so: raw batch → act, with the sequences.
+_ERASED = f"""
+SELECT e.batch, array_agg(e.sequence) AS sequences FROM store.erasures e
+JOIN store.ledger g ON g.batch = e.act
+JOIN store.lineage_log l ON l.writer = g.writer AND l.number BETWEEN g.first_entry AND g.last_entry
+WHERE e.batch >= $1 AND e.batch < $2
+    AND l.source_key = '{naming.postgres("raw_batches")}#' || e.batch
+    AND l.target_key = '{ERASURES}#' || e.act
+    AND e.sequence::text = ANY (string_to_array(l.target_facts->>'sequences', ','))
+GROUP BY e.batch
+"""
 
 
 async def check_messages(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
@@ -39,11 +53,7 @@ async def check_messages(connection: Connection, books: Books, first: int, end: 
 
 async def _erased(connection: Connection, first: int, end: int) -> dict[int, frozenset[int]]:
     """Batch → the sequences of its messages that were erased on purpose."""
-    query = (
-        "SELECT batch, array_agg(sequence) AS sequences FROM store.erasures "
-        "WHERE batch >= $1 AND batch < $2 GROUP BY batch"
-    )
-    rows = await connection.fetch(query, first, end)
+    rows = await connection.fetch(_ERASED, first, end)
     return {row["batch"]: frozenset(row["sequences"]) for row in rows}
 
 
