@@ -187,9 +187,6 @@ async def test_the_example_dropped_into_the_folder_is_an_audit(place: Place, tmp
     ask = "headwater audit large --param dataset=postgres:sensor_readings --format csv"
     assert place.run(ask, library=mine).stdout.split() == ["key,rows"]  # none has more than the default
     large = place.run(f"{ask} --param rows=1", library=mine)
-    assert large.stdout.split() == [
-        "key,rows",
-        "postgres:sensor_readings#1,2",
-        "postgres:sensor_readings#2,2",
-    ]
+    batches = {f"postgres:sensor_readings#{number},2" for number in (1, 2)}
+    assert set(large.stdout.split()) == {"key,rows", *batches}
     assert place.run(ask).returncode == 2, "only there"
