@@ -16,7 +16,6 @@ from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.settings import Settings
-from lineage import naming
 from lineage.errors import ContractError
 from tasks.batch import Position, RawBatch
 from tasks.extract.files import FileOptions, FileSource, FileWatch
@@ -66,10 +65,9 @@ class MqttStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        dataset = naming.mqtt(self._source.topic_filter)
         async with open_session(self._source, expected=known) as session:
             self._session, self._counted = session, replace(session.numbers)
-            yield (drain if leave else batches)(self._source, session, dataset)
+            yield (drain if leave else batches)(self._source, session, self._source.dataset)
 
     def show(self, metrics: Metrics, source: str) -> str:
         session = self._session

@@ -9,7 +9,7 @@ command, so a cursor is always sent; a cursor past the end is clamped and repeat
 `totalLength` grows while the run goes; only 20 runs are kept, so a run may be gone between two pages.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -45,8 +45,12 @@ class RobotOptions(BaseModel):
     poll_every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))  # beside the notices
     concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
 
+    def datasets(self, robots: Sequence[str]) -> Sequence[str]:
+        """What this source gives, as URIs: the runs of each of these robots."""
+        return tuple(naming.opentrons(robot) for robot in robots)
+
     def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is the runs of a robot."""
+        """Whether the dataset (a URI) is the runs of a robot, also of one that is known no more."""
         return dataset.startswith(naming.OPENTRONS)
 
 
