@@ -62,6 +62,7 @@ class RobotSource:
     dataset: str  # the dataset's URI, without host and port
     page_length: int = 100  # commands per page
     max_commands: int = 100_000  # per run; more is refused rather than held in memory
+    patience: timedelta = timedelta(seconds=10)  # for one answer
     version: str = "*"  # the header Opentrons-Version: * or a number ≥ 2
 
     def __post_init__(self) -> None:
@@ -99,12 +100,10 @@ class RunListed:
 
 
 @asynccontextmanager
-async def robot_client(
-    robot: RobotSource, url: str, patience: timedelta = timedelta(seconds=10)
-) -> AsyncIterator[HttpClient]:
+async def robot_client(robot: RobotSource, url: str) -> AsyncIterator[HttpClient]:
     """A client with the header the robot asks for; `url` like `http://ot2:31950`."""
     headers = {"Opentrons-Version": robot.version, "Accept": "application/json"}
-    async with http_client(f"robot {robot.name}", url, headers=headers, patience=patience) as client:
+    async with http_client(f"robot {robot.name}", url, headers=headers, patience=robot.patience) as client:
         yield client
 
 
