@@ -15,7 +15,7 @@ from prefect import get_client
 from flows import process, stores
 from flows.retry import without_end
 from infra.http import translated as http_translated
-from infra.postgres import Connection, connect, translated
+from infra.postgres import Connection, translated
 from infra.settings import Settings
 from lineage import naming
 from lineage.prefect_assets import Names, capture
@@ -34,24 +34,20 @@ async def capture_assets(settings: Settings, state: process.State) -> None:
 
 
 async def _capture(settings: Settings, state: process.State) -> None:
-    connection = await connect(stores.postgres_dsn(settings), application="assets")
-    names = await our_names(connection, stores.postgres_dsn(settings))
-    swept = datetime.now(UTC) - LATE_EVERY
-    try:
-        async with get_client() as client:
-            while True:
-                now = datetime.now(UTC)
-                late = now - swept >= LATE_EVERY
-                with translated(), http_translated("Prefect"):
-                    back = LATE if late else OVERLAP
-                    taken = await capture(connection, client, back=back, names=names)
-                swept = now if late else swept
-                if taken:
-                    state.did("capture", assets=taken)
-                    log.info("assets captured", materializations=taken)
-                await asyncio.sleep(PAUSE)
-    finally:
-        connection.terminate()
+    async with stores.open_connection(settings, "assets") as connection, get_client() as client:
+        names = await our_names(connection, stores.postgres_dsn(settings))
+        swept = datetime.now(UTC) - LATE_EVERY
+        while True:
+            now = datetime.now(UTC)
+            late = now - swept >= LATE_EVERY
+            with http_translated("Prefect"):
+                back = LATE if late else OVERLAP
+                taken = await capture(connection, client, back=back, names=names)
+            swept = now if late else swept
+            if taken:
+                state.did("capture", assets=taken)
+                log.info("assets captured", materializations=taken)
+            await asyncio.sleep(PAUSE)
 
 
 async def our_names(connection: Connection, dsn: str) -> Names:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows import catalog, stores
-from infra.postgres import connect, translated
 from infra.settings import Settings
 from lineage import diff, naming, relay
 from lineage.errors import NotFoundError, RejectedError
@@ -23,13 +22,11 @@ class Difference:
 
 async def rebuild(settings: Settings) -> int:
     """Empty the graph and carry the whole record to it; returns the entries carried."""
-    connection = await connect(stores.postgres_dsn(settings), application="rebuild")
-    try:
-        async with stores.open_graph(settings) as graph:
-            with translated():
-                return await relay.rebuild(connection, graph)
-    finally:
-        connection.terminate()
+    async with (
+        stores.open_connection(settings, "rebuild") as connection,
+        stores.open_graph(settings) as graph,
+    ):
+        return await relay.rebuild(connection, graph)
 
 
 async def difference(settings: Settings, before: str, after: str) -> Difference:

@@ -1,6 +1,6 @@
 """Proves everything stored, by schedule, so that a difference alerts; `headwater prove` does it now."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
@@ -11,7 +11,6 @@ from flows.catalog import Retry
 from flows.runs import Schedule, measured, metrics, missed
 from flows.steps import step
 from infra import anchors
-from infra.postgres import connect, translated
 from infra.settings import Settings, load
 from lineage import graph as graphs
 from lineage import seal
@@ -71,23 +70,21 @@ async def prove(
 
     What is new since the last clean proof, or what was sealed from `since` on, or everything (`full`).
     """
-    connection = await connect(stores.postgres_dsn(settings), application="prove", statement_timeout_ms=0)
-    try:
-        async with stores.open_graph(settings) as graph:
-            await graphs.migrate(graph)
-            with translated():
-                store = await seal.identity(connection)
-                proof = await prove_stored(
-                    connection,
-                    graph,
-                    await stored_shapes(connection),
-                    progress,
-                    full=full,
-                    since=since,
-                    anchors=anchors.read(settings.anchors, store),
-                )
-    finally:
-        connection.terminate()
+    async with (
+        stores.open_connection(settings, "prove", statement_timeout=timedelta(0)) as connection,
+        stores.open_graph(settings) as graph,
+    ):
+        await graphs.migrate(graph)
+        store = await seal.identity(connection)
+        proof = await prove_stored(
+            connection,
+            graph,
+            await stored_shapes(connection),
+            progress,
+            full=full,
+            since=since,
+            anchors=anchors.read(settings.anchors, store),
+        )
     if proof.ok and proof.seal:
         anchors.append(
             settings.anchors, store, seal.Anchor(seal=proof.seal, hash=bytes.fromhex(proof.seal_hash))

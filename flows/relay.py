@@ -11,7 +11,7 @@ from flows.catalog import pipelines
 from flows.retry import without_end
 from infra import anchors
 from infra.metrics import Metrics
-from infra.postgres import Connection, connect, translated
+from infra.postgres import Connection
 from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import relay as log_relay
@@ -40,36 +40,32 @@ async def relay(settings: Settings) -> None:
 async def _connect_and_carry(settings: Settings, metrics: Metrics, state: process.State) -> None:
     """Look where Postgres and the graph are now, and carry; raises UnavailableError when one is away."""
     state.running("connecting")
-    async with stores.open_graph(settings) as graph:
-        await _carry_on(settings, graph, metrics, state)
-
-
-async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: process.State) -> None:
-    """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
-    connection = await connect(stores.postgres_dsn(settings), application="relay")
-    try:
+    async with stores.open_graph(settings) as graph, stores.open_connection(settings, "relay") as connection:
         await graphs.migrate(graph)
-        with translated():
-            if not await log_relay.resume(connection, graph):
-                log.warning("the graph is another one, or was emptied: carrying the whole record again")
+        if not await log_relay.resume(connection, graph):
+            log.warning("the graph is another one, or was emptied: carrying the whole record again")
         state.running("carrying")
-        looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
-        with translated():
-            while True:
-                if datetime.now(UTC) - looked >= LAG_EVERY:
-                    looked = datetime.now(UTC)
-                    await _show_lag(connection, metrics, looked)
-                if datetime.now(UTC) - counted >= REJECTED_EVERY:
-                    counted = datetime.now(UTC)
-                    await _show_rejected(connection, metrics)
-                    await seal.end_writers(connection)
-                if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
-                    anchored = datetime.now(UTC)
-                    await _anchor(connection, settings)
-                if not await _carry(connection, graph, metrics, state):
-                    await asyncio.sleep(PAUSE)
-    finally:
-        connection.terminate()
+        await _carry_on(settings, connection, graph, metrics, state)
+
+
+async def _carry_on(
+    settings: Settings, connection: Connection, graph: Graph, metrics: Metrics, state: process.State
+) -> None:
+    """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
+    looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
+    while True:
+        if datetime.now(UTC) - looked >= LAG_EVERY:
+            looked = datetime.now(UTC)
+            await _show_lag(connection, metrics, looked)
+        if datetime.now(UTC) - counted >= REJECTED_EVERY:
+            counted = datetime.now(UTC)
+            await _show_rejected(connection, metrics)
+            await seal.end_writers(connection)
+        if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
+            anchored = datetime.now(UTC)
+            await _anchor(connection, settings)
+        if not await _carry(connection, graph, metrics, state):
+            await asyncio.sleep(PAUSE)
 
 
 async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
