@@ -20,7 +20,6 @@ from .coverage import check_coverage
 from .errors import VerificationError
 from .ports import Connection, Graph
 from .projection import digest as digest_of
-from .projection import project
 from .seal import Anchor
 from .stored import TableShape, by_batch
 from .walk import Walk
@@ -181,12 +180,12 @@ class _Proving:
         """Walk the seals and compare the graph with them; returns the first batch they name."""
         batches: set[int] = set()
         folds = await fold.load(self.connection, reached)
-        async for bucket in walk.seals():
-            batches |= bucket.batches
-            told = project(map(folds.entry, bucket.entries), bucket.known_at)
-            if whole and bucket.seal <= reached:
+        async for sealed in walk.seals():
+            batches |= sealed.batches
+            told = folds.projection(sealed)
+            if whole and sealed.number <= reached:
                 mirror.spread_projection(whole[0], told)
-            elif bucket.seal <= reached:
+            elif sealed.number <= reached:
                 self.digest += digest_of(told)
                 self.findings.add("graph", await mirror.unlike(self.graph, told))
             self.progress("log entries", walk.entries)
