@@ -15,7 +15,8 @@ from infra.settings import Settings, load
 from lineage import graph as graphs
 from lineage import seal
 from lineage.errors import HeadwaterError, VerificationError
-from lineage.proof import Progress, Proof
+from lineage.ports import Connection
+from lineage.proof import Progress, Proof, last_proved, sealed_before
 from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
@@ -68,7 +69,8 @@ async def prove(
 ) -> Proof:
     """Check Postgres against the lineage log against the graph; the outcome is counted, a clean one anchored.
 
-    What is new since the last clean proof, or what was sealed from `since` on, or everything (`full`).
+    What is new since the last clean proof; or what was sealed from `since` on; or everything (`full`), and
+    then there is no `since`.
     """
     async with (
         stores.open_connection(settings, "prove", statement_timeout=timedelta(0)) as connection,
@@ -81,8 +83,7 @@ async def prove(
             graph,
             await stored_shapes(connection),
             progress,
-            full=full,
-            since=since,
+            after=await _after(connection, full, since),
             anchors=anchors.read(settings.anchors, store),
         )
     if proof.ok and proof.seal:
@@ -91,3 +92,10 @@ async def prove(
         )
     metrics().proved(proof.total, datetime.now(UTC))
     return proof
+
+
+async def _after(connection: Connection, full: bool, since: datetime | None) -> int:
+    """The last seal that is taken as proved, 0 when everything is read."""
+    if full:
+        return 0
+    return await (last_proved(connection) if since is None else sealed_before(connection, since))

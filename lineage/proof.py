@@ -101,17 +101,15 @@ async def prove(
     tables: Mapping[str, TableShape],
     progress: Progress = lambda _what, _done: None,
     *,
-    full: bool = True,
-    since: datetime | None = None,
+    after: int = 0,
     anchors: Sequence[Anchor] = (),
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
-    All of it when `full`; what was sealed from `since` on; else what is new since the last proof without a
-    difference. What the relay has not carried yet is carried first: a graph that lags is no difference.
-    The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    What the seals up to number `after` say is taken as proved (see `last_proved`, `sealed_before`); 0: all is
+    read. What the relay has not carried yet is carried first: a graph that lags is no difference. The outcome
+    is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
-    after = 0 if full and since is None else await _start(connection, since)
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
@@ -119,10 +117,14 @@ async def prove(
     return proof
 
 
-async def _start(connection: Connection, since: datetime | None) -> int:
-    if since is None:
-        return await connection.fetchval(_PROVED) or 0
-    return await connection.fetchval(_SEALED_BEFORE, since) or 0
+async def last_proved(connection: Connection) -> int:
+    """The last seal that a proof without a difference read; 0 before the first such proof."""
+    return await connection.fetchval(_PROVED) or 0
+
+
+async def sealed_before(connection: Connection, moment: datetime) -> int:
+    """The last seal made before a moment, 0 if there is none."""
+    return await connection.fetchval(_SEALED_BEFORE, moment) or 0
 
 
 @dataclass(slots=True)
