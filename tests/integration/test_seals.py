@@ -74,6 +74,19 @@ async def test_seals_made_anew_are_found_by_an_anchor_alone(
         assert anchors.read(tmp_path / "anchors", "another store") == ()
 
 
+def test_an_anchor_stands_in_its_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "anchors"
+    first, second = (seal.Anchor(seal=number, hash=bytes([number]) * 32) for number in (1, 12))
+    for anchor in (first, first, second, first, second):
+        anchors.append(path, "a", anchor)
+    anchors.append(path, "another", first)
+    assert anchors.read(path, "a") == (first, second)
+    assert anchors.read(path, "another") == (first,)
+    rewritten = seal.Anchor(seal=12, hash=bytes(32))
+    anchors.append(path, "a", rewritten)
+    assert anchors.read(path, "a") == (first, second, rewritten)  # for a proof to find
+
+
 async def test_an_anchor_file_that_was_tampered_with_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "anchors").write_text('{"store": "a", "seal": 1}\n', encoding="utf-8")
     with pytest.raises(SettingsError, match="no anchor"):
