@@ -150,6 +150,7 @@ class Listener:
     async def watch(self) -> None:
         """Show once a second how the source does, without end."""
         while True:
+            await self._gate.rejected.look()
             doing, full = self._stream.show(self._metrics, self._name), self._gate.rejected.reached
             self._metrics.rejected_limit_reached.labels(self._name).set(full)
             if self._broken:
