@@ -15,10 +15,11 @@ from prefect import get_client
 from flows import process, stores
 from flows.retry import without_end
 from infra.http import translated as http_translated
-from infra.postgres import Connection, translated
+from infra.postgres import Connection
 from infra.settings import Settings
 from lineage import naming
 from lineage.prefect_assets import Names, capture
+from tasks.load.contracts import stored_contracts
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,7 @@ async def our_names(connection: Connection, dsn: str) -> Names:
 
     Ours are `postgres://HOST[:PORT]/DATABASE/[SCHEMA/]TABLE` with our host, port and database.
     """
-    with translated():
-        rows = await connection.fetch("SELECT DISTINCT table_name FROM store.contracts")
-    tables = {row["table_name"] for row in rows}
+    tables = (await stored_contracts(connection)).keys()
     database = _parts(dsn)
     places = [database, [*database, "public"], [*database, "store"]]
 

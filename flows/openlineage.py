@@ -1,6 +1,5 @@
 """OpenLineage and PROV, composed: our record for others, and theirs for our record."""
 
-import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from lineage.openlineage.listing import Listed, list_events
 from lineage.openlineage.names import Names
 from lineage.prov import Document
 from tasks.contract import Contract
+from tasks.load.contracts import stored_contracts
 
 EVENTS_PER_COMMIT = 500
 
@@ -67,12 +67,8 @@ async def exported(settings: Settings, since: datetime | None) -> AsyncGenerator
 
 async def _schemas(connection: Connection) -> Schemas:
     """The newest contract of every table."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT ON (table_name) table_name, contract FROM store.contracts "
-        "ORDER BY table_name, version DESC, prepared_at DESC"
-    )
-    contracts = [Contract.model_validate(json.loads(row["contract"])) for row in rows]
-    return {naming.postgres(contract.table): _fields(contract) for contract in contracts}
+    versions = await stored_contracts(connection)
+    return {naming.postgres(table): _fields(newest) for table, (newest, *_) in versions.items()}
 
 
 def _fields(contract: Contract) -> list[Field]:
