@@ -130,7 +130,7 @@ class Gate:
 
 async def waiting(pool: Pool, pipeline: Pipeline) -> int:
     """How many rejected records of the pipeline's source wait for a person."""
-    return _of(pipeline, await open_rejected(pool))
+    return waiting_of(pipeline, await open_rejected(pool))
 
 
 async def check(pool: Pool, pipeline: Pipeline) -> None:
@@ -142,11 +142,12 @@ async def check(pool: Pool, pipeline: Pipeline) -> None:
 
 def at_limit(found: Mapping[str, int]) -> tuple[str, ...]:
     """A sentence for each pipeline at its limit; `found`: dataset → rejected records that wait."""
-    counted = [(pipeline, _of(pipeline, found)) for pipeline in pipelines().values()]
+    counted = [(pipeline, waiting_of(pipeline, found)) for pipeline in pipelines().values()]
     return tuple(_sentence(*each) for each in counted if _reached(*each))
 
 
-def _of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
+def waiting_of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
+    """The pipeline's own of the records that wait; `found`: dataset → how many."""
     return sum(records for dataset, records in found.items() if pipeline.source.gives(dataset))
 
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import pipelines
+from flows.limits import waiting_of
 from flows.retry import without_end
 from infra import anchors
 from infra.metrics import Metrics
@@ -96,5 +97,4 @@ async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
     """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
     depth = await open_rejected(connection)
     for pipeline in pipelines().values():
-        waiting = sum(records for dataset, records in depth.items() if pipeline.source.gives(dataset))
-        metrics.rejected_records.labels(pipeline.name).set(waiting)
+        metrics.rejected_records.labels(pipeline.name).set(waiting_of(pipeline, depth))

@@ -105,7 +105,6 @@ class FileStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        _nothing_kept(leave)
         async with aclosing(self._watch.batches()) as coming:
             yield coming
 
@@ -140,7 +139,6 @@ class KafkaStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        _nothing_kept(leave)
         source, pool, key = self._source, self._pool, (self._name, self._source.topic)
         kept = Offsets(
             read=lambda: without_end(lambda: offsets.next_offsets(pool, *key), what="offsets"),
@@ -167,11 +165,6 @@ class KafkaStream:
     async def reread(self) -> None:
         assert self._reader is not None  # noqa: S101 - its batch was overtaken
         self._reader.reread()
-
-
-def _nothing_kept(leave: bool) -> None:
-    if leave:
-        raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
 
 
 Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]
