@@ -74,7 +74,7 @@ async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: 
     carried = await log_relay.carry(connection, graph)
     if carried.oldest is None:
         return False
-    metrics.in_graph([carried.oldest], datetime.now(UTC))
+    metrics.in_graph(carried.oldest, datetime.now(UTC))
     state.did("carry", entries=carried.entries)
     log.debug("carried", entries=carried.entries)
     return carried.behind
