@@ -278,9 +278,15 @@ async def _find_node(graph: Graph, key: str) -> None:
 
 def _columns(query: str) -> tuple[str, ...]:
     """The names after the first RETURN that is not inside brackets."""
-    text, nested = _INERT.sub(lambda found: found[0] if found[0][0] in ".:$`" else "_", query), 1
+    text, nested = _INERT.sub(_shown, query), 1
     while nested:
         text, nested = _NESTED.subn("_", text)
     found = _RETURN.search(text)
     parts: Sequence[str] = found[1].split(",") if found else ()
     return tuple(re.split(r"\s+AS\s+", part.strip(), flags=re.I)[-1] for part in parts)
+
+
+def _shown(inert: re.Match[str]) -> str:
+    """What is seen of a part that has no clauses: names whole, a string as a mark, a comment not at all."""
+    text = inert[0]
+    return " " if text.startswith("/") else "_" if text[0] in "'\"" else text
