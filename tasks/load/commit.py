@@ -27,7 +27,7 @@ from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 
 
 @dataclass(slots=True)
@@ -45,11 +45,11 @@ async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, 
     """
     async with store.work() as session:
         done = await _committed_before(session, plan, batch, attempt)
-        return done or await _commit_once(store, session, plan, batch, refined, attempt)
+        return done or await _commit_once(session, plan, batch, refined, attempt)
 
 
 async def _committed_before(
-    session: Session, plan: LoadPlan, batch: RawBatch, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, attempt: Attempt
 ) -> Receipt | None:
     """The receipt of an earlier try whose answer was lost, or of a position committed before."""
     if attempt.number is not None and attempt.writer is not None:
@@ -63,11 +63,11 @@ async def _committed_before(
 
 
 async def _commit_once(
-    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
 ) -> Receipt:
     """Commit; when somebody else commits the same position at the same time, theirs is the receipt."""
     try:
-        return await _commit(store, session, plan, batch, refined, attempt)
+        return await _commit(session, plan, batch, refined, attempt)
     except UniqueViolation as error:
         done = await _committed_before(session, plan, batch, attempt)
         if done is None:
@@ -76,10 +76,10 @@ async def _commit_once(
 
 
 async def _commit(
-    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
 ) -> Receipt:
     for table, rows in refined.accepted.items():
-        await store.partitions.ensure(plan.contracts[table], rows[plan.contracts[table].time])
+        await session.partitions.ensure(plan.contracts[table], rows[plan.contracts[table].time])
     commit = Commit(
         connection=session.connection,
         number=await session.connection.fetchval("SELECT nextval('store.batch_number')"),
@@ -93,8 +93,8 @@ async def _commit(
         await advance(commit)
         settled = await _store_rows(commit, placed(commit, refined))
         await write_raw(commit)
-        books = await write_books(store, session, commit, settled)
-    committed(store, session, commit, books)
+        books = await write_books(session, commit, settled)
+    committed(session, commit, books)
     return books.receipt
 
 
@@ -107,19 +107,19 @@ class Books:
     new: list[edges.Subject]
 
 
-async def write_books(store: Store, session: Session, commit: Commit, settled: Settled) -> Books:
+async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Books:
     """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
     await _mark_hours(commit, settled.refined)
-    new = await _new_subjects(commit, settled.refined, store.known_subjects)
-    span = await _write_lineage(store, session, commit, settled.refined, new)
+    new = await _new_subjects(commit, settled.refined, session.known_subjects)
+    span = await _write_lineage(session, commit, settled.refined, new)
     return Books(await write_ledger(commit, settled, span), span, new)
 
 
-def committed(store: Store, session: Session, commit: Commit, books: Books) -> None:
+def committed(session: WriterSession, commit: Commit, books: Books) -> None:
     """The transaction that holds these books is committed."""
     session.writer.committed(books.span)
-    store.known_subjects.update(books.new)
-    store.announced.add(_announcement(session, commit.plan))
+    session.known_subjects.update(books.new)
+    session.announced.add((commit.plan.transformation.id, commit.plan.run.id))
 
 
 def placed(commit: Commit, refined: Refined) -> Refined:
@@ -197,14 +197,15 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
 
 
 async def _write_lineage(
-    store: Store, session: Session, commit: Commit, refined: Refined, new: list[edges.Subject]
+    session: WriterSession, commit: Commit, refined: Refined, new: list[edges.Subject]
 ) -> Span:
     stored = edges.Stored(accepted=refined.accepted, rejected=refined.rejected.height)
     if commit.raw_batch is None:
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
-    if not entries or _announcement(session, commit.plan) not in store.announced:  # seals go by entries
+    announced = (commit.plan.transformation.id, commit.plan.run.id) in session.announced
+    if not (entries and announced):  # seals go by entries: every commit has one
         entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
 
@@ -216,7 +217,3 @@ async def _introduced(commit: Commit) -> list[Edge]:
     what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
     new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id, now=commit.at)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]
-
-
-def _announcement(session: Session, plan: LoadPlan) -> tuple[int, str, str]:
-    return session.writer.id, plan.transformation.id, str(plan.run.id)

@@ -20,7 +20,7 @@ from tasks.load.commit import committed, placed, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import DIGEST_BYTES, digest_at, unpack
 from tasks.load.settle import Settled, store_accepted
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
 
 LOCK = 0x48_50  # "HP": the first key of the advisory lock; the second is the raw batch
@@ -78,15 +78,14 @@ async def replay(
         key = (LOCK, raw_batch % (1 << 31))
         await session.connection.execute("SELECT pg_advisory_lock_shared($1, $2)", *DROPPING)
         await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
-        receipt = await _replay(store, session, current, raw_batch, chosen, dry_run)
+        receipt = await _replay(session, current, raw_batch, chosen, dry_run)
         await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
         await session.connection.execute("SELECT pg_advisory_unlock_shared($1, $2)", *DROPPING)
         return receipt
 
 
 async def _replay(
-    store: Store,
-    session: Session,
+    session: WriterSession,
     current: CurrentPipeline,
     raw_batch: int,
     chosen: Sequence[bytes] | None,
@@ -103,8 +102,8 @@ async def _replay(
     refined = at_issue(await _refine(current, raw, records), records)
     for table, rows in refined.accepted.items():
         contract = current.plan.contracts[table]
-        await store.partitions.ensure(contract, rows[contract.time])
-    return await _commit(store, session, current.plan, raw, records, refined, dry_run)
+        await session.partitions.ensure(contract, rows[contract.time])
+    return await _commit(session, current.plan, raw, records, refined, dry_run)
 
 
 async def _open(
@@ -167,8 +166,7 @@ async def refine_some(current: CurrentPipeline, batch: RawBatch, sequences: pl.S
 
 
 async def _commit(
-    store: Store,
-    session: Session,
+    session: WriterSession,
     plan: LoadPlan,
     raw: StoredRaw,
     records: pl.DataFrame,
@@ -189,10 +187,10 @@ async def _commit(
     settled = await store_accepted(commit, placed(commit, refined))
     verdicts = judge(records, refined, settled)
     settled = await write_verdicts(commit, verdicts, settled)
-    books = await write_books(store, session, commit, Settled(settled, "replay"))
+    books = await write_books(session, commit, Settled(settled, "replay"))
     if dry_run:
         await transaction.rollback()
     else:
         await transaction.commit()
-        committed(store, session, commit, books)
+        committed(session, commit, books)
     return books.receipt

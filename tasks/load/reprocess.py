@@ -23,7 +23,7 @@ from tasks.load.rejected import identities, insert_rejected
 from tasks.load.replay import LOCK, CurrentPipeline, StoredRaw, read_raw, refine_some
 from tasks.load.settle import ROW, Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 
 WAY = "reprocess"
 """What the ledger's `way` says of it."""
@@ -51,13 +51,13 @@ async def reprocess(
     async with store.work() as session:
         key = (LOCK, raw_batch % (1 << 31))
         await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
-        done = await _reprocess(store, session, current, raw_batch, dry_run)
+        done = await _reprocess(session, current, raw_batch, dry_run)
         await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
         return done
 
 
 async def _reprocess(
-    store: Store, session: Session, current: CurrentPipeline, raw_batch: int, dry_run: bool
+    session: WriterSession, current: CurrentPipeline, raw_batch: int, dry_run: bool
 ) -> Reprocessed:
     raw = await read_raw(session.connection, raw_batch)
     kept = raw.batch.messages["payload"].is_not_null()
@@ -73,14 +73,13 @@ async def _reprocess(
     )
     for table, rows in refined.accepted.items():
         contract = current.plan.contracts[table]
-        await store.partitions.ensure(contract, rows[contract.time])
-    done = await _commit(store, session, current, raw, sequences, refined, dry_run)
+        await session.partitions.ensure(contract, rows[contract.time])
+    done = await _commit(session, current, raw, sequences, refined, dry_run)
     return replace(done, erased=erased)
 
 
 async def _commit(
-    store: Store,
-    session: Session,
+    session: WriterSession,
     current: CurrentPipeline,
     raw: StoredRaw,
     sequences: pl.Series,
@@ -106,12 +105,12 @@ async def _commit(
         await transaction.rollback()
         return Reprocessed(raw_batch=raw.number, changes=changes)
     settled = await _store(commit, compared, refined.rejected)
-    books = await write_books(store, session, commit, Settled(settled, WAY))
+    books = await write_books(session, commit, Settled(settled, WAY))
     if dry_run:
         await transaction.rollback()
     else:
         await transaction.commit()
-        committed(store, session, commit, books)
+        committed(session, commit, books)
     return Reprocessed(
         raw_batch=raw.number,
         changes=changes,
