@@ -13,9 +13,10 @@ from infra.settings import Settings
 from lineage.errors import DataError, NotFoundError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.load.again import CurrentPipeline
 from tasks.load.devices import read_devices
 from tasks.load.rejected_queries import Origin, Which, origins
-from tasks.load.replay import CurrentPipeline, replay
+from tasks.load.replay import replay
 from tasks.load.store import Store
 from tasks.transform.registry import transform
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from infra.postgres import UniqueViolation, copy_frame
+from lineage.append import next_batch
 from lineage.digest import message_digests
 from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
@@ -78,11 +79,10 @@ async def _commit_once(
 async def _commit(
     session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
 ) -> Receipt:
-    for table, rows in refined.accepted.items():
-        await session.partitions.ensure(plan.contracts[table], rows[plan.contracts[table].time])
+    await session.partitions.ensure_each(plan.contracts, refined.accepted)
     commit = Commit(
         connection=session.connection,
-        number=await session.connection.fetchval("SELECT nextval('store.batch_number')"),
+        number=await next_batch(session.connection),
         at=datetime.now(UTC),
         plan=plan,
         batch=batch,

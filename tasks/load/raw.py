@@ -1,16 +1,28 @@
 """The raw form of a batch: its messages exactly as received, packed, with a digest for each."""
 
+import json
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import polars as pl
 
+from infra.postgres import Connection
 from lineage.digest import packed
-from tasks.batch import MESSAGE_SCHEMA, Layout, RawBatch
+from tasks.batch import MESSAGE_SCHEMA, Layout, Position, RawBatch, layout_of
 from tasks.layout import exact
 from tasks.load.plan import Commit
 
 DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRaw:
+    """A raw batch as stored; `messages` (n) with nulls where one was erased."""
+
+    number: int
+    batch: RawBatch
+    digests: pl.Series
 
 
 def pack(messages: pl.DataFrame) -> bytes:
@@ -64,3 +76,25 @@ async def write_raw(commit: Commit) -> None:
         pack(batch.messages),
         packed(commit.digests),
     )
+
+
+async def read_raw(connection: Connection, number: int) -> StoredRaw:
+    """A raw batch as it was received, from what is stored of it."""
+    row = await connection.fetchrow(
+        "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
+        "WHERE batch = $1",
+        number,
+    )
+    assert row is not None  # noqa: S101 - a rejected record is committed with its bytes
+    detail = json.loads(row["position"]) if row["position"] else None
+    batch = RawBatch(
+        dataset=row["dataset"],
+        messages=unpack(row["messages"]),
+        received_at=row["received_at"],
+        received_until=row["received_until"],
+        position=Position(source=detail.pop("source"), detail=detail) if detail else None,
+        layout=layout_of(row["layout"]),
+    )
+    count = len(row["digests"]) // DIGEST_BYTES
+    digests = [digest_at(row["digests"], sequence).hex() for sequence in range(count)]
+    return StoredRaw(number, batch, pl.Series("digest", digests, dtype=pl.String))

@@ -15,6 +15,7 @@ import polars as pl
 
 from infra.postgres import Connection
 from lineage import naming
+from lineage.append import next_batch
 from lineage.errors import ContractError
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
@@ -128,7 +129,7 @@ async def _refresh_hours(
     # Not a transaction's lock: the snapshot would be taken before the wait for the lock was over.
     lock = f"refresh {aggregate.table}"
     await connection.execute("SELECT pg_advisory_lock(hashtext($1))", lock)
-    number = await connection.fetchval("SELECT nextval('store.batch_number')")
+    number = await next_batch(connection)
     span, outputs = None, []
     async with connection.transaction(isolation="repeatable_read"):
         marks = [Mark(*row) for row in await connection.fetch(_TAKE, list(aggregate.sources), hours)]
