@@ -25,6 +25,7 @@ NULL: Final = 0x7FF8_4E55_4C4C_0000
 """The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
 MULTIPLIER: Final = 0x2545_F491_4F6C_DD1D
 """Odd, so that multiplying by it modulo 2^64 loses nothing."""
+DIGEST_BYTES: Final = 32
 _HALF: Final = 1 << 32
 RAW_FACTS: Final = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
@@ -44,6 +45,12 @@ def message_digests(payloads: pl.Series) -> pl.Series:
 def packed(digests: pl.Series) -> bytes:
     """Digests (String, n) as bytes, 32 for each."""
     return bytes.fromhex(digests.str.join("").item())
+
+
+def unpacked(digests: bytes) -> pl.Series:
+    """Digests (String, n) from bytes, 32 for each."""
+    each = [digests[i : i + DIGEST_BYTES].hex() for i in range(0, len(digests), DIGEST_BYTES)]
+    return pl.Series("digest", each, dtype=pl.String)
 
 
 def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[str, Any]) -> bytes:

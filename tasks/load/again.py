@@ -41,7 +41,7 @@ class CurrentPipeline:
 
 @asynccontextmanager
 async def alone(session: WriterSession, raw_batch: int) -> AsyncIterator[None]:
-    """Nobody else reads this raw batch again meanwhile. A failure cuts the connection, which frees the lock."""
+    """Nobody else reads this raw batch again meanwhile; a failure cuts the connection, and frees the lock."""
     key = (LOCK, raw_batch % (1 << 31))
     await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
     yield

@@ -9,9 +9,8 @@ from uuid import UUID
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, VerificationError
 from lineage.ports import Connection
-from tasks.batch import layout_of
 from tasks.contract import Contract
-from tasks.load.raw import record_at, unpack
+from tasks.load.raw import read_raw, record_at
 from tasks.load.row_key import Key, typed_key
 
 # The commit that wrote a batch, and the process it ran in.
@@ -19,8 +18,6 @@ _COMMIT = """
 SELECT l.*, w.application FROM store.ledger l LEFT JOIN store.lineage_writers w USING (writer)
 WHERE l.batch = $1
 """
-# A message's batch as received.
-_RAW = "SELECT received_at, received_until, layout, messages FROM store.raw_batches WHERE batch = $1"
 
 
 Place = tuple[int, int | None]
@@ -106,13 +103,10 @@ async def message_of(connection: Connection, raw_batch: int, place: Place) -> Me
 
 async def messages_of(connection: Connection, raw_batch: int, places: Sequence[Place]) -> list[Message]:
     """Some messages of a raw batch, or lines of its file: each once, in the order of the places."""
-    raw = await connection.fetchrow(_RAW, raw_batch)
-    if raw is None:
-        raise VerificationError([f"the messages of batch {raw_batch} are not stored"])
-    messages, layout = unpack(raw["messages"]), layout_of(raw["layout"])
-    if absent := [sequence for sequence, _ in places if sequence >= messages.height]:
+    batch = (await read_raw(connection, raw_batch)).batch
+    if absent := [sequence for sequence, _ in places if sequence >= batch.messages.height]:
         raise VerificationError([f"batch {raw_batch} holds no message {max(absent)}"])
-    if layout is None:
+    if batch.layout is None:
         places = [(sequence, None) for sequence in dict.fromkeys(sequence for sequence, _ in places)]
     return [
         Message(
@@ -120,9 +114,9 @@ async def messages_of(connection: Connection, raw_batch: int, places: Sequence[P
             sequence=sequence,
             location=location,
             payload=payload,
-            received_at=raw["received_at"],
-            received_until=raw["received_until"],
+            received_at=batch.received_at,
+            received_until=batch.received_until,
         )
         for sequence, part in places
-        for location, payload in [record_at(messages, layout, sequence, part)]
+        for location, payload in [record_at(batch, sequence, part)]
     ]

@@ -7,13 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from infra.postgres import Connection
-from lineage.digest import packed
-from tasks.batch import MESSAGE_SCHEMA, Layout, Position, RawBatch, layout_of
+from lineage.digest import packed, unpacked
+from lineage.errors import VerificationError
+from lineage.ports import Connection
+from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, layout_of
 from tasks.layout import exact
 from tasks.load.plan import Commit
-
-DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,12 @@ def unpack(packed: bytes) -> pl.DataFrame:
     return pl.read_ipc(BytesIO(packed), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
 
 
-def record_at(
-    messages: pl.DataFrame, layout: Layout | None, sequence: int, part: int | None
-) -> tuple[str, bytes | None]:
-    """Where one record was read and its exact bytes, among a batch's messages; None: erased."""
-    location, payload = messages.row(sequence)
-    if layout is None or part is None or payload is None:
+def record_at(batch: RawBatch, sequence: int, part: int | None) -> tuple[str, bytes | None]:
+    """Where one record of a batch was read and its exact bytes; None: erased."""
+    location, payload = batch.messages.row(sequence)
+    if batch.layout is None or part is None or payload is None:
         return location, payload
-    return exact(layout, location, payload, [part])[0]
-
-
-def digest_at(digests: bytes, sequence: int) -> bytes:
-    """The digest of one message among a batch's digests."""
-    return digests[sequence * DIGEST_BYTES : (sequence + 1) * DIGEST_BYTES]
+    return exact(batch.layout, location, payload, [part])[0]
 
 
 def facts_of(batch: RawBatch) -> dict[str, Any]:
@@ -79,13 +71,14 @@ async def write_raw(commit: Commit) -> None:
 
 
 async def read_raw(connection: Connection, number: int) -> StoredRaw:
-    """A raw batch as it was received, from what is stored of it."""
+    """A raw batch as it was received; raises VerificationError when it is not stored."""
     row = await connection.fetchrow(
         "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
         "WHERE batch = $1",
         number,
     )
-    assert row is not None  # noqa: S101 - a rejected record is committed with its bytes
+    if row is None:
+        raise VerificationError([f"the messages of batch {number} are not stored"])
     detail = json.loads(row["position"]) if row["position"] else None
     batch = RawBatch(
         dataset=row["dataset"],
@@ -95,6 +88,4 @@ async def read_raw(connection: Connection, number: int) -> StoredRaw:
         position=Position(source=detail.pop("source"), detail=detail) if detail else None,
         layout=layout_of(row["layout"]),
     )
-    count = len(row["digests"]) // DIGEST_BYTES
-    digests = [digest_at(row["digests"], sequence).hex() for sequence in range(count)]
-    return StoredRaw(number, batch, pl.Series("digest", digests, dtype=pl.String))
+    return StoredRaw(number, batch, unpacked(row["digests"]))

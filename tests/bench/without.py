@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from lineage.digest import DIGEST_BYTES
 from lineage.log import Span
 from tasks.load import commit, ledger
-from tasks.load.raw import DIGEST_BYTES
 
 
 async def _no_lineage(_store: Any, session: Any, *_: Any) -> Span:
