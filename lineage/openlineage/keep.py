@@ -112,8 +112,8 @@ async def import_events(
     )
 
 
-def _commit(work: _Import) -> append.Commit:
-    return append.Commit(
+def _commit(work: _Import) -> append.LedgerEntry:
+    return append.LedgerEntry(
         number=work.batch,
         dataset=DATASET,
         way=WAY,

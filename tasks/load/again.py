@@ -81,11 +81,11 @@ async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple
 async def end(
     session: WriterSession, commit: Commit, transaction: Transaction, settled: Settled, *, dry_run: bool
 ) -> Receipt:
-    """Write the books, and commit; a dry run's receipt says what would have happened."""
-    books = await write_books(session, commit, settled)
+    """Write the written, and commit; a dry run's receipt says what would have happened."""
+    written = await write_books(session, commit, settled)
     if dry_run:
         await transaction.rollback()
     else:
         await transaction.commit()
-        committed(session, commit, books)
-    return books.receipt
+        committed(session, commit, written)
+    return written.receipt

@@ -91,15 +91,15 @@ async def _commit(
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
         await advance(commit)
-        settled = await _store_rows(commit, placed(commit, refined))
+        settled = await _store_rows(commit, as_stored(commit, refined))
         await write_raw(commit)
-        books = await write_books(session, commit, settled)
-    committed(session, commit, books)
-    return books.receipt
+        written = await write_books(session, commit, settled)
+    committed(session, commit, written)
+    return written.receipt
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Written:
     """What a commit wrote about itself, and what the store may remember once it is committed."""
 
     receipt: Receipt
@@ -107,26 +107,26 @@ class Books:
     new: list[edges.Subject]
 
 
-async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Books:
+async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
     """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
     await _mark_hours(commit, settled.refined)
     new = await _new_subjects(commit, settled.refined, session.known_subjects)
     span = await _write_lineage(session, commit, settled.refined, new)
-    return Books(await write_ledger(commit, settled, span), span, new)
+    return Written(await write_ledger(commit, settled, span), span, new)
 
 
-def committed(session: WriterSession, commit: Commit, books: Books) -> None:
+def committed(session: WriterSession, commit: Commit, written: Written) -> None:
     """The transaction that holds these books is committed."""
-    session.writer.committed(books.span)
-    session.known_subjects.update(books.new)
+    session.writer.committed(written.span)
+    session.known_subjects.update(written.new)
     session.announced.add((commit.plan.transformation.id, commit.plan.run.id))
 
 
-def placed(commit: Commit, refined: Refined) -> Refined:
+def as_stored(commit: Commit, refined: Refined) -> Refined:
     """The accepted rows with the columns of their stored tables, sorted by key."""
     contracts = commit.plan.contracts
-    placed = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
-    return replace(refined, accepted=placed)
+    stored = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
+    return replace(refined, accepted=stored)
 
 
 def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:

@@ -109,7 +109,7 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
     await connection.execute(_MARKS, contract.table)
     uri = edges.uri_of(contract.table)
-    commit = append.Commit(
+    commit = append.LedgerEntry(
         number=number,
         dataset=uri,
         way=act.kind,

@@ -23,7 +23,7 @@ _LIST = (
 # How many there are without the limit.
 _COUNT = f"SELECT count(*) FROM store.rejected WHERE {CHOSEN}"
 # Which raw batches hold open records, the oldest first, and which records of them are chosen.
-_ORIGINS = f"""
+_OPEN_BATCHES = f"""
 SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
 FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2 ORDER BY 1
 """
@@ -75,7 +75,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class OpenBatch:
     """A raw batch with chosen open records, by their identities."""
 
     raw_batch: int
@@ -135,11 +135,11 @@ async def broken_rules(pool: Pool, batch: int | None = None) -> list[BrokenRule]
         return [BrokenRule(**row) for row in await pool.fetch(_RULES, batch)]
 
 
-async def origins(pool: Pool, which: Which) -> list[Origin]:
+async def open_batches(pool: Pool, which: Which) -> list[OpenBatch]:
     """The raw batches a replay of these records reads, the oldest first."""
     with translated():
-        rows = await pool.fetch(_ORIGINS, *which.values)
-    return [Origin(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
+        rows = await pool.fetch(_OPEN_BATCHES, *which.values)
+    return [OpenBatch(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
 
 
 def _record(row: Any) -> dict[str, Any]:

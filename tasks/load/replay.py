@@ -14,7 +14,7 @@ import polars as pl
 from infra.postgres import Connection
 from tasks.batch import Receipt, Refined
 from tasks.load.again import LOCK, CurrentPipeline, alone, begin, end, refine_some
-from tasks.load.commit import placed
+from tasks.load.commit import as_stored
 from tasks.load.plan import LoadPlan
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.settle import Settled, store_accepted
@@ -107,7 +107,7 @@ async def _commit(
     dry_run: bool,
 ) -> Receipt:
     commit, transaction = await begin(session, plan, raw)
-    settled = await store_accepted(commit, placed(commit, refined))
+    settled = await store_accepted(commit, as_stored(commit, refined))
     verdicts = judge(records, refined, settled)
     settled = await write_verdicts(commit, verdicts, settled)
     return await end(session, commit, transaction, Settled(settled, "replay"), dry_run=dry_run)

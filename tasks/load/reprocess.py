@@ -17,11 +17,12 @@ from tasks.batch import Receipt, Refined
 from tasks.contract import Contract
 from tasks.load.again import CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.changes import Changes, Compared, compare
-from tasks.load.commit import placed
+from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.rejected import identities, insert_rejected
-from tasks.load.settle import ROW, Settled, store_accepted
+from tasks.load.row_id import ROW
+from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
 from tasks.load.store import Store, WriterSession
 
@@ -81,7 +82,7 @@ async def _commit(
     dry_run: bool,
 ) -> Reprocessed:
     commit, transaction = await begin(session, current.plan, raw)
-    compared = await _compare(commit, sequences, placed(commit, refined))
+    compared = await _compare(commit, sequences, as_stored(commit, refined))
     changes = {table: each.changes for table, each in compared.items()}
     known = await session.connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
     if known and not any(each.any for each in changes.values()):

@@ -4,6 +4,7 @@ import polars as pl
 
 from infra.postgres import Connection, copy_frame
 from tasks.contract import Contract
+from tasks.load.row_id import only
 
 
 async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
@@ -38,12 +39,7 @@ async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame)
     await connection.execute(f"DELETE FROM store.{table} s USING revision g WHERE {same}")
     await connection.execute(f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM revision")
     await connection.execute("DROP TABLE revision")
-    pairs = pl.DataFrame(
-        [(row["sequence"], row["part"]) for row in news],
-        schema={"sequence": pl.Int32, "part": pl.Int32},
-        orient="row",
-    )
-    return rows.join(pairs, on=["sequence", "part"], how="semi", nulls_equal=True, maintain_order="left")
+    return only(rows, news)
 
 
 def _qualified(alias: str, rows: pl.DataFrame) -> str:

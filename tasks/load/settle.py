@@ -9,20 +9,19 @@ would pass today without anything new, every row of the same place is looked up 
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.postgres import Row, copy_frame
+from infra.postgres import copy_frame
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import identities, insert_rejected
 from tasks.load.revise import revise
+from tasks.load.row_id import only
 
-ROW = ["sequence", "part"]
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
 
@@ -164,17 +163,7 @@ async def _append(
         "WHERE s.input_hash <> g.input_hash"
     )
     await commit.connection.execute("DROP TABLE staging")
-    return _only(rows, inserted), _only(rows, conflicting)
-
-
-def _only(rows: pl.DataFrame, wanted: Sequence[Row]) -> pl.DataFrame:
-    """The rows whose (sequence, part) came back from Postgres, in their order."""
-    pairs = pl.DataFrame(
-        [(row["sequence"], row["part"]) for row in wanted],
-        schema=dict.fromkeys(ROW, pl.Int32),
-        orient="row",
-    )
-    return rows.join(pairs, on=ROW, how="semi", nulls_equal=True, maintain_order="left")
+    return only(rows, inserted), only(rows, conflicting)
 
 
 def _with_outcome(

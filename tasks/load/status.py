@@ -18,7 +18,7 @@ GROUP BY dataset ORDER BY dataset
 """
 # How many rejected records of each dataset wait for a person.
 _OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
-_BOOKS = """
+_TOTALS = """
 SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
     coalesce(sum(rejected), 0)::bigint AS rejected, coalesce(sum(duplicates), 0)::bigint AS duplicates,
     coalesce(sum(filtered), 0)::bigint AS filtered
@@ -49,7 +49,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Totals:
     """What became of all records that were ever read."""
 
     read: int
@@ -80,9 +80,9 @@ async def open_rejected(connection: "Connection | Pool") -> dict[str, int]:
         return {row["dataset"]: row["records"] for row in await connection.fetch(_OPEN)}
 
 
-async def books(pool: Pool) -> Books:
-    """The books of everything read so far."""
-    return Books(**await _row(pool, _BOOKS))
+async def totals(pool: Pool) -> Totals:
+    """What became of everything read so far."""
+    return Totals(**await _row(pool, _TOTALS))
 
 
 async def arrived(pool: Pool) -> Arrived:
