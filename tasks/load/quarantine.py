@@ -19,7 +19,7 @@ from tasks.contract import ColumnType, Contract
 from tasks.load import edges
 from tasks.load.recall import Condition
 from tasks.load.store import Store
-from tasks.load.tables import in_quarantine
+from tasks.load.tables import in_quarantine, same_key
 
 URI = naming.postgres("quarantine")
 OURS = ("tasks",)
@@ -92,8 +92,7 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
         put = f"INSERT INTO {table} ({names}, act) SELECT {names}, {number} FROM taken"
         await connection.execute(put)
     else:
-        same = " AND ".join(f"q.{name} = t.{name}" for name in contract.key)
-        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same}")
+        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same_key(contract, 'q', 't')}")
     return int(await connection.fetchval("SELECT count(*) FROM taken"))
 
 

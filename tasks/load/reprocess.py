@@ -20,7 +20,7 @@ from tasks.load.changes import Changes, Compared, compare
 from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
-from tasks.load.rejected import identities, insert_rejected
+from tasks.load.rejected import identities, insert_rejected, rejected_among
 from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
@@ -119,10 +119,7 @@ async def _judged_here(commit: Commit, contract: Contract, new: pl.DataFrame) ->
     if new.is_empty():
         return new
     ids = identities(commit, new)
-    known = await commit.connection.fetch(
-        "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])", ids.to_list()
-    )
-    rejected = pl.Series([row["identity"] for row in known], dtype=pl.Binary)
+    rejected = await rejected_among(commit.connection, ids)
     free = new.filter(~ids.is_in(rejected.implode()))
     others = await taken(commit.connection, contract, free)
     return free.join(others, on=list(contract.key), how="anti", maintain_order="left")

@@ -7,7 +7,7 @@ import polars as pl
 from infra.postgres import Connection
 from tasks.contract import POSTGRES_TYPES, Contract
 from tasks.load.plan import Commit
-from tasks.load.tables import stored_columns
+from tasks.load.tables import same_key, stored_columns
 
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
 _MARKS = """
@@ -50,7 +50,7 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
     if gone.is_empty():
         return
     name, columns = contract.table, ", ".join(stored_columns(contract))
-    same = " AND ".join(f"s.{column} = g.{column}" for column in contract.key)
+    same = same_key(contract, "s", "g")
     times, past = gone[contract.time], len(contract.key)
     await commit.connection.execute(
         f"WITH gone AS (DELETE FROM store.{name} s USING {key_rows(contract)} AS g WHERE {same} "
