@@ -21,6 +21,7 @@ from lineage.transformations import Introduction, introduce
 from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
+from tasks.load.change_marks import mark_rows
 from tasks.load.edges import uri_of
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
 from tasks.load.offsets import advance
@@ -109,7 +110,8 @@ class Written:
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
     """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
-    await _mark_hours(commit, settled.refined)
+    for table, rows in settled.refined.accepted.items():
+        await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     new = await _new_subjects(commit, settled.refined, session.known_subjects)
     span = await _write_lineage(session, commit, settled.refined, new)
     return Written(await write_ledger(commit, settled, span), span, new)
@@ -161,19 +163,6 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
         except UniqueViolation:
             pass  # a key or a rejected record is there already: the staging way tells which
     return await settle(commit, refined if judged else await without_judged_before(commit, refined))
-
-
-async def _mark_hours(commit: Commit, refined: Refined) -> None:
-    """Say which hours of which tables this batch changed, for the aggregates."""
-    for table, rows in refined.accepted.items():
-        hours = rows[commit.plan.contracts[table].time].dt.truncate("1h").unique().sort().to_list()
-        await commit.connection.execute(
-            "INSERT INTO store.change_marks (table_name, hour, batch) "
-            "SELECT $1, unnest($2::timestamptz[]), $3",
-            table,
-            hours,
-            commit.number,
-        )
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:

@@ -17,6 +17,7 @@ from lineage.ports import Connection
 from lineage.version import transformation_of
 from tasks.contract import ColumnType, Contract
 from tasks.load import edges
+from tasks.load.change_marks import mark
 from tasks.load.recall import Condition
 from tasks.load.store import Store
 from tasks.load.tables import in_quarantine, same_key
@@ -28,9 +29,6 @@ Kind = Literal["quarantine", "release", "reprocess"]
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
 VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
-"""
-_MARKS = """
-INSERT INTO store.change_marks (table_name, hour, batch) SELECT DISTINCT $1::text, hour, batch FROM taken
 """
 _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released) SELECT $1, $2, key, batch, $3 FROM taken
@@ -106,7 +104,7 @@ def _chosen(contract: Contract) -> str:
 async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
-    await connection.execute(_MARKS, contract.table)
+    await mark(connection, contract.table, "taken")
     uri = edges.uri_of(contract.table)
     commit = append.LedgerEntry(
         number=number,

@@ -22,6 +22,7 @@ from lineage.model import Edge, RelationshipType, Run, Transformation, batch_nod
 from lineage.transformations import Introduction, introduce
 from tasks.load import edges
 from tasks.load.aggregate import Aggregate
+from tasks.load.change_marks import Mark, take, waiting
 from tasks.load.plan import UTC_MICROS
 from tasks.load.store import Store, WriterSession
 from tasks.load.tables import hashed_origin, values_sum
@@ -32,13 +33,6 @@ WAY = "refresh"
 """What the ledger's `way` says of a refresh: it has no source outside, no raw batch and no rejected rows."""
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-_WAITING = """
-SELECT DISTINCT hour FROM store.change_marks WHERE table_name = ANY($1) AND hour > $2 ORDER BY hour LIMIT $3
-"""
-_TAKE = """
-DELETE FROM store.change_marks WHERE table_name = ANY($1) AND hour = ANY($2::timestamptz[])
-RETURNING table_name, hour, batch
-"""
 _LEDGER = """
 INSERT INTO store.ledger (
     batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
@@ -48,14 +42,6 @@ INSERT INTO store.ledger (
 _OUTPUT = """
 INSERT INTO store.ledger_outputs (batch, table_name, bucket, rows, values_sum) VALUES ($1, $2, $3, $4, $5)
 """
-
-
-class Mark(NamedTuple):
-    """A batch changed an hour of a table."""
-
-    table: str
-    hour: datetime
-    batch: int
 
 
 class Output(NamedTuple):
@@ -105,19 +91,12 @@ async def refresh(
     done, after = Refreshed(table=aggregate.table), _BEFORE_ALL
     while True:
         async with store.work() as session:
-            hours = await _waiting(session.connection, aggregate, after, hours_per_transaction)
+            # forward only, so that a sweep ends while others write
+            hours = await waiting(session.connection, aggregate.sources, after, hours_per_transaction)
             if not hours:
                 return done
             done = await _refresh_hours(session, work, hours, done)
             after = hours[-1]
-
-
-async def _waiting(
-    connection: Connection, aggregate: Aggregate, after: datetime, limit: int
-) -> list[datetime]:
-    """The next hours that have a mark. A sweep goes forward only, so that it ends while others write."""
-    rows = await connection.fetch(_WAITING, list(aggregate.sources), after, limit)
-    return [row["hour"] for row in rows]
 
 
 async def _refresh_hours(
@@ -132,7 +111,7 @@ async def _refresh_hours(
     number = await next_batch(connection)
     span, outputs = None, []
     async with connection.transaction(isolation="repeatable_read"):
-        marks = [Mark(*row) for row in await connection.fetch(_TAKE, list(aggregate.sources), hours)]
+        marks = await take(connection, aggregate.sources, hours)
         if marks:
             for hour in sorted({mark.hour for mark in marks}):
                 outputs.append(await _recompute(connection, work, number, hour))
