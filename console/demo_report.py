@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import typer
 
+from flows import demo
 from flows.audits import ask
 from flows.catalog import CONTRACTS
 from flows.history import flow_runs
@@ -13,7 +14,6 @@ from infra.settings import Settings
 from lineage import naming, relay
 from lineage.proof import Proof
 from tasks.contract import load_contract
-from tasks.load import status
 from tasks.load.rejected_queries import broken_rules
 from tasks.load.row_key import typed_key
 from tasks.load.trace import Trace, trace
@@ -29,7 +29,7 @@ TABLES = (
 
 async def missing(pool: Pool, published: int, runs: int) -> str:
     """What has not arrived yet, as the end of a sentence; empty when everything has."""
-    found = await status.arrived(pool)
+    found = await demo.arrived(pool)
     if found.readings < published:
         return f"only {found.readings:,} of {published:,} readings are committed"
     if found.ended_runs < runs:
@@ -56,9 +56,9 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
 async def _show_stored(pool: Pool) -> None:
     _title("Stored")
     for table in TABLES:
-        typer.echo(f"  {table:<24} {await status.rows_of(pool, table):>6,} rows")
+        typer.echo(f"  {table:<24} {await demo.rows_of(pool, table):>6,} rows")
     typer.echo("  what a row said before it was revised is kept beside these, and proven too")
-    totals = await status.totals(pool)
+    totals = await demo.totals(pool)
     typer.echo(
         f"  the books: {totals.read:,} read = {totals.accepted:,} accepted + {totals.rejected:,} "
         f"rejected + {totals.duplicates:,} duplicates + {totals.filtered:,} filtered "
@@ -80,7 +80,7 @@ async def _show_flows() -> None:
 
 
 async def _show_origin(settings: Settings, pool: Pool) -> None:
-    key = await status.an_enriched_reading(pool)
+    key = await demo.an_enriched_reading(pool)
     if key is None:
         return
     contract = load_contract(CONTRACTS / "sensor_readings.yaml")
