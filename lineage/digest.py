@@ -11,7 +11,6 @@ collision. The message digests are: a row can always be computed again from its 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +18,7 @@ from typing import Any, Final
 import polars as pl
 import polars_hash as plh
 
+from .canonical import canonical_json
 from .model import micros
 
 NULL: Final = 0x7FF8_4E55_4C4C_0000
@@ -60,7 +60,7 @@ def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[s
     So a message can be erased, and neither where it came from nor when can be changed.
     """
     rest = {"locations": list(locations), **{name: _fact(facts[name]) for name in RAW_FACTS}}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = canonical_json(rest)
     return hashlib.sha256(digests + text.encode()).digest()
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from infra.postgres import UniqueViolation, copy_frame
+from lineage import naming
 from lineage.append import next_batch
 from lineage.digest import message_digests
 from lineage.errors import UnavailableError
@@ -22,7 +23,6 @@ from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
-from tasks.load.edges import uri_of
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
@@ -170,7 +170,7 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
     seen: set[edges.Subject] = set()
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
-            uri = edges.uri_of(table)
+            uri = naming.postgres(table)
             seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
             seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
@@ -202,7 +202,7 @@ async def _write_lineage(
 async def _introduced(commit: Commit) -> list[Edge]:
     """A writer's first commit for a run says who runs what, and what is new about that transformation."""
     plan = commit.plan
-    columns = {uri_of(table): found for table, found in plan.columns(commit.batch.dataset).items()}
+    columns = {naming.postgres(table): found for table, found in plan.columns(commit.batch.dataset).items()}
     what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
     new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id, now=commit.at)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]

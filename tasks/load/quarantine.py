@@ -16,7 +16,6 @@ from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
 from lineage.version import transformation_of
 from tasks.contract import ColumnType, Contract
-from tasks.load import edges
 from tasks.load.change_marks import mark
 from tasks.load.recall import Condition
 from tasks.load.store import Store
@@ -105,7 +104,7 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
     await mark(connection, contract.table, "taken")
-    uri = edges.uri_of(contract.table)
+    uri = naming.postgres(contract.table)
     commit = append.LedgerEntry(
         number=number,
         dataset=uri,
