@@ -13,7 +13,7 @@ from lineage.log import Span
 from tasks.load import commit, ledger
 
 
-async def _no_lineage(_store: Any, session: Any, *_: Any) -> Span:
+async def _no_lineage(session: Any, *_: Any) -> Span:
     writer = session.writer
     return Span(writer.id, writer.last + 1, writer.last, writer.head)
 
