@@ -8,13 +8,11 @@ import polars as pl
 
 from . import naming
 from .books import Books
-from .digest import message_digests, raw_digest
+from .digest import message_digests, raw_digest, unpacked
 from .ports import Connection
 from .stored import chunks
 
 ERASURES = naming.postgres("erasures")
-DIGEST = 32
-"""Bytes of one message's digest."""
 AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
 
@@ -59,7 +57,7 @@ async def _erased(connection: Connection, first: int, end: int) -> dict[int, fro
 
 def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
     """One stored raw batch; an erased message (null) keeps its digest, and the rest still closes."""
-    digests = [row["digests"][i : i + DIGEST].hex() for i in range(0, len(row["digests"]), DIGEST)]
+    digests = unpacked(row["digests"])
     found = []
     if len(digests) != row["count"]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")

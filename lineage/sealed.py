@@ -6,12 +6,12 @@ books in the seals, nothing of that can change without another seal hash.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from .canonical import canonical_json
 from .model import micros
 from .ports import Connection
 
@@ -26,7 +26,7 @@ async def books_digest(connection: Connection, batches: Iterable[int]) -> bytes:
     numbers = sorted(set(batches))
     rows = [plain(row) for row in await connection.fetch(_LEDGER, numbers)]
     outputs = [plain(row) for row in await connection.fetch(_OUTPUTS, numbers)]
-    text = json.dumps([rows, outputs], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = canonical_json([rows, outputs])
     return hashlib.sha256(text.encode()).digest()
 
 

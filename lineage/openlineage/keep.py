@@ -123,8 +123,8 @@ def _itself(work: _Import) -> Edge:
     )
 
 
-def _commit(work: _Import, position_id: str) -> append.Commit:
-    return append.Commit(
+def _commit(work: _Import, position_id: str) -> append.LedgerEntry:
+    return append.LedgerEntry(
         number=work.batch,
         dataset=DATASET,
         way=WAY,

@@ -5,11 +5,11 @@ hash of its event's bytes; and every import has an entry in the log, so the seal
 """
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from ..books import Books
+from ..canonical import canonical_json
 from ..ports import Connection
 from ..sealed import plain
 from ..stored import chunks
@@ -50,7 +50,7 @@ async def check_events(connection: Connection, books: Books, first: int, end: in
 def _line(row: Any) -> bytes:
     """All that is kept of an event but its bytes, which its hash stands for."""
     said = {name: value for name, value in plain(row).items() if name != "event"}
-    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return canonical_json(said).encode()
 
 
 def _position(lines: Iterable[bytes]) -> str:

@@ -93,7 +93,7 @@ async def _apply(
     number = await append.next_batch(connection)
     who = erasure.reason, erasure.by_whom
     await connection.execute(_RECORD, number, erasure.batch, list(sequences), *who)
-    commit = append.Commit(
+    commit = append.LedgerEntry(
         number=number,
         dataset=RAW,
         way=WAY,

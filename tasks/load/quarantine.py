@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lineage import append
+from lineage import append, naming
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
 from lineage.quarantine import URI, digest_of, key_text
 from lineage.version import transformation_of
 from tasks.contract import Contract
-from tasks.load import edges
+from tasks.load.change_marks import mark
 from tasks.load.recall import Condition
 from tasks.load.store import Store
-from tasks.load.tables import in_quarantine
+from tasks.load.tables import in_quarantine, same_key
 from tasks.verify import shape_of
 
 OURS = ("tasks",)
@@ -28,9 +28,6 @@ Kind = Literal["quarantine", "release", "reprocess"]
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
 VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
-"""
-_MARKS = """
-INSERT INTO store.change_marks (table_name, hour, batch) SELECT DISTINCT $1::text, hour, batch FROM taken
 """
 _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released) SELECT $1, $2, key, batch, $3 FROM taken
@@ -92,8 +89,7 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
         put = f"INSERT INTO {table} ({names}, act) SELECT {names}, {number} FROM taken"
         await connection.execute(put)
     else:
-        same = " AND ".join(f"q.{name} = t.{name}" for name in contract.key)
-        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same}")
+        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same_key(contract, 'q', 't')}")
     return int(await connection.fetchval("SELECT count(*) FROM taken"))
 
 
@@ -108,9 +104,9 @@ def _chosen(contract: Contract) -> str:
 async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
-    await connection.execute(_MARKS, contract.table)
-    uri = edges.uri_of(contract.table)
-    commit = append.Commit(
+    await mark(connection, contract.table, "taken")
+    uri = naming.postgres(contract.table)
+    commit = append.LedgerEntry(
         number=number,
         dataset=uri,
         way=act.kind,
