@@ -140,7 +140,7 @@ class Listener:
             await batch.acknowledge()
 
     def _steps(self, turn: Turn) -> Steps:
-        """The steps of a batch that has this turn."""
+        """The steps of a batch that has this turn in the line."""
 
         async def load_in_turn(batch: RawBatch, refined: Refined) -> Receipt:
             await turn.come()
