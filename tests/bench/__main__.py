@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import columns, cost, files, graph, latency, mqtt, reads, relay, trace
+from tests.bench import columns, cost, files, graph, kafka, latency, memory, mqtt, reads, relay, trace
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -18,6 +18,8 @@ RESULTS = ROOT / ".headwater" / "bench.json"
 
 FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "mqtt": mqtt.measure,
+    "kafka": kafka.measure,
+    "memory": memory.measure,
     "files": files.measure,
     "cost": cost.measure,
     "latency": latency.measure,
