@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import columns, cost, files, graph, kafka, latency, memory, mqtt, reads, relay, trace
+from tests.bench import columns, cost, files, graph, growth, kafka, latency, memory, mqtt, reads, relay, trace
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -20,6 +20,7 @@ FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "mqtt": mqtt.measure,
     "kafka": kafka.measure,
     "memory": memory.measure,
+    "growth": growth.measure,
     "files": files.measure,
     "cost": cost.measure,
     "latency": latency.measure,
