@@ -3,13 +3,14 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 
 import polars as pl
 
 from infra.postgres import open_pool
+from lineage.naming import postgres
 from tasks.load.partitions import Partitions
 from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.mqtt import FILTER, OURS, Stream
@@ -24,6 +25,9 @@ GROUP = "bench"
 LISTENERS = (1, 2, 4)
 TIMES = (1, 10, 100)
 UNIT = "messages/s"
+_SEEN = f"""
+INSERT INTO store.subjects SELECT 'device', device_id, '{postgres(CONTRACT.table)}' FROM store.devices
+"""
 
 
 async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
@@ -44,19 +48,22 @@ async def _by_listeners(services: Services, sizes: Sizes) -> AsyncIterator[Figur
 
 
 async def _by_devices(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
+    """Of devices that were seen before; then of as many that were not, each a new subject of the lineage."""
     counts = [sizes.devices // 100, sizes.devices, sizes.devices * 100]
-    streams = [
-        Stream(
-            services,
-            payloads(readings(sizes.few, devices=count)),
-            database=partial(services.database, devices=count),
-        )
-        for count in counts
-    ]
-    found = await in_turns(sizes.rounds, *(partial(_drained, stream) for stream in streams))
+    streams = []
+    async with AsyncExitStack() as opened:
+        for count in counts:
+            dsn = await opened.enter_async_context(services.database(devices=count))
+            services.psql(dsn, _SEEN)
+            messages = payloads(readings(sizes.few, devices=count))
+            streams.append(Stream(services, messages, database=partial(services.database, like=dsn)))
+        unseen = Stream(services, messages, database=partial(services.database, devices=count))
+        *found, new = await in_turns(sizes.rounds, *(partial(_drained, each) for each in (*streams, unseen)))
     for count, ours in zip(counts[1:], found[1:], strict=True):
         against = f"{counts[0]:,} devices"
         yield figure(f"{count:,} devices", ours, UNIT, reference=found[0], against=against)
+    title, against = f"{counts[-1]:,} devices, first seen", "the same, seen before"
+    yield figure(title, new, UNIT, reference=found[-1], against=against)
 
 
 async def _by_rows(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:

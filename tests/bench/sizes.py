@@ -16,3 +16,4 @@ class Sizes:
     seconds: int = 10  # of that rate
     entries: int = 20_000  # of the log, carried by the relay
     nodes: int = 20_000  # of the graph that is audited; five times as many edges
+    runs: int = 5  # of a robot in a round
