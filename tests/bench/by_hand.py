@@ -3,12 +3,13 @@
 `python -m tests.bench.by_hand` prints {"ready": true}. The flow needs nothing of ours: less to import.
 """
 
+import asyncio
 import json
-import os
 import time
 from pathlib import Path
 
-from prefect import flow, serve
+from prefect import flow
+from prefect.runner import Runner
 
 NAME = "by-hand"
 
@@ -26,11 +27,12 @@ def _write(note: Path, text: str) -> None:
     draft.rename(note)
 
 
-def main() -> None:
-    deployment = by_hand.to_deployment(name=NAME)
-    os.write(1, (json.dumps({"ready": True}) + "\n").encode())
-    serve(deployment)
+async def main() -> None:
+    runner = Runner(name=NAME)
+    await runner.aadd_deployment(await by_hand.ato_deployment(name=NAME))
+    print(json.dumps({"ready": True}), flush=True)
+    await runner.start()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

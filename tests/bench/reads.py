@@ -20,11 +20,11 @@ DAYS = 30
 START = datetime(2026, 10, 1, tzinfo=UTC)
 HOURLY = load_aggregates()[0]
 
-_LAST_HOUR = """
+LAST_HOUR = """
 SELECT * FROM sensor_readings WHERE device_id = $1 AND "timestamp" >= $2 AND "timestamp" < $3
 ORDER BY "timestamp"
 """
-_HOURLY = (
+HOURLY_MEANS = (
     "SELECT * FROM sensor_readings_hourly WHERE device_id = $1 AND hour >= $2 AND hour < $3 ORDER BY hour"
 )
 
@@ -39,8 +39,8 @@ async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
             await _fill(connection, rows)
         end = START + timedelta(days=DAYS)
         for name, query, span in (
-            ("last hour of a device", _LAST_HOUR, timedelta(hours=1)),
-            ("hourly means of a month", _HOURLY, timedelta(days=DAYS)),
+            ("last hour of a device", LAST_HOUR, timedelta(hours=1)),
+            ("hourly means of a month", HOURLY_MEANS, timedelta(days=DAYS)),
         ):
             ours, reference = await in_turns(
                 sizes.rounds,
