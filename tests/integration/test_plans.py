@@ -57,8 +57,8 @@ INSERT INTO store.change_marks (table_name, hour, batch)
 SELECT 'sensor_readings', '2026-11-14'::timestamptz + i % 168 * interval '1 h', i
 FROM generate_series(1, 20000) AS i;
 
-INSERT INTO store.sensor_readings_quarantine SELECT device_id, "timestamp", 1 FROM store.sensor_readings
-WHERE sequence < 10;
+INSERT INTO store.sensor_readings_quarantine
+SELECT device_id, "timestamp", batch + 1 FROM store.sensor_readings WHERE sequence < 10;
 
 INSERT INTO store.lineage_writers (application) SELECT 'listen' FROM generate_series(1, 5000);
 

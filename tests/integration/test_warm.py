@@ -101,7 +101,8 @@ async def test_the_run_of_a_killed_process_is_started_again(
     await killed.wait()
     runner = WarmRunner(client, noted, deployment, limit=4)
     async with asyncio.timeout(30):
-        while await runner.recover() == 0:  # its lease is not over yet
+        # Until its lease is over.
+        while await runner.recover() == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     assert executions == ["again"]
     (run,) = await client.read_flow_runs(
