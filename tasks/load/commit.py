@@ -6,6 +6,7 @@ been delivered before is first rid of what was judged otherwise then, and is cop
 are all new.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -21,10 +22,10 @@ from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
 from tasks.load.edges import uri_of
-from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
-from tasks.load.raw import write_raw
+from tasks.load.raw import pack, write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
 from tasks.load.store import Session, Store
@@ -91,8 +92,11 @@ async def _commit(
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
         await advance(commit)
-        settled = await _store_rows(commit, placed(commit, refined))
-        await write_raw(commit)
+        # Postgres is busiest with the rows: meanwhile a thread packs the messages.
+        settled, packed = await asyncio.gather(
+            _store_rows(commit, placed(commit, refined)), asyncio.to_thread(pack, batch.messages)
+        )
+        await write_raw(commit, packed)
         books = await write_books(store, session, commit, settled)
     committed(store, session, commit, books)
     return books.receipt
@@ -154,13 +158,19 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():
-                for table in sorted(refined.accepted):
-                    await copy_frame(commit.connection, refined.accepted[table], table)
-                await copy_rejected(commit, refined.rejected)
-            return Settled(refined, "fast")
+                sums, _ = await asyncio.gather(
+                    asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
+                )
+            return Settled(refined, "fast", sums)
         except UniqueViolation:
             pass  # a key or a rejected record is there already: the staging way tells which
     return await settle(commit, refined if judged else await without_judged_before(commit, refined))
+
+
+async def _copy(commit: Commit, refined: Refined) -> None:
+    for table in sorted(refined.accepted):
+        await copy_frame(commit.connection, refined.accepted[table], table)
+    await copy_rejected(commit, refined.rejected)
 
 
 async def _mark_hours(commit: Commit, refined: Refined) -> None:
