@@ -131,8 +131,8 @@ async def _create(connection: Connection, contract: Contract) -> None:
         f"CREATE TABLE IF NOT EXISTS store.{name} ({columns}, PRIMARY KEY ({key})) "
         f"PARTITION BY RANGE ({contract.time})"
     )
-    # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages. One index for both, asked
-    # for either: a second one would be one more look for every row that is written.
+    # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages. One index, which can be
+    # asked for either: a second one would be one more look for every row that is written.
     await connection.execute(
         f"CREATE INDEX IF NOT EXISTS {name}_batch ON store.{name} USING brin (batch, {contract.time})"
     )
