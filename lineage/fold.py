@@ -19,6 +19,8 @@ from .append import Commit, next_batch, write
 from .log import Entry
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
 from .ports import Connection
+from .projection import Projection, project
+from .seal import Seal
 
 WAY = "fold"
 """How the ledger calls these commits."""
@@ -95,6 +97,12 @@ class Folds:
         if source is edge.source and target is edge.target:
             return entry
         return replace(entry, edge=replace(edge, source=source, target=target))
+
+    def projection(self, sealed: Seal) -> Projection:
+        """What the graph is told of a seal."""
+        if not self.by_dataset:
+            return sealed.projection
+        return project(map(self.entry, sealed.entries), micros(sealed.sealed_at))
 
     def _node(self, node: Node) -> Node:
         if node.kind is not NodeKind.BATCH:

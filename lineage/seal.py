@@ -94,7 +94,12 @@ class Seal:
     number: int
     sealed_at: datetime
     entries: Sequence[Entry]
-    projection: Projection
+    projection: Projection  # with every batch as itself, folded or not
+
+    @property
+    def batches(self) -> frozenset[int]:
+        """The commits that made its entries."""
+        return frozenset(entry.batch for entry in self.entries)
 
     @property
     def oldest(self) -> datetime | None:

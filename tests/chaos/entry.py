@@ -72,13 +72,14 @@ def wrap_committed(module: ModuleType, name: str) -> None:
 def listen(settings: Settings, *, leave: bool) -> None:
     """`headwater listen`, sharing its stream with others."""
     from flows import listen as stream
+    from flows import listener
     from flows.catalog import pipeline
     from tasks.load import commit
 
     wrap(commit, "write_raw", before="copied")
     wrap(commit, "write_books", after="uncommitted")
     wrap_committed(commit, "committed")
-    wrap(stream, "ingest", after="acknowledged")
+    wrap(listener, "ingest", after="acknowledged")
     sensors = pipeline("sensors")
     shared = sensors.source.model_copy(update={"group": GROUP})
     run(stream.listen(settings, sensors.model_copy(update={"source": shared}), leave=leave))
