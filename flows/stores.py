@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
-from infra.graph import BoltGraph
-from infra.graph import open_graph as open_bolt_graph
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
@@ -16,6 +15,9 @@ from lineage import graph as graphs
 from tasks.contract import Contract
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
+
+if TYPE_CHECKING:
+    from infra.graph import BoltGraph
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -70,9 +72,11 @@ async def open_connection(
 
 
 @asynccontextmanager
-async def open_graph(settings: Settings) -> AsyncIterator[BoltGraph]:
+async def open_graph(settings: Settings) -> AsyncIterator["BoltGraph"]:
     """Where lineage is queried."""
-    async with open_bolt_graph(resolve_graph(settings, endpoints(settings.home))) as graph:
+    from infra import graph as bolt  # here: the driver takes 50 MB, and no listener needs it
+
+    async with bolt.open_graph(resolve_graph(settings, endpoints(settings.home))) as graph:
         yield graph
 
 

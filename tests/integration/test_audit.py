@@ -213,6 +213,11 @@ async def test_a_long_answer_says_its_true_length(postgres_dsn: str, graph: Addr
         some = await ask(house.graph, everything, limit=5)
         assert (whole.total, whole.cut, len(whole.rows)) == (36, False, 36)
         assert (some.total, some.cut, some.rows) == (36, True, whole.rows[:5])
+        named = "coalesce(b.no, 'x, y') AS text, [b.key][0] AS key"
+        odd = f"// Which?\nMATCH (b:Batch) RETURN {named} ORDER BY key // so"
+        assert (await ask(house.graph, parse("odd", odd))).rows == tuple(("x, y", *row) for row in whole.rows)
+        unnamed = parse("unnamed", "// Which?\nMATCH (b:Batch) RETURN b.key ORDER BY b.key")
+        assert (await ask(house.graph, unnamed)).rows == whole.rows
 
 
 async def test_a_value_is_never_cypher(postgres_dsn: str, graph: Address) -> None:
