@@ -6,6 +6,7 @@ been delivered before is first rid of what was judged otherwise then, and is cop
 are all new.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -23,10 +24,10 @@ from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
-from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
-from tasks.load.raw import write_raw
+from tasks.load.raw import pack, write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
 from tasks.load.store import Store, WriterSession
@@ -92,8 +93,11 @@ async def _commit(
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
         await advance(commit)
-        settled = await _store_rows(commit, as_stored(commit, refined))
-        await write_raw(commit)
+        # Postgres is busiest with the rows: meanwhile a thread packs the messages.
+        settled, packed = await asyncio.gather(
+            _store_rows(commit, as_stored(commit, refined)), asyncio.to_thread(pack, batch.messages)
+        )
+        await write_raw(commit, packed)
         written = await write_books(session, commit, settled)
     committed(session, commit, written)
     return written.receipt
@@ -156,13 +160,19 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():
-                for table in sorted(refined.accepted):
-                    await copy_frame(commit.connection, refined.accepted[table], table)
-                await copy_rejected(commit, refined.rejected)
-            return Settled(refined, "fast")
+                sums, _ = await asyncio.gather(
+                    asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
+                )
+            return Settled(refined, "fast", sums)
         except UniqueViolation:
             pass  # a key or a rejected record is there already: the staging way tells which
     return await settle(commit, refined if judged else await without_judged_before(commit, refined))
+
+
+async def _copy(commit: Commit, refined: Refined) -> None:
+    for table in sorted(refined.accepted):
+        await copy_frame(commit.connection, refined.accepted[table], table)
+    await copy_rejected(commit, refined.rejected)
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:

@@ -56,8 +56,8 @@ def facts_of(batch: RawBatch) -> dict[str, Any]:
     }
 
 
-async def write_raw(commit: Commit) -> None:
-    """Keep the batch's messages; a batch of duplicates only is kept too."""
+async def write_raw(commit: Commit, messages: bytes) -> None:
+    """Keep the batch's messages, packed; a batch of duplicates only is kept too."""
     batch = commit.batch
     await commit.connection.execute(
         "INSERT INTO store.raw_batches "
@@ -65,7 +65,7 @@ async def write_raw(commit: Commit) -> None:
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
         *facts_of(batch).values(),
-        pack(batch.messages),
+        messages,
         packed(commit.digests),
     )
 

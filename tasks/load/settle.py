@@ -9,6 +9,7 @@ would pass today without anything new, every row of the same place is looked up 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -42,6 +43,7 @@ class Settled:
 
     refined: Refined
     way: str
+    sums: Mapping[str, int] | None = None  # table → the sum of its accepted rows' hashes, where it is known
 
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
