@@ -13,6 +13,7 @@ from lineage.errors import DataError, HeadwaterError, QueryError, UnavailableErr
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
+Transaction: TypeAlias = asyncpg.transaction.Transaction
 UniqueViolation = asyncpg.UniqueViolationError
 
 ENCODED_ROWS = 4_096  # sent to COPY in one message, about 1 MB

@@ -198,8 +198,12 @@ async def _publish(connection: Connection, contract: Contract) -> None:
 
 def in_quarantine(contract: Contract) -> str:
     """The SQL condition that row `s` of the stored table is in quarantine."""
-    same = " AND ".join(f"q.{name} = s.{name}" for name in contract.key)
-    return f"EXISTS (SELECT FROM store.{contract.table}_quarantine q WHERE {same})"
+    return f"EXISTS (SELECT FROM store.{contract.table}_quarantine q WHERE {same_key(contract, 'q', 's')})"
+
+
+def same_key(contract: Contract, left: str, right: str) -> str:
+    """The SQL condition that rows of two relations have the same key."""
+    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in contract.key)
 
 
 def _definition(columns: dict[str, str]) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
+from lineage.digest import DIGEST_BYTES
 from lineage.log import Span
 from tasks.load import commit, ledger
-from tasks.load.raw import DIGEST_BYTES
 
 
-async def _no_lineage(_store: Any, session: Any, *_: Any) -> Span:
+async def _no_lineage(session: Any, *_: Any) -> Span:
     writer = session.writer
     return Span(writer.id, writer.last + 1, writer.last, writer.head)
 
