@@ -24,6 +24,9 @@ import polars_hash as plh
 from .canonical import canonical_json
 from .model import micros
 
+# Polars loads its numpy at the first array it meets, and fails if two threads meet one at once.
+pl.Series(np.empty(0))
+
 NULL: Final = 0x7FF8_4E55_4C4C_0000
 """The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
 MULTIPLIER: Final = np.uint64(0x2545_F491_4F6C_DD1D)
