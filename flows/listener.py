@@ -129,7 +129,7 @@ class Listener:
             self._report(await ingest(batch, reference, self._steps(turn)))
         except OvertakenError as error:
             log.warning("batch dropped", reason=str(error))
-            await self._stream.reread()
+            await batch.drop()
         except DataError as error:
             two = halves(batch)
             if two is None:

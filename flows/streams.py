@@ -43,10 +43,6 @@ class Stream(Protocol):
         """Set its metrics; returns what it is doing."""
         ...
 
-    async def reread(self) -> None:
-        """Go back to what is committed: another consumer was there."""
-        ...
-
 
 class MqttStream:
     """Messages of a broker's subscription."""
@@ -84,9 +80,6 @@ class MqttStream:
         self._counted = replace(numbers)
         return "listening" if connected else "waiting for the broker"
 
-    async def reread(self) -> None:
-        raise AssertionError("an MQTT batch has no offsets that could be overtaken")
-
 
 class FileStream:
     """Files of a folder."""
@@ -117,16 +110,13 @@ class FileStream:
         metrics.listener_up.labels(source).set(1)
         return "listening"
 
-    async def reread(self) -> None:
-        raise AssertionError("a file's batch has no offsets that could be overtaken")
-
 
 class KafkaStream:
     """Messages of a topic."""
 
     connections = 1
-    at_once = 1  # a batch begins where the one before it ended
-    in_order = True
+    at_once = 2  # one is refined while the one before it is written
+    in_order = True  # a batch begins where the one before it ended
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
@@ -135,7 +125,6 @@ class KafkaStream:
         self._address, self._member = stores.kafka(settings), settings.listener_id
         self._pool = store.pool
         self._consumer: Consumer | None = None
-        self._reader: KafkaReader | None = None
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
@@ -149,9 +138,9 @@ class KafkaStream:
         consumer = Consumer(
             self._address, source.topic, group, self._member, session_timeout=source.session_timeout
         )
-        self._consumer, self._reader = consumer, KafkaReader(source, consumer, kept)
+        self._consumer, reader = consumer, KafkaReader(source, consumer, kept)
         try:
-            async with aclosing(self._reader.batches()) as coming:
+            async with aclosing(reader.batches()) as coming:
                 yield coming
         finally:
             await asyncio.to_thread(consumer.close)
@@ -161,10 +150,6 @@ class KafkaStream:
         connected = self._consumer.reason is None
         metrics.listener_up.labels(source).set(connected)
         return "listening" if connected else "waiting for the broker"
-
-    async def reread(self) -> None:
-        assert self._reader is not None  # noqa: S101 - its batch was overtaken
-        self._reader.reread()
 
 
 Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]

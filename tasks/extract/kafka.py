@@ -8,7 +8,7 @@ consumer overtook, reading begins again where Postgres says, so each message is 
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from infra.kafka import Consumer, Polled
 from lineage import naming
 from lineage.errors import UnavailableError
-from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch, nothing
+from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch
 from tasks.contract import Frozen
 
 log = structlog.get_logger(__name__)
@@ -69,15 +69,12 @@ class KafkaReader:
         self._next: dict[int, int] = {}  # partition → the offset that comes next
         self._repeating: set[int] = set()  # partitions that were reset: what comes may have come before
         self._begun: int | None = None  # the assignment that was begun
-
-    def reread(self) -> None:
-        """Begin again where the kept offsets say."""
-        self._begun = None
+        self._beginnings = 0
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Batches without end; the caller closes the consumer. Raises RejectedError when we are refused.
 
-        One is committed or dropped before the next is read.
+        They are committed in this order, or dropped; after a drop reading begins again at the kept offsets.
         """
         options = self._options
         while True:
@@ -87,11 +84,11 @@ class KafkaReader:
             wait, gather = timedelta(milliseconds=200), options.max_delay
             polled = await asyncio.to_thread(self._consumer.poll, options.max_messages, wait, gather)
             if polled.lost:
-                self.reread()
+                self._begun = None
             elif polled.offsets and self._begun == self._consumer.assignment:
                 messages = _Messages.of(options.topic, polled, self._next)
+                self._next |= {span.partition: span.end for span in messages.spans}
                 yield self._batch(messages, began)
-                self._next.update({span.partition: span.end for span in messages.spans})
 
     async def _begin(self) -> bool:
         """Begin the partitions that are ours now; False when the brokers do not answer."""
@@ -105,6 +102,7 @@ class KafkaReader:
             await asyncio.sleep(1)
             return False
         self._begun = assignment
+        self._beginnings += 1
         log.info("partitions begun", topic=self._options.topic, next=self._next)
         return True
 
@@ -125,17 +123,21 @@ class KafkaReader:
         return (await self._offsets.read())[partition]
 
     def _batch(self, messages: "_Messages", began: datetime) -> RawBatch:
+        beginning = self._beginnings
+
         async def acknowledge() -> None:
             self._consumer.note({span.partition: span.end for span in messages.spans})
 
-        return self._of(messages, began, acknowledge)
+        async def drop() -> None:
+            if beginning == self._beginnings:  # else it was read before reading began again already
+                self._begun = None
 
-    def _of(
-        self, messages: "_Messages", began: datetime, acknowledge: Callable[[], Awaitable[None]]
-    ) -> RawBatch:
+        return replace(self._of(messages, began, drop), acknowledge=acknowledge)
+
+    def _of(self, messages: "_Messages", began: datetime, drop: Callable[[], Awaitable[None]]) -> RawBatch:
         def halve() -> tuple[RawBatch, RawBatch] | None:
             halves = messages.halves()
-            return halves and (self._of(halves[0], began, nothing), self._of(halves[1], began, nothing))
+            return halves and (self._of(halves[0], began, drop), self._of(halves[1], began, drop))
 
         dataset = naming.kafka(messages.topic)
         detail = {str(span.partition): [span.first, span.end] for span in messages.spans}
@@ -147,7 +149,7 @@ class KafkaReader:
             position=Position(source=dataset, detail={"topic": messages.topic, "offsets": detail}),
             offsets=messages.spans,
             may_repeat=any(span.partition in self._repeating for span in messages.spans),
-            acknowledge=acknowledge,
+            drop=drop,
             halve=halve,
         )
 
