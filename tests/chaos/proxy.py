@@ -1,0 +1,107 @@
+"""A proxy that cuts connections in the middle of a packet, and holds them back."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+LOOPBACK = "127.0.0.1"
+CHUNK = 16_384  # bytes
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    """Both ends of one; cut once it has carried `left` more bytes, None: never."""
+
+    writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    left: int | None = None
+
+    def let_through(self, chunk: bytes) -> bytes:
+        """The part that is still carried."""
+        if self.left is None:
+            return chunk
+        carried = chunk[: self.left]
+        self.left -= len(carried)
+        return carried
+
+    def cut(self) -> None:
+        """Reset both ends: nobody is told that it is over."""
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+@dataclass(eq=False)
+class Proxy:
+    """Forwards a port of its own to another one on loopback, in a thread of its own."""
+
+    name: str
+    to: int
+    port: int = 0
+    _open: set[_Connection] = field(default_factory=set)
+    _held_until: float = 0.0  # the loop's time
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy {self.name}", daemon=True)
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def cut(self, after: int = 0) -> None:
+        """Cut each connection that is open now once it has carried so many more bytes."""
+        self._loop.call_soon_threadsafe(self._cut, after)
+
+    def hold(self, seconds: float) -> None:
+        """Carry nothing for so long; no connection is lost by it."""
+        self._loop.call_soon_threadsafe(self._hold, seconds)
+
+    def _cut(self, after: int) -> None:
+        for connection in self._open:
+            connection.left = after
+            if not after:
+                connection.cut()
+
+    def _hold(self, seconds: float) -> None:
+        self._held_until = self._loop.time() + seconds
+
+    async def _listen(self) -> int:
+        server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, onward = await asyncio.open_connection(LOOPBACK, self.to)
+        except OSError:
+            writer.transport.abort()
+            return
+        connection = _Connection((writer, onward))
+        self._open.add(connection)
+        try:
+            await asyncio.gather(
+                self._carry(connection, reader, onward), self._carry(connection, there, writer)
+            )
+        finally:
+            connection.cut()
+            self._open.discard(connection)
+
+    async def _carry(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """One direction, to its end; whichever ends first by being cut ends the other."""
+        with suppress(OSError):
+            while chunk := await reader.read(CHUNK):
+                await asyncio.sleep(max(0.0, self._held_until - self._loop.time()))
+                writer.write(connection.let_through(chunk))
+                await writer.drain()
+                if connection.left == 0:
+                    break
+            else:
+                writer.write_eof()
+                return
+        connection.cut()
