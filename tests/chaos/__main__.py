@@ -25,7 +25,7 @@ def main() -> int:
     run = Run(root, options)
     try:
         run.run()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- whatever ended it is the reason that is told
         traceback.print_exc()
         run.figures["reason"] = f"{type(error).__name__}: {error}"
     figures = run.figures

@@ -3,13 +3,14 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.local.addresses import Address
 from infra.local.postgres import DATABASE, Postgres
 
 SIZE = "1g"
+PIECES = (1 << 26, 1 << 20, 1 << 12)  # bytes
 
 
 class Disk:
@@ -19,10 +20,12 @@ class Disk:
         self._path, self._filler = path, path / "filler"
 
     def fill(self) -> None:
-        """Leave not a block free."""
-        free = os.statvfs(self._path)
+        """Leave not a block free: take what there is in ever smaller pieces, while others take too."""
         with self._filler.open("ab") as filler:
-            os.posix_fallocate(filler.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+            for piece in PIECES:
+                with suppress(OSError):
+                    while True:
+                        os.posix_fallocate(filler.fileno(), os.fstat(filler.fileno()).st_size, piece)
 
     def clear(self) -> None:
         self._filler.unlink(missing_ok=True)

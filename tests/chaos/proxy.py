@@ -40,17 +40,16 @@ class Proxy:
     port: int = 0
     _open: set[_Connection] = field(default_factory=set)
     _held_until: float = 0.0  # the loop's time
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _up: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy {self.name}", daemon=True)
+        self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), daemon=True)
         self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        self._up.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cut()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(5)
 
     def cut(self, after: int = 0) -> None:
@@ -70,9 +69,16 @@ class Proxy:
     def _hold(self, seconds: float) -> None:
         self._held_until = self._loop.time() + seconds
 
-    async def _listen(self) -> int:
+    async def _run(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._serve, LOOPBACK, 0)
-        return int(server.sockets[0].getsockname()[1])
+        self.port = server.sockets[0].getsockname()[1]
+        self._up.set()
+        await self._stop.wait()
+        server.close()
+        self._cut(0)
+        carrying = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*carrying, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,8 +157,8 @@ def a_rig(root: Path, downloads: Path, graph: str, ways: frozenset[str], seed: i
             environment=environment,
             ours=Processes.of(root, environment, _through(environment, proxies), ways, downloads),
         )
-        for entry in rig.ours.all:
-            started(entry)
+        with ThreadPoolExecutor(len(rig.ours.all)) as together:
+            list(together.map(started, rig.ours.all))
         yield rig
 
 

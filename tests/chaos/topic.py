@@ -25,7 +25,7 @@ class Topic(Publisher):
 
     def __init__(self, port: int, readings: Readings, rate: int) -> None:
         super().__init__(readings, rate)
-        settings = {"bootstrap.servers": f"127.0.0.1:{port}", "enable.idempotence": True}
+        settings = {"bootstrap.servers": f"127.0.0.1:{port}", "enable.idempotence": True, "log_level": 0}
         self._producer = Producer({**settings, "message.timeout.ms": 0, "reconnect.backoff.max.ms": 1_000})
         self.records = 0  # acknowledged, repeated ones too
         self._left = 0
