@@ -1,6 +1,8 @@
 """A proxy that cuts connections in the middle of a packet, and holds them back."""
 
 import asyncio
+import socket
+import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -8,6 +10,7 @@ from typing import Self
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 16_384  # bytes
+RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: a closed connection is reset, and not ended in order
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +31,9 @@ class _Connection:
     def cut(self) -> None:
         """Reset both ends: nobody is told that it is over."""
         for writer in self.writers:
+            if not writer.is_closing():
+                connected = writer.get_extra_info("socket")
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
 
 
