@@ -46,6 +46,7 @@ def _options() -> Options:
     parser.add_argument(
         "--rate", type=int, default=400, help="readings a second over MQTT; half by Kafka, files"
     )
+    parser.add_argument("--at-most", type=float, help="seconds of breaking, however many cycles that gives")
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of what is away for long")
     parser.add_argument("--ways", nargs="+", default=[*WAYS, ROBOT], choices=[*WAYS, ROBOT])
     parser.add_argument("--without-graph", action="store_true", help="the graph is away until the end")

@@ -37,6 +37,7 @@ class Options:
     seed: int
     soak: float | None
     rate: int
+    at_most: float | None
     longest: float
     ways: frozenset[str]
     without_graph: bool
@@ -107,9 +108,12 @@ class Run:
         print(f"published again for want of a subscriber: {outbox.dropped}", file=sys.stderr)
 
     def _goes_on(self, seconds: float) -> bool:
-        if self._options.soak is not None:
-            return seconds < 60 * self._options.soak
-        return int(self.figures["cycles"]) < self._options.cycles
+        options = self._options
+        if options.soak is not None:
+            return seconds < 60 * options.soak
+        if options.at_most is not None and seconds >= options.at_most:
+            return False
+        return int(self.figures["cycles"]) < options.cycles
 
     def _strike(self, faults: Faults, ground: Ground) -> str:
         fault, began = faults.draw(), time.monotonic()
