@@ -26,6 +26,7 @@ from infra.local.registry import service
 from infra.local.service import LocalService
 from infra.migrate import migrate
 from infra.postgres import connect
+from lineage.errors import UnavailableError
 from tests.chaos import topic
 from tests.chaos.disk import Disk, a_disk, move_there
 from tests.chaos.process import Processes, home
@@ -98,8 +99,11 @@ class Rig:
             raise RuntimeError(f"Slot {slot} was not drained: see {self.root}/log/drain{slot}.log.")
 
     def sql(self, statement: str) -> str:
-        """What psql answers."""
-        return self.postgres.run_sql(running(self.postgres), statement, DATABASE)
+        """What psql answers; raises UnavailableError."""
+        address = self.postgres.address()
+        if address is None:
+            raise UnavailableError("Postgres", "it does not run")
+        return self.postgres.run_sql(address, statement, DATABASE)
 
     def run(self, *command: str, log: str, **environment: str) -> tuple[int, bytes]:
         """Run a command to its end; its exit status and its stdout. Its stderr goes to the log."""

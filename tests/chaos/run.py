@@ -6,11 +6,13 @@ import random
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from lineage.errors import UnavailableError
 from tests.chaos import aggregates, count, lineage, runs
 from tests.chaos.ending import end, stored_runs
 from tests.chaos.faults import Faults
@@ -129,8 +131,9 @@ class Run:
         for publisher in (*publishers.values(), *([rig.player] if rig.player else [])):
             if publisher.error:
                 raise publisher.error
-        if rig.player and rig.postgres.ready():
-            rig.player.stored = stored_runs(rig)
+        if rig.player:
+            with suppress(UnavailableError):  # asked again after the next fault
+                rig.player.stored = stored_runs(rig)
 
     def _count(self, rig: Rig, publishers: dict[Way, Publisher]) -> None:
         """Of readings and of runs."""

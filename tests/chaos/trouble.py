@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import yaml
 
+from lineage.errors import UnavailableError
 from tests.chaos import clock
 from tests.chaos.ground import Fault, Ground
 from tests.chaos.process import Entry
@@ -73,7 +75,12 @@ def stuck(ground: Ground) -> bool:
     """Somebody holds a lock on the table that everything is written to."""
     statement = STUCK.format(seconds=ground.longest)
     ground.wait_for(ground.rig.postgres)
-    ground.beside(partial(ground.rig.sql, statement))
+
+    def hold_on() -> None:
+        with suppress(UnavailableError):  # Postgres was ended meanwhile, and the lock with it
+            ground.rig.sql(statement)
+
+    ground.beside(hold_on)
     return True
 
 
@@ -145,6 +152,7 @@ def full(ground: Ground) -> bool:
     """Not a block is left for Postgres' tables, for a while."""
     disk = ground.rig.disk
     assert disk is not None
+    ground.wait_for(ground.rig.postgres)  # which may need room for its recovery
     disk.fill()
     time.sleep(FULL_FOR)
     disk.clear()
