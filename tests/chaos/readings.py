@@ -79,6 +79,10 @@ class Readings:
             return number - back
         return None
 
+    def has_rival(self, number: int) -> bool:
+        """Whether a later one takes its key."""
+        return any(self.rivals(later) == number for later in range(number + 1, number + NEAR + 1))
+
     def format(self, number: int) -> Format:
         if self.way is not FILES:
             return Format.JSON
