@@ -10,6 +10,7 @@ from rich.status import Status
 
 from console.start import DIFFERENCES, run, start
 from console.table import Json, print_json
+from lineage.errors import SettingsError
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
 
@@ -23,6 +24,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
 
     It reads what is new since the last proof without a difference.
     """
+    if full and since is not None:
+        raise SettingsError("--full reads everything and --since a part of it: give one of them.")
     settings = start()
     since = since and since.replace(tzinfo=UTC)
     from flows.proof import prove as proving

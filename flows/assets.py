@@ -15,10 +15,11 @@ from prefect import get_client
 from flows import process, stores
 from flows.retry import without_end
 from infra.http import translated as http_translated
-from infra.postgres import Connection, connect, translated
+from infra.postgres import Connection
 from infra.settings import Settings
 from lineage import naming
 from lineage.prefect_assets import Names, capture
+from tasks.load.contracts import stored_contracts
 
 log = structlog.get_logger(__name__)
 
@@ -34,24 +35,20 @@ async def capture_assets(settings: Settings, state: process.State) -> None:
 
 
 async def _capture(settings: Settings, state: process.State) -> None:
-    connection = await connect(stores.postgres_dsn(settings), application="assets")
-    names = await our_names(connection, stores.postgres_dsn(settings))
-    swept = datetime.now(UTC) - LATE_EVERY
-    try:
-        async with get_client() as client:
-            while True:
-                now = datetime.now(UTC)
-                late = now - swept >= LATE_EVERY
-                with translated(), http_translated("Prefect"):
-                    back = LATE if late else OVERLAP
-                    taken = await capture(connection, client, back=back, names=names)
-                swept = now if late else swept
-                if taken:
-                    state.did("capture", assets=taken)
-                    log.info("assets captured", materializations=taken)
-                await asyncio.sleep(PAUSE)
-    finally:
-        connection.terminate()
+    async with stores.open_connection(settings, "assets") as connection, get_client() as client:
+        names = await our_names(connection, stores.postgres_dsn(settings))
+        swept = datetime.now(UTC) - LATE_EVERY
+        while True:
+            now = datetime.now(UTC)
+            late = now - swept >= LATE_EVERY
+            with http_translated("Prefect"):
+                back = LATE if late else OVERLAP
+                taken = await capture(connection, client, back=back, names=names)
+            swept = now if late else swept
+            if taken:
+                state.did("capture", assets=taken)
+                log.info("assets captured", materializations=taken)
+            await asyncio.sleep(PAUSE)
 
 
 async def our_names(connection: Connection, dsn: str) -> Names:
@@ -59,9 +56,7 @@ async def our_names(connection: Connection, dsn: str) -> Names:
 
     Ours are `postgres://HOST[:PORT]/DATABASE/[SCHEMA/]TABLE` with our host, port and database.
     """
-    with translated():
-        rows = await connection.fetch("SELECT DISTINCT table_name FROM store.contracts")
-    tables = {row["table_name"] for row in rows}
+    tables = (await stored_contracts(connection)).keys()
     database = _parts(dsn)
     places = [database, [*database, "public"], [*database, "store"]]
 

@@ -139,5 +139,6 @@ def source_of(settings: Settings, pipeline: Pipeline, robot: str) -> tuple[Robot
         dataset=naming.opentrons(robot),
         page_length=options.page_length,
         max_commands=options.max_commands,
+        patience=options.patience,
     )
     return source, urls[robot]

@@ -1,6 +1,6 @@
 """Folds the graph's old batches into a node a day; Postgres keeps every batch."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -9,7 +9,6 @@ from flows import stores
 from flows.catalog import Retry
 from flows.runs import Schedule, current_run, measured, missed
 from flows.steps import step
-from infra.postgres import connect, translated
 from infra.settings import Settings, load
 from lineage.fold import fold_next_day
 from lineage.model import Run
@@ -30,12 +29,8 @@ async def fold_days(schedule: Schedule = DAILY) -> str | State[None]:
 
 async def fold(settings: Settings, run: Run, now: datetime) -> list[str]:
     """The same as a plain function: every day that ended `fold_after` before `now`, the oldest first."""
-    connection = await connect(stores.postgres_dsn(settings), application=NAME, statement_timeout_ms=0)
     days = []
-    try:
-        with translated():
-            while day := await fold_next_day(connection, run, now - settings.fold_after, now):
-                days.append(day)
-    finally:
-        connection.terminate()
+    async with stores.open_connection(settings, NAME, statement_timeout=timedelta(0)) as connection:
+        while day := await fold_next_day(connection, run, now - settings.fold_after, now):
+            days.append(day)
     return days

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows import catalog, stores
-from infra.postgres import connect, translated
 from infra.settings import Settings
 from lineage import diff, naming, relay
 from lineage.errors import NotFoundError, RejectedError
 from lineage.ports import Graph
 from lineage.transformations import derivations
-from tasks.extract.mqtt import MqttOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +22,11 @@ class Difference:
 
 async def rebuild(settings: Settings) -> int:
     """Empty the graph and carry the whole record to it; returns the entries carried."""
-    connection = await connect(stores.postgres_dsn(settings), application="rebuild")
-    try:
-        async with stores.open_graph(settings) as graph:
-            with translated():
-                return await relay.rebuild(connection, graph)
-    finally:
-        connection.terminate()
+    async with (
+        stores.open_connection(settings, "rebuild") as connection,
+        stores.open_graph(settings) as graph,
+    ):
+        return await relay.rebuild(connection, graph)
 
 
 async def difference(settings: Settings, before: str, after: str) -> Difference:
@@ -69,14 +65,12 @@ async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:
 
 
 def _of_code(settings: Settings, pipeline: catalog.Pipeline) -> diff.Columns:
-    """What the pipeline's code says now, of the source its definition names, or of the first robot."""
-    source, robots = pipeline.source, [robot.name for robot in settings.robots] or ["robot"]
-    dataset = (
-        naming.mqtt(source.topic_filter) if isinstance(source, MqttOptions) else naming.opentrons(robots[0])
-    )
+    """What the pipeline's code says now, of the source its definition names, or of the settings' robots."""
+    robots = [robot.name for robot in settings.robots] or ["robot"]
     transformation = pipeline.transformation()
     edges = [
         edge
+        for dataset in pipeline.source.datasets(robots)
         for table, columns in pipeline.columns(dataset).items()
         for edge in derivations(
             transformation, naming.postgres(table), columns, run_id=None, now=datetime.now(UTC)

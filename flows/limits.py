@@ -14,7 +14,7 @@ from aiolimiter import AsyncLimiter
 from flows.catalog import Pipeline, pipelines
 from flows.retry import without_end
 from infra.postgres import Pool
-from lineage.errors import RejectedError
+from lineage.errors import HeadwaterError, RejectedError
 from tasks.batch import RawBatch, Receipt
 from tasks.load.status import open_rejected
 
@@ -38,9 +38,20 @@ class RejectedLimit:
         while _reached(self._pipeline, await self._count()):
             self._reach()
             await asyncio.sleep(LOOK_EVERY)
-        if self.reached:
-            log.info("the source is read again", source=self._pipeline.name, waiting=self._waiting)
-        self.reached = False
+        self._fall()
+
+    async def look(self) -> None:
+        """Count again while the limit is reached: who waits for a message that does not come does not."""
+        if not self.reached or monotonic() - self._counted_at < LOOK_EVERY:
+            return
+        try:
+            found = await waiting(self._pool, self._pipeline)
+        except HeadwaterError as error:
+            log.debug("rejected records not counted", reason=str(error))
+            return
+        self._note(found)
+        if not _reached(self._pipeline, found):
+            self._fall()
 
     def add(self, receipt: Receipt) -> None:
         """Count what a commit of ours rejected."""
@@ -53,11 +64,18 @@ class RejectedLimit:
             log.error(_sentence(self._pipeline, self._waiting), source=self._pipeline.name)
         self.reached = True
 
+    def _fall(self) -> None:
+        if self.reached:
+            log.info("the source is read again", source=self._pipeline.name, waiting=self._waiting)
+        self.reached = False
+
+    def _note(self, found: int) -> None:
+        self._waiting, self._counted_at = found, monotonic()
+
     async def _count(self) -> int:
         """Postgres's count, or the last one and what we rejected since while that is below the limit."""
         if _reached(self._pipeline, self._waiting) or monotonic() - self._counted_at > COUNT_EVERY:
-            self._waiting = await without_end(lambda: waiting(self._pool, self._pipeline), what="limit")
-            self._counted_at = monotonic()
+            self._note(await without_end(lambda: waiting(self._pool, self._pipeline), what="limit"))
         return self._waiting
 
 
@@ -112,7 +130,7 @@ class Gate:
 
 async def waiting(pool: Pool, pipeline: Pipeline) -> int:
     """How many rejected records of the pipeline's source wait for a person."""
-    return _of(pipeline, await open_rejected(pool))
+    return waiting_of(pipeline, await open_rejected(pool))
 
 
 async def check(pool: Pool, pipeline: Pipeline) -> None:
@@ -124,11 +142,12 @@ async def check(pool: Pool, pipeline: Pipeline) -> None:
 
 def at_limit(found: Mapping[str, int]) -> tuple[str, ...]:
     """A sentence for each pipeline at its limit; `found`: dataset → rejected records that wait."""
-    counted = [(pipeline, _of(pipeline, found)) for pipeline in pipelines().values()]
+    counted = [(pipeline, waiting_of(pipeline, found)) for pipeline in pipelines().values()]
     return tuple(_sentence(*each) for each in counted if _reached(*each))
 
 
-def _of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
+def waiting_of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
+    """The pipeline's own of the records that wait; `found`: dataset → how many."""
     return sum(records for dataset, records in found.items() if pipeline.source.gives(dataset))
 
 

@@ -8,43 +8,24 @@ refuses for its data is rejected: the batch is halved until the one record it re
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from contextlib import AsyncExitStack, nullcontext
+from datetime import UTC, datetime
 from uuid import uuid4
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import Pipeline
-from flows.counting import count
-from flows.limits import Gate
-from flows.line import Line, Place
-from flows.refused import halves, refused
-from flows.retry import When, is_broken, is_refused, must_wait, without_end
+from flows.listener import Listener
+from flows.retry import without_end
 from flows.slot import slot
 from flows.streams import Stream, kind_of
-from infra.metrics import Metrics, Stage, Status
+from infra.metrics import Metrics
 from infra.settings import Settings
-from lineage.errors import DataError, HeadwaterError, UnavailableError
+from lineage.errors import ContractError
 from lineage.model import Run
-from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.ingest import Steps, ingest
-from tasks.load import listeners
-from tasks.load.commit import Attempt, load
-from tasks.load.devices import read_devices
-from tasks.load.offsets import OvertakenError
-from tasks.load.plan import LoadPlan
-from tasks.load.store import Store
-
-log = structlog.get_logger(__name__)
 
 GRACE = 10.0  # seconds for the batch under way when told to stop
-PRESENT_EVERY = timedelta(minutes=1)
-WATCH_EVERY = 1.0  # seconds between two looks at the session
-REGISTER_EVERY = timedelta(seconds=10)  # how old the device register may be
 
 
 async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False) -> None:
@@ -59,6 +40,8 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
         async with AsyncExitStack() as opened:
             store = await opened.enter_async_context(stores.open_store(settings, "listen"))
             stream = kind(settings, pipeline, plan, store)
+            if leave and stream.client_id is None:
+                raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
             more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
             every = [store, *[await opened.enter_async_context(each) for each in more]]
             listener = Listener(pipeline, plan, every, stream, metrics, state)
@@ -67,7 +50,7 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
 
 
 async def _listen_alone(
-    settings: Settings, listener: "Listener", stream: Stream, stop: asyncio.Event, *, leave: bool
+    settings: Settings, listener: Listener, stream: Stream, stop: asyncio.Event, *, leave: bool
 ) -> None:
     """Only one process at a time may be the client that a broker keeps messages for."""
     async with slot(settings, stop) if stream.client_id else nullcontext():
@@ -75,7 +58,7 @@ async def _listen_alone(
 
 
 async def _listen(
-    settings: Settings, listener: "Listener", stream: Stream, stop: asyncio.Event, *, leave: bool
+    settings: Settings, listener: Listener, stream: Stream, stop: asyncio.Event, *, leave: bool
 ) -> None:
     known = await without_end(lambda: listener.enter(settings), what="start")
     async with stream.open(known=known, leave=leave) as coming:
@@ -86,174 +69,3 @@ async def _listen(
             watching.cancel()
     if leave and not stop.is_set():
         await without_end(listener.leave, what="leave")
-
-
-class Listener:
-    """One pipeline's steps with retries, measured."""
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        plan: LoadPlan,
-        every: Sequence[Store],
-        stream: Stream,
-        metrics: Metrics,
-        state: process.State,
-    ) -> None:
-        self._pipeline, self._name, self._plan = pipeline, pipeline.name, plan
-        self._store, self._stream, self._metrics, self._state = every[0], stream, metrics, state
-        self._idle = asyncio.Queue[Store]()
-        for store in every:
-            self._idle.put_nowait(store)
-        self._transform = pipeline.refine()
-        self._gate = Gate(self._store.pool, pipeline)
-        self._reference = Reference(frames={})
-        self._broken = ""
-        self._reference_until = self._present_at = plan.run.started_at
-
-    async def enter(self, settings: Settings) -> bool:
-        """Make ready what is written to; whether the broker should still know our session."""
-        contracts = self._pipeline.contracts().values()
-        await stores.prepare_tables(settings, contracts)
-        for contract in contracts:
-            await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
-        if self._stream.client_id is None:
-            return False
-        return await listeners.enter(self._store.pool, self._stream.client_id, self._name)
-
-    async def leave(self) -> None:
-        """Note that the session is ended."""
-        if self._stream.client_id is not None:
-            await listeners.leave(self._store.pool, self._stream.client_id)
-        log.info("left: the broker keeps nothing for us any more", client_id=self._stream.client_id)
-
-    async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
-        """Ingest every batch that comes, until `stop` is set or no more come."""
-        turn, line = asyncio.Lock(), Line(in_order=self._stream.in_order)
-        async with (
-            aclosing(self._gate.let_through(coming)) as read,
-            aclosing(process.until(stop, read)) as until_stopped,
-        ):
-
-            async def carry() -> None:
-                while True:
-                    async with turn:
-                        batch = await anext(until_stopped, None)
-                        place = line.join()
-                    if batch is None:
-                        return
-                    await self._ingest(batch, place)
-                    place.leave()  # not after an error: it ends the others
-
-            await process.together(*(carry() for _ in range(self._stream.at_once)))
-
-    async def watch(self) -> None:
-        """Show once a second how the source does, without end."""
-        while True:
-            doing, full = self._stream.show(self._metrics, self._name), self._gate.rejected.reached
-            self._metrics.rejected_limit_reached.labels(self._name).set(full)
-            if self._broken:
-                self._state.failing(self._broken)
-            else:
-                self._state.running("not read" if full else doing)
-            await self._show_presence()
-            await asyncio.sleep(WATCH_EVERY)
-
-    async def _show_presence(self) -> None:
-        """Say now and then that we are here: who is silent and has not left holds messages back."""
-        now, client_id = datetime.now(UTC), self._stream.client_id
-        if client_id is None or now - self._present_at < PRESENT_EVERY:
-            return
-        self._present_at = now
-        try:
-            await listeners.seen(self._store.pool, client_id)
-        except UnavailableError:
-            log.debug("Postgres is away: presence not shown")
-
-    async def _ingest(self, batch: RawBatch, place: Place) -> None:
-        """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
-        reference = await self._current_reference()
-        gathering = (batch.received_until - batch.received_at).total_seconds()
-        latency = self._metrics.data_processing_latency_seconds
-        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
-        try:
-            self._report(await ingest(batch, reference, self._steps(place)))
-        except OvertakenError as error:
-            log.warning("batch dropped", reason=str(error))
-            await self._stream.reread()
-        except DataError as error:
-            two = halves(batch)
-            if two is None:
-                self._report(await self._reject(batch, str(error)))
-                return
-            for half in two:
-                await self._ingest(half, place)
-            await batch.acknowledge()
-
-    def _steps(self, place: Place) -> Steps:
-        """The steps of a batch that has this place in the line."""
-
-        async def load_in_turn(batch: RawBatch, refined: Refined) -> Receipt:
-            await place.turn()
-            return await self._load(batch, refined)
-
-        return Steps(refine=self._refine, load=load_in_turn)
-
-    async def _refine(self, batch: RawBatch, reference: Reference) -> Refined:
-        with self._metrics.timed(self._name, Stage.TRANSFORM):
-            # In a thread: a loop that is busy for long sends no keep-alive.
-            return await asyncio.to_thread(self._transform, batch, reference)
-
-    async def _load(self, batch: RawBatch, refined: Refined, when: When = must_wait) -> Receipt:
-        attempt = Attempt()
-
-        async def once() -> tuple[Receipt, float]:
-            began = perf_counter()
-            with self._metrics.timed(self._name, Stage.LOAD), self._held():
-                receipt = await load(store, self._plan, batch, refined, attempt)
-            return receipt, perf_counter() - began
-
-        store = await self._idle.get()
-        try:
-            receipt, seconds = await without_end(once, what="commit", when=when)
-        finally:
-            self._idle.put_nowait(store)
-        count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
-        return receipt
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Tell at /health that Postgres is there and refuses what is right, for as long as it does."""
-        try:
-            yield
-        except HeadwaterError as error:
-            self._broken = str(error) if is_broken(error) else ""
-            raise
-        self._broken = ""
-
-    async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Keep a record that the database refuses, and why, as a rejected one; there is no other way."""
-        receipt = await self._load(batch, refused(batch, reason), is_refused)
-        await batch.acknowledge()
-        return receipt
-
-    async def _current_reference(self) -> Reference:
-        if datetime.now(UTC) >= self._reference_until:
-            devices = await without_end(lambda: read_devices(self._store.pool), what="device register")
-            self._reference = Reference(frames={"devices": devices})
-            self._reference_until = datetime.now(UTC) + REGISTER_EVERY
-        return self._reference
-
-    def _report(self, receipt: Receipt) -> None:
-        self._gate.add(receipt)
-        level = log.info if receipt.rejected else log.debug
-        level(
-            "committed",
-            batch=receipt.batch,
-            read=receipt.read,
-            accepted=sum(receipt.accepted.values()),
-            rejected=receipt.rejected,
-            duplicates=receipt.duplicates,
-            way=receipt.way,
-        )
-        self._state.did("commit", batch=receipt.batch, read=receipt.read)

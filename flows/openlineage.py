@@ -1,15 +1,14 @@
 """OpenLineage and PROV, composed: our record for others, and theirs for our record."""
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from urllib.parse import urlsplit
 
 from flows import stores
 from infra.openlineage import checked, sender
-from infra.postgres import Connection, connect, translated
+from infra.postgres import Connection
 from infra.settings import Settings
 from lineage import naming
 from lineage.commits import read_commits, run_names
@@ -20,6 +19,7 @@ from lineage.openlineage.listing import Listed, list_events
 from lineage.openlineage.names import Names
 from lineage.prov import Document
 from tasks.contract import Contract
+from tasks.load.contracts import stored_contracts
 
 EVENTS_PER_COMMIT = 500
 
@@ -49,14 +49,8 @@ def _place(url: str, scheme: str, port: int) -> str:
     return f"{scheme}://{first.hostname or 'localhost'}:{first.port or port}/{database}"
 
 
-@asynccontextmanager
-async def _reading(settings: Settings) -> AsyncIterator[Connection]:
-    connection = await connect(stores.postgres_dsn(settings), application="lineage", statement_timeout_ms=0)
-    try:
-        with translated():
-            yield connection
-    finally:
-        connection.terminate()
+def _reading(settings: Settings) -> AbstractAsyncContextManager[Connection]:
+    return stores.open_connection(settings, "lineage", statement_timeout=timedelta(0))
 
 
 async def exported(settings: Settings, since: datetime | None) -> AsyncGenerator[Event, None]:
@@ -73,12 +67,8 @@ async def exported(settings: Settings, since: datetime | None) -> AsyncGenerator
 
 async def _schemas(connection: Connection) -> Schemas:
     """The newest contract of every table."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT ON (table_name) table_name, contract FROM store.contracts "
-        "ORDER BY table_name, version DESC, prepared_at DESC"
-    )
-    contracts = [Contract.model_validate(json.loads(row["contract"])) for row in rows]
-    return {naming.postgres(contract.table): _fields(contract) for contract in contracts}
+    versions = await stored_contracts(connection)
+    return {naming.postgres(table): _fields(newest) for table, (newest, *_) in versions.items()}
 
 
 def _fields(contract: Contract) -> list[Field]:

@@ -1,6 +1,6 @@
 """Proves everything stored, by schedule, so that a difference alerts; `headwater prove` does it now."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
@@ -11,12 +11,12 @@ from flows.catalog import Retry
 from flows.runs import Schedule, measured, metrics, missed
 from flows.steps import step
 from infra import anchors
-from infra.postgres import connect, translated
 from infra.settings import Settings, load
 from lineage import graph as graphs
 from lineage import seal
 from lineage.errors import HeadwaterError, VerificationError
-from lineage.proof import Progress, Proof
+from lineage.ports import Connection
+from lineage.proof import Progress, Proof, last_proved, sealed_before
 from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
@@ -69,28 +69,33 @@ async def prove(
 ) -> Proof:
     """Check Postgres against the lineage log against the graph; the outcome is counted, a clean one anchored.
 
-    What is new since the last clean proof, or what was sealed from `since` on, or everything (`full`).
+    What is new since the last clean proof; or what was sealed from `since` on; or everything (`full`), and
+    then there is no `since`.
     """
-    connection = await connect(stores.postgres_dsn(settings), application="prove", statement_timeout_ms=0)
-    try:
-        async with stores.open_graph(settings) as graph:
-            await graphs.migrate(graph)
-            with translated():
-                store = await seal.identity(connection)
-                proof = await prove_stored(
-                    connection,
-                    graph,
-                    await stored_shapes(connection),
-                    progress,
-                    full=full,
-                    since=since,
-                    anchors=anchors.read(settings.anchors, store),
-                )
-    finally:
-        connection.terminate()
+    async with (
+        stores.open_connection(settings, "prove", statement_timeout=timedelta(0)) as connection,
+        stores.open_graph(settings) as graph,
+    ):
+        await graphs.migrate(graph)
+        store = await seal.identity(connection)
+        proof = await prove_stored(
+            connection,
+            graph,
+            await stored_shapes(connection),
+            progress,
+            after=await _after(connection, full, since),
+            anchors=anchors.read(settings.anchors, store),
+        )
     if proof.ok and proof.seal:
         anchors.append(
             settings.anchors, store, seal.Anchor(seal=proof.seal, hash=bytes.fromhex(proof.seal_hash))
         )
     metrics().proved(proof.total, datetime.now(UTC))
     return proof
+
+
+async def _after(connection: Connection, full: bool, since: datetime | None) -> int:
+    """The last seal that is taken as proved, 0 when everything is read."""
+    if full:
+        return 0
+    return await (last_proved(connection) if since is None else sealed_before(connection, since))

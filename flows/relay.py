@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry
 
 from flows import process, stores
 from flows.catalog import pipelines
+from flows.limits import waiting_of
 from flows.retry import without_end
 from infra import anchors
 from infra.metrics import Metrics
-from infra.postgres import Connection, connect, translated
+from infra.postgres import Connection
 from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import relay as log_relay
@@ -21,7 +22,7 @@ from tasks.load.status import open_rejected
 
 log = structlog.get_logger(__name__)
 
-PAUSE = 0.1  # seconds, when there was nothing to carry
+PAUSE = 0.2  # seconds between two seals, unless the graph is behind: so there are at most five a second
 LAG_EVERY = timedelta(seconds=1)
 REJECTED_EVERY = timedelta(seconds=15)
 ANCHOR_EVERY = timedelta(minutes=1)
@@ -40,47 +41,43 @@ async def relay(settings: Settings) -> None:
 async def _connect_and_carry(settings: Settings, metrics: Metrics, state: process.State) -> None:
     """Look where Postgres and the graph are now, and carry; raises UnavailableError when one is away."""
     state.running("connecting")
-    async with stores.open_graph(settings) as graph:
-        await _carry_on(settings, graph, metrics, state)
-
-
-async def _carry_on(settings: Settings, graph: Graph, metrics: Metrics, state: process.State) -> None:
-    """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
-    connection = await connect(stores.postgres_dsn(settings), application="relay")
-    try:
+    async with stores.open_graph(settings) as graph, stores.open_connection(settings, "relay") as connection:
         await graphs.migrate(graph)
-        with translated():
-            if not await log_relay.resume(connection, graph):
-                log.warning("the graph is another one, or was emptied: carrying the whole record again")
+        if not await log_relay.resume(connection, graph):
+            log.warning("the graph is another one, or was emptied: carrying the whole record again")
         state.running("carrying")
-        looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
-        with translated():
-            while True:
-                if datetime.now(UTC) - looked >= LAG_EVERY:
-                    looked = datetime.now(UTC)
-                    await _show_lag(connection, metrics, looked)
-                if datetime.now(UTC) - counted >= REJECTED_EVERY:
-                    counted = datetime.now(UTC)
-                    await _show_rejected(connection, metrics)
-                    await seal.end_writers(connection)
-                if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
-                    anchored = datetime.now(UTC)
-                    await _anchor(connection, settings)
-                if not await _carry(connection, graph, metrics, state):
-                    await asyncio.sleep(PAUSE)
-    finally:
-        connection.terminate()
+        await _carry_on(settings, connection, graph, metrics, state)
+
+
+async def _carry_on(
+    settings: Settings, connection: Connection, graph: Graph, metrics: Metrics, state: process.State
+) -> None:
+    """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
+    looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
+    while True:
+        if datetime.now(UTC) - looked >= LAG_EVERY:
+            looked = datetime.now(UTC)
+            await _show_lag(connection, metrics, looked)
+        if datetime.now(UTC) - counted >= REJECTED_EVERY:
+            counted = datetime.now(UTC)
+            await _show_rejected(connection, metrics)
+            await seal.end_writers(connection)
+        if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
+            anchored = datetime.now(UTC)
+            await _anchor(connection, settings)
+        if not await _carry(connection, graph, metrics, state):
+            await asyncio.sleep(PAUSE)
 
 
 async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
-    """One round; whether there was anything to carry."""
+    """One round; whether the next one should follow at once."""
     carried = await log_relay.carry(connection, graph)
     if carried.oldest is None:
         return False
-    metrics.in_graph([carried.oldest], datetime.now(UTC))
+    metrics.in_graph(carried.oldest, datetime.now(UTC))
     state.did("carry", entries=carried.entries)
     log.debug("carried", entries=carried.entries)
-    return True
+    return carried.behind
 
 
 async def _anchor(connection: Connection, settings: Settings) -> None:
@@ -100,5 +97,4 @@ async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
     """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
     depth = await open_rejected(connection)
     for pipeline in pipelines().values():
-        waiting = sum(records for dataset, records in depth.items() if pipeline.source.gives(dataset))
-        metrics.rejected_records.labels(pipeline.name).set(waiting)
+        metrics.rejected_records.labels(pipeline.name).set(waiting_of(pipeline, depth))

@@ -112,7 +112,7 @@ async def _trigger(
 async def _watch(
     robot: RobotSource, url: str, options: RobotOptions, start: Start
 ) -> AsyncIterator[RobotWatch]:
-    async with robot_client(robot, url, options.patience) as client:
+    async with robot_client(robot, url) as client:
         watch = RobotWatch(robot, client, options, start)
         polling = asyncio.create_task(watch.poll())
         try:

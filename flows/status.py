@@ -13,7 +13,6 @@ from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resol
 from infra.http import http_client
 from infra.local.registry import endpoints
 from infra.masking import mask
-from infra.postgres import connect, translated
 from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError, UnavailableError
@@ -118,17 +117,11 @@ async def _part(settings: Settings, name: str) -> Part:
 
 async def _stored(settings: Settings) -> _Stored:
     try:
-        connection = await connect(stores.postgres_dsn(settings), application="status")
-    except HeadwaterError as error:
-        return _Stored(said=str(error))
-    try:
-        with translated():
+        async with stores.open_connection(settings, "status") as connection:
             lag = await relay.lag(connection)
-        stored, waiting = await datasets(connection), await open_rejected(connection)
+            stored, waiting = await datasets(connection), await open_rejected(connection)
     except HeadwaterError as error:
         return _Stored(said=str(error))
-    finally:
-        await connection.close()
     return _Stored(
         said="ok",
         datasets=stored,

@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
-from infra.graph import BoltGraph
-from infra.graph import open_graph as open_bolt_graph
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
-from infra.postgres import connect, open_pool
+from infra.postgres import Connection, connect, open_pool, translated
 from infra.settings import Settings
 from lineage import graph as graphs
 from tasks.contract import Contract
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
+
+if TYPE_CHECKING:
+    from infra.graph import BoltGraph
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -50,21 +53,39 @@ async def open_store(settings: Settings, application: str) -> AsyncIterator[Stor
 
 
 @asynccontextmanager
-async def open_graph(settings: Settings) -> AsyncIterator[BoltGraph]:
+async def open_connection(
+    settings: Settings, application: str, *, statement_timeout: timedelta = timedelta(minutes=1)
+) -> AsyncIterator[Connection]:
+    """One connection to Postgres, whose errors are ours; with a timeout of zero a statement takes its time.
+
+    Raises UnavailableError when Postgres is away. At the end the connection is cut: nothing waits for it.
+    """
+    milliseconds = round(statement_timeout.total_seconds() * 1000)
+    connection = await connect(
+        postgres_dsn(settings), application=application, statement_timeout_ms=milliseconds
+    )
+    try:
+        with translated():
+            yield connection
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def open_graph(settings: Settings) -> AsyncIterator["BoltGraph"]:
     """Where lineage is queried."""
-    async with open_bolt_graph(resolve_graph(settings, endpoints(settings.home))) as graph:
+    from infra import graph as bolt  # here: the driver takes 50 MB, and no listener needs it
+
+    async with bolt.open_graph(resolve_graph(settings, endpoints(settings.home))) as graph:
         yield graph
 
 
 async def prepare_tables(settings: Settings, contracts: Iterable[Contract]) -> None:
     """Bring the schema and the contracts' tables to what this code needs; raises UnavailableError."""
-    connection = await connect(postgres_dsn(settings), application="prepare")
-    try:
+    async with open_connection(settings, "prepare") as connection:
         await migrate(connection)
         for contract in contracts:
             await prepare_table(connection, contract)
-    finally:
-        await connection.close()
 
 
 async def prepare_graph(settings: Settings) -> None:

@@ -16,7 +16,6 @@ from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.settings import Settings
-from lineage import naming
 from lineage.errors import ContractError
 from tasks.batch import Position, RawBatch
 from tasks.extract.files import FileOptions, FileSource, FileWatch
@@ -66,10 +65,9 @@ class MqttStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        dataset = naming.mqtt(self._source.topic_filter)
         async with open_session(self._source, expected=known) as session:
             self._session, self._counted = session, replace(session.numbers)
-            yield (drain if leave else batches)(self._source, session, dataset)
+            yield (drain if leave else batches)(self._source, session, self._source.dataset)
 
     def show(self, metrics: Metrics, source: str) -> str:
         session = self._session
@@ -107,7 +105,6 @@ class FileStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        _nothing_kept(leave)
         async with aclosing(self._watch.batches()) as coming:
             yield coming
 
@@ -142,7 +139,6 @@ class KafkaStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        _nothing_kept(leave)
         source, pool, key = self._source, self._pool, (self._name, self._source.topic)
         kept = Offsets(
             read=lambda: without_end(lambda: offsets.next_offsets(pool, *key), what="offsets"),
@@ -169,11 +165,6 @@ class KafkaStream:
     async def reread(self) -> None:
         assert self._reader is not None  # noqa: S101 - its batch was overtaken
         self._reader.reread()
-
-
-def _nothing_kept(leave: bool) -> None:
-    if leave:
-        raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
 
 
 Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]

@@ -8,30 +8,41 @@ Copy it somewhere else as well: the further away, the more it is worth.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from lineage.errors import SettingsError
 from lineage.seal import Anchor
 
+TAIL: Final = 4096
+"""Bytes of the file's end that are looked at before a line is added: a score of lines."""
+
 
 def append(path: Path, store: str, anchor: Anchor) -> None:
-    """Add an anchor, and have it on the disk; raises SettingsError when the file cannot be written."""
-    line = {
-        "store": store,
-        "seal": anchor.seal,
-        "hash": anchor.hash.hex(),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    """Add an anchor that is not among the last ones, and have it on the disk.
+
+    Raises SettingsError when the file cannot be written.
+    """
+    said = {"store": store, "seal": anchor.seal, "hash": anchor.hash.hex()}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("a+b") as file:
+            if not _is_among_the_last(file, said):
+                file.write(f"{json.dumps(said | {'at': at})}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
         raise SettingsError(f"HEADWATER_ANCHOR_FILE cannot be written: {error}.") from error
+
+
+def _is_among_the_last(file: BinaryIO, said: Mapping[str, object]) -> bool:
+    """Whether a line of the file's end says so; whatever its other lines are, `read` judges them."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+    begin = f"{json.dumps(said).removesuffix('}')}, ".encode()
+    return any(line.startswith(begin) for line in file.read().splitlines())
 
 
 def read(path: Path, store: str) -> tuple[Anchor, ...]:

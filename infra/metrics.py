@@ -37,7 +37,6 @@ class Stage(StrEnum):
     TRANSFORM = "transform"
     LOAD = "load"
     VERIFY = "verify"
-    RELAY = "relay"
     TOTAL = "total"
 
 
@@ -227,11 +226,10 @@ class Metrics:
             if status is not Status.OK:
                 self.processing_errors_total.labels(source, stage, status).inc()
 
-    def in_graph(self, committed_at: Sequence[datetime], now: datetime) -> None:
-        """The relay carried these entries: how long each was on its way."""
+    def in_graph(self, committed_at: datetime, now: datetime) -> None:
+        """The relay carried a seal whose oldest entry was committed then: how long it was on its way."""
         latency = self.lineage_tracking_latency_seconds.labels(Status.OK)
-        for moment in committed_at:
-            latency.observe(max((now - moment).total_seconds(), 0.0))
+        latency.observe(max((now - committed_at).total_seconds(), 0.0))
 
     def relay_lag(self, entries: int, oldest: timedelta, now: datetime) -> None:
         """What the relay found when it last looked; `oldest` is zero when nothing waits."""

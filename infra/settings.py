@@ -90,8 +90,8 @@ class Settings(BaseSettings):
 
     anchor_file: Path | None = Field(
         None,
-        description="Where hashes of the record are kept outside Postgres, a line a minute; unset: "
-        "`anchors.ndjson` in the home",
+        description="Where hashes of the record are kept outside Postgres, a line a minute at most; "
+        "unset: `anchors.ndjson` in the home",
     )
 
     mqtt_url: SecretStr | None = Field(

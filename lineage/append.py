@@ -41,7 +41,7 @@ class Commit:
     dataset: str
     way: str
     transformation: Transformation
-    run_id: UUID
+    run_id: UUID | None
     at: datetime
     received_at: datetime
     position_id: str | None = None
@@ -76,6 +76,12 @@ async def write(
     edges += await _introduction(connection, commit, columns)
     writer = await _continued(connection, f"record {commit.way}")
     span = await writer.append(connection, commit.number, edges)
+    await write_ledger(connection, commit, span)
+    return span
+
+
+async def write_ledger(connection: Connection, commit: Commit, span: Span) -> None:
+    """A commit's row of the ledger, with the entries it appended."""
     await connection.execute(
         _LEDGER,
         commit.number,
@@ -92,7 +98,6 @@ async def write(
         span.head,
         commit.rejected_sum,
     )
-    return span
 
 
 async def _introduction(connection: Connection, commit: Commit, columns: Columns) -> list[Edge]:

@@ -1,4 +1,4 @@
-"""The books of a range of batches: the ledger against its outputs, the stored rows and rejected records.
+"""The books of a range of batches: the ledger against its outputs, and these against the stored rows.
 
 A range is first ≤ batch < end, so that one batch and the whole store are checked by the same code in
 bounded memory. Each check gives one sentence per difference.

@@ -14,8 +14,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import polars_hash as plh
 
@@ -23,11 +26,13 @@ from .model import micros
 
 NULL: Final = 0x7FF8_4E55_4C4C_0000
 """The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
-MULTIPLIER: Final = 0x2545_F491_4F6C_DD1D
+MULTIPLIER: Final = np.uint64(0x2545_F491_4F6C_DD1D)
 """Odd, so that multiplying by it modulo 2^64 loses nothing."""
-_HALF: Final = 1 << 32
+_HALF: Final = np.uint64(32)
 RAW_FACTS: Final = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
+
+Words: TypeAlias = npt.NDArray[np.uint64]
 
 
 def message_digest(payload: bytes) -> bytes:
@@ -70,12 +75,23 @@ def row_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     the number of columns last: h = (h XOR word) * MULTIPLIER modulo 2^64, then h = h XOR (h >> 32). Each
     step can be undone, so an edit of one value always changes the hash.
     """
-    words = frame.select(_word(name, frame.schema[name]).fill_null(NULL).alias(name) for name in columns)
-    mixed = pl.zeros(frame.height, pl.UInt64, eager=True)
-    for word in (*words.iter_columns(), pl.Series([len(columns)], dtype=pl.UInt64)):
-        mixed = (mixed ^ word) * MULTIPLIER
-        mixed = mixed ^ (mixed // _HALF)
-    return mixed.reinterpret(dtype=pl.Int64).alias("row_hash")
+    words = frame.select(_words(tuple((name, frame.schema[name]) for name in columns)))
+    mixed = np.zeros(frame.height, np.uint64)  # Polars would need four eager calls for each column
+    for column in words.iter_columns():
+        _mix(mixed, column.to_numpy())
+    _mix(mixed, np.uint64(len(columns)))
+    return pl.Series("row_hash", mixed.view(np.int64))
+
+
+def _mix(mixed: Words, word: Words | np.uint64) -> None:
+    mixed ^= word
+    mixed *= MULTIPLIER
+    mixed ^= mixed >> _HALF
+
+
+@lru_cache(maxsize=256)
+def _words(columns: tuple[tuple[str, pl.DataType], ...]) -> tuple[pl.Expr, ...]:
+    return tuple(_word(name, dtype).fill_null(NULL).alias(name) for name, dtype in columns)
 
 
 def _word(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -97,9 +113,7 @@ def _word(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def sum_of(hashes: pl.Series) -> int:
     """The sum of row hashes modulo 2^64, as a signed 64-bit integer."""
-    low = hashes.cast(pl.Int64) & 0xFFFFFFFF
-    high = hashes.cast(pl.Int64) // (1 << 32)
-    return signed((int(low.sum() or 0) + (int(high.sum() or 0) << 32)) & _MASK)
+    return int(hashes.cast(pl.Int64).to_numpy().sum(dtype=np.int64))  # as a sum of unsigned numbers would
 
 
 def signed(value: int) -> int:

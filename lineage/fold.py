@@ -19,6 +19,8 @@ from .append import Commit, next_batch, write
 from .log import Entry
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
 from .ports import Connection
+from .projection import Projection, project
+from .seal import Seal
 
 WAY = "fold"
 """How the ledger calls these commits."""
@@ -96,6 +98,12 @@ class Folds:
             return entry
         return replace(entry, edge=replace(edge, source=source, target=target))
 
+    def projection(self, sealed: Seal) -> Projection:
+        """What the graph is told of a seal."""
+        if not self.by_dataset:
+            return sealed.projection
+        return project(map(self.entry, sealed.entries), micros(sealed.sealed_at))
+
     def _node(self, node: Node) -> Node:
         if node.kind is not NodeKind.BATCH:
             return node
@@ -104,9 +112,6 @@ class Folds:
             if fold.holds(facts):
                 return Node(NodeKind.BATCH, fold.key, {"dataset": fold.dataset, "day": fold.day})
         return node
-
-
-NO_FOLDS = Folds()
 
 
 def folds_of(entries: Iterable[Entry]) -> list[Fold]:

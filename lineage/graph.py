@@ -1,7 +1,7 @@
 """The projection in a property graph: constraints, batched writes, and reading all of it back.
 
 Every node has the label of its kind and a unique `key`. A relationship's identity is its type, its two
-ends and `transformation_id`; MERGE on that makes every write repeatable.
+ends and `via`; MERGE on that makes every write repeatable.
 """
 
 import re
@@ -26,12 +26,13 @@ WHERE (b.number >= $first AND b.number <= $last) OR (b.hour >= $since AND b.hour
 RETURN b.key AS key LIMIT {FOLDED}
 """
 _FORGET = "UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b"
-_ENDS = """
+ENDS = """
 RETURN type(r) AS type, properties(r) AS facts, labels(a) AS source_labels, a.key AS source,
     labels(b) AS target_labels, b.key AS target
 """
-_FROM_BATCHES = f"UNWIND $keys AS key MATCH (a:Batch {{key: key}})-[r]->(b) {_ENDS}"
-_TO_BATCHES = f"UNWIND $keys AS key MATCH (a)-[r]->(b:Batch {{key: key}}) {_ENDS}"
+"""A relationship `r` from `a` to `b`, with all that it is."""
+_FROM_BATCHES = f"UNWIND $keys AS key MATCH (a:Batch {{key: key}})-[r]->(b) {ENDS}"
+_TO_BATCHES = f"UNWIND $keys AS key MATCH (a)-[r]->(b:Batch {{key: key}}) {ENDS}"
 
 Statement = tuple[str, Mapping[str, Any]]
 
@@ -80,9 +81,9 @@ def _node_statements(projection: Projection) -> list[Statement]:
 
 def _relationship_statements(projection: Projection) -> list[Statement]:
     rows: dict[tuple[RelationshipType, NodeKind, NodeKind], list[dict[str, Any]]] = defaultdict(list)
-    for (kind, source, target, transformation), facts in sorted(projection.relationships.items()):
+    for (kind, source, target, via), facts in sorted(projection.relationships.items()):
         rows[kind, source[0], target[0]].append(
-            {"source": source[1], "target": target[1], "via": transformation, "facts": dict(facts)}
+            {"source": source[1], "target": target[1], "via": via, "facts": dict(facts)}
         )
     return [
         (
@@ -125,9 +126,7 @@ async def fold(graph: Graph, day: Fold) -> None:
             return
         keys = [row["key"] for row in batches]
         await write(graph, await _as_days(graph, keys, day))
-        await graph.write(
-            [("UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b", {"keys": keys})]
-        )
+        await graph.write([(_FORGET, {"keys": keys})])
 
 
 async def _as_days(graph: Graph, keys: Sequence[str], day: Fold) -> Projection:

@@ -68,11 +68,7 @@ async def spread_graph(spread: Spread, graph: Graph) -> None:
     async for row in graph.stream("MATCH (n) RETURN labels(n) AS labels, properties(n) AS facts"):
         facts = dict(row["facts"])
         spread.add((":".join(sorted(row["labels"])), facts.pop("key", None)), facts)
-    query = (
-        "MATCH (a)-[r]->(b) RETURN type(r) AS type, properties(r) AS facts, "
-        "labels(a) AS source_labels, a.key AS source, labels(b) AS target_labels, b.key AS target"
-    )
-    async for row in graph.stream(query):
+    async for row in graph.stream(f"MATCH (a)-[r]->(b) {graphs.ENDS}"):
         facts = dict(row["facts"])
         source = (":".join(sorted(row["source_labels"])), row["source"])
         target = (":".join(sorted(row["target_labels"])), row["target"])

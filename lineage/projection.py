@@ -5,8 +5,8 @@ One entry says source → target. From it follow, by rule, the nodes and up to s
     (source)-[the entry's type]->(target)
     (batch or column)-[:PART_OF]->(its dataset)            for each end that is one
     (dataset)-[:FEEDS]->(dataset)                          when one dataset's batch feeds another's
-    (run)-[:WROTE]->(target)                               when the entry names a run and writes a batch
-    (run)-[:RAN]->(transformation)                         when it names both
+    (run)-[:WROTE]->(target)                               when a FEEDS into a batch names a run
+    (run)-[:RAN]->(transformation)                         when it names a transformation too
 
 So the log stays small, a rebuild reproduces the graph, and an entry carried twice changes nothing.
 """
@@ -22,7 +22,7 @@ from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
 
 NodeId = tuple[NodeKind, str]
 RelationshipId = tuple[RelationshipType, NodeId, NodeId, str]
-"""Type, source, target and what tells two of them apart: the transformation id, else "" (see `_via`)."""
+"""Type, source, target and `via`: what tells two of them apart (see `_via`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ _CARRIES = (RelationshipType.FEEDS, RelationshipType.DERIVES)
 
 
 def _via(kind: RelationshipType, edge: Edge) -> str:
-    """What tells relationships of one type between the same two nodes apart."""
+    """What tells relationships of one type between the same two nodes apart: who made it, or when."""
     if kind in _CARRIES:
         return edge.transformation_id or ""
     return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else ""
@@ -116,8 +116,11 @@ def earliest(one: Facts, other: Facts) -> Facts:
     return one if _moment(one) <= _moment(other) else other
 
 
-def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, str]:
-    return int(facts["known_at"] or 0), int(facts["created_at"] or 0), str(facts.get("run_id") or "")
+def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, int, str]:
+    known_at, created_at, valid_from = (
+        int(facts[name] or 0) for name in ("known_at", "created_at", "valid_from")
+    )
+    return known_at, created_at, valid_from, str(facts.get("run_id") or "")
 
 
 def _is_batch(node: Node) -> bool:

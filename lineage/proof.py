@@ -20,7 +20,6 @@ from .coverage import check_coverage
 from .errors import VerificationError
 from .ports import Connection, Graph
 from .projection import digest as digest_of
-from .projection import project
 from .seal import Anchor
 from .stored import TableShape, by_batch
 from .walk import Walk
@@ -102,17 +101,15 @@ async def prove(
     tables: Mapping[str, TableShape],
     progress: Progress = lambda _what, _done: None,
     *,
-    full: bool = True,
-    since: datetime | None = None,
+    after: int = 0,
     anchors: Sequence[Anchor] = (),
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
-    All of it when `full`; what was sealed from `since` on; else what is new since the last proof without a
-    difference. What the relay has not carried yet is carried first: a graph that lags is no difference.
-    The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    What the seals up to number `after` say is taken as proved (see `last_proved`, `sealed_before`); 0: all is
+    read. What the relay has not carried yet is carried first: a graph that lags is no difference. The outcome
+    is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
-    after = 0 if full and since is None else await _start(connection, since)
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
@@ -120,10 +117,14 @@ async def prove(
     return proof
 
 
-async def _start(connection: Connection, since: datetime | None) -> int:
-    if since is None:
-        return await connection.fetchval(_PROVED) or 0
-    return await connection.fetchval(_SEALED_BEFORE, since) or 0
+async def last_proved(connection: Connection) -> int:
+    """The last seal that a proof without a difference read; 0 before the first such proof."""
+    return await connection.fetchval(_PROVED) or 0
+
+
+async def sealed_before(connection: Connection, moment: datetime) -> int:
+    """The last seal made before a moment, 0 if there is none."""
+    return await connection.fetchval(_SEALED_BEFORE, moment) or 0
 
 
 @dataclass(slots=True)
@@ -181,12 +182,12 @@ class _Proving:
         """Walk the seals and compare the graph with them; returns the first batch they name."""
         batches: set[int] = set()
         folds = await fold.load(self.connection, reached)
-        async for bucket in walk.seals():
-            batches |= bucket.batches
-            told = project(map(folds.entry, bucket.entries), bucket.known_at)
-            if whole and bucket.seal <= reached:
+        async for sealed in walk.seals():
+            batches |= sealed.batches
+            told = folds.projection(sealed)
+            if whole and sealed.number <= reached:
                 mirror.spread_projection(whole[0], told)
-            elif bucket.seal <= reached:
+            elif sealed.number <= reached:
                 self.digest += digest_of(told)
                 self.findings.add("graph", await mirror.unlike(self.graph, told))
             self.progress("log entries", walk.entries)

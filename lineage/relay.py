@@ -13,10 +13,9 @@ from datetime import datetime
 
 from . import fold
 from . import graph as graphs
-from .model import micros
 from .ports import Connection, Graph
-from .projection import Projection, project
-from .seal import UNSEALED, Seal, last_seal, read_seal, seal
+from .projection import Projection
+from .seal import PAGE, UNSEALED, Seal, last_seal, read_seal, seal
 
 SINK = "graph"
 LOCK = 0x48_52  # "HR": the first key of the two-key advisory lock
@@ -58,32 +57,34 @@ class Carried:
 
     entries: int
     oldest: datetime | None
+    behind: bool  # whether there is, or may be, more to carry at once
 
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
     """Seal what is committed, and carry the first seal that the graph does not have."""
     async with alone(connection):
-        sealed = await seal(connection)
+        newest = await seal(connection)
         following = await cursor(connection) + 1
-        bucket = sealed if sealed and sealed.number == following else await read_seal(connection, following)
-        if bucket is None:
-            return Carried(0, None)
-        await _write(connection, graph, bucket)
-        return Carried(len(bucket.entries), bucket.oldest)
+        sealed = newest if newest and newest.number == following else await read_seal(connection, following)
+        if sealed is None:
+            return Carried(0, None, behind=False)
+        await _write(connection, graph, sealed)
+        behind = sealed is not newest or len(sealed.entries) >= PAGE
+        return Carried(len(sealed.entries), sealed.oldest, behind)
 
 
-async def _write(connection: Connection, graph: Graph, bucket: Seal) -> None:
+async def _write(connection: Connection, graph: Graph, sealed: Seal) -> None:
     """What the seal says, its batches read as days where they are folded; then the days it folds itself."""
-    await graphs.write(graph, await told(connection, bucket))
-    for day in fold.folds_of(bucket.entries):
+    await graphs.write(graph, await _told(connection, sealed))
+    for day in fold.folds_of(sealed.entries):
         await graphs.fold(graph, day)
-    await connection.execute(_MOVE, SINK, bucket.number)
+    await connection.execute(_MOVE, SINK, sealed.number)
 
 
-async def told(connection: Connection, bucket: Seal, upto: int | None = None) -> Projection:
-    """A seal's projection with the folds of the seals up to `upto`; if none is given, up to itself."""
-    folds = await fold.load(connection, upto or bucket.number, bucket.entries)
-    return project(map(folds.entry, bucket.entries), micros(bucket.sealed_at))
+async def _told(connection: Connection, sealed: Seal) -> Projection:
+    """What the graph is told of a seal, with the folds of the seals up to it."""
+    folds = await fold.load(connection, sealed.number, sealed.entries)
+    return folds.projection(sealed)
 
 
 @asynccontextmanager
@@ -139,10 +140,10 @@ async def resume(connection: Connection, graph: Graph) -> bool:
     """Whether the graph is the one that the cursor is about; another one is carried the whole log again."""
     async with alone(connection):
         reached = await cursor(connection)
-        bucket = await read_seal(connection, reached)
-        if bucket is None:
+        sealed = await read_seal(connection, reached)
+        if sealed is None:
             return True
-        expected = await told(connection, bucket)
+        expected = await _told(connection, sealed)
         found = await graphs.find(graph, expected)
         if expected.relationships.keys() <= found.relationships.keys():
             return True

@@ -1,4 +1,4 @@
-"""Seals: about twice a second the end of what is known is written down, and every entry belongs to one.
+"""Seals: a few times a second the end of what is known is written down, and every entry belongs to one.
 
     entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digests, hash
 
@@ -56,7 +56,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 _INSERT_SPANS = (
     "INSERT INTO store.lineage_spans (seal, writer, first, last, head) VALUES ($1, $2, $3, $4, $5)"
 )
-_SEALED_ENTRIES = """
+SEALED_ENTRIES = """
 SELECT l.* FROM store.lineage_spans s
 JOIN store.lineage_log l ON l.writer = s.writer AND l.number BETWEEN s.first AND s.last
 WHERE s.seal = $1 ORDER BY l.writer, l.number
@@ -94,7 +94,12 @@ class Seal:
     number: int
     sealed_at: datetime
     entries: Sequence[Entry]
-    projection: Projection
+    projection: Projection  # with every batch as itself, folded or not
+
+    @property
+    def batches(self) -> frozenset[int]:
+        """The commits that made its entries."""
+        return frozenset(entry.batch for entry in self.entries)
 
     @property
     def oldest(self) -> datetime | None:
@@ -150,7 +155,7 @@ async def read_seal(connection: Connection, number: int) -> Seal | None:
     row = await connection.fetchrow("SELECT sealed_at FROM store.lineage_seals WHERE seal = $1", number)
     if row is None:
         return None
-    entries = [entry_of(each) for each in await connection.fetch(_SEALED_ENTRIES, number)]
+    entries = [entry_of(each) for each in await connection.fetch(SEALED_ENTRIES, number)]
     made = project(entries, micros(row["sealed_at"]))
     return Seal(number=number, sealed_at=row["sealed_at"], entries=entries, projection=made)
 

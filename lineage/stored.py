@@ -35,7 +35,11 @@ class TableShape:
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
-    history: bool = False  # whether `NAME_history` stands
+
+    @property
+    def history(self) -> bool:
+        """Whether `NAME_history` stands."""
+        return self.kind != "recompute"
 
     @property
     def tables(self) -> tuple[str, ...]:

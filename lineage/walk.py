@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .entries import Chains
-from .log import Entry, Span
+from .log import Span
 from .model import micros
 from .ports import Connection
-from .projection import Projection, project
-from .seal import FIRST_HASH, UNSEALED, Anchor, digest_bytes, seal_hash
+from .projection import project
+from .seal import FIRST_HASH, SEALED_ENTRIES, UNSEALED, Anchor, Seal, digest_bytes, seal_hash
 from .sealed import books_digest
 
 SEALS_AT_A_TIME = 500
@@ -24,11 +24,6 @@ _SEALS = "SELECT * FROM store.lineage_seals WHERE seal > $1 ORDER BY seal LIMIT 
 _SPANS = """
 SELECT seal, writer, first, last, head FROM store.lineage_spans
 WHERE seal > $1 AND seal <= $2 ORDER BY seal, writer
-"""
-_ENTRIES = """
-SELECT l.* FROM store.lineage_spans s
-JOIN store.lineage_log l ON l.writer = s.writer AND l.number BETWEEN s.first AND s.last
-WHERE s.seal = $1 ORDER BY l.writer, l.number
 """
 _HEADS = """
 SELECT DISTINCT ON (writer) writer, last, head FROM store.lineage_spans
@@ -39,20 +34,6 @@ _LOG_COUNT = "SELECT count(*) FROM store.lineage_log"
 
 Report = Callable[[str, Iterable[str]], None]
 """Takes the name of a check and its differences."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """What one seal adds to the graph, as its entries say today."""
-
-    seal: int
-    known_at: int  # µs since 1970
-    entries: tuple[Entry, ...]
-    projection: Projection  # with every batch as itself, folded or not
-
-    @property
-    def batches(self) -> frozenset[int]:
-        return frozenset(entry.batch for entry in self.entries)
 
 
 @dataclass(slots=True)
@@ -69,7 +50,7 @@ class Walk:
     seal: int = 0
     _sealed_at: datetime | None = None
 
-    async def seals(self) -> AsyncIterator[Bucket]:
+    async def seals(self) -> AsyncIterator[Seal]:
         """Every seal after `after` in order, with the graph its entries make."""
         await self._begin()
         while rows := await self.connection.fetch(_SEALS, self.seal, SEALS_AT_A_TIME):
@@ -115,23 +96,22 @@ class Walk:
         for row in await self.connection.fetch(_HEADS, writers, self.after):
             self.chains.heads[row["writer"]] = (row["last"], row["head"])
 
-    async def _check(self, row: Any, spans: list[Span]) -> Bucket:
+    async def _check(self, row: Any, spans: list[Span]) -> Seal:
         """One seal: its own hash, its spans, its entries, and the graph they make."""
         what = f"seal {row['seal']}"
         self.report("seals", self._own(row, spans, what))
         expected = [(span, self.chains.heads.get(span.writer, (0, b""))[0] + 1) for span in spans]
-        read, found = self.chains.follow(await self.connection.fetch(_ENTRIES, row["seal"]))
+        read, found = self.chains.follow(await self.connection.fetch(SEALED_ENTRIES, row["seal"]))
         self.report("lineage_log", [*found, *self._missing(expected, what)])
-        known_at = micros(row["sealed_at"])
-        made = project(read, known_at)
+        made = project(read, micros(row["sealed_at"]))
+        sealed = Seal(number=row["seal"], sealed_at=row["sealed_at"], entries=read, projection=made)
         if not found and len(read) == row["entries"] and digest_bytes(made) != row["digest"]:
             self.report("seals", [f"{what}: its digest is not that of the graph its entries make"])
         self.entries += len(read)
-        batches = frozenset(entry.batch for entry in read)
-        if not found and await books_digest(self.connection, batches) != row["books"]:
-            some = f"{min(batches, default=0)} to {max(batches, default=0)}"
+        if not found and await books_digest(self.connection, sealed.batches) != row["books"]:
+            some = f"{min(sealed.batches, default=0)} to {max(sealed.batches, default=0)}"
             self.report("ledger", [f"{what}: the ledger of its batches {some} is not what was sealed"])
-        return Bucket(seal=row["seal"], known_at=known_at, entries=tuple(read), projection=made)
+        return sealed
 
     def _own(self, row: Any, spans: list[Span], what: str) -> Iterable[str]:
         if row["seal"] != self.seal + 1:

@@ -1,6 +1,5 @@
 """The verify step, and what a proof needs to know of our tables: their shapes, from their contracts."""
 
-import json
 from collections.abc import Iterable, Mapping
 
 from infra.postgres import Pool, translated
@@ -9,7 +8,8 @@ from lineage.proof import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract
-from tasks.load.tables import has_history, hashed_origin
+from tasks.load.contracts import stored_contracts
+from tasks.load.tables import hashed_origin
 
 
 def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape:
@@ -25,22 +25,12 @@ def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape
         time=contract.time,
         kind=contract.on_return.value,
         earlier=tuple(before.values()),
-        history=has_history(contract),
     )
 
 
 async def stored_shapes(connection: Connection) -> Mapping[str, TableShape]:
     """Every table that was ever prepared, with all versions of its contract, from what Postgres keeps."""
-    with translated():
-        rows = await connection.fetch(
-            "SELECT table_name, contract FROM store.contracts "
-            "ORDER BY table_name, version DESC, prepared_at DESC"
-        )
-    versions: dict[str, list[Contract]] = {}
-    for row in rows:
-        versions.setdefault(row["table_name"], []).append(
-            Contract.model_validate(json.loads(row["contract"]))
-        )
+    versions = await stored_contracts(connection)
     return {name: shape_of(newest, earlier) for name, (newest, *earlier) in versions.items()}
 
 

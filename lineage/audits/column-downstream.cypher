@@ -9,7 +9,7 @@ WHERE lost.valid_from <= $valid_at AND lost.known_at <= $known_at
 WITH t, won_at, max(lost.valid_from) AS lost_at
 WHERE lost_at IS NULL OR won_at > lost_at
 WITH collect(t.key) AS in_force
-MATCH (n:Column {key: $column})-[derives:DERIVES*1..25]->(other)
+MATCH (n:Column {key: $column})-[derives:DERIVES*]->(other)
 WHERE all(r IN derives WHERE r.transformation_id IN in_force
     AND r.valid_from <= $valid_at AND r.known_at <= $known_at)
 WITH other, size(derives) AS steps,

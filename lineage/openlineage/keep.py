@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from .. import append
 from ..errors import RejectedError
-from ..log import Span, Writer
+from ..log import Writer
 from ..model import Edge, Transformation
 from ..ports import Connection
 from .events import Event, read
@@ -34,12 +35,6 @@ INSERT INTO store.imported_events (
     hash, batch, place, imported_at, event, run_id, happened_at, producer, job, state, kept_facets, error,
     first_entry, last_entry
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-"""
-_LEDGER = """
-INSERT INTO store.ledger (
-    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
-    way, transformation_id, writer, first_entry, last_entry, chain_head
-) VALUES ($1, $2, $3, $3, $3, 0, 0, 0, 0, 0, $4, $5, $6, $7, $8, $9)
 """
 
 
@@ -96,7 +91,7 @@ async def import_events(
     An event that cannot be read is kept with the reason and makes no edge. After an error, or a commit whose
     answer was lost, import the same again.
     """
-    batch = await connection.fetchval("SELECT nextval('store.batch_number')")
+    batch = await append.next_batch(connection)
     work = _Import(connection, writer, names, now, batch, [], [], {})
     span = None
     async with connection.transaction():
@@ -105,7 +100,7 @@ async def import_events(
             await _keep(work, place, document)
         if work.kept:
             span = await writer.append(connection, batch, work.edges)
-            await _write_ledger(work, span)
+            await append.write_ledger(connection, _commit(work), span)
     if span is not None:
         writer.committed(span)
     return Imported(
@@ -114,6 +109,18 @@ async def import_events(
         again=len(documents) - work.kept,
         edges=len(work.edges),
         bad=tuple(work.bad),
+    )
+
+
+def _commit(work: _Import) -> append.Commit:
+    return append.Commit(
+        number=work.batch,
+        dataset=DATASET,
+        way=WAY,
+        transformation=TRANSFORMATION,
+        run_id=None,  # the events' runs are others'
+        at=work.now,
+        received_at=work.now,
     )
 
 
@@ -167,18 +174,3 @@ async def _story(work: _Import, event: Event) -> Story:
             story.add(read(row["event"]))
         work.stories[event.run_id] = story
     return work.stories[event.run_id]
-
-
-async def _write_ledger(work: _Import, span: Span) -> None:
-    await work.connection.execute(
-        _LEDGER,
-        work.batch,
-        DATASET,
-        work.now,
-        WAY,
-        TRANSFORMATION.id,
-        span.writer,
-        span.first,
-        span.last,
-        span.head,
-    )

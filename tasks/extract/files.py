@@ -58,9 +58,13 @@ class FileOptions(BaseModel):
         """Its name: the pattern that finds the files."""
         return naming.file(f"{self.folder}/{self.pattern}")
 
+    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
+        """What this source gives, as URIs."""
+        return (self.dataset,)
+
     def gives(self, dataset: str) -> bool:
         """Whether the dataset (a URI) is this source's."""
-        return self.dataset == dataset
+        return dataset == self.dataset
 
 
 class FileSource(FileOptions):

@@ -7,7 +7,7 @@ consumer overtook, reading begins again where Postgres says, so each message is 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -39,9 +39,18 @@ class KafkaOptions(BaseModel):
     max_delay: Positive = timedelta(milliseconds=50)  # from a batch's first message to its end
     session_timeout: Positive = timedelta(seconds=10)  # after which a dead member's partitions are shared out
 
+    @property
+    def dataset(self) -> str:
+        """Its name: the topic."""
+        return naming.kafka(self.topic)
+
+    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
+        """What this source gives, as URIs."""
+        return (self.dataset,)
+
     def gives(self, dataset: str) -> bool:
         """Whether the dataset (a URI) is this source's."""
-        return naming.kafka(self.topic) == dataset
+        return dataset == self.dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

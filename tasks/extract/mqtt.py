@@ -7,7 +7,7 @@ batch stays bound to the connection that delivered it, so acknowledging it later
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -43,9 +43,18 @@ class MqttOptions(BaseModel):
     max_unacknowledged_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
     repeat_window: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # see Session
 
+    @property
+    def dataset(self) -> str:
+        """Its name: the topic filter."""
+        return naming.mqtt(self.topic_filter)
+
+    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
+        """What this source gives, as URIs."""
+        return (self.dataset,)
+
     def gives(self, dataset: str) -> bool:
         """Whether the dataset (a URI) is this source's."""
-        return naming.mqtt(self.topic_filter) == dataset
+        return dataset == self.dataset
 
 
 class MqttSource(MqttOptions):

@@ -9,7 +9,7 @@ command, so a cursor is always sent; a cursor past the end is clamped and repeat
 `totalLength` grows while the run goes; only 20 runs are kept, so a run may be gone between two pages.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -45,8 +45,12 @@ class RobotOptions(BaseModel):
     poll_every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))  # beside the notices
     concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
 
+    def datasets(self, robots: Sequence[str]) -> Sequence[str]:
+        """What this source gives, as URIs: the runs of each of these robots."""
+        return tuple(naming.opentrons(robot) for robot in robots)
+
     def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is the runs of a robot."""
+        """Whether the dataset (a URI) is the runs of a robot, also of one that is known no more."""
         return dataset.startswith(naming.OPENTRONS)
 
 
@@ -58,6 +62,7 @@ class RobotSource:
     dataset: str  # the dataset's URI, without host and port
     page_length: int = 100  # commands per page
     max_commands: int = 100_000  # per run; more is refused rather than held in memory
+    patience: timedelta = timedelta(seconds=10)  # for one answer
     version: str = "*"  # the header Opentrons-Version: * or a number ≥ 2
 
     def __post_init__(self) -> None:
@@ -95,12 +100,10 @@ class RunListed:
 
 
 @asynccontextmanager
-async def robot_client(
-    robot: RobotSource, url: str, patience: timedelta = timedelta(seconds=10)
-) -> AsyncIterator[HttpClient]:
+async def robot_client(robot: RobotSource, url: str) -> AsyncIterator[HttpClient]:
     """A client with the header the robot asks for; `url` like `http://ot2:31950`."""
     headers = {"Opentrons-Version": robot.version, "Accept": "application/json"}
-    async with http_client(f"robot {robot.name}", url, headers=headers, patience=patience) as client:
+    async with http_client(f"robot {robot.name}", url, headers=headers, patience=robot.patience) as client:
         yield client
 
 

@@ -148,7 +148,8 @@ async def _known(commit: Commit, refined: Refined) -> bool:
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    if commit.batch.may_repeat and not revises:
+    judged = commit.batch.may_repeat or revises
+    if judged:
         refined = await without_judged_before(commit, refined)
     if not revises and not await _known(commit, refined):
         try:
@@ -159,7 +160,7 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
             return Settled(refined, "fast")
         except UniqueViolation:
             pass  # a key or a rejected record is there already: the staging way tells which
-    return await settle(commit, refined)
+    return await settle(commit, refined if judged else await without_judged_before(commit, refined))
 
 
 async def _mark_hours(commit: Commit, refined: Refined) -> None:

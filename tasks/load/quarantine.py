@@ -7,32 +7,24 @@ until it is released. One table is one act, which is one transaction, a number o
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from lineage import naming
-from lineage.log import Span
-from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node
+from lineage import append, naming
+from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
 from lineage.version import transformation_of
 from tasks.contract import ColumnType, Contract
 from tasks.load import edges
 from tasks.load.recall import Condition
-from tasks.load.store import Session, Store
+from tasks.load.store import Store
 from tasks.load.tables import in_quarantine
 
 URI = naming.postgres("quarantine")
 OURS = ("tasks",)
 Kind = Literal["quarantine", "release", "reprocess"]
 
-_LEDGER = """
-INSERT INTO store.ledger (
-    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
-    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head
-) VALUES ($1, $2, $3, $3, $3, 0, 0, 0, 0, 0, $4, $5, $6, $7, $8, $9, $10)
-"""
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
 VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
@@ -77,9 +69,8 @@ async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bo
         if dry_run or not rows:
             await transaction.rollback()
             return rows
-        span = await _record_rows(session, condition.contract, act, number)
+        await _record_rows(session.connection, condition.contract, act, number)
         await transaction.commit()
-        session.writer.committed(span)
         return rows
 
 
@@ -113,47 +104,24 @@ def _chosen(contract: Contract) -> str:
     return f"SELECT {keys}, s.batch, {hour}, {key_text(contract)} AS key FROM store.{contract.table} s"
 
 
-async def _record_rows(session: Session, contract: Contract, act: Act, number: int) -> Span:
-    """Write down the rows, their hours, the lineage and the act itself."""
-    connection, table = session.connection, contract.table
-    await connection.execute(_RECORD, number, table, act.kind == "release")
-    await connection.execute(_MARKS, table)
-    made_by = transformation_of(set_apart, name=act.kind, within=OURS, parameters={})
-    fed = [(row["batch"], row["rows"]) for row in await connection.fetch(_BATCHES)]
-    span = await session.writer.append(connection, number, _edges(act, made_by, table, number, fed))
-    await connection.execute(
-        _LEDGER,
-        number,
-        edges.uri_of(table),
-        act.now,
-        act.kind,
-        made_by.id,
-        act.run.id,
-        span.writer,
-        span.first,
-        span.last,
-        span.head,
+async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
+    """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
+    await connection.execute(_RECORD, number, contract.table, act.kind == "release")
+    await connection.execute(_MARKS, contract.table)
+    uri = edges.uri_of(contract.table)
+    commit = append.Commit(
+        number=number,
+        dataset=uri,
+        way=act.kind,
+        transformation=transformation_of(set_apart, name=act.kind, within=OURS, parameters={}),
+        run_id=act.run.id,
+        at=act.now,
+        received_at=act.now,
     )
-    return span
-
-
-def _edges(
-    act: Act, made_by: Transformation, table: str, number: int, fed: Sequence[tuple[int, int]]
-) -> list[Edge]:
-    """Each batch whose rows are concerned → the act."""
-    target = batch_node(URI, number, rows=sum(rows for _, rows in fed))
-    made = [
-        Edge(
-            relationship_type=RelationshipType.FEEDS,
-            source=batch_node(edges.uri_of(table), batch),
-            target=target,
-            created_at=act.now,
-            transformation_id=made_by.id,
-            run_id=act.run.id,
-        )
-        for batch, _ in fed
-    ]
-    return [edges.of_announcement(act.run, made_by, act.now), *made]
+    concerned = await connection.fetch(_BATCHES)
+    target = batch_node(URI, number, rows=sum(row["rows"] for row in concerned))
+    relations = [(RelationshipType.FEEDS, batch_node(uri, row["batch"]), target) for row in concerned]
+    await append.write(connection, commit, run_node(act.run), relations, {})
 
 
 def key_text(contract: Contract) -> str:

@@ -18,7 +18,7 @@ from tasks.load.tables import in_quarantine
 
 # The commits of a batch, a file and a version; a replay or a reprocess of a batch belongs to it.
 _BATCHES = """
-SELECT batch FROM store.ledger WHERE way <> ALL('{refresh,quarantine,release,drop}')
+SELECT batch FROM store.ledger WHERE (raw_digest IS NOT NULL OR raw_batch IS NOT NULL)
 AND ($1::bigint IS NULL OR batch = $1 OR raw_batch = $1)
 AND ($2::text IS NULL OR coalesce(raw_batch, batch) IN (
     SELECT batch FROM store.ledger WHERE position ->> 'path' = $2 OR dataset = $3

@@ -45,8 +45,8 @@ class Settled:
 
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
-    """Compare a batch with what is stored, and store what is new."""
-    refined = await store_accepted(commit, await without_judged_before(commit, refined))
+    """Compare a batch, rid of what was judged before, with what is stored; store what is new."""
+    refined = await store_accepted(commit, refined)
     kept = await insert_rejected(commit, refined.rejected)
     raced = refined.rejected.height - kept.height
     refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)

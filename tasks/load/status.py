@@ -7,13 +7,13 @@ from typing import Any
 
 from infra.postgres import Connection, Pool, translated
 
-# What each dataset brought: its last commit, and the last hour's records.
+# What each dataset brought (what was received has a digest): its last commit, and the last hour's records.
 _DATASETS = """
 SELECT dataset AS name, max(processed_at) AS last_commit, count(*) AS batches,
     coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
     coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
 FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'drop', 'fold')
+WHERE raw_digest IS NOT NULL
 GROUP BY dataset ORDER BY dataset
 """
 # How many rejected records of each dataset wait for a person.
@@ -22,7 +22,7 @@ _BOOKS = """
 SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
     coalesce(sum(rejected), 0)::bigint AS rejected, coalesce(sum(duplicates), 0)::bigint AS duplicates,
     coalesce(sum(filtered), 0)::bigint AS filtered
-FROM store.ledger WHERE way NOT IN ('refresh', 'replay', 'reprocess', 'quarantine', 'release', 'drop', 'fold')
+FROM store.ledger WHERE raw_digest IS NOT NULL
 """
 _ARRIVED = """
 SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,

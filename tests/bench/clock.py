@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from flows import listen
 from flows.catalog import Pipeline, pipeline
+from flows.listener import Listener
 from infra.settings import Settings
 from tasks.batch import RawBatch, Receipt
 
 
-class Clock(listen.Listener):
+class Clock(Listener):
     """Ends the process once it has seen `wanted` records."""
 
     wanted = 0

@@ -96,11 +96,12 @@ def wrap_pages() -> None:
 def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
     """`headwater listen`, sharing its broker's stream with others."""
     from flows import listen as stream
+    from flows import listener
     from flows.catalog import pipeline as named
     from tasks.extract.mqtt import MqttOptions
 
     wrap_commit()
-    wrap(stream, "ingest", after="acknowledged")
+    wrap(listener, "ingest", after="acknowledged")
     chosen = named(pipeline)
     if isinstance(chosen.source, MqttOptions):
         shared = chosen.source.model_copy(update={"group": GROUP})

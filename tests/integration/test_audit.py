@@ -213,6 +213,11 @@ async def test_a_long_answer_says_its_true_length(postgres_dsn: str, graph: Addr
         some = await ask(house.graph, everything, limit=5)
         assert (whole.total, whole.cut, len(whole.rows)) == (36, False, 36)
         assert (some.total, some.cut, some.rows) == (36, True, whole.rows[:5])
+        named = "coalesce(b.no, 'x, y') AS text, [b.key][0] AS key"
+        odd = f"// Which?\nMATCH (b:Batch) RETURN {named} ORDER BY key // so"
+        assert (await ask(house.graph, parse("odd", odd))).rows == tuple(("x, y", *row) for row in whole.rows)
+        unnamed = parse("unnamed", "// Which?\nMATCH (b:Batch) RETURN b.key ORDER BY b.key")
+        assert (await ask(house.graph, unnamed)).rows == whole.rows
 
 
 async def test_a_value_is_never_cypher(postgres_dsn: str, graph: Address) -> None:
@@ -244,3 +249,25 @@ async def test_many_ways_to_one_batch_do_not_explode(postgres_dsn: str, graph: A
             )
         answer = await ask(house.graph, find(name), {"key": "k40" if name == "upstream" else "k0"})
         assert answer.total == 120
+
+
+async def test_a_long_way_is_told_to_its_end(postgres_dsn: str, graph: Address) -> None:
+    """A chain of 40 columns, and one of 40 datasets."""
+    facts = "{via: 't@1', transformation_id: 't@1', valid_from: 1, known_at: 1, direct: 'IDENTITY'}"
+    async with a_house(postgres_dsn, graph) as house:
+        await house.in_graph("CREATE (:Transformation {key: 't@1'})")
+        for kind, carries in (("Column", "DERIVES"), ("Dataset", "FEEDS")):
+            await house.in_graph(f"UNWIND range(0, 40) AS i CREATE (:{kind} {{key: '{kind}' + toString(i)}})")
+            await house.in_graph(
+                f"UNWIND range(0, 39) AS i MATCH (a:{kind} {{key: '{kind}' + toString(i)}}) "
+                f"MATCH (b:{kind} {{key: '{kind}' + toString(i + 1)}}) CREATE (a)-[:{carries} {facts}]->(b)"
+            )
+        for name, column, last in (
+            ("column-upstream", "Column40", "Column0"),
+            ("column-downstream", "Column0", "Column40"),
+        ):
+            answer = await ask(house.graph, find(name), {"column": column})
+            assert answer.total == 40
+            assert answer.rows[-1] == (last, "Column", True, False, 40)
+        path = await ask(house.graph, find("path"), {"source": "Dataset0", "target": "Dataset40"})
+        assert path.rows == (([f"Dataset{i}" for i in range(41)], 40),)

@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from flows.catalog import pipeline
+from flows.graph import difference
 from infra.local.addresses import Address
+from infra.settings import load
 from lineage import diff, naming, relay
 from lineage import graph as graphs
 from lineage.columns import ColumnEdge, Kind, Subtype
@@ -89,6 +93,40 @@ async def test_what_changes_between_two_states(postgres_dsn: str, graph: Address
             "(:Transformation {key: 'x@1', name: 'x'})"
         )
         assert await diff.reached(house.graph, changes.targets) == tuple(sorted(hourly))
+
+
+@pytest.mark.parametrize("name", ["sensors", "sensors-kafka", "sensors-files"])
+async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
+    postgres_dsn: str, graph_address: Address, name: str, tmp_path: Path
+) -> None:
+    sources = {
+        "sensors": "mqtt:sensors/+/readings",
+        "sensors-kafka": "kafka:sensor-readings",
+        "sensors-files": "file:sensors/**/*",
+    }
+    ours = pipeline(name)
+    settings = load(
+        home=tmp_path,
+        postgres_dsn=postgres_dsn,
+        graph_uri=graph_address.url,
+        graph_user=graph_address.user,
+        graph_password=graph_address.password,
+        graph_database=graph_address.database,
+        robots="ot2=http://127.0.0.1:9",
+    )
+    async with a_house(postgres_dsn, graph_address) as house:
+        plan = replace(a_plan(), transformation=ours.transformation(), columns=ours.columns)
+        way = Way(house.way.store, house.way.pool, plan)
+        await way.take(replace(a_batch(message("a", 1)), dataset=sources[name]))
+        await relay.catch_up(house.connection, house.graph)
+        recorded = await diff.columns_of(house.graph, ours.transformation().id)
+        assert any(pair.source.startswith(sources[name]) for pair in recorded)
+        same = await difference(settings, ours.transformation().id, name)
+        assert same.changes == diff.Changes(added=(), removed=(), changed=())
+        other = next(each for each in sources if each != name)
+        changes = (await difference(settings, ours.transformation().id, other)).changes
+        assert changes.removed
+        assert {pair.source.partition(":")[0] for pair in changes.added} == {sources[other].partition(":")[0]}
 
 
 async def test_code_that_is_not_recorded_yet_is_compared_with_what_is(

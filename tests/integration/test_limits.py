@@ -1,6 +1,7 @@
 """A source that is not read while too many of its rejected records wait, and one that is read slowly."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -9,7 +10,7 @@ import pytest
 from flows import limits
 from flows.catalog import Pipeline
 from flows.doctor import REJECTED, examine
-from flows.limits import RateCap, at_limit, check
+from flows.limits import RateCap, RejectedLimit, at_limit, check
 from flows.status import status
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
@@ -49,6 +50,30 @@ async def test_at_its_limit_a_source_is_not_read_until_somebody_drops(
         await listening.until("listening")
         assert listening.value(REACHED) == 0
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 3
+
+
+async def test_a_source_is_said_to_be_read_again_though_nothing_comes(
+    listeners: Listeners, connection: Connection
+) -> None:
+    async with listeners.run(limited(3)) as listening, Publisher(listeners.broker) as publisher:
+        await publisher.publish_many([("sensors/a/readings", b"bad %d" % n) for n in range(3)])
+        await listening.until("not read")
+        async with open_pool(listeners.dsn, application="test") as pool:
+            await dropped(pool, Which(rule="payload.json"))
+        await listening.until("listening")
+        assert listening.value(REACHED) == 0
+
+
+async def test_a_limit_that_cannot_be_counted_stays_reached(postgres_dsn: str) -> None:
+    async with a_way(postgres_dsn) as way:
+        limit = RejectedLimit(way.pool, limited(3))
+        limit.add(replace(receipt(3), rejected=3))
+        await way.pool.execute("ALTER TABLE store.rejected RENAME TO away")
+        await limit.look()
+        assert limit.reached
+        await way.pool.execute("ALTER TABLE store.away RENAME TO rejected")
+        await limit.look()
+        assert not limit.reached
 
 
 async def test_records_that_wait_since_before_the_start_count(

@@ -222,7 +222,7 @@ async def test_an_import_that_is_cut_off_leaves_nothing(
         raise UnavailableError("Postgres", "a power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("lineage.openlineage.keep._write_ledger", fail)
+        patched.setattr("lineage.openlineage.keep.append.write_ledger", fail)
         with pytest.raises(UnavailableError):
             await take(house, OTHERS)
     assert await house.way.value("SELECT count(*) FROM imported_events") == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,14 +19,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from flows.catalog import pipeline
+from flows.experiments import source_of
 from infra.http import HttpClient
+from infra.settings import load
 from infra.simulators import robot_http
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from infra.simulators.robot_runs import Run
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import load_contract
-from tasks.extract.opentrons import RobotSource, fetch_run, list_runs, look, notice_key, robot_client
+from tasks.extract.opentrons import (
+    RobotOptions,
+    RobotSource,
+    fetch_run,
+    list_runs,
+    look,
+    notice_key,
+    robot_client,
+)
 from tasks.transform.experiments import refine
 from tests.fixtures.waiting import until
 
@@ -230,6 +242,22 @@ async def test_a_robot_that_is_starting_or_away_is_unavailable() -> None:
     async with robot_client(SOURCE, url) as client:
         with pytest.raises(UnavailableError, match="robot bench"):
             await fetch_run(client, SOURCE, uuid4())
+
+
+async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # to the client's end
+        writer.close()
+
+    options = RobotOptions(patience=timedelta(seconds=0.2))
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = load(home=tmp_path, robots=f"mute=http://127.0.0.1:{port}")
+        hasty = pipeline("experiments").model_copy(update={"source": options})
+        source, url = source_of(settings, hasty, "mute")
+        async with robot_client(source, url) as client, asyncio.timeout(5):
+            with pytest.raises(UnavailableError, match="robot mute"):
+                await fetch_run(client, source, uuid4())
 
 
 async def test_a_refusal_carries_the_robots_own_words() -> None:

@@ -9,7 +9,7 @@ from infra import anchors
 from infra.local.addresses import Address
 from lineage import relay, seal
 from lineage.errors import SettingsError
-from lineage.proof import Proof, prove
+from lineage.proof import Proof, last_proved, prove, sealed_before
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.proof import House, a_house
@@ -18,6 +18,10 @@ from tests.fixtures.proof import House, a_house
 async def proof_of(house: House, **how: object) -> Proof:
     shapes = await stored_shapes(house.connection)
     return await prove(house.connection, house.graph, shapes, **how)  # type: ignore[arg-type]
+
+
+async def proof_of_new(house: House) -> Proof:
+    return await proof_of(house, after=await last_proved(house.connection))
 
 
 async def commits(house: House, first: int, count: int) -> None:
@@ -70,6 +74,19 @@ async def test_seals_made_anew_are_found_by_an_anchor_alone(
         assert anchors.read(tmp_path / "anchors", "another store") == ()
 
 
+def test_an_anchor_stands_in_its_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "anchors"
+    first, second = (seal.Anchor(seal=number, hash=bytes([number]) * 32) for number in (1, 12))
+    for anchor in (first, first, second, first, second):
+        anchors.append(path, "a", anchor)
+    anchors.append(path, "another", first)
+    assert anchors.read(path, "a") == (first, second)
+    assert anchors.read(path, "another") == (first,)
+    rewritten = seal.Anchor(seal=12, hash=bytes(32))
+    anchors.append(path, "a", rewritten)
+    assert anchors.read(path, "a") == (first, second, rewritten)  # for a proof to find
+
+
 async def test_an_anchor_file_that_was_tampered_with_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "anchors").write_text('{"store": "a", "seal": 1}\n', encoding="utf-8")
     with pytest.raises(SettingsError, match="no anchor"):
@@ -79,16 +96,16 @@ async def test_an_anchor_file_that_was_tampered_with_is_an_error(tmp_path: Path)
 async def test_a_proof_reads_what_is_new_since_the_last_clean_one(postgres_dsn: str, graph: Address) -> None:
     async with a_house(postgres_dsn, graph) as house:
         await commits(house, 1, 3)
-        first = await proof_of(house, full=False)
+        first = await proof_of_new(house)
         assert (first.ok, first.after, first.batches, first.rows) == (True, 0, 3, 3)
         between = datetime.now(UTC)
         await commits(house, 4, 2)
-        second = await proof_of(house, full=False)
+        second = await proof_of_new(house)
         assert (second.ok, second.after, second.batches, second.rows) == (True, first.seal, 2, 2)
         assert second.seal > first.seal
-        nothing = await proof_of(house, full=False)
+        nothing = await proof_of_new(house)
         assert (nothing.ok, nothing.batches, nothing.edges) == (True, 0, 0)
-        assert (await proof_of(house, full=False, since=between)).batches == 2
+        assert (await proof_of(house, after=await sealed_before(house.connection, between))).batches == 2
         assert (await proof_of(house)).batches == 5
 
 
@@ -110,13 +127,13 @@ async def test_a_proof_of_what_is_new_finds_what_was_done_to_it(
         for second in (1, 2):
             await commits(house, second, 1)
             await relay.seal_all(house.connection)
-        assert (await proof_of(house, full=False)).ok
+        assert (await proof_of_new(house)).ok
         await commits(house, 3, 1)
         await relay.seal_all(house.connection)
         await commits(house, 4, 1)
         await relay.seal_all(house.connection)
         await unguarded(house, statement)
-        proof = await proof_of(house, full=False)
+        proof = await proof_of_new(house)
         assert any(each.startswith(sentence) for each in proof.differences), proof.differences
 
 
@@ -125,7 +142,7 @@ async def test_a_proof_of_what_is_new_finds_what_the_graph_lacks(
 ) -> None:
     async with a_house(postgres_dsn, graph_address) as house:
         await commits(house, 1, 1)
-        assert (await proof_of(house, full=False)).ok
+        assert (await proof_of_new(house)).ok
         await commits(house, 2, 1)
         await relay.catch_up(house.connection, house.graph)
         for cypher, sentence in (
@@ -133,7 +150,7 @@ async def test_a_proof_of_what_is_new_finds_what_the_graph_lacks(
             ("MATCH (:Batch)-[r:FEEDS]->(b:Batch {key: 'postgres:rejected#2'}) DELETE r", "FEEDS"),
         ):
             await house.in_graph(cypher)
-            proof = await proof_of(house, full=False)
+            proof = await proof_of_new(house)
             assert any(sentence in each for each in proof.differences), proof.differences
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import polars_hash as plh
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.digest import row_hashes
@@ -62,6 +62,7 @@ def expected(row: tuple[object, ...]) -> int:
     return mixed - WORD if mixed >= WORD // 2 else mixed
 
 
+@settings(deadline=None)
 @given(st.lists(ROWS, max_size=5))
 def test_it_is_as_defined(rows: list[tuple[object, ...]]) -> None:
     frame = pl.DataFrame(rows, SCHEMA, orient="row")
