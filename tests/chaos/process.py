@@ -108,21 +108,24 @@ class Processes:
         ways: frozenset[str],
         downloads: Path,
     ) -> Self:
-        """Those of these ways in; the first of each kind reaches what it needs through the proxies."""
+        """Those of these ways in; the first of each kind reaches what it needs through the proxies.
+
+        The clock of `serve` does not jump: under libfaketime `time.sleep` fails in Prefect's heartbeat.
+        """
         faketime = clock.library(downloads)
 
         def listener(way: Way, slot: int) -> Entry:
             own = {**(direct if slot else through), "HEADWATER_SLOT": str(slot)}
             return Entry(root, f"{way.name}{slot}", ("listen", "--pipeline", way.pipeline), own, faketime)
 
-        def single(name: str) -> Entry:
+        def single(name: str, faketime: Path | None) -> Entry:
             return Entry(root, name, (name,), through, faketime)
 
         chosen = [way for name, way in WAYS.items() if name in ways]
         return cls(
             listeners={way: tuple(listener(way, slot) for slot in range(way.listeners)) for way in chosen},
-            relay=single("relay"),
-            serve=single("serve") if ROBOT in ways else None,
+            relay=single("relay", faketime),
+            serve=single("serve", None) if ROBOT in ways else None,
         )
 
 
