@@ -54,7 +54,7 @@ up: setup  ## start the local services and the pipelines, print every address, l
 	$(HEADWATER) up --graph "$(GRAPH)" $(if $(KAFKA),--kafka)
 
 bench: setup  ## measure throughput and latency on this machine
-	$(RUN) -m infra.local.provision mosquitto
+	$(RUN) -m infra.local.provision mosquitto kafka
 	$(RUN) -m tests.bench $(BENCH)
 
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost

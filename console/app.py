@@ -9,6 +9,7 @@ from console import (
     demo,
     devices,
     doctor,
+    erase,
     graph,
     lineage,
     processes,
@@ -47,6 +48,7 @@ app.command()(audit.query)
 app.command()(prove.prove)
 app.command()(trace.trace)
 app.command()(recall.recall)
+app.command()(erase.erase)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(graph.commands, name="graph")
 app.add_typer(lineage.commands, name="lineage")

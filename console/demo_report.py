@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import typer
 
+from flows import demo
 from flows.audits import ask
 from flows.catalog import CONTRACTS
 from flows.history import flow_runs
@@ -13,9 +14,9 @@ from infra.settings import Settings
 from lineage import naming, relay
 from lineage.proof import Proof
 from tasks.contract import load_contract
-from tasks.load import status
-from tasks.load.origin import Origin, origin_of
 from tasks.load.rejected_queries import broken_rules
+from tasks.load.row_key import typed_key
+from tasks.load.trace import Trace, trace
 
 TABLES = (
     "sensor_readings",
@@ -28,7 +29,7 @@ TABLES = (
 
 async def missing(pool: Pool, published: int, runs: int) -> str:
     """What has not arrived yet, as the end of a sentence; empty when everything has."""
-    found = await status.arrived(pool)
+    found = await demo.arrived(pool)
     if found.readings < published:
         return f"only {found.readings:,} of {published:,} readings are committed"
     if found.ended_runs < runs:
@@ -55,12 +56,12 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
 async def _show_stored(pool: Pool) -> None:
     _title("Stored")
     for table in TABLES:
-        typer.echo(f"  {table:<24} {await status.rows_of(pool, table):>6,} rows")
+        typer.echo(f"  {table:<24} {await demo.rows_of(pool, table):>6,} rows")
     typer.echo("  what a row said before it was revised is kept beside these, and proven too")
-    books = await status.books(pool)
+    totals = await demo.totals(pool)
     typer.echo(
-        f"  the books: {books.read:,} read = {books.accepted:,} accepted + {books.rejected:,} "
-        f"rejected + {books.duplicates:,} duplicates + {books.filtered:,} filtered "
+        f"  the books: {totals.read:,} read = {totals.accepted:,} accepted + {totals.rejected:,} "
+        f"rejected + {totals.duplicates:,} duplicates + {totals.filtered:,} filtered "
         "(a robot's run is fetched while it goes, so some of its steps come again)"
     )
 
@@ -79,22 +80,24 @@ async def _show_flows() -> None:
 
 
 async def _show_origin(settings: Settings, pool: Pool) -> None:
-    key = await status.an_enriched_reading(pool)
+    key = await demo.an_enriched_reading(pool)
     if key is None:
         return
-    origin = await origin_of(pool, load_contract(CONTRACTS / "sensor_readings.yaml"), key)
+    contract = load_contract(CONTRACTS / "sensor_readings.yaml")
+    traced = await trace(pool, contract, typed_key(contract, key))
     _title("One value, traced back to its exact message")
-    for line in _lines(origin):
+    for line in _lines(traced):
         typer.echo(f"  {line}")
-    batch = f"{naming.postgres('sensor_readings')}#{origin.commit.batch}"
+    batch = f"{naming.postgres('sensor_readings')}#{traced.commit.batch}"
     before = await ask(settings, "upstream", {"key": batch}, limit=20)
     after = await ask(settings, "downstream", {"key": batch}, limit=20)
     chain = [*(str(row[0]) for row in reversed(before.rows)), batch, *(str(row[0]) for row in after.rows)]
     typer.echo("  in the graph: " + " → ".join(chain))
 
 
-def _lines(origin: Origin) -> Iterable[str]:
-    row, commit, message = origin.row, origin.commit, origin.message
+def _lines(traced: Trace) -> Iterable[str]:
+    row, commit, message = traced.row, traced.commit, traced.message
+    assert message is not None  # noqa: S101 - a reading is made from a message
     at = row["timestamp"]
     yield f"dew_point {row['dew_point']:.2f} °C of {row['device_id']} at {at:%Y-%m-%d %H:%M:%S} UTC"
     yield (

@@ -13,7 +13,7 @@ from console.table import Json, print_json, text
 if TYPE_CHECKING:
     from flows.trace import Traced
     from tasks.load.made_from import Part
-    from tasks.load.origin import Commit, Message
+    from tasks.load.origin import LedgerRow, Message
     from tasks.load.trace import Trace
 
 Table = Annotated[str, typer.Argument(help="The table, e.g. sensor_readings.")]
@@ -89,7 +89,7 @@ def lines(found: "Traced") -> Iterable[tuple[str, str]]:
         yield from _part(part_of)
 
 
-def _commit(commit: "Commit") -> Iterable[tuple[str, str]]:
+def _commit(commit: "LedgerRow") -> Iterable[tuple[str, str]]:
     yield "batch", f"{commit.batch}, committed {text(commit.processed_at)} ({commit.way})"
     yield "code", commit.transformation_id
     yield "run", f"{text(commit.run_id)} of {commit.application or '(unknown)'}"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
-from tasks.contract import Contract, Name, load_contract
+from tasks.contract import Contract, Frozen, Name, load_contract
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import Columns
@@ -25,10 +25,6 @@ PIPELINES = ROOT / "flows" / "pipelines"
 CONTRACTS = ROOT / "tasks" / "contracts"
 OURS = ("tasks", "lineage")
 """The packages whose code is part of a transformation's version."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Retry(Frozen):

@@ -12,7 +12,7 @@ from time import perf_counter
 from uuid import UUID
 
 from prefect import flow
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flows import artifact, limits, stores
 from flows.catalog import Pipeline
@@ -25,6 +25,7 @@ from infra.settings import Settings, load
 from lineage import naming
 from lineage.errors import ContractError, NotFoundError
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.contract import Frozen
 from tasks.extract.opentrons import RobotOptions, RobotSource, fetch_run, robot_client
 from tasks.ingest import Steps, ingest
 from tasks.load import commit
@@ -37,10 +38,8 @@ from tasks.verify import verify
 PIPELINE = "experiments"
 
 
-class ExperimentRequest(BaseModel):
+class ExperimentRequest(Frozen):
     """Which run to fetch, and of which robot of the settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     robot: str = Field(min_length=1)
     experiment_id: UUID

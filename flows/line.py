@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One's place in a line; until `leave` nobody behind it has a turn."""
+class Turn:
+    """One's turn in a line; until `leave` nobody behind it has one."""
 
     before: asyncio.Event
     left: asyncio.Event
 
-    async def turn(self) -> None:
+    async def come(self) -> None:
         """Return once everybody who came before has left."""
         await self.before.wait()
 
@@ -27,9 +27,9 @@ class Line:
         self._last = asyncio.Event()
         self._last.set()
 
-    def join(self) -> Place:
-        """A place at the end."""
+    def join(self) -> Turn:
+        """The last turn so far."""
         before = self._last
         if self._in_order:
             self._last = asyncio.Event()
-        return Place(before, self._last)
+        return Turn(before, self._last)

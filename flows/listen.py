@@ -8,6 +8,7 @@ refuses for its data is rejected: the batch is halved until the one record it re
 """
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -63,6 +64,7 @@ async def _listen(
     known = await without_end(lambda: listener.enter(settings), what="start")
     async with stream.open(known=known, leave=leave) as coming:
         watching = asyncio.create_task(listener.watch())
+        gc.freeze()  # what is loaded stays: to look through it for garbage stops the stream for 60 ms
         try:
             await listener.run(coming, stop)
         finally:

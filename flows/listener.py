@@ -12,7 +12,7 @@ from flows import process, stores
 from flows.catalog import Pipeline
 from flows.counting import count
 from flows.limits import Gate
-from flows.line import Line, Place
+from flows.line import Line, Turn
 from flows.refused import halves, refused
 from flows.retry import When, is_broken, is_refused, must_wait, without_end
 from flows.streams import Stream
@@ -77,7 +77,7 @@ class Listener:
 
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         """Ingest every batch that comes, until `stop` is set or no more come."""
-        turn, line = asyncio.Lock(), Line(in_order=self._stream.in_order)
+        reading, line = asyncio.Lock(), Line(in_order=self._stream.in_order)
         async with (
             aclosing(self._gate.let_through(coming)) as read,
             aclosing(process.until(stop, read)) as until_stopped,
@@ -85,13 +85,13 @@ class Listener:
 
             async def carry() -> None:
                 while True:
-                    async with turn:
+                    async with reading:
                         batch = await anext(until_stopped, None)
-                        place = line.join()
+                        turn = line.join()
                     if batch is None:
                         return
-                    await self._ingest(batch, place)
-                    place.leave()  # not after an error: it ends the others
+                    await self._ingest(batch, turn)
+                    turn.leave()  # not after an error: it ends the others
 
             await process.together(*(carry() for _ in range(self._stream.at_once)))
 
@@ -119,14 +119,14 @@ class Listener:
         except UnavailableError:
             log.debug("Postgres is away: presence not shown")
 
-    async def _ingest(self, batch: RawBatch, place: Place) -> None:
+    async def _ingest(self, batch: RawBatch, turn: Turn) -> None:
         """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
         reference = await self._current_reference()
         gathering = (batch.received_until - batch.received_at).total_seconds()
         latency = self._metrics.data_processing_latency_seconds
         latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
-            self._report(await ingest(batch, reference, self._steps(place)))
+            self._report(await ingest(batch, reference, self._steps(turn)))
         except OvertakenError as error:
             log.warning("batch dropped", reason=str(error))
             await self._stream.reread()
@@ -136,14 +136,14 @@ class Listener:
                 self._report(await self._reject(batch, str(error)))
                 return
             for half in two:
-                await self._ingest(half, place)
+                await self._ingest(half, turn)
             await batch.acknowledge()
 
-    def _steps(self, place: Place) -> Steps:
-        """The steps of a batch that has this place in the line."""
+    def _steps(self, turn: Turn) -> Steps:
+        """The steps of a batch that has this turn in the line."""
 
         async def load_in_turn(batch: RawBatch, refined: Refined) -> Receipt:
-            await place.turn()
+            await turn.come()
             return await self._load(batch, refined)
 
         return Steps(refine=self._refine, load=load_in_turn)

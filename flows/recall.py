@@ -17,12 +17,12 @@ from infra.postgres import translated
 from infra.settings import Settings
 from lineage.model import Run
 from tasks.batch import Reference
+from tasks.load.again import CurrentPipeline
 from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
 from tasks.load.quarantine import Act, Kind, record, set_apart
 from tasks.load.recall import Condition, Recalled, Scope, Selection, conditions, datasets_of, scope_of
-from tasks.load.replay import CurrentPipeline
 from tasks.load.reprocess import Reprocessed, reprocess
 from tasks.load.store import Store
 from tasks.load.tables import has_history

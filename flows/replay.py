@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -13,9 +14,10 @@ from infra.settings import Settings
 from lineage.errors import DataError, NotFoundError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.load.again import CurrentPipeline
 from tasks.load.devices import read_devices
-from tasks.load.rejected_queries import Origin, Which, origins
-from tasks.load.replay import CurrentPipeline, replay
+from tasks.load.rejected_queries import OpenBatch, Which, open_batches
+from tasks.load.replay import replay
 from tasks.load.store import Store
 from tasks.transform.registry import transform
 
@@ -35,11 +37,11 @@ async def replayed(
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         pipelines: dict[str, CurrentPipeline] = {}
-        found = await origins(store.pool, which)
-        for done, origin in enumerate(found, start=1):
-            if origin.dataset not in pipelines:
-                pipelines[origin.dataset] = pipeline_of(origin.dataset, reference, run)
-            total.update(await _one(store, pipelines[origin.dataset], origin, dry_run))
+        found = await open_batches(store.pool, which)
+        for done, batch in enumerate(found, start=1):
+            if batch.dataset not in pipelines:
+                pipelines[batch.dataset] = pipeline_of(batch.dataset, reference, run)
+            total.update(await _one(store, pipelines[batch.dataset], batch, dry_run))
             tell(done, len(found))
     return dict(total)
 
@@ -58,21 +60,21 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline
     return CurrentPipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
 
 
-async def _one(store: Store, pipeline: CurrentPipeline, origin: Origin, dry_run: bool) -> dict[str, int]:
+async def _one(store: Store, pipeline: CurrentPipeline, batch: OpenBatch, dry_run: bool) -> dict[str, int]:
     """One raw batch. Where Postgres refuses its data, halves are tried: one record spoils no other."""
     try:
-        receipt = await replay(store, pipeline, origin.raw_batch, origin.identities, dry_run=dry_run)
+        receipt = await replay(store, pipeline, batch.raw_batch, batch.identities, dry_run=dry_run)
     except DataError as error:
-        count = len(origin.identities)
+        count = len(batch.identities)
         if count == 1 or not pipeline.alone:
-            log.warning("replay refused", raw_batch=origin.raw_batch, records=count, reason=str(error))
+            log.warning("replay refused", raw_batch=batch.raw_batch, records=count, reason=str(error))
             return {"refused": count}
-        halves = (origin.identities[: count // 2], origin.identities[count // 2 :])
+        halves = (batch.identities[: count // 2], batch.identities[count // 2 :])
         both = Counter[str]()
         for half in halves:
-            both.update(await _one(store, pipeline, Origin(origin.raw_batch, origin.dataset, half), dry_run))
+            both.update(await _one(store, pipeline, replace(batch, identities=half), dry_run))
         return both
-    return _counts(receipt) if receipt else {"unchanged": len(origin.identities)}
+    return _counts(receipt) if receipt else {"unchanged": len(batch.identities)}
 
 
 def _counts(receipt: Receipt) -> dict[str, int]:

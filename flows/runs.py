@@ -12,16 +12,15 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infra.metrics import Metrics
 from lineage.model import Run
+from tasks.contract import Frozen
 
 
-class Schedule(BaseModel):
+class Schedule(Frozen):
     """How often a deployment runs, for telling which of its runs come too late to be of use."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
 

@@ -13,7 +13,10 @@ from lineage.errors import DataError, HeadwaterError, QueryError, UnavailableErr
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
+Transaction: TypeAlias = asyncpg.transaction.Transaction
 UniqueViolation = asyncpg.UniqueViolationError
+
+ENCODED_ROWS = 4_096  # sent to COPY in one message, about 1 MB
 
 _AWAY = (
     OSError,
@@ -109,9 +112,10 @@ async def copy_frame(
 
 
 async def _encode(frame: pl.DataFrame) -> AsyncIterator[bytes]:
+    """Slice by slice: Postgres stores one while the next is encoded."""
     arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     encoder = pgpq.ArrowToPostgresBinaryEncoder(arrow.schema)
     yield encoder.write_header()
-    for batch in arrow.to_batches():
+    for batch in arrow.to_batches(max_chunksize=ENCODED_ROWS):
         yield encoder.write_batch(batch)
     yield encoder.finish()

@@ -34,7 +34,7 @@ Columns = Mapping[str, Sequence[ColumnEdge]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class LedgerEntry:
     """What a commit without rows of ours says of itself in the ledger."""
 
     number: int
@@ -55,7 +55,7 @@ async def next_batch(connection: Connection) -> int:
 
 
 async def write(
-    connection: Connection, commit: Commit, run: Node, relations: Iterable[Relation], columns: Columns
+    connection: Connection, commit: LedgerEntry, run: Node, relations: Iterable[Relation], columns: Columns
 ) -> Span:
     """Append the relations and the commit's row of the ledger; `connection` must be in a transaction.
 
@@ -80,7 +80,7 @@ async def write(
     return span
 
 
-async def write_ledger(connection: Connection, commit: Commit, span: Span) -> None:
+async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) -> None:
     """A commit's row of the ledger, with the entries it appended."""
     await connection.execute(
         _LEDGER,
@@ -100,7 +100,7 @@ async def write_ledger(connection: Connection, commit: Commit, span: Span) -> No
     )
 
 
-async def _introduction(connection: Connection, commit: Commit, columns: Columns) -> list[Edge]:
+async def _introduction(connection: Connection, commit: LedgerEntry, columns: Columns) -> list[Edge]:
     """Nothing for a version in force: to introduce one takes a lock that lasts as long as the transaction."""
     of = commit.transformation
     if await connection.fetchval(_INTRODUCED, of.name, of.id, list(columns)):

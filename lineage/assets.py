@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from .append import Commit, Relation, next_batch, write
+from .append import LedgerEntry, Relation, next_batch, write
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
 from .ports import Connection
 
@@ -42,7 +42,7 @@ async def take(connection: Connection, event: Materialization) -> bool:
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK, position_id)
         if await connection.fetchval("SELECT 1 FROM store.ledger WHERE position_id = $1", position_id):
             return False
-        commit = Commit(
+        commit = LedgerEntry(
             number=await next_batch(connection),
             dataset=event.asset,
             way=WAY,

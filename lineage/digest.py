@@ -11,7 +11,6 @@ collision. The message digests are: a row can always be computed again from its 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -22,12 +21,17 @@ import numpy.typing as npt
 import polars as pl
 import polars_hash as plh
 
+from .canonical import canonical_json
 from .model import micros
+
+# Polars loads its numpy at the first array it meets, and fails if two threads meet one at once.
+pl.Series(np.empty(0))
 
 NULL: Final = 0x7FF8_4E55_4C4C_0000
 """The word of a null: no time, no text's hash but by chance, and as a double a NaN that no store takes."""
 MULTIPLIER: Final = np.uint64(0x2545_F491_4F6C_DD1D)
 """Odd, so that multiplying by it modulo 2^64 loses nothing."""
+DIGEST_BYTES: Final = 32
 _HALF: Final = np.uint64(32)
 RAW_FACTS: Final = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
@@ -51,6 +55,12 @@ def packed(digests: pl.Series) -> bytes:
     return bytes.fromhex(digests.str.join("").item())
 
 
+def unpacked(digests: bytes) -> pl.Series:
+    """Digests (String, n) from bytes, 32 for each."""
+    each = [digests[i : i + DIGEST_BYTES].hex() for i in range(0, len(digests), DIGEST_BYTES)]
+    return pl.Series("digest", each, dtype=pl.String)
+
+
 def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[str, Any]) -> bytes:
     """SHA-256 of a batch's message digests, one after the other, and the canonical JSON of the rest.
 
@@ -58,7 +68,7 @@ def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[s
     So a message can be erased, and neither where it came from nor when can be changed.
     """
     rest = {"locations": list(locations), **{name: _fact(facts[name]) for name in RAW_FACTS}}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = canonical_json(rest)
     return hashlib.sha256(digests + text.encode()).digest()
 
 

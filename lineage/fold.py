@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .append import Commit, next_batch, write
+from .append import LedgerEntry, next_batch, write
 from .log import Entry
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
 from .ports import Connection
@@ -205,7 +205,7 @@ async def _record(
         )
         for dataset, batches, total in counted or [("postgres:ledger", 0, 0)]
     ]
-    commit = Commit(
+    commit = LedgerEntry(
         number=await next_batch(connection),
         dataset="postgres:lineage_log",
         way=WAY,

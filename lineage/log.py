@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .canonical import canonical_json
 from .model import Edge, Node, NodeKind, RelationshipType, micros
 from .ports import Connection
 
@@ -74,14 +75,14 @@ class Writer:
             [edge.relationship_type.value for edge in edges],
             [edge.source.kind.value for edge in edges],
             [edge.source.key for edge in edges],
-            [_json(edge.source.facts) for edge in edges],
+            [canonical_json(edge.source.facts) for edge in edges],
             [edge.target.kind.value for edge in edges],
             [edge.target.key for edge in edges],
-            [_json(edge.target.facts) for edge in edges],
+            [canonical_json(edge.target.facts) for edge in edges],
             [edge.transformation_id for edge in edges],
             [edge.run_id for edge in edges],
             [edge.created_at for edge in edges],
-            [_json(edge.facts) for edge in edges],
+            [canonical_json(edge.facts) for edge in edges],
             hashes,
         )
         return Span(self.id, self.last + 1, self.last + len(edges), head)
@@ -129,15 +130,11 @@ def canonical(writer: int, number: int, batch: int, edge: Edge) -> bytes:
         "created_at": micros(edge.created_at),
         "facts": dict(edge.facts),
     }
-    return _json(entry).encode()
+    return canonical_json(entry).encode()
 
 
 def _node(node: Node) -> dict[str, Any]:
     return {"kind": node.kind.value, "key": node.key, "facts": dict(node.facts)}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

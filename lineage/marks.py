@@ -28,10 +28,14 @@ ORDER BY 1, 2
 
 async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
     """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none."""
-    query = _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))
-    async for rows in chunks(connection, query, first):
+    async for rows in chunks(connection, lost(shape), first):
         for row in rows:
             yield (
                 f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
                 "no hour of an aggregate is made from it"
             )
+
+
+def lost(shape: TableShape) -> str:
+    """The query of these batches and hours; its two looks are hash joins, so each table is read once."""
+    return _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))

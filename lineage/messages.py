@@ -6,15 +6,27 @@ from typing import Any
 
 import polars as pl
 
+from . import naming
 from .books import Books
-from .digest import message_digests, raw_digest
+from .digest import message_digests, raw_digest, unpacked
 from .ports import Connection
 from .stored import chunks
 
-DIGEST = 32
-"""Bytes of one message's digest."""
+ERASURES = naming.postgres("erasures")
 AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
+
+# An erasure counts if the log says so: raw batch → act, with the sequences.
+_ERASED = f"""
+SELECT e.batch, array_agg(e.sequence) AS sequences FROM store.erasures e
+JOIN store.ledger g ON g.batch = e.act
+JOIN store.lineage_log l ON l.writer = g.writer AND l.number BETWEEN g.first_entry AND g.last_entry
+WHERE e.batch >= $1 AND e.batch < $2
+    AND l.source_key = '{naming.postgres("raw_batches")}#' || e.batch
+    AND l.target_key = '{ERASURES}#' || e.act
+    AND e.sequence::text = ANY (string_to_array(l.target_facts->>'sequences', ','))
+GROUP BY e.batch
+"""
 
 
 async def check_messages(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
@@ -39,17 +51,13 @@ async def check_messages(connection: Connection, books: Books, first: int, end: 
 
 async def _erased(connection: Connection, first: int, end: int) -> dict[int, frozenset[int]]:
     """Batch → the sequences of its messages that were erased on purpose."""
-    query = (
-        "SELECT batch, array_agg(sequence) AS sequences FROM store.erasures "
-        "WHERE batch >= $1 AND batch < $2 GROUP BY batch"
-    )
-    rows = await connection.fetch(query, first, end)
+    rows = await connection.fetch(_ERASED, first, end)
     return {row["batch"]: frozenset(row["sequences"]) for row in rows}
 
 
 def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
     """One stored raw batch; an erased message (null) keeps its digest, and the rest still closes."""
-    digests = [row["digests"][i : i + DIGEST].hex() for i in range(0, len(row["digests"]), DIGEST)]
+    digests = unpacked(row["digests"])
     found = []
     if len(digests) != row["count"]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")

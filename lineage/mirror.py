@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import graph as graphs
+from .canonical import canonical_json
 from .model import Fact
 from .ports import Graph
 from .projection import Projection, earliest, element_hash
@@ -52,7 +53,7 @@ class Spread:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return canonical_json(value, default=str)
 
 
 def spread_projection(spread: Spread, projection: Projection) -> None:

@@ -12,11 +12,11 @@ So the log stays small, a rebuild reproduces the graph, and an entry carried twi
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .canonical import canonical_json
 from .log import Entry
 from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
 
@@ -139,7 +139,7 @@ def _dataset_of(node: Node) -> Node:
 def element_hash(identity: NodeId | RelationshipId, properties: Mapping[str, Fact]) -> int:
     """The first 64 bits of SHA-256 over an element's canonical JSON; nulls and the key are left out."""
     kept = {name: value for name, value in properties.items() if value is not None}
-    text = json.dumps([identity, kept], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = canonical_json([identity, kept])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 

@@ -14,10 +14,11 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, fold, marks, messages, mirror, naming, rejected, relay
+from . import books, entries, fold, marks, messages, mirror, naming, quarantine, rejected, relay
 from .books import Counts
 from .coverage import check_coverage
 from .errors import VerificationError
+from .openlineage import kept as imported
 from .ports import Connection, Graph
 from .projection import digest as digest_of
 from .seal import Anchor
@@ -214,6 +215,9 @@ class _Proving:
                 else marks.check_marks(self.connection, shape, first)
             )
             self.findings.add(shape.name, [difference async for difference in found])
+            if shape.history:
+                out = [difference async for difference in quarantine.check_standing(self.connection, shape)]
+                self.findings.add("quarantine", out)
 
 
 async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
@@ -284,5 +288,7 @@ async def _check(
         ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
+        ("imported_events", imported.check_events(connection, kept, *window)),
+        ("quarantine", quarantine.check_acts(connection, kept, *window)),
     ):
         findings.add(name, [difference async for difference in check])

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import polars as pl
 
-from .append import Commit, Relation, next_batch, write
+from .append import LedgerEntry, Relation, next_batch, write
 from .columns import ColumnEdge, named, trace
 from .errors import RejectedError
 from .model import Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
@@ -92,7 +92,7 @@ async def record(
 
 
 async def _write(connection: Connection, recording: Recording, at: datetime) -> None:
-    commit = Commit(
+    commit = LedgerEntry(
         number=recording.number,
         dataset=recording.targets[0],
         way="record",

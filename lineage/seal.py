@@ -8,11 +8,11 @@ An entry is *known* from its seal on; its number orders what the graph is told.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .canonical import canonical_json
 from .log import WRITER_LOCK, Entry, Span, entry_of
 from .model import micros
 from .ports import Connection
@@ -197,8 +197,7 @@ def seal_hash(
         "books": books.hex(),
         "spans": [[span.writer, span.first, span.last, span.head.hex()] for span in spans],
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(previous + text.encode()).digest()
+    return hashlib.sha256(previous + canonical_json(content).encode()).digest()
 
 
 def digest_bytes(projection: Projection) -> bytes:

@@ -6,12 +6,12 @@ books in the seals, nothing of that can change without another seal hash.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from .canonical import canonical_json
 from .model import micros
 from .ports import Connection
 
@@ -24,14 +24,14 @@ SELECT * FROM store.ledger_outputs WHERE batch = ANY($1) ORDER BY batch, table_n
 async def books_digest(connection: Connection, batches: Iterable[int]) -> bytes:
     """SHA-256 of the canonical JSON of every ledger row and output of these batches."""
     numbers = sorted(set(batches))
-    rows = [_plain(row) for row in await connection.fetch(_LEDGER, numbers)]
-    outputs = [_plain(row) for row in await connection.fetch(_OUTPUTS, numbers)]
-    text = json.dumps([rows, outputs], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    rows = [plain(row) for row in await connection.fetch(_LEDGER, numbers)]
+    outputs = [plain(row) for row in await connection.fetch(_OUTPUTS, numbers)]
+    text = canonical_json([rows, outputs])
     return hashlib.sha256(text.encode()).digest()
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without its nulls: a column that is added later changes no digest of before."""
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON takes it, without its nulls: a column that is added later changes no digest of before."""
     return {name: _value(value) for name, value in row.items() if value is not None}
 
 

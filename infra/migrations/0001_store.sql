@@ -45,7 +45,9 @@ CREATE INDEX rejected_passing ON store.rejected (dataset, location)
     WHERE resolved_by IS NULL AND rules && '{timestamp.furthest,load.refused}';
 
 -- The messages that were erased on purpose, each by a row: a message that is null and not here was tampered with.
+-- `act` is a batch number of the ledger; its entry in the lineage log says which messages.
 CREATE TABLE store.erasures (
+    act       bigint NOT NULL,
     batch     bigint NOT NULL,
     sequence  integer NOT NULL,
     reason    text NOT NULL,
@@ -133,5 +135,6 @@ CREATE TABLE store.contracts (
 
 CREATE VIEW public.raw_batches AS SELECT * FROM store.raw_batches;
 CREATE VIEW public.rejected AS SELECT * FROM store.rejected;
+CREATE VIEW public.erasures AS SELECT * FROM store.erasures;
 CREATE VIEW public.replays AS SELECT * FROM store.replays;
 CREATE VIEW public.devices AS SELECT * FROM store.devices;

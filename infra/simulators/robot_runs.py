@@ -35,6 +35,7 @@ class Run:
     errors: list[dict[str, Any]] = field(default_factory=list)
     pipettes: list[dict[str, Any]] = field(default_factory=list)
     labware: list[dict[str, Any]] = field(default_factory=list)
+    liquids: list[dict[str, Any]] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)  # of what was loaded, by the protocol's names
 
     def __post_init__(self) -> None:
@@ -68,7 +69,7 @@ class Run:
             "pipettes": self.pipettes,
             "modules": [],
             "labware": self.labware,
-            "liquids": [],
+            "liquids": self.liquids,
             "labwareOffsets": [],
             "runTimeParameters": [],
             "outputFileIds": [],

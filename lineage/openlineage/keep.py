@@ -1,7 +1,8 @@
 """Keeps events of others, and commits their edges with them: an import is a commit of its own.
 
 One transaction holds the events' exact bytes, their entries in the log, and a ledger row of way `import`
-that names those entries, so that a proof covers what was imported. The same event again changes nothing.
+that names those entries and a digest of what is kept, so that a proof covers what was imported. The same
+event again changes nothing.
 """
 
 import hashlib
@@ -15,15 +16,14 @@ from uuid import UUID
 from .. import append
 from ..errors import RejectedError
 from ..log import Writer
-from ..model import Edge, Transformation
+from ..model import Edge, RelationshipType, Transformation, batch_node, dataset_node
 from ..ports import Connection
 from .events import Event, read
 from .importer import KeptFacet, Story, kept_facets
+from .kept import WAY, position_of
 from .names import Names
 
-WAY = "import"
-"""What the ledger's `way` says of an import: it reads no rows and writes none."""
-DATASET = "openlineage:events"
+DATASET = "events:openlineage"
 TRANSFORMATION = Transformation(name="openlineage.import", version="1")
 LOCK = 0x48_4F  # "HO": one import at a time, so that the events of a run add up
 
@@ -99,8 +99,8 @@ async def import_events(
         for place, document in enumerate(documents, start=1):
             await _keep(work, place, document)
         if work.kept:
-            span = await writer.append(connection, batch, work.edges)
-            await append.write_ledger(connection, _commit(work), span)
+            span = await writer.append(connection, batch, work.edges or [_itself(work)])
+            await append.write_ledger(connection, _commit(work, await position_of(connection, batch)), span)
     if span is not None:
         writer.committed(span)
     return Imported(
@@ -112,8 +112,19 @@ async def import_events(
     )
 
 
-def _commit(work: _Import) -> append.Commit:
-    return append.Commit(
+def _itself(work: _Import) -> Edge:
+    """The entry of an import whose events make no edge, so that a seal and a proof know of it."""
+    return Edge(
+        relationship_type=RelationshipType.PART_OF,
+        source=batch_node(DATASET, work.batch, events=work.kept),
+        target=dataset_node(DATASET),
+        created_at=work.now,
+        transformation_id=TRANSFORMATION.id,
+    )
+
+
+def _commit(work: _Import, position_id: str) -> append.LedgerEntry:
+    return append.LedgerEntry(
         number=work.batch,
         dataset=DATASET,
         way=WAY,
@@ -121,6 +132,7 @@ def _commit(work: _Import) -> append.Commit:
         run_id=None,  # the events' runs are others'
         at=work.now,
         received_at=work.now,
+        position_id=position_id,
     )
 
 

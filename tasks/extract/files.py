@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Literal
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lineage import naming
 from tasks.batch import Format, Layout, Position, RawBatch, nothing
+from tasks.contract import Frozen
 from tasks.extract.file_parts import Cut, Part, Survey, halved, parts, state_of, survey
 
 log = structlog.get_logger(__name__)
@@ -36,10 +37,8 @@ Uncommitted = Callable[[Sequence[Position]], Awaitable[Sequence[bool]]]
 """Tells of each position whether it is still to be committed."""
 
 
-class FileOptions(BaseModel):
+class FileOptions(Frozen):
     """What a pipeline says of its files. `folder` and `archive` are below the directory of the settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["files"] = "files"
     folder: str = Field(min_length=1)

@@ -14,22 +14,21 @@ from typing import Annotated, Literal
 
 import polars as pl
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infra.kafka import Consumer, Polled
 from lineage import naming
 from lineage.errors import UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch, nothing
+from tasks.contract import Frozen
 
 log = structlog.get_logger(__name__)
 
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class KafkaOptions(BaseModel):
+class KafkaOptions(Frozen):
     """What a pipeline says of its topic, and how the messages are cut into batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["kafka"] = "kafka"
     topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")

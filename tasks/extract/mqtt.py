@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import polars as pl
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
@@ -21,16 +21,15 @@ from infra.mqtt.session import Session
 from lineage import naming
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
+from tasks.contract import Frozen
 
 log = structlog.get_logger(__name__)
 
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class MqttOptions(BaseModel):
+class MqttOptions(Frozen):
     """What a pipeline says of its stream, and how the stream is cut into batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["mqtt"] = "mqtt"
     topic_filter: str = Field(min_length=1)

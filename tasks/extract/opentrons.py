@@ -18,7 +18,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from infra.http import Answer, HttpClient, http_client
 from lineage import naming
@@ -26,16 +26,15 @@ from lineage.digest import message_digest
 from lineage.errors import RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
 from tasks.canonical import canonical_json
+from tasks.contract import Frozen
 from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects, text
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
-class RobotOptions(BaseModel):
+class RobotOptions(Frozen):
     """What a pipeline says of its robots."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["opentrons"] = "opentrons"
     page_length: int = Field(default=100, ge=1)  # commands per page

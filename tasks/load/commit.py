@@ -6,12 +6,15 @@ been delivered before is first rid of what was judged otherwise then, and is cop
 are all new.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from infra.postgres import UniqueViolation, copy_frame
+from lineage import naming
+from lineage.append import next_batch
 from lineage.digest import message_digests
 from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
@@ -20,14 +23,14 @@ from lineage.transformations import Introduction, introduce
 from tasks.batch import RawBatch, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load import edges
-from tasks.load.edges import uri_of
-from tasks.load.ledger import receipt_by_batch, receipt_by_position, write_ledger
+from tasks.load.change_marks import mark_rows
+from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
-from tasks.load.raw import write_raw
+from tasks.load.raw import pack, write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 
 
 @dataclass(slots=True)
@@ -45,11 +48,11 @@ async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, 
     """
     async with store.work() as session:
         done = await _committed_before(session, plan, batch, attempt)
-        return done or await _commit_once(store, session, plan, batch, refined, attempt)
+        return done or await _commit_once(session, plan, batch, refined, attempt)
 
 
 async def _committed_before(
-    session: Session, plan: LoadPlan, batch: RawBatch, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, attempt: Attempt
 ) -> Receipt | None:
     """The receipt of an earlier try whose answer was lost, or of a position committed before."""
     if attempt.number is not None and attempt.writer is not None:
@@ -63,11 +66,11 @@ async def _committed_before(
 
 
 async def _commit_once(
-    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
 ) -> Receipt:
     """Commit; when somebody else commits the same position at the same time, theirs is the receipt."""
     try:
-        return await _commit(store, session, plan, batch, refined, attempt)
+        return await _commit(session, plan, batch, refined, attempt)
     except UniqueViolation as error:
         done = await _committed_before(session, plan, batch, attempt)
         if done is None:
@@ -76,13 +79,12 @@ async def _commit_once(
 
 
 async def _commit(
-    store: Store, session: Session, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
+    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
 ) -> Receipt:
-    for table, rows in refined.accepted.items():
-        await store.partitions.ensure(plan.contracts[table], rows[plan.contracts[table].time])
+    await session.partitions.ensure_each(plan.contracts, refined.accepted)
     commit = Commit(
         connection=session.connection,
-        number=await session.connection.fetchval("SELECT nextval('store.batch_number')"),
+        number=await next_batch(session.connection),
         at=datetime.now(UTC),
         plan=plan,
         batch=batch,
@@ -91,15 +93,18 @@ async def _commit(
     attempt.number, attempt.writer = commit.number, session.writer.id
     async with session.connection.transaction():
         await advance(commit)
-        settled = await _store_rows(commit, placed(commit, refined))
-        await write_raw(commit)
-        books = await write_books(store, session, commit, settled)
-    committed(store, session, commit, books)
-    return books.receipt
+        # Postgres is busiest with the rows: meanwhile a thread packs the messages.
+        settled, packed = await asyncio.gather(
+            _store_rows(commit, as_stored(commit, refined)), asyncio.to_thread(pack, batch.messages)
+        )
+        await write_raw(commit, packed)
+        written = await write_books(session, commit, settled)
+    committed(session, commit, written)
+    return written.receipt
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Written:
     """What a commit wrote about itself, and what the store may remember once it is committed."""
 
     receipt: Receipt
@@ -107,26 +112,27 @@ class Books:
     new: list[edges.Subject]
 
 
-async def write_books(store: Store, session: Session, commit: Commit, settled: Settled) -> Books:
+async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
     """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
-    await _mark_hours(commit, settled.refined)
-    new = await _new_subjects(commit, settled.refined, store.known_subjects)
-    span = await _write_lineage(store, session, commit, settled.refined, new)
-    return Books(await write_ledger(commit, settled, span), span, new)
+    for table, rows in settled.refined.accepted.items():
+        await mark_rows(commit.connection, commit.plan.contracts[table], rows)
+    new = await _new_subjects(commit, settled.refined, session.known_subjects)
+    span = await _write_lineage(session, commit, settled.refined, new)
+    return Written(await write_ledger(commit, settled, span), span, new)
 
 
-def committed(store: Store, session: Session, commit: Commit, books: Books) -> None:
+def committed(session: WriterSession, commit: Commit, written: Written) -> None:
     """The transaction that holds these books is committed."""
-    session.writer.committed(books.span)
-    store.known_subjects.update(books.new)
-    store.announced.add(_announcement(session, commit.plan))
+    session.writer.committed(written.span)
+    session.known_subjects.update(written.new)
+    session.announced.add((commit.plan.transformation.id, commit.plan.run.id))
 
 
-def placed(commit: Commit, refined: Refined) -> Refined:
+def as_stored(commit: Commit, refined: Refined) -> Refined:
     """The accepted rows with the columns of their stored tables, sorted by key."""
     contracts = commit.plan.contracts
-    placed = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
-    return replace(refined, accepted=placed)
+    stored = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
+    return replace(refined, accepted=stored)
 
 
 def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
@@ -154,26 +160,19 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():
-                for table in sorted(refined.accepted):
-                    await copy_frame(commit.connection, refined.accepted[table], table)
-                await copy_rejected(commit, refined.rejected)
-            return Settled(refined, "fast")
+                sums, _ = await asyncio.gather(
+                    asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
+                )
+            return Settled(refined, "fast", sums)
         except UniqueViolation:
             pass  # a key or a rejected record is there already: the staging way tells which
     return await settle(commit, refined if judged else await without_judged_before(commit, refined))
 
 
-async def _mark_hours(commit: Commit, refined: Refined) -> None:
-    """Say which hours of which tables this batch changed, for the aggregates."""
-    for table, rows in refined.accepted.items():
-        hours = rows[commit.plan.contracts[table].time].dt.truncate("1h").unique().sort().to_list()
-        await commit.connection.execute(
-            "INSERT INTO store.change_marks (table_name, hour, batch) "
-            "SELECT $1, unnest($2::timestamptz[]), $3",
-            table,
-            hours,
-            commit.number,
-        )
+async def _copy(commit: Commit, refined: Refined) -> None:
+    for table in sorted(refined.accepted):
+        await copy_frame(commit.connection, refined.accepted[table], table)
+    await copy_rejected(commit, refined.rejected)
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:
@@ -181,7 +180,7 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
     seen: set[edges.Subject] = set()
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
-            uri = edges.uri_of(table)
+            uri = naming.postgres(table)
             seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
             seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
@@ -197,14 +196,15 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
 
 
 async def _write_lineage(
-    store: Store, session: Session, commit: Commit, refined: Refined, new: list[edges.Subject]
+    session: WriterSession, commit: Commit, refined: Refined, new: list[edges.Subject]
 ) -> Span:
     stored = edges.Stored(accepted=refined.accepted, rejected=refined.rejected.height)
     if commit.raw_batch is None:
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:
         entries = edges.of_replay(commit.number, commit.raw_batch, commit.plan, stored, new, commit.at)
-    if not entries or _announcement(session, commit.plan) not in store.announced:  # seals go by entries
+    announced = (commit.plan.transformation.id, commit.plan.run.id) in session.announced
+    if not (entries and announced):  # seals go by entries: every commit has one
         entries = [*await _introduced(commit), *entries]
     return await session.writer.append(commit.connection, commit.number, entries)
 
@@ -212,11 +212,7 @@ async def _write_lineage(
 async def _introduced(commit: Commit) -> list[Edge]:
     """A writer's first commit for a run says who runs what, and what is new about that transformation."""
     plan = commit.plan
-    columns = {uri_of(table): found for table, found in plan.columns(commit.batch.dataset).items()}
+    columns = {naming.postgres(table): found for table, found in plan.columns(commit.batch.dataset).items()}
     what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
     new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id, now=commit.at)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]
-
-
-def _announcement(session: Session, plan: LoadPlan) -> tuple[int, str, str]:
-    return session.writer.id, plan.transformation.id, str(plan.run.id)

@@ -64,7 +64,7 @@ async def drop(connection: Connection, which: Which, act: Act, *, dry_run: bool 
 async def _write_lineage(connection: Connection, act: Act, number: int) -> None:
     fed = await connection.fetch(_REJECTED_BY, number)
     target = batch_node(URI, number, rows=sum(row["records"] for row in fed))
-    commit = append.Commit(
+    commit = append.LedgerEntry(
         number=number,
         dataset=REJECTED,
         way=act.kind,

@@ -29,8 +29,6 @@ from tasks.load.plan import LoadPlan
 RAW = naming.postgres("raw_batches")
 REJECTED = naming.postgres("rejected")
 
-uri_of = naming.postgres
-
 Subject = tuple[str, str, str]
 """Kind, identity and the dataset it is about; of labware and reagents the experiment that used them."""
 

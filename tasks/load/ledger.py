@@ -1,13 +1,16 @@
 """The ledger: one balanced row per commit, and one row per table it wrote to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import polars as pl
 
 from infra.postgres import Connection, Pool, Row, translated
 from lineage.digest import packed, raw_digest
 from lineage.log import Span
 from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
+from tasks.contract import Contract
 from tasks.load.plan import Commit
 from tasks.load.raw import facts_of
 from tasks.load.settle import Settled
@@ -53,16 +56,21 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         commit.raw_batch,
         await _rejected_sum(commit, receipt),
     )
+    accepted = settled.refined.accepted
+    sums = settled.sums or values_sums(commit.plan.contracts, accepted)
     outputs = [
-        (receipt.batch, table, rows.height, values_sum(commit.plan.contracts[table], rows))
-        for table, rows in settled.refined.accepted.items()
-        if rows.height
+        (receipt.batch, table, rows.height, sums[table]) for table, rows in accepted.items() if rows.height
     ]
     await commit.connection.executemany(
         "INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum) VALUES ($1, $2, $3, $4)",
         outputs,
     )
     return receipt
+
+
+def values_sums(contracts: Mapping[str, Contract], accepted: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Table → the sum of its rows' hashes."""
+    return {table: values_sum(contracts[table], rows) for table, rows in accepted.items()}
 
 
 def _raw_digest(commit: Commit) -> bytes:

@@ -12,14 +12,13 @@ from typing import Any
 from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
+from tasks.load.change_marks import pending
 from tasks.load.origin import Message, messages_of
 from tasks.load.refresh import HOUR
 from tasks.load.row_key import Key
 
 PAGE = 100
 """Rows of one table on a page."""
-
-_PENDING = "SELECT EXISTS (SELECT FROM store.change_marks WHERE table_name = $1 AND hour = $2)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ async def made_from(
         pages=-(-total // PAGE),
         rows=[dict(row) for row in found],
         messages=await _messages(connection, [dict(row) for row in found]),
-        changed_since=await connection.fetchval(_PENDING, source.table, hour),
+        changed_since=await pending(connection, source.table, hour),
     )
 
 

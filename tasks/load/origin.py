@@ -6,29 +6,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, VerificationError
 from lineage.ports import Connection
-from tasks.batch import layout_of
 from tasks.contract import Contract
-from tasks.load.raw import record_at, unpack
-from tasks.load.row_key import Key, typed_key
+from tasks.load.raw import read_raw, record_at
+from tasks.load.row_id import RowId
+from tasks.load.row_key import Key
 
 # The commit that wrote a batch, and the process it ran in.
 _COMMIT = """
 SELECT l.*, w.application FROM store.ledger l LEFT JOIN store.lineage_writers w USING (writer)
 WHERE l.batch = $1
 """
-# A message's batch as received.
-_RAW = "SELECT received_at, received_until, layout, messages FROM store.raw_batches WHERE batch = $1"
-
-
-Place = tuple[int, int | None]
-"""Sequence and part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class LedgerRow:
     """The commit that wrote a row."""
 
     batch: int
@@ -53,28 +46,6 @@ class Message:
     received_until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """A row and what it was made from."""
-
-    table: str
-    row: Mapping[str, Any]
-    part: int | None  # which row of its message
-    commit: Commit
-    message: Message
-
-
-async def origin_of(pool: Pool, contract: Contract, key: Mapping[str, Any]) -> Origin:
-    """The origin of the row with that key (column → text or value); raises NotFoundError."""
-    with translated():
-        async with pool.acquire() as connection:
-            row = await find_row(connection, contract, typed_key(contract, key))
-            place = row["sequence"], row["part"]
-            message = await message_of(connection, row["raw_batch"] or row["batch"], place)
-            commit = await commit_of(connection, contract.table, row["batch"])
-    return Origin(table=contract.table, row=row, part=row["part"], commit=commit, message=message)
-
-
 def row_query(contract: Contract, table: str | None = None) -> str:
     """The query of the rows with one key; its parameters are the key's values, so partitions are pruned."""
     wanted = " AND ".join(f"{name} = ${number}" for number, name in enumerate(contract.key, start=1))
@@ -90,29 +61,26 @@ async def find_row(connection: Connection, contract: Contract, key: Key) -> Mapp
     return dict(row)
 
 
-async def commit_of(connection: Connection, table: str, batch: int) -> Commit:
+async def commit_of(connection: Connection, table: str, batch: int) -> LedgerRow:
     """The commit of that number, which wrote to the table; raises VerificationError when none is recorded."""
     row = await connection.fetchrow(_COMMIT, batch)
     if row is None:
         raise VerificationError([f"batch {batch} of {table} is not in the ledger"])
-    return Commit(**{name: row[name] for name in Commit.__dataclass_fields__})
+    return LedgerRow(**{name: row[name] for name in LedgerRow.__dataclass_fields__})
 
 
-async def message_of(connection: Connection, raw_batch: int, place: Place) -> Message:
+async def message_of(connection: Connection, raw_batch: int, place: RowId) -> Message:
     """The message, or the line of a file, at a place; raises VerificationError when it is not there."""
     (message,) = await messages_of(connection, raw_batch, [place])
     return message
 
 
-async def messages_of(connection: Connection, raw_batch: int, places: Sequence[Place]) -> list[Message]:
+async def messages_of(connection: Connection, raw_batch: int, places: Sequence[RowId]) -> list[Message]:
     """Some messages of a raw batch, or lines of its file: each once, in the order of the places."""
-    raw = await connection.fetchrow(_RAW, raw_batch)
-    if raw is None:
-        raise VerificationError([f"the messages of batch {raw_batch} are not stored"])
-    messages, layout = unpack(raw["messages"]), layout_of(raw["layout"])
-    if absent := [sequence for sequence, _ in places if sequence >= messages.height]:
+    batch = (await read_raw(connection, raw_batch)).batch
+    if absent := [sequence for sequence, _ in places if sequence >= batch.messages.height]:
         raise VerificationError([f"batch {raw_batch} holds no message {max(absent)}"])
-    if layout is None:
+    if batch.layout is None:
         places = [(sequence, None) for sequence in dict.fromkeys(sequence for sequence, _ in places)]
     return [
         Message(
@@ -120,9 +88,9 @@ async def messages_of(connection: Connection, raw_batch: int, places: Sequence[P
             sequence=sequence,
             location=location,
             payload=payload,
-            received_at=raw["received_at"],
-            received_until=raw["received_until"],
+            received_at=batch.received_at,
+            received_until=batch.received_until,
         )
         for sequence, part in places
-        for location, payload in [record_at(messages, layout, sequence, part)]
+        for location, payload in [record_at(batch, sequence, part)]
     ]

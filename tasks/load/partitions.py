@@ -4,7 +4,7 @@ They are made on a connection of their own and by ATTACH: `CREATE TABLE … PART
 transactions deadlocks, ATTACH does not stop anyone who writes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -30,6 +30,13 @@ class Partitions:
         step = "1d" if contract.partition_by is PartitionBy.DAY else "1mo"
         starts = times.dt.truncate(step).dt.date().unique().sort().to_list()
         await self._ensure(contract, starts)
+
+    async def ensure_each(
+        self, contracts: Mapping[str, Contract], accepted: Mapping[str, pl.DataFrame]
+    ) -> None:
+        """Make the partitions that hold these rows (table → rows, n)."""
+        for table, rows in accepted.items():
+            await self.ensure(contracts[table], rows[contracts[table].time])
 
     async def ensure_ahead(self, contract: Contract, now: datetime) -> None:
         """Make the partitions from now to the furthest time the contract takes, and one more."""

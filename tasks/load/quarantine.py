@@ -6,7 +6,6 @@ until it is released. One table is one act, which is one transaction, a number o
     the rows' batches ─▶ quarantine#ACT      and the hours of these rows are marked, for the aggregates
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,23 +13,21 @@ from typing import Literal
 from lineage import append, naming
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
+from lineage.quarantine import URI, digest_of, key_text
 from lineage.version import transformation_of
-from tasks.contract import ColumnType, Contract
-from tasks.load import edges
+from tasks.contract import Contract
+from tasks.load.change_marks import mark
 from tasks.load.recall import Condition
 from tasks.load.store import Store
-from tasks.load.tables import in_quarantine
+from tasks.load.tables import in_quarantine, same_key
+from tasks.verify import shape_of
 
-URI = naming.postgres("quarantine")
 OURS = ("tasks",)
 Kind = Literal["quarantine", "release", "reprocess"]
 
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
 VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
-"""
-_MARKS = """
-INSERT INTO store.change_marks (table_name, hour, batch) SELECT DISTINCT $1::text, hour, batch FROM taken
 """
 _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released) SELECT $1, $2, key, batch, $3 FROM taken
@@ -92,8 +89,7 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
         put = f"INSERT INTO {table} ({names}, act) SELECT {names}, {number} FROM taken"
         await connection.execute(put)
     else:
-        same = " AND ".join(f"q.{name} = t.{name}" for name in contract.key)
-        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same}")
+        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same_key(contract, 'q', 't')}")
     return int(await connection.fetchval("SELECT count(*) FROM taken"))
 
 
@@ -101,15 +97,16 @@ def _chosen(contract: Contract) -> str:
     """A query of rows `s`: their key columns, batch and hour, and the key as text."""
     keys = ", ".join(f"s.{name}" for name in contract.key)
     hour = f"date_trunc('hour', s.{contract.time}, 'UTC') AS hour"
-    return f"SELECT {keys}, s.batch, {hour}, {key_text(contract)} AS key FROM store.{contract.table} s"
+    key = key_text(shape_of(contract))
+    return f"SELECT {keys}, s.batch, {hour}, {key} AS key FROM store.{contract.table} s"
 
 
 async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
-    await connection.execute(_MARKS, contract.table)
-    uri = edges.uri_of(contract.table)
-    commit = append.Commit(
+    await mark(connection, contract.table, "taken")
+    uri = naming.postgres(contract.table)
+    commit = append.LedgerEntry(
         number=number,
         dataset=uri,
         way=act.kind,
@@ -119,18 +116,7 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
         received_at=act.now,
     )
     concerned = await connection.fetch(_BATCHES)
-    target = batch_node(URI, number, rows=sum(row["rows"] for row in concerned))
+    rows, digest = sum(row["rows"] for row in concerned), await digest_of(connection, number)
+    target = batch_node(URI, number, rows=rows, digest=digest)
     relations = [(RelationshipType.FEEDS, batch_node(uri, row["batch"]), target) for row in concerned]
     await append.write(connection, commit, run_node(act.run), relations, {})
-
-
-def key_text(contract: Contract) -> str:
-    """The SQL expression of a row's natural key as canonical JSON, as `tasks/canonical.py` writes it."""
-    parts = [f"'{json.dumps(name)}:' || {_value_text(contract, name)}" for name in sorted(contract.key)]
-    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
-
-
-def _value_text(contract: Contract, name: str) -> str:
-    if contract.column(name).type is ColumnType.TIMESTAMP:
-        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"to_json(s.{name})::text"

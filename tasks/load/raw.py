@@ -1,16 +1,27 @@
 """The raw form of a batch: its messages exactly as received, packed, with a digest for each."""
 
+import json
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import polars as pl
 
-from lineage.digest import packed
-from tasks.batch import MESSAGE_SCHEMA, Layout, RawBatch
+from lineage.digest import packed, unpacked
+from lineage.errors import VerificationError
+from lineage.ports import Connection
+from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, layout_of
 from tasks.layout import exact
 from tasks.load.plan import Commit
 
-DIGEST_BYTES = 32
+
+@dataclass(frozen=True, slots=True)
+class StoredRaw:
+    """A raw batch as stored; `messages` (n) with nulls where one was erased."""
+
+    number: int
+    batch: RawBatch
+    digests: pl.Series
 
 
 def pack(messages: pl.DataFrame) -> bytes:
@@ -25,19 +36,12 @@ def unpack(packed: bytes) -> pl.DataFrame:
     return pl.read_ipc(BytesIO(packed), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
 
 
-def record_at(
-    messages: pl.DataFrame, layout: Layout | None, sequence: int, part: int | None
-) -> tuple[str, bytes | None]:
-    """Where one record was read and its exact bytes, among a batch's messages; None: erased."""
-    location, payload = messages.row(sequence)
-    if layout is None or part is None or payload is None:
+def record_at(batch: RawBatch, sequence: int, part: int | None) -> tuple[str, bytes | None]:
+    """Where one record of a batch was read and its exact bytes; None: erased."""
+    location, payload = batch.messages.row(sequence)
+    if batch.layout is None or part is None or payload is None:
         return location, payload
-    return exact(layout, location, payload, [part])[0]
-
-
-def digest_at(digests: bytes, sequence: int) -> bytes:
-    """The digest of one message among a batch's digests."""
-    return digests[sequence * DIGEST_BYTES : (sequence + 1) * DIGEST_BYTES]
+    return exact(batch.layout, location, payload, [part])[0]
 
 
 def facts_of(batch: RawBatch) -> dict[str, Any]:
@@ -52,8 +56,8 @@ def facts_of(batch: RawBatch) -> dict[str, Any]:
     }
 
 
-async def write_raw(commit: Commit) -> None:
-    """Keep the batch's messages; a batch of duplicates only is kept too."""
+async def write_raw(commit: Commit, messages: bytes) -> None:
+    """Keep the batch's messages, packed; a batch of duplicates only is kept too."""
     batch = commit.batch
     await commit.connection.execute(
         "INSERT INTO store.raw_batches "
@@ -61,6 +65,27 @@ async def write_raw(commit: Commit) -> None:
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
         *facts_of(batch).values(),
-        pack(batch.messages),
+        messages,
         packed(commit.digests),
     )
+
+
+async def read_raw(connection: Connection, number: int) -> StoredRaw:
+    """A raw batch as it was received; raises VerificationError when it is not stored."""
+    row = await connection.fetchrow(
+        "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
+        "WHERE batch = $1",
+        number,
+    )
+    if row is None:
+        raise VerificationError([f"the messages of batch {number} are not stored"])
+    detail = json.loads(row["position"]) if row["position"] else None
+    batch = RawBatch(
+        dataset=row["dataset"],
+        messages=unpack(row["messages"]),
+        received_at=row["received_at"],
+        received_until=row["received_until"],
+        position=Position(source=detail.pop("source"), detail=detail) if detail else None,
+        layout=layout_of(row["layout"]),
+    )
+    return StoredRaw(number, batch, unpacked(row["digests"]))

@@ -15,14 +15,16 @@ import polars as pl
 
 from infra.postgres import Connection
 from lineage import naming
+from lineage.append import next_batch
 from lineage.errors import ContractError
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
 from lineage.transformations import Introduction, introduce
 from tasks.load import edges
 from tasks.load.aggregate import Aggregate
+from tasks.load.change_marks import Mark, take, waiting
 from tasks.load.plan import UTC_MICROS
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 from tasks.load.tables import hashed_origin, values_sum
 
 HOUR = timedelta(hours=1)
@@ -31,13 +33,6 @@ WAY = "refresh"
 """What the ledger's `way` says of a refresh: it has no source outside, no raw batch and no rejected rows."""
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-_WAITING = """
-SELECT DISTINCT hour FROM store.change_marks WHERE table_name = ANY($1) AND hour > $2 ORDER BY hour LIMIT $3
-"""
-_TAKE = """
-DELETE FROM store.change_marks WHERE table_name = ANY($1) AND hour = ANY($2::timestamptz[])
-RETURNING table_name, hour, batch
-"""
 _LEDGER = """
 INSERT INTO store.ledger (
     batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
@@ -47,14 +42,6 @@ INSERT INTO store.ledger (
 _OUTPUT = """
 INSERT INTO store.ledger_outputs (batch, table_name, bucket, rows, values_sum) VALUES ($1, $2, $3, $4, $5)
 """
-
-
-class Mark(NamedTuple):
-    """A batch changed an hour of a table."""
-
-    table: str
-    hour: datetime
-    batch: int
 
 
 class Output(NamedTuple):
@@ -104,40 +91,35 @@ async def refresh(
     done, after = Refreshed(table=aggregate.table), _BEFORE_ALL
     while True:
         async with store.work() as session:
-            hours = await _waiting(session, aggregate, after, hours_per_transaction)
+            # forward only, so that a sweep ends while others write
+            hours = await waiting(session.connection, aggregate.sources, after, hours_per_transaction)
             if not hours:
                 return done
-            done = await _refresh_hours(store, session, work, hours, done)
+            done = await _refresh_hours(session, work, hours, done)
             after = hours[-1]
 
 
-async def _waiting(session: Session, aggregate: Aggregate, after: datetime, limit: int) -> list[datetime]:
-    """The next hours that have a mark. A sweep goes forward only, so that it ends while others write."""
-    rows = await session.connection.fetch(_WAITING, list(aggregate.sources), after, limit)
-    return [row["hour"] for row in rows]
-
-
 async def _refresh_hours(
-    store: Store, session: Session, work: _Refresh, hours: Sequence[datetime], done: Refreshed
+    session: WriterSession, work: _Refresh, hours: Sequence[datetime], done: Refreshed
 ) -> Refreshed:
     """One transaction; one refresh of an aggregate at a time, so that numbers order them as they commit."""
     aggregate, connection = work.aggregate, session.connection
-    await store.partitions.ensure(aggregate.contract, pl.Series(hours, dtype=UTC_MICROS))
+    await session.partitions.ensure(aggregate.contract, pl.Series(hours, dtype=UTC_MICROS))
     # Not a transaction's lock: the snapshot would be taken before the wait for the lock was over.
     lock = f"refresh {aggregate.table}"
     await connection.execute("SELECT pg_advisory_lock(hashtext($1))", lock)
-    number = await connection.fetchval("SELECT nextval('store.batch_number')")
+    number = await next_batch(connection)
     span, outputs = None, []
     async with connection.transaction(isolation="repeatable_read"):
-        marks = [Mark(*row) for row in await connection.fetch(_TAKE, list(aggregate.sources), hours)]
+        marks = await take(connection, aggregate.sources, hours)
         if marks:
             for hour in sorted({mark.hour for mark in marks}):
                 outputs.append(await _recompute(connection, work, number, hour))
-            span = await _write_lineage(store, session, work, number, marks)
+            span = await _write_lineage(session, work, number, marks)
             await _write_ledger(connection, work, number, outputs, span)
     if span is not None:
         session.writer.committed(span)
-        store.announced.add(_announcement(session, work))
+        session.announced.add((work.transformation.id, work.run.id))
     await connection.execute("SELECT pg_advisory_unlock(hashtext($1))", lock)
     return _and(done, number, outputs)
 
@@ -176,9 +158,7 @@ async def _recompute(connection: Connection, work: _Refresh, number: int, hour: 
     return Output(hour, rows.height, values_sum(contract, rows))
 
 
-async def _write_lineage(
-    store: Store, session: Session, work: _Refresh, number: int, marks: Sequence[Mark]
-) -> Span:
+async def _write_lineage(session: WriterSession, work: _Refresh, number: int, marks: Sequence[Mark]) -> Span:
     """An edge from each batch to each hour it changed, never to each device-hour."""
     target = naming.postgres(work.aggregate.table)
     entries = [
@@ -192,17 +172,13 @@ async def _write_lineage(
         )
         for mark in sorted(set(marks))
     ]
-    if _announcement(session, work) not in store.announced:
+    if (work.transformation.id, work.run.id) not in session.announced:
         what = Introduction(
             transformation=work.transformation, source="", columns={target: work.aggregate.columns()}
         )
         new = await introduce(session.connection, what, batch=number, run_id=work.run.id, now=work.now)
         entries = [edges.of_announcement(work.run, work.transformation, work.now), *new, *entries]
     return await session.writer.append(session.connection, number, entries)
-
-
-def _announcement(session: Session, work: _Refresh) -> tuple[int, str, str]:
-    return session.writer.id, work.transformation.id, str(work.run.id)
 
 
 async def _write_ledger(

@@ -1,9 +1,11 @@
 """Rejected records as they are stored: pointing to their bytes, and known again when they come back."""
 
+from collections.abc import Sequence
+
 import polars as pl
 import polars_hash as plh
 
-from infra.postgres import copy_frame
+from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
 from tasks.layout import exact_in
 from tasks.load.plan import Commit
@@ -39,7 +41,8 @@ def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
 async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> None:
     """Copy rejected records (REJECTED_SCHEMA, n) into their table; a known one is a unique violation."""
     if rejected.height:
-        await copy_frame(commit.connection, stored_form(commit, rejected), "rejected")
+        ids = identities(commit, rejected)
+        await copy_frame(commit.connection, _stored_form(commit, rejected, ids), "rejected")
 
 
 async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -49,8 +52,10 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
     """
     if rejected.is_empty():
         return rejected
-    rejected = rejected.filter(identities(commit, rejected).is_first_distinct())
-    stored = stored_form(commit, rejected)
+    ids = identities(commit, rejected)
+    first = ids.is_first_distinct()
+    rejected, ids = rejected.filter(first), ids.filter(first)
+    stored = _stored_form(commit, rejected, ids)
     columns = ", ".join(stored.columns)
     await commit.connection.execute(
         "CREATE TEMP TABLE staging_rejected (LIKE store.rejected INCLUDING DEFAULTS)"
@@ -61,16 +66,23 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
         "ON CONFLICT DO NOTHING RETURNING identity"
     )
     await commit.connection.execute("DROP TABLE staging_rejected")
-    inserted = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
-    return rejected.filter(identities(commit, rejected).is_in(inserted.implode()))
+    return rejected.filter(ids.is_in(_identities_of(rows).implode()))
 
 
-def stored_form(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
+async def rejected_among(connection: Connection, ids: pl.Series) -> pl.Series:
+    """Those of these identities (Binary, n) that were rejected before, whatever became of them since."""
+    query = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
+    return _identities_of(await connection.fetch(query, ids.to_list()))
+
+
+def _identities_of(rows: Sequence[Row]) -> pl.Series:
+    return pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
+
+
+def _stored_form(commit: Commit, rejected: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
     """Rejected records with the columns of `store.rejected`, sorted by identity against deadlocks."""
     return (
-        rejected.with_columns(
-            identity=identities(commit, rejected), location=exact_in(commit.batch, rejected)["location"]
-        )
+        rejected.with_columns(identity=ids, location=exact_in(commit.batch, rejected)["location"])
         .select(
             "identity",
             pl.lit(commit.number, dtype=pl.Int64).alias("batch"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from infra.postgres import Pool, translated
 from lineage.errors import NotFoundError, RejectedError
-from tasks.batch import layout_of
-from tasks.load.raw import record_at, unpack
+from lineage.ports import Connection
+from tasks.load.origin import message_of
 
 CHOSEN = """
 ($1::text IS NULL OR dataset = $1) AND ($2::text IS NULL OR $2 = ANY(rules))
@@ -23,7 +23,7 @@ _LIST = (
 # How many there are without the limit.
 _COUNT = f"SELECT count(*) FROM store.rejected WHERE {CHOSEN}"
 # Which raw batches hold open records, the oldest first, and which records of them are chosen.
-_ORIGINS = f"""
+_OPEN_BATCHES = f"""
 SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
 FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2 ORDER BY 1
 """
@@ -34,8 +34,6 @@ WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
 """
 # Records whose identity begins so; three are enough to say that it is not the only one.
 _FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
-# The bytes of one record's batch.
-_RAW = "SELECT layout, messages FROM store.raw_batches WHERE batch = $1"
 # What replays, and who dropped it, said of one record, the oldest first.
 _HISTORY = """
 SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at, a.by_whom, a.reason
@@ -77,7 +75,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class OpenBatch:
     """A raw batch with chosen open records, by their identities."""
 
     raw_batch: int
@@ -107,25 +105,28 @@ async def show_rejected(pool: Pool, prefix: str) -> Shown:
 
     Raises NotFoundError when there is none, RejectedError when there are several.
     """
+    with translated():
+        async with pool.acquire() as connection:
+            row = await _only_one(connection, prefix)
+            place = row["sequence"], row["part"]
+            message = await message_of(connection, row["raw_batch"] or row["batch"], place)
+            history = await connection.fetch(_HISTORY, row["identity"])
+    return Shown(_record(row), message.payload, [dict(each) for each in history])
+
+
+async def _only_one(connection: Connection, prefix: str) -> Any:
     wanted = prefix.strip().lower()
     if not wanted or set(wanted) - set("0123456789abcdef"):
         raise RejectedError(f"{prefix!r} is no identity: give the hexadecimal digits `rejected ls` shows")
-    with translated():
-        rows = await pool.fetch(_FIND, wanted + "%")
-        if not rows:
-            raise NotFoundError(
-                f"no rejected record begins with {wanted}: `headwater rejected ls --all` lists them"
-            )
-        if len(rows) > 1:
-            several = ", ".join(row["identity"].hex()[: len(wanted) + 8] for row in rows)
-            raise RejectedError(f"{wanted} is not one record ({several} …): give more digits")
-        record = _record(rows[0])
-        history = await pool.fetch(_HISTORY, rows[0]["identity"])
-        raw = await pool.fetchrow(_RAW, record["raw_batch"] or record["batch"])
-    assert raw is not None  # noqa: S101 - a rejected record is committed with its bytes
-    layout = layout_of(raw["layout"])
-    _, payload = record_at(unpack(raw["messages"]), layout, record["sequence"], record["part"])
-    return Shown(record, payload, [dict(row) for row in history])
+    rows = await connection.fetch(_FIND, wanted + "%")
+    if not rows:
+        raise NotFoundError(
+            f"no rejected record begins with {wanted}: `headwater rejected ls --all` lists them"
+        )
+    if len(rows) > 1:
+        several = ", ".join(row["identity"].hex()[: len(wanted) + 8] for row in rows)
+        raise RejectedError(f"{wanted} is not one record ({several} …): give more digits")
+    return rows[0]
 
 
 async def broken_rules(pool: Pool, batch: int | None = None) -> list[BrokenRule]:
@@ -134,11 +135,11 @@ async def broken_rules(pool: Pool, batch: int | None = None) -> list[BrokenRule]
         return [BrokenRule(**row) for row in await pool.fetch(_RULES, batch)]
 
 
-async def origins(pool: Pool, which: Which) -> list[Origin]:
+async def open_batches(pool: Pool, which: Which) -> list[OpenBatch]:
     """The raw batches a replay of these records reads, the oldest first."""
     with translated():
-        rows = await pool.fetch(_ORIGINS, *which.values)
-    return [Origin(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
+        rows = await pool.fetch(_OPEN_BATCHES, *which.values)
+    return [OpenBatch(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
 
 
 def _record(row: Any) -> dict[str, Any]:

@@ -2,28 +2,29 @@
 
     raw batch ─refine─▶ today's rows ─compare─▶ ONE transaction: old rows to history, new rows, books
 
-A new row has the new batch's number and the original `raw_batch` and `sequence`; the old one moves to
-`NAME_history` with its batch. What is the same stays as it is, so doing it again changes nothing; one that is
-killed leaves no trace. A row that today's code makes no more is withdrawn: to history, its record rejected
-by today's rules. A record that was rejected before is not judged here: that is a replay's.
+The old row moves to `NAME_history` with its batch. What is the same stays as it is, so doing it again changes
+nothing; one that is killed leaves no trace. A row that today's code makes no more is withdrawn: to history,
+its record rejected by today's rules. A record that was rejected before is not judged here: that is a
+replay's.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import polars as pl
 
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract
+from tasks.load.again import CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.changes import Changes, Compared, compare
-from tasks.load.commit import committed, placed, write_books
+from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
-from tasks.load.rejected import identities, insert_rejected
-from tasks.load.replay import LOCK, CurrentPipeline, StoredRaw, read_raw, refine_some
-from tasks.load.settle import ROW, Settled, store_accepted
+from tasks.load.raw import StoredRaw, read_raw
+from tasks.load.rejected import identities, insert_rejected, rejected_among
+from tasks.load.row_id import ROW
+from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
-from tasks.load.store import Session, Store
+from tasks.load.store import Store, WriterSession
 
 WAY = "reprocess"
 """What the ledger's `way` says of it."""
@@ -48,16 +49,12 @@ async def reprocess(
     store: Store, current: CurrentPipeline, raw_batch: int, *, dry_run: bool = False
 ) -> Reprocessed:
     """Run a raw batch again. A dry run rolls everything back. Call again after UnavailableError."""
-    async with store.work() as session:
-        key = (LOCK, raw_batch % (1 << 31))
-        await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
-        done = await _reprocess(store, session, current, raw_batch, dry_run)
-        await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
-        return done
+    async with store.work() as session, alone(session, raw_batch):
+        return await _reprocess(session, current, raw_batch, dry_run)
 
 
 async def _reprocess(
-    store: Store, session: Session, current: CurrentPipeline, raw_batch: int, dry_run: bool
+    session: WriterSession, current: CurrentPipeline, raw_batch: int, dry_run: bool
 ) -> Reprocessed:
     raw = await read_raw(session.connection, raw_batch)
     kept = raw.batch.messages["payload"].is_not_null()
@@ -71,52 +68,33 @@ async def _reprocess(
         if current.alone
         else current.refine(raw.batch, current.reference)
     )
-    for table, rows in refined.accepted.items():
-        contract = current.plan.contracts[table]
-        await store.partitions.ensure(contract, rows[contract.time])
-    done = await _commit(store, session, current, raw, sequences, refined, dry_run)
+    await session.partitions.ensure_each(current.plan.contracts, refined.accepted)
+    done = await _commit(session, current, raw, sequences, refined, dry_run)
     return replace(done, erased=erased)
 
 
 async def _commit(
-    store: Store,
-    session: Session,
+    session: WriterSession,
     current: CurrentPipeline,
     raw: StoredRaw,
     sequences: pl.Series,
     refined: Refined,
     dry_run: bool,
 ) -> Reprocessed:
-    connection = session.connection
-    commit = Commit(
-        connection=connection,
-        number=await connection.fetchval("SELECT nextval('store.batch_number')"),
-        at=datetime.now(UTC),
-        plan=current.plan,
-        batch=replace(raw.batch, position=None),
-        digests=raw.digests,
-        raw_batch=raw.number,
-    )
-    transaction = connection.transaction()
-    await transaction.start()  # a failure discards the connection, and the transaction with it
-    compared = await _compare(commit, sequences, placed(commit, refined))
+    commit, transaction = await begin(session, current.plan, raw)
+    compared = await _compare(commit, sequences, as_stored(commit, refined))
     changes = {table: each.changes for table, each in compared.items()}
-    known = await connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
+    known = await session.connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
     if known and not any(each.any for each in changes.values()):
         await transaction.rollback()
         return Reprocessed(raw_batch=raw.number, changes=changes)
     settled = await _store(commit, compared, refined.rejected)
-    books = await write_books(store, session, commit, Settled(settled, WAY))
-    if dry_run:
-        await transaction.rollback()
-    else:
-        await transaction.commit()
-        committed(store, session, commit, books)
+    receipt = await end(session, commit, transaction, Settled(settled, WAY), dry_run=dry_run)
     return Reprocessed(
         raw_batch=raw.number,
         changes=changes,
         rejected=settled.rejected.height,
-        receipt=books.receipt,
+        receipt=receipt,
     )
 
 
@@ -141,10 +119,7 @@ async def _judged_here(commit: Commit, contract: Contract, new: pl.DataFrame) ->
     if new.is_empty():
         return new
     ids = identities(commit, new)
-    known = await commit.connection.fetch(
-        "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])", ids.to_list()
-    )
-    rejected = pl.Series([row["identity"] for row in known], dtype=pl.Binary)
+    rejected = await rejected_among(commit.connection, ids)
     free = new.filter(~ids.is_in(rejected.implode()))
     others = await taken(commit.connection, contract, free)
     return free.join(others, on=list(contract.key), how="anti", maintain_order="left")

@@ -4,6 +4,26 @@ import polars as pl
 
 from infra.postgres import Connection, copy_frame
 from tasks.contract import Contract
+from tasks.load.row_id import only
+from tasks.load.standing import lock
+from tasks.load.tables import same_key
+
+# Rows that came (g) and say what stands (s).
+_WITHOUT_UNCHANGED = (
+    "DELETE FROM revision g USING store.{table} s WHERE {same} AND s.input_hash = g.input_hash"
+)
+_OLDER_TO_HISTORY = """
+INSERT INTO store.{table}_history ({columns}, replaced_by)
+SELECT {standing}, g.batch FROM store.{table} s JOIN revision g ON {same} WHERE g.observed_at >= s.observed_at
+"""
+_LATE_TO_HISTORY = """
+INSERT INTO store.{table}_history ({columns}, replaced_by)
+SELECT {coming}, s.batch FROM store.{table} s JOIN revision g ON {same} WHERE g.observed_at < s.observed_at
+"""
+_WITHOUT_LATE = "DELETE FROM revision g USING store.{table} s WHERE {same} AND g.observed_at < s.observed_at"
+_WITHOUT_OLDER = "DELETE FROM store.{table} s USING revision g WHERE {same}"
+_NEWER = "INSERT INTO store.{table} ({columns}) SELECT {columns} FROM revision"
+_STORE = (_OLDER_TO_HISTORY, _LATE_TO_HISTORY, _WITHOUT_LATE, _WITHOUT_OLDER, _NEWER)
 
 
 async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
@@ -13,38 +33,19 @@ async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame)
     """
     if rows.is_empty():
         return rows
-    table, columns = contract.table, ", ".join(rows.columns)
-    same = " AND ".join(f"s.{name} = g.{name}" for name in contract.key)
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"revise {table}")
-    await connection.execute(f"CREATE TEMP TABLE revision (LIKE store.{table}) ON COMMIT DROP")
+    names = {
+        "table": contract.table,
+        "same": same_key(contract, "s", "g"),
+        "columns": ", ".join(rows.columns),
+        "standing": ", ".join(f"s.{name}" for name in rows.columns),
+        "coming": ", ".join(f"g.{name}" for name in rows.columns),
+    }
+    await lock(connection, contract)
+    await connection.execute(f"CREATE TEMP TABLE revision (LIKE store.{contract.table}) ON COMMIT DROP")
     await copy_frame(connection, rows, "revision", schema=None)
-    await connection.execute(
-        f"DELETE FROM revision g USING store.{table} s WHERE {same} AND s.input_hash = g.input_hash"
-    )
+    await connection.execute(_WITHOUT_UNCHANGED.format(**names))
     news = await connection.fetch("SELECT sequence, part FROM revision")
-    await connection.execute(
-        f"INSERT INTO store.{table}_history ({columns}, replaced_by) "
-        f"SELECT {_qualified('s', rows)}, g.batch FROM store.{table} s JOIN revision g ON {same} "
-        "WHERE g.observed_at >= s.observed_at"
-    )
-    await connection.execute(
-        f"INSERT INTO store.{table}_history ({columns}, replaced_by) "
-        f"SELECT {_qualified('g', rows)}, s.batch FROM store.{table} s JOIN revision g ON {same} "
-        "WHERE g.observed_at < s.observed_at"
-    )
-    await connection.execute(
-        f"DELETE FROM revision g USING store.{table} s WHERE {same} AND g.observed_at < s.observed_at"
-    )
-    await connection.execute(f"DELETE FROM store.{table} s USING revision g WHERE {same}")
-    await connection.execute(f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM revision")
+    for statement in _STORE:
+        await connection.execute(statement.format(**names))
     await connection.execute("DROP TABLE revision")
-    pairs = pl.DataFrame(
-        [(row["sequence"], row["part"]) for row in news],
-        schema={"sequence": pl.Int32, "part": pl.Int32},
-        orient="row",
-    )
-    return rows.join(pairs, on=["sequence", "part"], how="semi", nulls_equal=True, maintain_order="left")
-
-
-def _qualified(alias: str, rows: pl.DataFrame) -> str:
-    return ", ".join(f"{alias}.{name}" for name in rows.columns)
+    return only(rows, news)

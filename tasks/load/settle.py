@@ -9,20 +9,22 @@ would pass today without anything new, every row of the same place is looked up 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.postgres import Row, copy_frame
+from infra.postgres import copy_frame
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
-from tasks.load.rejected import identities, insert_rejected
+from tasks.load.rejected import identities, insert_rejected, rejected_among
 from tasks.load.revise import revise
+from tasks.load.row_id import only
+from tasks.load.standing import taken
+from tasks.load.tables import same_key
 
-ROW = ["sequence", "part"]
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
 
@@ -33,7 +35,6 @@ SELECT location FROM unnest($2::text[]) AS location WHERE EXISTS (
       AND r.resolved_by IS NULL AND r.rules && '{timestamp.furthest,load.refused}'
 )
 """
-_KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Settled:
 
     refined: Refined
     way: str
+    sums: Mapping[str, int] | None = None  # table → the sum of its accepted rows' hashes, where it is known
 
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
@@ -61,16 +63,8 @@ async def without_judged_before(commit: Commit, refined: Refined) -> Refined:
 async def looks_stored(commit: Commit, refined: Refined) -> bool:
     """Whether any of a few rows is stored: then to copy the batch would most likely be in vain."""
     for table, rows in refined.accepted.items():
-        contract = commit.plan.contracts[table]
         some = rows.gather_every(max(1, rows.height // LOOKED_AT))
-        asked = ", ".join(
-            f"${n}::{POSTGRES_TYPES[contract.column(name).type]}[]" for n, name in enumerate(contract.key, 1)
-        )
-        query = (
-            f"SELECT EXISTS (SELECT FROM unnest({asked}) AS a({', '.join(contract.key)}) "
-            f"JOIN store.{table} USING ({', '.join(contract.key)}))"
-        )
-        if await commit.connection.fetchval(query, *(some[name].to_list() for name in contract.key)):
+        if not (await taken(commit.connection, commit.plan.contracts[table], some)).is_empty():
             return True
     return False
 
@@ -95,7 +89,7 @@ async def rejected_before(commit: Commit, refined: Refined) -> bool:
     passing = locations.is_in([row["location"] for row in rows])
     for accepted in refined.accepted.values():
         asked = identities(commit, accepted.filter(passing.gather(accepted["sequence"])))
-        if await commit.connection.fetch(_KNOWN, asked.unique().to_list()):
+        if not (await rejected_among(commit.connection, asked.unique())).is_empty():
             return True
     return False
 
@@ -104,11 +98,9 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
     frames = {**refined.accepted, "": refined.rejected}
     ids = {table: identities(commit, frame) for table, frame in frames.items()}
-    asked = pl.concat(list(ids.values())).to_list()
-    rows = await commit.connection.fetch(_KNOWN, asked)
-    if not rows:
+    known = await rejected_among(commit.connection, pl.concat(list(ids.values())))
+    if known.is_empty():
         return refined
-    known = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
     kept = {table: frame.filter(~ids[table].is_in(known.implode())) for table, frame in frames.items()}
     rejected = kept.pop("")
     dropped = sum(f.height for f in frames.values()) - sum(f.height for f in kept.values()) - rejected.height
@@ -158,23 +150,12 @@ async def _append(
         f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM staging ORDER BY {key} "
         f"ON CONFLICT DO NOTHING RETURNING sequence, part"
     )
-    same = " AND ".join(f"s.{name} = g.{name}" for name in contract.key)
     conflicting = await commit.connection.fetch(
-        f"SELECT g.sequence, g.part FROM staging g JOIN store.{table} s ON {same} "
+        f"SELECT g.sequence, g.part FROM staging g JOIN store.{table} s ON {same_key(contract, 's', 'g')} "
         "WHERE s.input_hash <> g.input_hash"
     )
     await commit.connection.execute("DROP TABLE staging")
-    return _only(rows, inserted), _only(rows, conflicting)
-
-
-def _only(rows: pl.DataFrame, wanted: Sequence[Row]) -> pl.DataFrame:
-    """The rows whose (sequence, part) came back from Postgres, in their order."""
-    pairs = pl.DataFrame(
-        [(row["sequence"], row["part"]) for row in wanted],
-        schema=dict.fromkeys(ROW, pl.Int32),
-        orient="row",
-    )
-    return rows.join(pairs, on=ROW, how="semi", nulls_equal=True, maintain_order="left")
+    return only(rows, inserted), only(rows, conflicting)
 
 
 def _with_outcome(

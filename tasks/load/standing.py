@@ -6,14 +6,11 @@ import polars as pl
 
 from infra.postgres import Connection
 from tasks.contract import POSTGRES_TYPES, Contract
+from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
-from tasks.load.tables import stored_columns
+from tasks.load.tables import same_key, stored_columns
 
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
-_MARKS = """
-INSERT INTO store.change_marks (table_name, hour, batch)
-SELECT DISTINCT $1, hour, batch FROM unnest($2::timestamptz[], $3::bigint[]) AS gone(hour, batch)
-"""
 ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
 
 
@@ -50,7 +47,7 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
     if gone.is_empty():
         return
     name, columns = contract.table, ", ".join(stored_columns(contract))
-    same = " AND ".join(f"s.{column} = g.{column}" for column in contract.key)
+    same = same_key(contract, "s", "g")
     times, past = gone[contract.time], len(contract.key)
     await commit.connection.execute(
         f"WITH gone AS (DELETE FROM store.{name} s USING {key_rows(contract)} AS g WHERE {same} "
@@ -61,8 +58,7 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
         times.min(),
         times.max(),
     )
-    hours = times.dt.truncate("1h").to_list()
-    await commit.connection.execute(_MARKS, name, hours, gone["batch"].to_list())
+    await mark_rows(commit.connection, contract, gone)
 
 
 async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:

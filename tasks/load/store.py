@@ -3,26 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from infra.postgres import Connection, Pool, connect, translated
 from lineage.log import Writer, open_writer
+from tasks.load.edges import Subject
 from tasks.load.partitions import Partitions
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A connection and the writer it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSession:
+    """A connection, the writer it is, and what need not be asked or said again."""
 
     connection: Connection
     writer: Writer
+    partitions: Partitions  # of the store: they outlive the connection
+    known_subjects: set[Subject]  # of the store: committed by it
+    announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
 
 
 class Store:
-    """Holds the session; `discard` after an error, the next `session` opens a new one."""
+    """Holds the session; after an error the next `work` opens a new one."""
 
     def __init__(
         self,
@@ -37,14 +42,13 @@ class Store:
         self._statement_timeout = statement_timeout
         self.commit_timeout = commit_timeout  # for all of one batch: a frozen server must not hold us
         self._application = application
-        self._session: Session | None = None
+        self._session: WriterSession | None = None
         self.pool = pool
         self.partitions = Partitions(pool)
-        self.known_subjects: set[tuple[str, str, str]] = set()
-        self.announced: set[tuple[int, str, str]] = set()
+        self._known_subjects: set[Subject] = set()
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Session]:
+    async def work(self) -> AsyncIterator[WriterSession]:
         """The session for one commit, for as long as a commit may take.
 
         Any failure cuts the connection: what stood open is rolled back, and its locks are free. Partitions
@@ -53,14 +57,13 @@ class Store:
         try:
             with translated():
                 async with asyncio.timeout(self.commit_timeout.total_seconds()):
-                    yield await self.session()
+                    yield await self._open_session()
         except BaseException:
             self.discard()
             self.partitions.forget()
             raise
 
-    async def session(self) -> Session:
-        """The open session; raises UnavailableError when Postgres is away."""
+    async def _open_session(self) -> WriterSession:
         if self._session is not None and self._session.connection.is_closed():
             self._session = None
         if self._session is None:
@@ -70,7 +73,12 @@ class Store:
                 statement_timeout_ms=round(self._statement_timeout.total_seconds() * 1000),
             )
             with translated():
-                self._session = Session(connection, await open_writer(connection, self._application))
+                self._session = WriterSession(
+                    connection=connection,
+                    writer=await open_writer(connection, self._application),
+                    partitions=self.partitions,
+                    known_subjects=self._known_subjects,
+                )
         return self._session
 
     def discard(self) -> None:

@@ -14,7 +14,7 @@ from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
 from tasks.load.made_from import Part, made_from
-from tasks.load.origin import Commit, Message, commit_of, find_row, message_of, row_query
+from tasks.load.origin import LedgerRow, Message, commit_of, find_row, message_of, row_query
 from tasks.load.row_key import Key
 
 _QUARANTINE = "SELECT r.act, r.reason, r.by_whom, r.at FROM ({found}) AS q JOIN store.recalls r USING (act)"
@@ -25,7 +25,7 @@ class Earlier:
     """A row that stood there before, and the batch that replaced it."""
 
     row: Mapping[str, Any]
-    commit: Commit
+    commit: LedgerRow
     replaced_by: int
 
 
@@ -36,7 +36,7 @@ class Trace:
     table: str
     key: Key
     row: Mapping[str, Any]
-    commit: Commit
+    commit: LedgerRow
     message: Message | None = None
     part: int | None = None  # which row of its message
     quarantine: Mapping[str, Any] | None = None  # act, reason, by_whom, at

@@ -19,14 +19,12 @@ from lineage.rejected import record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
 from tasks.load.rejected import contract_versions, insert_rejected
+from tasks.load.row_id import RowId
 
 OPEN_SCHEMA = pl.Schema(
     {"identity": pl.Binary(), "sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
 )
 """An open record: where it is, and the rules it broke when it was judged last."""
-
-Place = tuple[int, int | None]
-"""Sequence and part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
 
 def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
     """The verdict of every open record: `refined` is what it is today, `stored` what became of that."""
-    seen: dict[int, set[Place]] = defaultdict(set)
+    seen: dict[int, set[RowId]] = defaultdict(set)
     for frame in (*refined.accepted.values(), refined.rejected):
         for place in _places(frame):
             seen[place[0]].add(place)
@@ -159,7 +157,7 @@ async def _reject_again(commit: Commit, still: Sequence[Verdict]) -> None:
     )
 
 
-def _places(frame: pl.DataFrame) -> list[Place]:
+def _places(frame: pl.DataFrame) -> list[RowId]:
     return frame.select("sequence", "part").rows()
 
 

@@ -8,6 +8,7 @@ be nearer.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -42,7 +43,7 @@ def cell(coordinate: pl.Expr) -> pl.Expr:
 class PlaceFinder:
     """Looks cells up, each once; remembers the last `most` of them.
 
-    `load` gives the function that answers; by default the two libraries, which take about 1 s and 150 MB and
+    `load` gives the function that answers; by default the two libraries, which take about 1 s and 60 MB and
     are loaded when the first coordinate comes, or by `warm`.
     """
 
@@ -78,20 +79,25 @@ class PlaceFinder:
             del self._known[key]
 
 
+@cache
 def _libraries() -> Look:
-    """The answer of `reverse_geocode` and `timezonefinder`, both loaded with their data."""
+    """The answer of `reverse_geocode` and `timezonefinder`, both loaded with their data, once per process."""
     # Here and not at the top: their data costs every command a second that most never need.
-    import reverse_geocode
+    from reverse_geocode import GeocodeData
     from timezonefinder import TimezoneFinder
 
-    zones = TimezoneFinder()
-    reverse_geocode.search([(0.0, 0.0)])
+    zones, towns = TimezoneFinder(), GeocodeData()
+    cities = pl.Series([town["city"] for town in towns._locations])
+    countries = pl.Series([town["country_code"] for town in towns._locations])
+    towns._locations.clear()  # a dict per town, 90 MB, of which two columns are needed
 
     def look(points: Sequence[Point]) -> list[Place]:
-        towns = reverse_geocode.search(list(points))
+        _, nearest = towns._tree.query(list(points))
         return [
-            Place(town["city"], town["country_code"], zones.timezone_at(lat=latitude, lng=longitude))
-            for town, (latitude, longitude) in zip(towns, points, strict=True)
+            Place(city, country, zones.timezone_at(lat=latitude, lng=longitude))
+            for city, country, (latitude, longitude) in zip(
+                cities.gather(nearest), countries.gather(nearest), points, strict=True
+            )
         ]
 
     return look

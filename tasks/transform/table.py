@@ -12,7 +12,6 @@ A cell that cannot be read is a fault of its record alone, and a line that canno
 import csv
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import product
 from typing import Final
 
 import orjson
@@ -53,8 +52,7 @@ def _plain(
     ends = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
     if b'"' in chunk or chunk.count(mark) != (len(columns) - 1) * ends:
         return None
-    blanks = [before + blank for before, blank in product((mark, b"\n"), (b" ", b"\t"))]
-    if chunk[:1] in (b" ", b"\t") or any(blank in chunk for blank in blanks):
+    if _cell_begins_blank(chunk, mark):
         return None
     numbers = {column.name for column in contract.inputs if column.type is ColumnType.FLOAT}
     try:
@@ -63,6 +61,14 @@ def _plain(
         return None
     finite = all(rows[name].is_finite().all() for name in numbers & set(rows.columns))
     return _typed(rows, contract) if finite and rows.height == ends else None
+
+
+def _cell_begins_blank(chunk: bytes, mark: bytes) -> bool:
+    """Whether a space or a tab stands before a cell; to look for one byte is much faster than for two."""
+    return any(
+        blank in chunk and (chunk.startswith(blank) or mark + blank in chunk or b"\n" + blank in chunk)
+        for blank in (b" ", b"\t")
+    )
 
 
 def _read(

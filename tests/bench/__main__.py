@@ -9,7 +9,22 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import columns, cost, files, graph, latency, mqtt, reads, relay, trace
+from tests.bench import (
+    columns,
+    cost,
+    files,
+    graph,
+    growth,
+    kafka,
+    latency,
+    memory,
+    mqtt,
+    reads,
+    relay,
+    robot,
+    trace,
+    trigger,
+)
 from tests.bench.figure import Figure, machine
 from tests.bench.services import ROOT, Services, services
 from tests.bench.sizes import Sizes
@@ -18,10 +33,15 @@ RESULTS = ROOT / ".headwater" / "bench.json"
 
 FIGURES: Mapping[str, Callable[[Services, Sizes], AsyncIterator[Figure]]] = {
     "mqtt": mqtt.measure,
+    "kafka": kafka.measure,
+    "memory": memory.measure,
+    "growth": growth.measure,
     "files": files.measure,
     "cost": cost.measure,
     "latency": latency.measure,
     "relay": relay.measure,
+    "robot": robot.measure,
+    "trigger": trigger.measure,
     "reads": reads.measure,
     "graph": graph.measure,
     "trace": trace.measure,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,14 +21,16 @@ class Clock(Listener):
     """Ends the process once it has seen `wanted` records."""
 
     wanted = 0
-    repeated = False
+    repeated = waits = False
     read = 0
-    began = cpu = 0.0
+    began = cpu = since = 0.0
 
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
-        Clock.began, Clock.cpu = time.perf_counter(), time.process_time()
         self.done: list[tuple[int, float]] = []
         print(json.dumps({"ready": True}), flush=True)
+        if self.waits:
+            await asyncio.to_thread(sys.stdin.readline)
+        Clock.since, Clock.began, Clock.cpu = time.time(), time.perf_counter(), time.process_time()
         await super().run(_repeated(coming) if self.repeated else coming, stop)
 
     def _report(self, receipt: Receipt) -> None:
@@ -36,7 +39,8 @@ class Clock(Listener):
         self.read += receipt.read
         if self.read >= self.wanted:
             seconds, cpu = time.perf_counter() - self.began, time.process_time() - self.cpu
-            print(json.dumps({"seconds": seconds, "cpu": cpu, "batches": self.done}), flush=True)
+            found = {"since": self.since, "seconds": seconds, "cpu": cpu, "batches": self.done}
+            print(json.dumps(found), flush=True)
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -46,19 +50,31 @@ async def _repeated(coming: AsyncIterator[RawBatch]) -> AsyncIterator[RawBatch]:
         yield replace(batch, may_repeat=True)
 
 
-def _prepared(name: str, connections: int) -> Pipeline:
+def _prepared(name: str, connections: int, group: str | None) -> Pipeline:
     """A file is taken at once, where it would otherwise have to lie still for a second."""
     found = pipeline(name)
-    if found.source.type != "files":
-        return found
-    now = {"settle": timedelta(0), "poll": timedelta(milliseconds=10), "connections": connections}
-    return found.model_copy(update={"source": found.source.model_copy(update=now)})
+    changes: dict[str, object] = {}
+    if found.source.type == "files":
+        changes = {"settle": timedelta(0), "poll": timedelta(milliseconds=10), "connections": connections}
+    elif group is not None:
+        changes = {"group": group}
+    return found.model_copy(update={"source": found.source.model_copy(update=changes)})
 
 
 def measure(
-    settings: Settings, name: str, wanted: int, *, repeated: bool = False, connections: int = 1
+    settings: Settings,
+    name: str,
+    wanted: int,
+    *,
+    repeated: bool = False,
+    waits: bool = False,
+    connections: int = 1,
+    group: str | None = None,
 ) -> None:
-    """Listen until `wanted` records are read; prints what it took, and when each batch was done."""
-    Clock.wanted, Clock.repeated = wanted, repeated
+    """Listen until `wanted` records are read; prints what it took, and when each batch was done.
+
+    `waits`: it begins when it is sent a line.
+    """
+    Clock.wanted, Clock.repeated, Clock.waits = wanted, repeated, waits
     listen.Listener = Clock  # type: ignore[misc]
-    asyncio.run(listen.listen(settings, _prepared(name, connections)))
+    asyncio.run(listen.listen(settings, _prepared(name, connections, group)))

@@ -4,8 +4,6 @@ A message counts from when it was meant to be published: a publisher that is hel
 """
 
 import asyncio
-import json
-import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -47,7 +45,7 @@ async def _round(services: Services, sizes: Sizes) -> tuple[list[float], list[fl
             services.child("carrier", dsn=dsn) as carrier,
         ):
             for child in (listener, carrier):
-                await asyncio.to_thread(_ready, child)
+                await services.ready(child)
             await asyncio.to_thread(_publish, services.broker.url, sizes.rate, count)
             committed = _moments(await services.ended(listener, "listener"))
             published = await _meant_once_carried(dsn)
@@ -55,12 +53,6 @@ async def _round(services: Services, sizes: Sizes) -> tuple[list[float], list[fl
             carried = _moments(await services.ended(carrier, "carrier"))
     messages = [committed[batch] - at for batch, at in published]
     return messages, [carried[batch] - at for batch, at in committed.items()]
-
-
-def _ready(child: subprocess.Popen[str]) -> None:
-    assert child.stdout is not None
-    if json.loads(child.stdout.readline() or "{}") != {"ready": True}:
-        raise RuntimeError("a program of the bench did not become ready")
 
 
 def _publish(url: str, rate: int, count: int) -> None:

@@ -1,6 +1,6 @@
 """The listener of the bench: `python -m tests.bench.listener PIPELINE RECORDS [option …]`.
 
-Prints as JSON: seconds, CPU seconds, and when each batch was committed and acknowledged.
+Prints as JSON: since when, seconds, CPU seconds, and when each batch was committed and acknowledged.
 """
 
 import argparse
@@ -13,7 +13,9 @@ def main() -> None:
     parser.add_argument("pipeline")
     parser.add_argument("records", type=int)
     parser.add_argument("--repeated", action="store_true")
+    parser.add_argument("--wait", action="store_true", help="begin when a line comes")
     parser.add_argument("--connections", type=int, default=1)
+    parser.add_argument("--group", help="whose members share the messages")
     parser.add_argument("--without", nargs="*", default=[])
     given = parser.parse_args()
     settings = start()  # before the imports, as every command does it
@@ -22,7 +24,13 @@ def main() -> None:
     for part in given.without:
         without.PARTS[part]()
     clock.measure(
-        settings, given.pipeline, given.records, repeated=given.repeated, connections=given.connections
+        settings,
+        given.pipeline,
+        given.records,
+        repeated=given.repeated,
+        waits=given.wait,
+        connections=given.connections,
+        group=given.group,
     )
 
 

@@ -3,7 +3,8 @@
 Both sessions hold the same messages, and are drained one after the other, each by a process of its own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from infra.postgres import connect
 from tests.bench.figure import Figure, figure, in_turns
@@ -23,8 +24,16 @@ Taken = tuple[float, float]
 class Stream:
     """A broker whose two persistent sessions are filled with the same messages and drained."""
 
-    def __init__(self, services: Services, messages: list[Message]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        messages: list[Message],
+        database: Callable[[], AbstractAsyncContextManager[str]] | None = None,
+        held: int = 0,
+    ) -> None:
+        """`database`: makes the one that is written to, which holds `held` readings already."""
         self.services, self.messages = services, messages
+        self.database, self.held = database or services.database, held
 
     def fill(self, *client_ids: str) -> None:
         url = self.services.broker.url
@@ -35,13 +44,13 @@ class Stream:
         blast.finish()
 
     async def ours(self, *options: str, again: bool = False) -> Taken:
-        """One listener, everything on, into an empty table; `again`: a second time, all of it redelivered."""
-        async with self.services.database() as dsn:
+        """One listener, everything on, into a new database; `again`: a second time, all of it redelivered."""
+        async with self.database() as dsn:
             taken = await self._drain(dsn, options)
             if again:
                 self.fill(OURS)
                 taken = await self._drain(dsn, ("--repeated", *options))
-            await self._check(dsn, twice=again)
+            await self.check(dsn, twice=again)
             return taken
 
     async def _drain(self, dsn: str, options: tuple[str, ...]) -> Taken:
@@ -57,14 +66,15 @@ class Stream:
         found = await self.services.result(module, *arguments, dsn=dsn)
         return len(self.messages) / found["seconds"], found["cpu"] / len(self.messages) * 1e6
 
-    async def _check(self, dsn: str, *, twice: bool) -> None:
+    async def check(self, dsn: str, *, twice: bool = False) -> None:
         """What was measured is only worth something if it was all stored or rejected, once."""
         connection = await connect(dsn, application="bench")
         stored = await connection.fetchval("SELECT count(*) FROM store.sensor_readings")
         refused = await connection.fetchval("SELECT count(*) FROM store.rejected")
         read = await connection.fetchval("SELECT sum(read) FROM store.ledger")
         await connection.close()
-        if (stored + refused, read) != (len(self.messages), len(self.messages) * (1 + twice)):
+        count = len(self.messages)
+        if (stored + refused, read) != (self.held + count, count * (1 + twice)):
             raise RuntimeError(f"read {read} messages, stored {stored} rows and rejected {refused}")
 
 

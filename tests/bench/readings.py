@@ -9,27 +9,29 @@ DEVICES = 1_000
 Quality = Literal["good", "one in a hundred bad", "bad"]
 
 
-def register() -> pl.DataFrame:
-    """The device register: DEVICES rows of device_id, name, model and site."""
-    names = [f"device-{number:04}" for number in range(DEVICES)]
+def register(devices: int = DEVICES) -> pl.DataFrame:
+    """The device register: device_id, name, model and site of each."""
+    names = [f"device-{number:04}" for number in range(devices)]
     return pl.DataFrame({"device_id": names, "name": names, "model": "m1", "site": "lab"})
 
 
 STEP = timedelta(milliseconds=1)
 
 
-def readings(count: int, until: datetime | None = None, step: timedelta = STEP) -> pl.DataFrame:
-    """`count` readings in order of time, `step` apart, up to `until` (now)."""
+def readings(
+    count: int, until: datetime | None = None, step: timedelta = STEP, devices: int = DEVICES
+) -> pl.DataFrame:
+    """`count` readings in order of time, `step` apart, up to `until` (now), of the devices in turn."""
     start = (until or datetime.now(UTC)) - step * count
     number = pl.int_range(count, eager=True).alias("number")
-    device = number % DEVICES
+    device = number % devices
     return pl.DataFrame(number).select(
         device_id=pl.lit("device-") + device.cast(pl.String).str.zfill(4),
         timestamp=pl.lit(start) + pl.col("number") * pl.lit(step),
         temperature=18 + (number * 7919 % 1500) / 100,
         humidity=30 + (number * 104_729 % 4000) / 100,
         pressure=990 + (number * 1_299_709 % 3000) / 100,
-        latitude=48 + device / 1000,
+        latitude=48 + device % 1000 / 1000,
         longitude=11 + (device % 37) / 100,
     )
 

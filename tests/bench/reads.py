@@ -12,27 +12,19 @@ from tests.bench.figure import Figure, figure, in_turns, percentile
 from tests.bench.readings import DEVICES
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
+from tests.bench.stored import insert_readings
 from tests.fixtures.commit import CONTRACT
 
 READS = 100  # of a kind in a round
 DAYS = 30
 START = datetime(2026, 10, 1, tzinfo=UTC)
-AT_ONCE = 500_000  # rows of an INSERT
 HOURLY = load_aggregates()[0]
-BATCH = 20_000
 
-_ROWS = """
-INSERT INTO store.sensor_readings
-    (device_id, "timestamp", temperature, humidity, processed_at, batch, sequence, input_hash)
-SELECT 'device-' || lpad((i % $1)::text, 4, '0'), $2::timestamptz + (i / $1) * $3::interval,
-    i % 40, i % 100, $2, i / $4 + 1, i % $4, i
-FROM generate_series($5::bigint, $6::bigint - 1) AS i
-"""
-_LAST_HOUR = """
+LAST_HOUR = """
 SELECT * FROM sensor_readings WHERE device_id = $1 AND "timestamp" >= $2 AND "timestamp" < $3
 ORDER BY "timestamp"
 """
-_HOURLY = (
+HOURLY_MEANS = (
     "SELECT * FROM sensor_readings_hourly WHERE device_id = $1 AND hour >= $2 AND hour < $3 ORDER BY hour"
 )
 
@@ -47,8 +39,8 @@ async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
             await _fill(connection, rows)
         end = START + timedelta(days=DAYS)
         for name, query, span in (
-            ("last hour of a device", _LAST_HOUR, timedelta(hours=1)),
-            ("hourly means of a month", _HOURLY, timedelta(days=DAYS)),
+            ("last hour of a device", LAST_HOUR, timedelta(hours=1)),
+            ("hourly means of a month", HOURLY_MEANS, timedelta(days=DAYS)),
         ):
             ours, reference = await in_turns(
                 sizes.rounds,
@@ -70,9 +62,7 @@ async def _fill(connection: Connection, rows: int) -> None:
                 f"CREATE TABLE store.{table}_b{day:%m%d} PARTITION OF store.{table} "
                 f"FOR VALUES FROM ('{day:%Y-%m-%d}') TO ('{day + timedelta(days=1):%Y-%m-%d}')"
             )
-    step = timedelta(days=DAYS) / -(-rows // DEVICES)
-    for first in range(0, rows, AT_ONCE):
-        await connection.execute(_ROWS, DEVICES, START, step, BATCH, first, min(rows, first + AT_ONCE))
+    await insert_readings(connection, rows, START, timedelta(days=DAYS))
     names = ", ".join(HOURLY.contract.names)
     await connection.execute(
         f"INSERT INTO store.{HOURLY.contract.table} ({names}, processed_at, batch) "

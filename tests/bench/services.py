@@ -20,10 +20,12 @@ from infra.graph import BoltGraph, open_graph
 from infra.local import process
 from infra.local.addresses import LOOPBACK, Address
 from infra.local.embedded_graph import EmbeddedGraph
+from infra.local.kafka_server import Kafka
 from infra.local.postgres import PROGRAMS, Postgres
+from infra.local.prefect_server import PrefectServer
 from infra.local.registry import stop_all
 from infra.migrate import migrate
-from infra.postgres import Connection, connect
+from infra.postgres import connect
 from lineage import graph as graphs
 from tasks.load.tables import prepare_table
 from tests.bench import readings
@@ -31,6 +33,7 @@ from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.mosquitto import NO_SAVING, Broker
 
 ROOT = Path(__file__).parents[2]
+DOWNLOADS = ROOT / ".headwater" / "downloads"
 
 
 class Services:
@@ -43,7 +46,7 @@ class Services:
     @cached_property
     def broker(self) -> Broker:
         """It does not save while it runs: a save writes all that is queued, and is paid for by both sides."""
-        broker = Broker(self.directory / "broker", ROOT / ".headwater" / "downloads", [NO_SAVING])
+        broker = Broker(self.directory / "broker", DOWNLOADS, [NO_SAVING])
         broker.start()
         return broker
 
@@ -51,6 +54,14 @@ class Services:
     def _postgres(self) -> tuple[Postgres, Address]:
         service = Postgres(self.directory)
         return service, service.start()
+
+    @cached_property
+    def kafka(self) -> Address:
+        return Kafka(self.directory, DOWNLOADS).start()
+
+    @cached_property
+    def prefect(self) -> Address:
+        return PrefectServer(self.directory).start()
 
     @cached_property
     def graph_address(self) -> Address:
@@ -67,17 +78,18 @@ class Services:
             yield graph
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[str]:
-        """The DSN of a new database with the tables of the readings, the register and the partitions."""
+    async def database(self, devices: int = readings.DEVICES, like: str = "") -> AsyncIterator[str]:
+        """The DSN of a new database with the tables of the readings and the register of the devices.
+
+        `like`: a copy of the database of that DSN, which nobody is connected to.
+        """
         service, address = self._postgres
         name = f"bench_{next(self._numbers)}"
-        service.run_sql(address, f"CREATE DATABASE {name}")
+        template = like.rsplit("/", 1)[-1] or "template1"
+        service.run_sql(address, f"CREATE DATABASE {name} TEMPLATE {template}")
         dsn = address.url_with_password.rsplit("/", 1)[0] + f"/{name}"
-        connection = await connect(dsn, application="bench")
-        try:
-            await _prepare(connection)
-        finally:
-            await connection.close()
+        if not like:
+            await _prepare(dsn, devices)
         service.run_sql(address, "CHECKPOINT")  # nobody pays for the round before
         try:
             yield dsn
@@ -100,19 +112,25 @@ class Services:
         }
         if "broker" in self.__dict__:
             told["HEADWATER_MQTT_URL"] = self.broker.url.replace("localhost", LOOPBACK)
+        if "kafka" in self.__dict__:
+            told["HEADWATER_KAFKA_URL"] = self.kafka.url
+        if "prefect" in self.__dict__:
+            told["HEADWATER_PREFECT_API_URL"] = self.prefect.url
         if "graph_address" in self.__dict__:
             told |= graph_settings(self.graph_address)
         return {**os.environ, **told}
 
     @contextmanager
-    def child(self, module: str, *arguments: str, dsn: str = "") -> Iterator[subprocess.Popen[str]]:
+    def child(
+        self, module: str, *arguments: str, dsn: str = "", **settings: str
+    ) -> Iterator[subprocess.Popen[str]]:
         """Start a program of the bench; what it measured is on its standard output."""
         command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
-        with self._log(module).open("w") as log:
+        with self._log(module).open("a") as log:
             child = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self.environment(dsn),
+                env={**self.environment(dsn), **settings},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -123,6 +141,13 @@ class Services:
         finally:
             child.kill()
             child.wait()
+
+    async def ready(self, child: subprocess.Popen[str]) -> None:
+        """Wait until a program of the bench says that it is."""
+        assert child.stdout is not None
+        line = await asyncio.to_thread(child.stdout.readline)
+        if json.loads(line or "{}") != {"ready": True}:
+            raise RuntimeError("a program of the bench did not become ready")
 
     async def result(self, module: str, *arguments: str, dsn: str = "") -> Mapping[str, Any]:
         """Run a program of the bench; the JSON it printed."""
@@ -141,14 +166,18 @@ class Services:
         return self.directory / f"{module}.log"
 
 
-async def _prepare(connection: Connection) -> None:
-    await migrate(connection)
-    for contract in pipeline("sensors").contracts().values():
-        await prepare_table(connection, contract)
-    register: pl.DataFrame = readings.register()
-    await connection.copy_records_to_table(
-        "devices", schema_name="store", records=register.rows(), columns=register.columns
-    )
+async def _prepare(dsn: str, devices: int) -> None:
+    connection = await connect(dsn, application="bench")
+    try:
+        await migrate(connection)
+        for contract in pipeline("sensors").contracts().values():
+            await prepare_table(connection, contract)
+        register: pl.DataFrame = readings.register(devices)
+        await connection.copy_records_to_table(
+            "devices", schema_name="store", records=register.rows(), columns=register.columns
+        )
+    finally:
+        await connection.close()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from infra.graph import open_graph
 from infra.local.addresses import Address
-from infra.postgres import connect
+from infra.postgres import ENCODED_ROWS, connect, copy_frame
 from lineage import graph as graphs
 from lineage import relay
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
@@ -42,6 +42,15 @@ async def test_a_batch_is_one_transaction_and_its_books_balance(way: Way) -> Non
     assert await way.value("SELECT count(*) FROM sensor_readings") == 1
     rules = await way.pool.fetch("SELECT rules FROM rejected ORDER BY sequence")
     assert [row["rules"] for row in rules] == [["temperature.range"], ["payload.json"]]
+
+
+async def test_rows_that_are_sent_in_several_slices_arrive_whole(way: Way) -> None:
+    numbers = pl.DataFrame({"number": range(2 * ENCODED_ROWS + 1)})
+    async with way.pool.acquire() as connection:
+        await connection.execute("CREATE TEMP TABLE numbers (number bigint)")
+        await copy_frame(connection, numbers, "numbers", schema=None)
+        found = await connection.fetchrow("SELECT count(*), sum(number) FROM numbers")
+    assert tuple(found) == (numbers.height, numbers["number"].sum())
 
 
 async def test_a_rejected_record_leads_to_its_bytes(way: Way) -> None:

@@ -132,5 +132,5 @@ async def test_a_commit_that_failed_leaves_no_connection_behind(way: Way, other:
         async with way.store.work() as session:
             raise UnavailableError("Postgres", "as if")
     assert session.connection.is_closed()
-    async with asyncio.timeout(10):
-        await await_end_of((await other.session()).connection, session.writer.id)
+    async with asyncio.timeout(10), other.work() as alive:
+        await await_end_of(alive.connection, session.writer.id)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,12 +16,16 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import experiments as module
 from flows.catalog import pipeline as named
 from flows.experiments import ExperimentRequest, experiments
+from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
-from lineage import naming
+from lineage import graph as graphs
+from lineage import naming, relay
+from lineage.audit import ask, find
 from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
 from tests.fixtures.commit import a_batch, a_way
+from tests.fixtures.graph import endpoint_of
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -179,3 +184,55 @@ async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(
     monkeypatch.setattr(module, "named", lambda _name: full)
     with pytest.raises(RejectedError, match="experiments is not read: 1 rejected records wait"):
         await bench.fetch(str(uuid4()))
+
+
+WATER, DYE = {"id": "1", "displayName": "Water"}, {"id": "2", "displayName": "Dye"}
+
+
+async def test_experiments_that_share_labware_or_reagents_are_found(
+    bench: Bench, graph_address: Address
+) -> None:
+    first, second = [await bench.robot.play(serial_dilution(seed)) for seed in (1, 2)]
+    first.liquids, second.liquids = [WATER, DYE], [WATER]
+    for run in (first, second):
+        await bench.fetch(run.id)
+    assert await bench.value("SELECT count(*) FROM experiments") == 2
+    async with open_graph(endpoint_of(graph_address)) as graph:
+        await graphs.migrate(graph)
+        await relay.catch_up(bench.connection, graph)
+        shared = await ask(graph, find("shared"), {"experiment": first.id})
+    labware = {each["definitionUri"] for each in first.labware}
+    assert len(labware) >= 3
+    expected = [("labware", uri, [second.id]) for uri in sorted(labware)] + [
+        ("reagent", "Water", [second.id])
+    ]
+    assert list(shared.rows) == expected
+
+
+MALFORMED = [
+    {"definitionUri": "opentrons/no_list/1", "displayName": "no list"},
+    [1, 2.5, None, "a name", ["nested"]],
+    [{"id": "x"}, {"definitionUri": 7, "loadName": "", "displayName": None}],
+    "neither",
+    None,
+]
+
+
+@pytest.mark.parametrize("malformed", MALFORMED, ids=["object", "no objects", "no names", "text", "null"])
+async def test_malformed_labware_and_reagents_store_the_experiment_and_make_no_edge(
+    bench: Bench, malformed: Any
+) -> None:
+    run = await bench.robot.play(serial_dilution(1))
+    run.labware = run.liquids = malformed
+    assert "accepted" in await bench.fetch(run.id)
+    assert await bench.value("SELECT count(*) FROM experiments") == 1
+    assert await bench.value("SELECT count(*) FROM rejected") == 0
+    assert await bench.value("SELECT count(*) FROM lineage_log WHERE relationship_type = 'USED'") == 0
+
+
+async def test_of_a_list_with_malformed_things_the_named_ones_count(bench: Bench) -> None:
+    run = await bench.robot.play(serial_dilution(1))
+    run.labware, run.liquids = [], [7, WATER]  # type: ignore[list-item]
+    await bench.fetch(run.id)
+    used = "SELECT array_agg(target_key) FROM lineage_log WHERE relationship_type = 'USED'"
+    assert await bench.value(used) == ["reagent:Water"]

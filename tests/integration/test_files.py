@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 
 from infra.local.addresses import Address
-from infra.postgres import Connection, open_pool
+from infra.postgres import Connection, Pool, open_pool
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
-from tasks.load.origin import origin_of
+from tasks.load.origin import Message
 from tasks.load.rejected_queries import Which, list_rejected, show_rejected
+from tasks.load.row_key import typed_key
+from tasks.load.trace import trace
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT, NOW
 from tests.fixtures.headwater import Headwater, Process
@@ -129,9 +131,9 @@ async def test_a_bad_line_is_rejected_alone_with_its_bytes_and_its_line(
         row = await connection.fetchrow("SELECT * FROM sensor_readings ORDER BY timestamp DESC LIMIT 1")
         assert row is not None
         key = {"device_id": row["device_id"], "timestamp": str(row["timestamp"])}
-        origin = await origin_of(pool, CONTRACT, key)
-        assert origin.message.location == "x.csv:13"  # two lines of one record, and an empty one
-        assert origin.message.payload == line(5).encode().removesuffix(b"\n")
+        message = await message_of_row(pool, key)
+        assert message.location == "x.csv:13"  # two lines of one record, and an empty one
+        assert message.payload == line(5).encode().removesuffix(b"\n")
     assert listener.stop() == 0
 
 
@@ -278,6 +280,12 @@ async def test_a_rejected_line_is_replayed_with_its_line_and_its_bytes(house: Ho
     row = await house.pool.fetchrow("SELECT * FROM sensor_readings WHERE raw_batch IS NOT NULL")
     assert row is not None
     key = {"device_id": row["device_id"], "timestamp": str(row["timestamp"])}
-    origin = await origin_of(house.pool, CONTRACT, key)
-    assert (origin.message.location, origin.message.payload) == ("x.csv:3", chunk.encode().split(b"\n")[1])
+    message = await message_of_row(house.pool, key)
+    assert (message.location, message.payload) == ("x.csv:3", chunk.encode().split(b"\n")[1])
     await house.books_hold()
+
+
+async def message_of_row(pool: Pool, key: Mapping[str, str]) -> Message:
+    message = (await trace(pool, CONTRACT, typed_key(CONTRACT, key))).message
+    assert message is not None
+    return message

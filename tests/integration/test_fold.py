@@ -1,9 +1,16 @@
 """Folds: old batches become days, and no answer between datasets or columns changes."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
+from flows import folds
+from flows import graph as graph_flow
+from flows.proof import prove
 from infra.local.addresses import Address
+from infra.settings import load
 from lineage import graph as graphs
 from lineage import relay
 from lineage.audit import ask, find
@@ -11,6 +18,7 @@ from lineage.fold import fold_next_day
 from lineage.model import Run
 from lineage.projection import digest
 from tests.fixtures.commit import a_batch, message
+from tests.fixtures.graph import graph_settings
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.proof import House, a_house, furnish
 
@@ -133,3 +141,32 @@ async def test_a_relay_that_dies_while_it_folds_goes_on(postgres_dsn: str, graph
         await house.connection.execute("SELECT pg_advisory_unlock_all()")
         await relay.catch_up(house.connection, house.graph)
         assert digest(await in_graph(house.graph)) == digest(await of_log(house.connection))
+
+
+async def test_the_flow_folds_after_the_time_of_the_settings_and_every_answer_stays(
+    postgres_dsn: str, graph: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in graph_settings(graph).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEADWATER_POSTGRES_DSN", postgres_dsn)
+    monkeypatch.setenv("HEADWATER_HOME", str(tmp_path))
+    monkeypatch.setenv("HEADWATER_FOLD_AFTER", "2d")
+    settings = load()
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    async with a_house(postgres_dsn, graph) as house:
+        await furnish(house)
+        assert (await prove(settings, full=True)).differences == ()
+        before, days = await answers(house), {f"{midnight + timedelta(days=day):%Y-%m-%d}" for day in (0, 1)}
+        soon = midnight + timedelta(days=2, hours=23)
+        assert await folds.fold(settings, RUN, soon) == []  # today ended less than two days before
+        folded = await folds.fold(settings, RUN, soon + timedelta(hours=2))
+        assert set(folded) <= days
+        assert folded
+        assert (await prove(settings, full=True)).differences == ()
+        keys = {key for kind, key in (await in_graph(house.graph)).nodes if kind == "Batch"}
+        assert f"postgres:sensor_readings#day:{folded[0]}" in keys
+        assert await answers(house) == before
+        assert await graph_flow.rebuild(settings) == await house.way.value("SELECT count(*) FROM lineage_log")
+        assert await answers(house) == before
+        assert (await prove(settings, full=True)).differences == ()

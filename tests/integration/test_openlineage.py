@@ -81,6 +81,7 @@ async def test_what_is_told_to_an_empty_house_makes_the_same_graph(
     async with a_house(postgres_dsn, graph) as house:
         await furnish(house)
         await take(house, OTHERS)
+        await take(house, BAD)
         documents, before = await told(house), await whole_graph(house)
         assert await clean(house)
         await graphs.clear(house.graph)
@@ -202,6 +203,58 @@ async def test_a_bad_event_is_kept_with_its_reason_and_the_others_are_taken(hous
     assert sorted(row["event"] for row in kept) == sorted(BAD)
     assert (await take(house, BAD)).again == len(BAD)
     assert await clean(house)
+
+
+@pytest.mark.parametrize("documents", [BAD[:1], BAD, OTHERS[:1]], ids=["a bad one", "bad ones", "a start"])
+async def test_an_import_without_an_edge_is_in_the_log_and_the_graph(
+    house: House, documents: list[bytes]
+) -> None:
+    assert (await take(house, documents)).edges == 0
+    batch = await asked(
+        house,
+        "MATCH (b:Batch)-[:PART_OF]->(:Dataset {key: 'events:openlineage'}) "
+        "RETURN b.key AS key, b.events AS n",
+    )
+    assert batch == [{"key": "events:openlineage#1", "n": len(documents)}]
+    assert await clean(house)
+    await house.tamper("imported_events", "DELETE FROM store.imported_events")
+    await house.tamper("ledger", "DELETE FROM store.ledger")
+    assert any("batch 1, which is not in the ledger" in each for each in (await house.prove()).differences)
+
+
+TAMPERINGS = {
+    "an edited event": ("SET event = event || ' '::bytea WHERE place = 2", "event 2 does not match its hash"),
+    "an event and its hash": (
+        "SET event = 'x'::bytea, hash = sha256('x'::bytea) WHERE place = 2",
+        "its 5 event(s), or what is said of them, are not those recorded",
+    ),
+    "a reason": ("SET error = 'none' WHERE place = 5", "its 5 event(s), or what is said of them"),
+    "an event that counts no more": ("SET error = 'x' WHERE place = 1", "its 5 event(s), or what is said"),
+    "an event of another batch": ("SET batch = 7 WHERE place = 3", "its 4 event(s), or what is said of them"),
+}
+
+
+@pytest.mark.parametrize("kind", TAMPERINGS)
+async def test_tampering_with_what_is_kept_is_found_and_named(house: House, kind: str) -> None:
+    await take(house, [*OTHERS[:4], BAD[0]])
+    assert await clean(house)
+    change, sentence = TAMPERINGS[kind]
+    await house.tamper("imported_events", f"UPDATE store.imported_events {change}")
+    named = [
+        each for each in (await house.prove()).differences if each.startswith("imported_events, batch 1")
+    ]
+    assert any(sentence in each for each in named), named
+
+
+async def test_an_event_that_is_gone_or_was_never_imported_is_found(house: House) -> None:
+    await take(house, OTHERS)
+    await house.tamper("imported_events", "DELETE FROM store.imported_events WHERE place = 2")
+    (gone,) = (await house.prove()).differences
+    assert gone.startswith(f"imported_events, batch 1: its {len(OTHERS) - 1} event(s)")
+    await house.tamper("imported_events", "UPDATE store.imported_events SET batch = 7 WHERE place = 1")
+    assert (
+        "imported_events, batch 7: event 1 is of no import in the ledger" in (await house.prove()).differences
+    )
 
 
 async def test_facets_the_graph_does_not_show_are_listed_with_the_bad_ones(house: House) -> None:

@@ -344,6 +344,67 @@ async def test_the_proof_holds_on_both_graphs(postgres_dsn: str, graph: Address)
         )
 
 
+KEY_OF_A = '{"device_id":"a","timestamp":"2026-11-20T01:00:00.000000Z"}'
+TAMPERINGS = {
+    "a row put back in silence": (
+        "sensor_readings",
+        "DELETE FROM store.sensor_readings_quarantine WHERE device_id = 'a'",
+        f"sensor_readings_quarantine: {KEY_OF_A} is out by no act, and by act 3 in the record",
+    ),
+    "a row taken out in silence": (
+        "sensor_readings",
+        "INSERT INTO store.sensor_readings_quarantine SELECT 'b', timestamp, 3 FROM store.sensor_readings "
+        "WHERE device_id = 'b'",
+        'sensor_readings_quarantine: {"device_id":"b","timestamp":"2026-11-20T02:00:00.000000Z"} is out by '
+        "act 3, and by no act in the record",
+    ),
+    "another act": (
+        "sensor_readings",
+        "UPDATE store.sensor_readings_quarantine SET act = 1",
+        f"sensor_readings_quarantine: {KEY_OF_A} is out by act 1, and by act 3 in the record",
+    ),
+    "an edited row": (
+        "quarantine",
+        "UPDATE store.quarantine SET batch = 9",
+        "quarantine, batch 3: who did it",
+    ),
+    "another reason": (
+        "recalls",
+        "UPDATE store.recalls SET reason = 'a whim'",
+        "quarantine, batch 3: who did",
+    ),
+    "another person": ("recalls", "UPDATE store.recalls SET by_whom = 'eve'", "quarantine, batch 3: who did"),
+    "a deleted row": (
+        "quarantine",
+        "DELETE FROM store.quarantine",
+        "quarantine, batch 3: who did it, why or",
+    ),
+    "a row of an act nobody did": (
+        "quarantine",
+        "INSERT INTO store.quarantine SELECT 2, table_name, key, batch, true FROM store.quarantine",
+        "quarantine: rows of batch 2, which is no such act in the ledger",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TAMPERINGS)
+async def test_tampering_with_a_quarantine_is_found_and_named(
+    postgres_dsn: str, graph_address: Address, kind: str
+) -> None:
+    async with a_proven(postgres_dsn, graph_address) as proven:
+        house = House(proven.way, proven.connection)
+        await prepare_table(house.connection, HOURLY.contract)
+        await house.take(reading("a", at(1)), reading("b", at(2)))
+        await house.refresh()
+        await house.act("quarantine", A)
+        await house.refresh()
+        assert (await proven.prove()).differences == ()
+        table, statement, sentence = TAMPERINGS[kind]
+        await house.connection.execute("SET session_replication_role = replica")
+        await proven.tamper(table, statement)
+        assert any(each.startswith(sentence) for each in (await proven.prove()).differences)
+
+
 def test_the_selection_must_choose() -> None:
     with pytest.raises(Exception, match="what to recall"):
         Selection(since=NOW)

@@ -164,14 +164,14 @@ async def test_a_busy_writer_starves_nobody(
         a_house(postgres_dsn, graph_address) as house,
         Store(postgres_dsn, house.way.pool, application="late") as late,
     ):
-        busy, quiet = (await house.way.store.session()).writer, (await late.session()).writer
-        assert busy.id < quiet.id
+        async with house.way.store.work() as busy, late.work() as quiet:
+            assert busy.writer.id < quiet.writer.id
         await Way(late, house.way.pool, a_plan()).take(a_batch(message("z", 1)))
         for second in range(5):
             await house.way.take(a_batch(message("c", second)))
         await relay.carry(house.connection, house.graph)
         first = "SELECT min(writer) FROM store.lineage_spans WHERE seal = 1"
-        assert await house.way.value(first) == quiet.id
+        assert await house.way.value(first) == quiet.writer.id
 
 
 async def test_who_has_waited_longest_is_carried_first(

@@ -13,7 +13,7 @@ from lineage.digest import row_hashes, sum_of
 from lineage.errors import VerificationError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.load.raw import pack, unpack
-from tasks.load.rejected_queries import Which, list_rejected, origins, show_rejected
+from tasks.load.rejected_queries import Which, list_rejected, open_batches, show_rejected
 from tasks.load.replay import replay
 from tasks.load.store import Store
 from tasks.load.tables import hashed_origin
@@ -139,8 +139,8 @@ async def test_a_record_stored_by_another_way_meanwhile_is_a_duplicate(house: Ho
         messages = batch.messages.with_columns(location=pl.lit(TOPIC))
         return await pipeline.refine(replace(batch, messages=messages), reference)
 
-    (origin,) = await origins(house.pool, Which())
-    receipt = await replay(house.store, replace(pipeline, refine=any_topic), origin.raw_batch)
+    (batch,) = await open_batches(house.pool, Which())
+    receipt = await replay(house.store, replace(pipeline, refine=any_topic), batch.raw_batch)
     assert receipt is not None
     assert (receipt.read, receipt.duplicates, receipt.accepted["sensor_readings"]) == (1, 1, 0)
     assert await house.pool.fetchval("SELECT resolved_by FROM rejected") == receipt.batch

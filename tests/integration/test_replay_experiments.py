@@ -15,9 +15,10 @@ from lineage import naming
 from lineage.model import Run, Transformation
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
+from tasks.load.again import CurrentPipeline
 from tasks.load.commit import Attempt, load
 from tasks.load.open_steps import open_steps
-from tasks.load.replay import CurrentPipeline, replay
+from tasks.load.replay import replay
 from tasks.load.reprocess import reprocess
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table

@@ -12,15 +12,13 @@ import pytest
 
 from console.trace import document
 from flows.trace import Traced
-from infra.postgres import Connection
 from lineage import naming
 from lineage.proof import verify_batch
 from tasks.load.aggregate import load_aggregates
-from tasks.load.made_from import PAGE, rows_query
-from tasks.load.origin import row_query
+from tasks.load.made_from import PAGE
 from tasks.load.trace import trace
 from tasks.verify import stored_shapes
-from tests.fixtures.aggregates import HOURLY, at, reading
+from tests.fixtures.aggregates import at, reading
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
 from tests.fixtures.headwater import COMMAND
 from tests.fixtures.recall import House, a_house
@@ -137,34 +135,6 @@ async def test_bytes_that_are_no_text_are_base64(postgres_dsn: str) -> None:
         told = document(Traced(trace=found, column=None, value=None, subject=None))
         assert told["message"]["payload_base64"] == "/wA="
         assert "payload" not in told["message"]
-
-
-async def test_every_look_up_reads_one_partition_by_its_index(postgres_dsn: str) -> None:
-    async with a_house(postgres_dsn) as house:
-        for day in range(1, 6):
-            await house.take(reading("a", at(-24 * day)))
-        key = ("a", at(-24))
-        for query in (row_query(CONTRACT), row_query(CONTRACT, "sensor_readings_history")):
-            await reads_by_index(house.connection, query, *key)
-        hour = rows_query(HOURLY.contract, CONTRACT)
-        await reads_by_index(house.connection, f"SELECT count(*) {hour}", at(-24), at(-23), "a")
-
-
-async def reads_by_index(connection: Connection, query: str, *values: Any) -> None:
-    await connection.execute("SET enable_seqscan = off")  # the tables are tiny here
-    plan = await connection.fetchval(f"EXPLAIN (FORMAT json) {query}", *values)
-    nodes = list(_nodes(json.loads(plan)[0]["Plan"]))
-    assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
-    indexes = {node["Index Name"] for node in nodes if "Index Name" in node}
-    partitions = [name for name in indexes if "2026" in name]
-    assert len(partitions) <= 1, indexes
-    assert all(name.endswith("_pkey") for name in indexes), indexes
-
-
-def _nodes(plan: dict[str, Any]) -> Any:
-    yield plan
-    for each in plan.get("Plans", ()):
-        yield from _nodes(each)
 
 
 async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: str) -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from prefect import flow, get_client
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Running
@@ -25,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+ROOT = Path(__file__).parents[2]
 executions: list[str] = []
 
 
@@ -82,6 +86,29 @@ async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClien
     assert (await client.read_flow_run(abandoned)).state_type is StateType.COMPLETED
     assert (await client.read_flow_run(held)).state_type is StateType.RUNNING
     assert await runner.recover() == 0
+
+
+async def test_the_run_of_a_killed_process_is_started_again(
+    client: PrefectClient, deployment: UUID, prefect_server: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of the flow, where it can neither say so nor give its lease back."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server.url)
+    command = (sys.executable, "-m", "tests.fixtures.warm_process", str(deployment))
+    killed = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    assert killed.stdout is not None
+    assert await killed.stdout.readline() == b"in the flow\n"
+    killed.kill()
+    await killed.wait()
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    async with asyncio.timeout(30):
+        # Until its lease is over.
+        while await runner.recover() == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    assert executions == ["again"]
+    (run,) = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    )
+    assert (run.state_type, run.run_count) == (StateType.COMPLETED, 2)
 
 
 async def test_a_lease_is_renewed_after_the_server_was_away(

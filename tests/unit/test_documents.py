@@ -1,16 +1,22 @@
 """The documents say what is so."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
+
+from console.app import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 ROOMS = "console|flows|tasks|infra|lineage|tests|docs"
+COMMANDS = typer.main.get_command(app)
 PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # tasks/contracts/TABLE.yaml
 
 
@@ -51,3 +57,39 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     check = makefile.split("\ncheck:")[1].split("\n\n")[0]
     lines = re.findall(r"^\t(\.venv/bin/.+)$", check, re.MULTILINE)
     assert [hook["entry"] for hook in hooks[0]["hooks"]] == [line.removesuffix(" .") for line in lines]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_whoever_shows_commands_has_a_test_that_runs_them(path: Path) -> None:
+    """A block marked `sh` is for typing: a test reads it and runs what stands there, but for make."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if any(not line.startswith("make ") for block in blocks for line in block.splitlines()):
+        tests = [file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "acceptance").glob("*.py")]
+        assert any(f'"{path.name}"' in text and "sh" in text for text in tests)
+
+
+def commands_in(text: str) -> list[str]:
+    """Every command of ours in a document: the lines of its blocks, and what stands between backticks."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0] for block in blocks for line in block.splitlines()]
+    spans = re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    written = [" ".join(each.split()).replace("\\|", "|") for each in (*lines, *spans)]
+    return [
+        each.removeprefix(".venv/bin/") for each in written if re.match(r"(\.venv/bin/)?headwater ", each)
+    ]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_command_and_its_options_are_there(path: Path) -> None:
+    for command in commands_in(path.read_text(encoding="utf-8")):
+        words = shlex.split(command, posix=False)[1:]
+        found: Any = COMMANDS
+        while words and (group := getattr(found, "commands", None)):
+            names, words = words[0].split("|"), words[1:]
+            assert PLACEHOLDER.fullmatch(names[0]) or set(names) <= group.keys(), command
+            found = group.get(names[0])
+        if found is None:  # `headwater COMMAND --help`
+            continue
+        given = {name for word in words for name in re.findall(r"(?<![\w-])--[a-z-]+", word)}
+        known = {name for option in found.params for name in (*option.opts, *option.secondary_opts)}
+        assert given <= {*known, "--help"}, command

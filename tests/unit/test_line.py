@@ -15,12 +15,12 @@ async def test_who_is_ready_first_waits_for_who_came_first(in_order: bool) -> No
 
     async def first() -> None:
         await slow_ready.wait()
-        await slow.turn()
+        await slow.come()
         done.append("first")
         slow.leave()
 
     async def second() -> None:
-        await quick.turn()
+        await quick.come()
         done.append("second")
         quick.leave()
 

@@ -1,0 +1,91 @@
+"""What a replay and a reprocess share: a raw batch goes again through today's pipeline, under a new number.
+
+    raw batch (as stored) ─refine─▶ today's rows ─▶ ONE transaction, which a dry run rolls back
+
+Rows carry the new batch's number, the original `raw_batch` and `sequence`; no bytes are copied.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from infra.postgres import Transaction
+from lineage.append import next_batch
+from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.load.commit import committed, write_books
+from tasks.load.plan import Commit, LoadPlan
+from tasks.load.raw import StoredRaw
+from tasks.load.settle import Settled
+from tasks.load.store import WriterSession
+
+LOCK = 0x48_50  # "HP": the first key of the advisory lock; the second is the raw batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentPipeline:
+    """How records are judged today.
+
+    `alone`: each message is one record and is judged without its neighbours, so only the chosen ones are
+    read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
+    open records are replayed, chosen or not.
+    """
+
+    plan: LoadPlan
+    refine: Callable[[RawBatch, Reference], Awaitable[Refined]]
+    reference: Reference
+    alone: bool
+
+
+@asynccontextmanager
+async def alone(session: WriterSession, raw_batch: int) -> AsyncIterator[None]:
+    """Nobody else reads this raw batch again meanwhile; a failure cuts the connection, and frees the lock."""
+    key = (LOCK, raw_batch % (1 << 31))
+    await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
+    yield
+    await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
+
+
+async def refine_some(current: CurrentPipeline, batch: RawBatch, sequences: pl.Series) -> Refined:
+    """Today's verdicts on some messages of a batch, each judged alone, with their sequences in the batch."""
+    refined = await current.refine(replace(batch, messages=batch.messages[sequences]), current.reference)
+
+    def original(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))
+
+    return replace(
+        refined,
+        accepted={table: original(rows) for table, rows in refined.accepted.items()},
+        rejected=original(refined.rejected),
+    )
+
+
+async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple[Commit, Transaction]:
+    """A commit of a raw batch that was read again; a failure cuts the connection, and its transaction."""
+    commit = Commit(
+        connection=session.connection,
+        number=await next_batch(session.connection),
+        at=datetime.now(UTC),
+        plan=plan,
+        batch=replace(raw.batch, position=None),
+        digests=raw.digests,
+        raw_batch=raw.number,
+    )
+    transaction = session.connection.transaction()
+    await transaction.start()
+    return commit, transaction
+
+
+async def end(
+    session: WriterSession, commit: Commit, transaction: Transaction, settled: Settled, *, dry_run: bool
+) -> Receipt:
+    """Write the written, and commit; a dry run's receipt says what would have happened."""
+    written = await write_books(session, commit, settled)
+    if dry_run:
+        await transaction.rollback()
+    else:
+        await transaction.commit()
+        committed(session, commit, written)
+    return written.receipt

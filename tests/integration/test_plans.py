@@ -1,0 +1,149 @@
+"""The plans of the queries that are asked often: by an index, and in one partition for one day.
+
+The tables hold thousands of rows over a week and have statistics, so the choice is the planner's own.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from infra.postgres import Connection
+from tasks.load import made_from, origin, refresh, rejected_queries, settle, status, trace
+from tasks.load.origin import row_query
+from tasks.load.partitions import Partitions
+from tests.bench import reads
+from tests.fixtures.aggregates import HOURLY, at
+from tests.fixtures.commit import CONTRACT
+from tests.fixtures.plans import Plan, plan_of
+from tests.fixtures.recall import a_house
+
+DAYS = 7
+# Seven days, 50 devices, a reading every ten minutes, in batches of 100; and an hourly mean of each.
+_FILL = """
+INSERT INTO store.sensor_readings
+    (device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash)
+SELECT 'd' || i % 50, '2026-11-14'::timestamptz + i / 50 * interval '10 min', 20, now(), i / 100, i % 100, i
+FROM generate_series(0, 7 * 144 * 50 - 1) AS i;
+
+INSERT INTO store.sensor_readings_history
+    (device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash, replaced_by)
+SELECT device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash, batch + 1
+FROM store.sensor_readings;
+
+INSERT INTO store.sensor_readings_hourly (device_id, hour, readings, first_timestamp, last_timestamp,
+    temperature_count, humidity_count, pressure_count, heat_index_count, dew_point_count, processed_at, batch)
+SELECT 'd' || i % 50, hour, 6, hour, hour, 6, 0, 0, 0, 0, now(), 1
+FROM generate_series(0, 7 * 24 * 50 - 1) AS i,
+    LATERAL (SELECT '2026-11-14'::timestamptz + i / 50 * interval '1 h') AS t(hour);
+
+INSERT INTO store.raw_batches
+SELECT i, 'mqtt:bench', now(), now(), 100, 0, NULL, '', '' FROM generate_series(1, 5000) AS i;
+
+INSERT INTO store.ledger (batch, dataset, received_at, received_until, processed_at, read, accepted, rejected,
+    duplicates, filtered, way, transformation_id, writer, first_entry, last_entry, chain_head, position_id)
+SELECT i, 'mqtt:bench', now(), now(), now(), 1, 1, 0, 0, 0, 'fast', 'x@0', i, i, i, '', 'p' || i
+FROM generate_series(1, 5000) AS i;
+
+INSERT INTO store.rejected (identity, batch, sequence, dataset, location, stage, rules, error_type, message,
+    contract, rejected_at, resolved_by)
+SELECT sha256(i::text::bytea), i / 10, i % 10, 'mqtt:' || i % 5, 'topic' || i % 1000, 'contract',
+    CASE WHEN i % 100 = 0 THEN ARRAY['timestamp.furthest'] ELSE ARRAY['temperature.range'] END, 'E', 'm', 1,
+    now() - i * interval '1 s', CASE WHEN i % 20 > 0 THEN 1 END
+FROM generate_series(1, 20000) AS i;
+
+INSERT INTO store.change_marks (table_name, hour, batch)
+SELECT 'sensor_readings', '2026-11-14'::timestamptz + i % 168 * interval '1 h', i
+FROM generate_series(1, 20000) AS i;
+
+INSERT INTO store.sensor_readings_quarantine
+SELECT device_id, "timestamp", batch + 1 FROM store.sensor_readings WHERE sequence < 10;
+
+INSERT INTO store.lineage_writers (application) SELECT 'listen' FROM generate_series(1, 5000);
+
+INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
+SELECT i, 'quarantine', '{}', 'r', 'ada', gen_random_uuid(), now() FROM generate_series(1, 5000) AS i;
+"""
+
+
+@pytest.fixture
+async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
+    async with a_house(postgres_dsn) as house:
+        days = pl.Series([at(0) - timedelta(days=day) for day in range(DAYS)])
+        for contract in (CONTRACT, HOURLY.contract):
+            await Partitions(house.way.pool).ensure(contract, days)
+        await house.connection.execute(_FILL)
+        await house.connection.execute("VACUUM ANALYZE")
+        yield house.connection
+
+
+DAY = "sensor_readings_20261120"
+"""The partition of the day that is asked about."""
+
+
+async def test_readings_of_a_device_are_looked_up_in_the_partitions_of_their_days(
+    connection: Connection,
+) -> None:
+    hour = await plan_of(connection, reads.LAST_HOUR, "d1", at(0), at(1))
+    assert looks_up(hour, f"{DAY}_pkey", "sensor_readings_quarantine_pkey")
+    days = await plan_of(connection, reads.LAST_HOUR, "d1", at(-24), at(24))
+    before = "sensor_readings_20261119_pkey"
+    assert looks_up(days, before, f"{DAY}_pkey", "sensor_readings_quarantine_pkey")
+    month = await plan_of(connection, reads.HOURLY_MEANS, "d1", at(-24 * 6), at(24))
+    assert looks_up(month, "sensor_readings_hourly_20261101_pkey")
+
+
+async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> None:
+    key = "d1", at(1)
+    steps = [
+        (f"{DAY}_pkey", row_query(CONTRACT), key),
+        ("sensor_readings_history_pkey", row_query(CONTRACT, "sensor_readings_history"), key),
+        ("raw_batches_pkey", origin._RAW, (7,)),
+        ("change_marks_hour", made_from._PENDING, ("sensor_readings", at(1))),
+    ]
+    for index, query, values in steps:
+        assert looks_up(await plan_of(connection, query, *values), index), query
+    commit = await plan_of(connection, origin._COMMIT, 7)
+    assert looks_up(commit, "ledger_pkey", "lineage_writers_pkey")
+    quarantine = trace._QUARANTINE.format(found=row_query(CONTRACT, "sensor_readings_quarantine"))
+    act = await plan_of(connection, quarantine, *key)
+    assert looks_up(act, "sensor_readings_quarantine_pkey", "recalls_pkey")
+    rows = made_from.rows_query(HOURLY.contract, CONTRACT)
+    hour = await plan_of(connection, f"SELECT count(*) {rows}", at(1), at(2), "d1")
+    assert looks_up(hour, f"{DAY}_pkey", "sensor_readings_quarantine_pkey")
+
+
+async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Connection) -> None:
+    identities, places = [b"\0" * 32, b"\1" * 32], ["topic1", "topic5"]
+    assert looks_up(await plan_of(connection, settle._KNOWN, identities), "rejected_pkey")
+    passing = await plan_of(connection, settle._PASSING, "mqtt:1", places)
+    assert looks_up(passing, "rejected_passing")
+
+
+async def test_open_rejected_records_are_found_however_many_were_resolved(connection: Connection) -> None:
+    """19 of 20 are resolved; the index holds the open ones alone."""
+    chosen = "mqtt:1", None, None, None, False
+    of_one = await plan_of(connection, rejected_queries._LIST, *chosen, 20)
+    assert looks_up(of_one, "rejected_open")
+    of_all = await plan_of(connection, status._OPEN)
+    assert (of_all.indexes, of_all.whole) == (set(), {"rejected_open"})
+    assert looks_up(await plan_of(connection, rejected_queries._RULES, 7), "rejected_batch")
+
+
+async def test_a_refresh_finds_its_marks_and_reads_one_day(connection: Connection) -> None:
+    tables = ["sensor_readings"]
+    for query, values in ((refresh._WAITING, (at(0), 48)), (refresh._TAKE, ([at(0), at(1)],))):
+        assert looks_up(await plan_of(connection, query, tables, *values), "change_marks_hour"), query
+    hour = await plan_of(connection, HOURLY.sql, at(1), at(2))
+    assert {name for name in hour.tables if name != "sensor_readings_quarantine"} == {DAY}
+
+
+async def test_status_reads_the_books_and_no_rows(connection: Connection) -> None:
+    """It grows with the batches; `test_relay.py` has the plan of what the relay is behind."""
+    assert (await plan_of(connection, status._DATASETS)).tables == {"ledger"}
+
+
+def looks_up(plan: Plan, *indexes: str) -> bool:
+    """Whether it looks something up in these indexes, and reads nothing from end to end."""
+    return (plan.indexes, plan.whole) == (set(indexes), set())
