@@ -18,6 +18,7 @@ help:  ## list these commands
 	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
 	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
 	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
+	@echo "  SOAK=minutes  make chaos without killing ours · WITHOUT_GRAPH=1  the graph is away until the end"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
 
@@ -57,8 +58,9 @@ bench: setup  ## measure throughput and latency on this machine
 	$(RUN) -m tests.bench $(BENCH)
 
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
-	$(RUN) -m infra.local.provision mosquitto $(filter neo4j,$(GRAPH))
-	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)"
+	$(RUN) -m infra.local.provision mosquitto kafka $(filter neo4j,$(GRAPH))
+	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)" \
+		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph)
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi

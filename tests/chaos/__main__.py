@@ -1,106 +1,59 @@
 """`python -m tests.chaos --cycles 200 --seed 7`: break, count, and print one JSON object.
 
-Exit status 1 when anything was lost, duplicated or cannot be proven.
+Exit status 1 when anything was lost, duplicated or cannot be proven, or when a process ended by itself.
 """
 
 import argparse
-import asyncio
 import json
-import random
 import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections import Counter
-from datetime import UTC, datetime, timedelta
+import traceback
 from pathlib import Path
 
-from tests.chaos import count
-from tests.chaos.faults import Faults
-from tests.chaos.outbox import Outbox
-from tests.chaos.readings import Readings
-from tests.chaos.rig import Rig, a_rig, running
+from tests.chaos.run import Options, Run
+from tests.chaos.ways import ROBOT, WAYS
 
-HEADWATER = str(Path(sys.executable).with_name("headwater"))
-LONGEST_PAUSE = 1.0  # seconds between two faults
-PATIENCE = 120.0  # seconds for the broker to acknowledge, and for the relay to catch up
+BAD = ("lost", "duplicated", "unproven")
 
 
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what was started is ended
     root = Path(tempfile.mkdtemp(prefix="headwater chaos "))
-    with a_rig(root, options.downloads, options.graph) as rig:
-        figures = _measure(rig, options)
-    failed = any(figures[name] for name in ("lost", "duplicated", "unproven"))
-    if failed:
-        print(f"Everything is kept in {root}.", file=sys.stderr)
-    else:
+    run = Run(root, options)
+    try:
+        run.run()
+    except Exception as error:  # noqa: BLE001 -- whatever ended it is the reason that is told
+        traceback.print_exc()
+        run.figures["reason"] = f"{type(error).__name__}: {error}"
+    figures = run.figures
+    figures["ok"] = "reason" not in figures and not any(figures[name] for name in BAD)
+    if figures["ok"]:
         shutil.rmtree(root, ignore_errors=True)
+    else:
+        print(f"Everything is kept in {root}.", file=sys.stderr)
     print(json.dumps(figures), flush=True)
-    return 1 if failed else 0
+    return 0 if figures["ok"] else 1
 
 
-def _options() -> argparse.Namespace:
+def _options() -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--cycles", type=int, default=200, help="how many faults")
     parser.add_argument("--seed", type=int, default=7, help="which faults, and which readings")
-    parser.add_argument("--rate", type=int, default=400, help="readings a second")
+    parser.add_argument("--soak", type=float, help="minutes, without faults that end a process of ours")
+    parser.add_argument(
+        "--rate", type=int, default=400, help="readings a second over MQTT; half by Kafka, files"
+    )
+    parser.add_argument("--at-most", type=float, help="seconds of breaking, however many cycles that gives")
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds of what is away for long")
+    parser.add_argument("--ways", nargs="+", default=[*WAYS, ROBOT], choices=[*WAYS, ROBOT])
+    parser.add_argument("--without-graph", action="store_true", help="the graph is away until the end")
     parser.add_argument("--graph", default="embedded", choices=("embedded", "neo4j"))
     parser.add_argument("--downloads", type=Path, default=Path(".headwater/downloads"))
-    return parser.parse_args()
-
-
-def _measure(rig: Rig, options: argparse.Namespace) -> dict[str, int]:
-    start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    readings = Readings(options.seed, start)
-    outbox = Outbox(running(rig.broker).port, readings, options.rate)
-    rig.snapshot()
-    outbox.start()
-    _break(rig, outbox, options)
-    outbox.finish(PATIENCE)
-    rig.drain()
-    return {"cycles": options.cycles, "published": outbox.published, **_count(rig, outbox, readings)}
-
-
-def _break(rig: Rig, outbox: Outbox, options: argparse.Namespace) -> None:
-    """One fault per cycle, each told on stderr; then how often each came to pass."""
-    chance = random.Random(options.seed)  # noqa: S311 -- not a secret
-    done = Counter[str]()
-    with Faults(rig, outbox, chance) as faults:
-        for cycle in range(1, options.cycles + 1):
-            time.sleep(chance.uniform(0, LONGEST_PAUSE))
-            fault, began = faults.draw(), time.monotonic()
-            name = fault.name if fault.strike() else f"{fault.name} (not reached)"
-            done[name] += 1
-            print(f"{cycle:4} {name} {time.monotonic() - began:.1f} s", file=sys.stderr)
-        faults.wait_for_all()
-    print(json.dumps(dict(sorted(done.items()))), file=sys.stderr)
-    print(f"published again for want of a subscriber: {outbox.dropped}", file=sys.stderr)
-
-
-def _count(rig: Rig, outbox: Outbox, readings: Readings) -> dict[str, int]:
-    expected = count.Expected(readings, outbox.acknowledged)
-    found = asyncio.run(count.find(rig.environment["HEADWATER_POSTGRES_DSN"], expected))
-    verdict = expected.verdict(found)
-    without_lineage = _caught_up(rig, found)
-    _, proof = rig.run(HEADWATER, "prove", "--full", "--json", log="prove")
-    return {
-        "stored": verdict.stored,
-        "rejected": verdict.rejected,
-        "lost": verdict.lost,
-        "duplicated": verdict.duplicated,
-        "unproven": without_lineage + count.differences(proof),
-    }
-
-
-def _caught_up(rig: Rig, found: count.Found) -> int:
-    """The rows without lineage once the relay has caught up."""
-    deadline = time.monotonic() + PATIENCE
-    while (left := count.unproven(rig.environment, found)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return left
+    given = vars(parser.parse_args())
+    return Options(**{**given, "ways": frozenset(given["ways"])})
 
 
 if __name__ == "__main__":

@@ -1,34 +1,40 @@
-"""`listen` and `relay` that die at the worst moment: `python -m tests.chaos.entry listen`.
+"""Commands that die at the worst moment: `python -m tests.chaos.entry listen --pipeline sensors-kafka`.
 
 The commands themselves, with the functions on either side of each moment wrapped. The moment named in the
 file `moment` of this process's directory comes true once: whoever reaches it removes the file, and dies.
+Their contracts are those in CHAOS_CONTRACTS, which a fault may tighten.
 """
 
+import argparse
 import os
 import signal
-import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
-from console.start import run, start
+from console.start import run, start, start_prefect
 from infra.settings import Settings
 from lineage.errors import UnavailableError
 
 MOMENT = "moment"
 GROUP = "chaos"
 
-LISTEN = {
+COMMIT = {
     "copied": "the rows are copied, nothing else is written",
     "uncommitted": "everything is written, the COMMIT is not sent",
-    "committed": "the COMMIT is answered, the broker's messages are not acknowledged",
+    "committed": "the COMMIT is answered, and the source not: no acknowledgement, offset, or archive",
     "unanswered": "committed, but the answer to the COMMIT is lost; it does not die",
-    "acknowledged": "the acknowledgements are handed to the network",
+}
+LISTEN = COMMIT | {
+    "acknowledged": "the acknowledgements are handed to the network; the file is in the archive",
 }
 RELAY = {
     "sealed": "sealed, and not in the graph",
     "written": "in the graph, and the cursor not moved",
 }
+SERVE = COMMIT | {"paged": "between two pages of a run"}
 
 
 def reach(moment: str) -> None:
@@ -57,32 +63,50 @@ def wrap(module: ModuleType, name: str, *, before: str | None = None, after: str
     setattr(module, name, wrapped)
 
 
-def wrap_committed(module: ModuleType, name: str) -> None:
-    """The same for the function that is called, not awaited, once a COMMIT is answered."""
-    function = getattr(module, name)
+def wrap_commit() -> None:
+    """The moments of a commit; `committed` is called, not awaited, once a COMMIT is answered."""
+    from tasks.load import commit
 
-    def wrapped(*arguments: Any) -> None:
+    function = commit.committed
+
+    def committed(*arguments: Any) -> None:
         reach("committed")
         reach("unanswered")
         function(*arguments)
 
-    setattr(module, name, wrapped)
-
-
-def listen(settings: Settings, *, leave: bool) -> None:
-    """`headwater listen`, sharing its stream with others."""
-    from flows import listen as stream
-    from flows import listener
-    from flows.catalog import pipeline
-    from tasks.load import commit
-
     wrap(commit, "write_raw", before="copied")
     wrap(commit, "write_books", after="uncommitted")
-    wrap_committed(commit, "committed")
+    commit.committed = committed
+
+
+def wrap_pages() -> None:
+    """The moment before any page of a run's commands but the first."""
+    from tasks.extract import opentrons
+
+    function = opentrons._get_known
+
+    async def get_known(client: Any, robot: Any, path: str, params: Any = None) -> Any:
+        if params and 0 < params["cursor"] < opentrons.PAST_THE_END:
+            reach("paged")
+        return await function(client, robot, path, params)
+
+    opentrons._get_known = get_known
+
+
+def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
+    """`headwater listen`, sharing its broker's stream with others."""
+    from flows import listen as stream
+    from flows import listener
+    from flows.catalog import pipeline as named
+    from tasks.extract.mqtt import MqttOptions
+
+    wrap_commit()
     wrap(listener, "ingest", after="acknowledged")
-    sensors = pipeline("sensors")
-    shared = sensors.source.model_copy(update={"group": GROUP})
-    run(stream.listen(settings, sensors.model_copy(update={"source": shared}), leave=leave))
+    chosen = named(pipeline)
+    if isinstance(chosen.source, MqttOptions):
+        shared = chosen.source.model_copy(update={"group": GROUP})
+        chosen = chosen.model_copy(update={"source": shared})
+    run(stream.listen(settings, chosen, leave=leave))
 
 
 def relay(settings: Settings) -> None:
@@ -94,13 +118,45 @@ def relay(settings: Settings) -> None:
     run(relaying(settings))
 
 
-def main(command: str, *options: str) -> None:
-    settings = start()
-    if command == "listen":
-        listen(settings, leave="--drain" in options)
+def serve(settings: Settings) -> None:
+    """`headwater serve`, with small pages, and less patience with what was killed."""
+    from flows import experiments, warm
+    from flows import serve as worker
+    from tasks.extract.opentrons import RobotOptions
+
+    options = RobotOptions(page_length=20, revise_every=timedelta(seconds=1), poll_every=timedelta(seconds=5))
+    worker.options_of = experiments.options_of = lambda _pipeline: options
+    warm.TERM, warm.RENEW_EVERY, worker.RECOVER_EVERY = timedelta(seconds=6), 2.0, 3.0
+    warm.CLAIMED_FOR = timedelta(seconds=10)
+    wrap_commit()
+    wrap_pages()
+    run(worker.serve(settings))
+
+
+def refresh(settings: Settings) -> None:
+    """What the flow `aggregates` does."""
+    from flows.aggregates import refresh_all
+    from lineage.model import Run
+
+    now = datetime.now(UTC)
+    run(refresh_all(settings, Run(id=uuid4(), kind="command", name="aggregates", started_at=now), now))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=("listen", "relay", "serve", "refresh"))
+    parser.add_argument("--pipeline", default="sensors")
+    parser.add_argument("--drain", action="store_true")
+    given = parser.parse_args()
+    settings = start_prefect() if given.command == "serve" else start()
+    from flows import catalog
+
+    catalog.CONTRACTS = Path(os.environ["CHAOS_CONTRACTS"])
+    if given.command == "listen":
+        listen(settings, given.pipeline, leave=given.drain)
     else:
-        relay(settings)
+        {"relay": relay, "serve": serve, "refresh": refresh}[given.command](settings)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -8,8 +8,6 @@ subscribes again it drops what is published, and says so in the acknowledgement,
 That is published again as well.
 """
 
-import random
-import threading
 import time
 from collections import deque
 from typing import Any
@@ -18,9 +16,9 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tests.chaos.publisher import Publisher
 from tests.chaos.readings import Readings
 
-TICK = 0.02  # seconds between two bursts
 REPEATED = 0.03  # the share of messages that are published twice
 NO_SUBSCRIBERS = 0x10  # the reason in an acknowledgement, MQTT 5, 3.4.2.1
 BURST = 5_000  # messages in flight, below the 65,535 packet ids there are
@@ -29,21 +27,16 @@ Ack = tuple[int, int, float]
 """Packet id, reason, and when, seconds since 1970 UTC."""
 
 
-class Outbox(threading.Thread):
-    """Publishes readings 0, 1, 2, … at `rate` per second until `finish`, at QoS 1, whatever breaks."""
+class Outbox(Publisher):
+    """Publishes to the broker at QoS 1."""
 
     def __init__(self, port: int, readings: Readings, rate: int) -> None:
-        super().__init__(name="outbox", daemon=True)
-        self.published = 0  # numbers given out: 0 … published - 1
-        self.acknowledged: dict[int, float] = {}  # number → when last, seconds since 1970 UTC
+        super().__init__(readings, rate)
         self.dropped = 0  # how often the broker said that nobody subscribes
-        self._readings, self._rate = readings, rate
-        self._chance = random.Random(readings.seed)  # noqa: S311 -- not a secret
         self._waiting: dict[int, int] = {}  # packet id → number
         self._said: deque[Ack | None] = deque()  # by paho's thread, in order; None: connected
         self._forgotten_after: float | None = None  # the snapshot of a broker that was killed
         self._again: deque[int] = deque()
-        self._finishing = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv5)
         self._client.reconnect_delay_set(1, 1)
         self._client.max_inflight_messages_set(BURST)
@@ -51,53 +44,42 @@ class Outbox(threading.Thread):
         self._client.on_connect = lambda *_: self._said.append(None)
         self._client.connect("127.0.0.1", port)
 
-    def run(self) -> None:
-        self._client.loop_start()
-        due = time.monotonic()
-        while not (self._finishing.is_set() and self.settled):
-            due = max(due + TICK, time.monotonic())
-            self._hear()
-            self._publish_again()
-            if not self._finishing.is_set() and len(self._waiting) < 10 * BURST:
-                self._publish_new(round(self._rate * TICK))
-            time.sleep(max(0.0, due - time.monotonic()))
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything published was acknowledged."""
-        return not (self._waiting or self._again or self._said) and self._forgotten_after is None
-
     def again_after(self, snapshot: float) -> None:
         """Once connected again, publish again what was acknowledged after the snapshot (s since 1970 UTC).
 
         Call it while the broker does not run. It writes its snapshot at one go, so what it acknowledged
-        before that is in it.
+        before that is in it. 0: it has forgotten everything.
         """
         earliest = self._forgotten_after
         self._forgotten_after = snapshot if earliest is None else min(earliest, snapshot)
 
-    def finish(self, patience: float) -> None:
-        """Publish nothing new, and wait until everything is acknowledged; raises TimeoutError."""
-        self._finishing.set()
-        self.join(patience)
-        if self.is_alive():
-            raise TimeoutError(f"The broker has not acknowledged {len(self._waiting)} messages.")
+    def open(self) -> None:
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def waiting(self) -> int:
+        left = len(self._waiting) + len(self._again) + len(self._said)
+        return left + (self._forgotten_after is not None)
+
+    def burst(self, count: int) -> None:
+        self._hear()
+        for _ in range(min(len(self._again), BURST - len(self._waiting))):
+            self._publish(self._again.popleft())
+        if len(self._waiting) < 10 * BURST:
+            self._publish_new(count)
 
     def _publish_new(self, count: int) -> None:
         for _ in range(count):
-            self._publish(self.published)
-            self.published += 1
+            self._publish(self.next)
+            self.next += 1
             if self._chance.random() < REPEATED:
-                self._publish(self._chance.randrange(self.published))
-
-    def _publish_again(self) -> None:
-        for _ in range(min(len(self._again), BURST)):
-            self._publish(self._again.popleft())
+                self._publish(self._chance.randrange(self.next))
 
     def _publish(self, number: int) -> None:
-        reading = self._readings.reading(number)
+        reading = self.readings.reading(number)
         sent = self._client.publish(reading.topic, reading.payload, qos=1)
         self._waiting[sent.mid] = number
 

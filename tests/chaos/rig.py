@@ -2,91 +2,71 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import psutil
 
+from flows.catalog import CONTRACTS
 from infra.local.addresses import Address
-from infra.local.app import CODE, App
+from infra.local.app import CODE
+from infra.local.kafka_server import Kafka
 from infra.local.mosquitto import Mosquitto
-from infra.local.postgres import Postgres
+from infra.local.postgres import DATABASE, Postgres
+from infra.local.prefect_server import PrefectServer
 from infra.local.registry import service
-from infra.local.service import Launch, LocalService
+from infra.local.service import LocalService
 from infra.migrate import migrate
 from infra.postgres import connect
-from tests.chaos.entry import MOMENT
+from lineage.errors import UnavailableError
+from tests.chaos import topic
+from tests.chaos.disk import Disk, a_disk, move_there
+from tests.chaos.process import Processes, home
+from tests.chaos.proxy import Proxy
+from tests.chaos.robot import Player
+from tests.chaos.ways import KAFKA, ROBOT
 from tests.fixtures.graph import graph_settings
 
-LISTENERS = 2
+HEADWATER = str(Path(sys.executable).with_name("headwater"))
 
 
-class Entry(App):
-    """A command of ours through `entry.py`; listeners are told apart by their slots."""
-
-    patience: ClassVar[float] = 180.0  # what it needs may be away
-
-    def __init__(self, root: Path, command: str, environment: Mapping[str, str]) -> None:
-        super().__init__(root, environment=environment)
-        slot = environment.get("HEADWATER_SLOT", "")
-        self.name = self.role = f"{command}{slot}"  # type: ignore[misc]
-        self.command = command
-
-    def prepare(self) -> Launch:
-        launch = super().prepare()
-        command = [sys.executable, "-m", "tests.chaos.entry", self.command]
-        (self.directory / MOMENT).unlink(missing_ok=True)
-        return Launch(
-            command=command,
-            environment={**launch.environment, "HEADWATER_HOME": str(home(self.root))},
-            url=launch.url,
-            port=launch.port,
-            http_port=launch.http_port,
-        )
-
-    def arm(self, moment: str) -> None:
-        """Have the moment come true the next time it is reached."""
-        draft = self.directory / f"{MOMENT}.draft"
-        draft.write_text(moment)
-        draft.replace(self.directory / MOMENT)
-
-    @property
-    def armed(self) -> bool:
-        """Whether the moment is still to come."""
-        return (self.directory / MOMENT).exists()
-
-    def disarm(self) -> bool:
-        """Whether the moment had come."""
-        try:
-            (self.directory / MOMENT).unlink()
-        except FileNotFoundError:
-            return True
-        return False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Rig:
-    """Everything that runs."""
+    """Everything that runs; what a run without some way in leaves out is None or empty."""
 
     root: Path
-    postgres: LocalService
+    postgres: Postgres
     graph: LocalService
-    broker: LocalService
-    listeners: tuple[Entry, ...]
-    relay: Entry
+    broker: Mosquitto
+    kafka: Kafka | None
+    player: Player | None
+    disk: Disk | None
+    proxies: tuple[Proxy, ...]
     environment: Mapping[str, str]
+    ours: Processes
 
     @property
     def targets(self) -> tuple[LocalService, ...]:
-        return (*self.listeners, self.relay, self.postgres, self.graph, self.broker)
+        """All that may be broken."""
+        servers: tuple[LocalService | None, ...] = (self.postgres, self.graph, self.broker, self.kafka)
+        return (*self.ours.all, *(each for each in servers if each))
+
+    @property
+    def dsn(self) -> str:
+        return self.environment["HEADWATER_POSTGRES_DSN"]
+
+    @property
+    def contracts(self) -> Path:
+        """The contracts our processes have."""
+        return Path(self.environment["CHAOS_CONTRACTS"])
 
     def snapshot(self) -> None:
         """Have the broker write its snapshot: it must not forget the listeners' sessions."""
@@ -100,21 +80,30 @@ class Rig:
 
     def snapshot_at(self) -> float:
         """When the broker last wrote all it knows, seconds since 1970 UTC; 0: never."""
-        database = self.broker.directory / "mosquitto.db"
-        return database.stat().st_mtime if database.exists() else 0.0
+        return self.database.stat().st_mtime if self.database.exists() else 0.0
 
-    def drain(self) -> None:
-        """End the listeners, and take what the broker still keeps for each."""
-        with ThreadPoolExecutor(LISTENERS) as together:
-            list(together.map(LocalService.stop, self.listeners))
-            list(together.map(self._drain, range(LISTENERS)))
+    @property
+    def database(self) -> Path:
+        """Where the broker keeps what it knows."""
+        return self.broker.directory / "mosquitto.db"
 
-    def _drain(self, slot: int) -> None:
-        command = [sys.executable, "-m", "tests.chaos.entry", "listen", "--drain"]
-        own = {"HEADWATER_METRICS_PORT": "0", "HEADWATER_SLOT": str(slot)}
-        status, _ = self.run(*command, log=f"drain{slot}", **own)
+    def entry(self, *command: str, log: str, **environment: str) -> tuple[int, bytes]:
+        """Run one of our commands to its end, as `entry.py` runs them; its exit status and its stdout."""
+        environment |= {"HEADWATER_METRICS_PORT": "0"}
+        return self.run(sys.executable, "-m", "tests.chaos.entry", *command, log=log, **environment)
+
+    def drain(self, slot: int) -> None:
+        """Take what the broker still keeps for a slot, and end its session."""
+        status, _ = self.entry("listen", "--drain", log=f"drain{slot}", HEADWATER_SLOT=str(slot))
         if status:
             raise RuntimeError(f"Slot {slot} was not drained: see {self.root}/log/drain{slot}.log.")
+
+    def sql(self, statement: str) -> str:
+        """What psql answers; raises UnavailableError."""
+        address = self.postgres.address()
+        if address is None:
+            raise UnavailableError("Postgres", "it does not run")
+        return self.postgres.run_sql(address, statement, DATABASE)
 
     def run(self, *command: str, log: str, **environment: str) -> tuple[int, bytes]:
         """Run a command to its end; its exit status and its stdout. Its stderr goes to the log."""
@@ -132,30 +121,49 @@ class Rig:
 
 
 @contextmanager
-def a_rig(root: Path, downloads: Path, graph: str) -> Iterator[Rig]:
+def a_rig(root: Path, downloads: Path, graph: str, ways: frozenset[str], seed: int) -> Iterator[Rig]:
     """Everything, running; stopped afterwards, however it ends."""
-    postgres, broker = Postgres(root), Mosquitto(root, downloads)
-    graphs = service(graph, root, downloads)
-    started: list[LocalService] = [postgres, broker, graphs]
-    try:
-        environment = _environment(*(each.start() for each in started))
+    with ExitStack() as opened:
+
+        def started(each: LocalService) -> Address:
+            opened.callback(each.kill)
+            return each.start()
+
+        disk = opened.enter_context(a_disk(root))
+        postgres, broker = Postgres(root), Mosquitto(root, downloads)
+        graphs = service(graph, root, downloads)
+        kafka = Kafka(root, downloads) if KAFKA.name in ways else None
+        addresses = started(postgres), started(broker), started(graphs)
+        if disk:
+            move_there(postgres, addresses[0], root)
+        environment = {**_settings(*addresses), **_places(root)}
         asyncio.run(_migrate(environment["HEADWATER_POSTGRES_DSN"]))
-        listeners = tuple(
-            Entry(root, "listen", {**environment, "HEADWATER_SLOT": str(slot)}) for slot in range(LISTENERS)
+        if kafka:
+            environment["HEADWATER_KAFKA_URL"] = started(kafka).url
+            topic.make(running(kafka).port)
+        player = Player(addresses[1].url, seed) if ROBOT in ways else None
+        if player:
+            environment["HEADWATER_PREFECT_API_URL"] = started(PrefectServer(root)).url
+            environment["HEADWATER_ROBOTS"] = f"ot2={player.up()}"
+        names = ("postgres", "broker", "graph")
+        proxies = tuple(
+            opened.enter_context(Proxy(name, to.port)) for name, to in zip(names, addresses, strict=True)
         )
-        relay = Entry(root, "relay", environment)
-        for entry in (*listeners, relay):
-            started.append(entry)
-            entry.start()
-        yield Rig(root, postgres, graphs, broker, listeners, relay, environment)
-    finally:
-        for each in reversed(started):
-            each.kill()
-
-
-def home(root: Path) -> Path:
-    """Our processes' home: another than the services', whose names a home knows all."""
-    return root / "home"
+        rig = Rig(
+            root=root,
+            postgres=postgres,
+            graph=graphs,
+            broker=broker,
+            kafka=kafka,
+            player=player,
+            disk=disk,
+            proxies=proxies,
+            environment=environment,
+            ours=Processes.of(root, environment, _through(environment, proxies), ways, downloads),
+        )
+        with ThreadPoolExecutor(len(rig.ours.all)) as together:
+            list(together.map(started, rig.ours.all))
+        yield rig
 
 
 def running(of: LocalService) -> Address:
@@ -166,12 +174,27 @@ def running(of: LocalService) -> Address:
     return address
 
 
-def _environment(postgres: Address, broker: Address, graph: Address) -> dict[str, str]:
+def _settings(postgres: Address, broker: Address, graph: Address) -> dict[str, str]:
     return {
         "HEADWATER_POSTGRES_DSN": postgres.url_with_password,
         "HEADWATER_MQTT_URL": broker.url,
         **graph_settings(graph),
     }
+
+
+def _places(root: Path) -> dict[str, str]:
+    """Where files are dropped, and a copy of the contracts that may be changed."""
+    shutil.copytree(CONTRACTS, root / "contracts")
+    return {"HEADWATER_FILES": str(root / "files"), "CHAOS_CONTRACTS": str(root / "contracts")}
+
+
+def _through(environment: Mapping[str, str], proxies: tuple[Proxy, ...]) -> dict[str, str]:
+    """The settings with the proxies' ports for those behind them."""
+    changed = dict(environment)
+    for proxy in proxies:
+        for name, value in changed.items():
+            changed[name] = value.replace(f"127.0.0.1:{proxy.to}", f"127.0.0.1:{proxy.port}")
+    return changed
 
 
 async def _migrate(dsn: str) -> None:

@@ -1,0 +1,58 @@
+"""`make chaos` ends with its JSON line however it ends."""
+
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import __main__ as chaos
+from tests.chaos.run import Run
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["chaos", "--cycles", "3"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    figures: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return figures
+
+
+def test_a_process_that_ended_by_itself_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def end_early(run: Run) -> None:
+        run.figures |= {"cycles": 2, "published": 700}
+        raise RuntimeError("relay does not run: it ended")
+
+    monkeypatch.setattr(Run, "run", end_early)
+    assert chaos.main() == 1
+    figures = last_line(capsys)
+    assert figures["ok"] is False
+    assert figures["reason"] == "RuntimeError: relay does not run: it ended"
+    assert (figures["cycles"], figures["published"], figures["lost"]) == (2, 700, 0)
+    assert list(tmp_path.iterdir())  # everything is kept
+
+
+@pytest.mark.parametrize("wrong", ["lost", "duplicated", "unproven"])
+def test_a_count_that_is_not_clean_is_status_1(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Run, "run", lambda run: run.figures.update({wrong: 1}))
+    assert chaos.main() == 1
+    assert last_line(capsys)["ok"] is False
+
+
+def test_a_clean_count_is_status_0_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Run, "run", lambda run: run.figures.update(stored=5))
+    assert chaos.main() == 0
+    assert last_line(capsys)["ok"] is True
+    assert not list(tmp_path.iterdir())
