@@ -7,36 +7,24 @@ what is new since the last proof that found no difference. The graph is compared
 """
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import books, entries, fold, marks, messages, mirror, naming, quarantine, rejected, relay
+from . import batches, books, fold, marks, mirror, naming, quarantine, relay
+from .batches import LEAST, MOST
 from .books import Counts
 from .coverage import check_coverage
-from .errors import VerificationError
-from .openlineage import kept as imported
+from .findings import Findings
 from .ports import Connection, Graph
 from .projection import digest as digest_of
 from .seal import Anchor
-from .stored import TableShape, by_batch
+from .stored import TableShape
 from .walk import Walk
 
-WINDOW = 50_000
-"""Batches whose books are in memory at a time."""
-KEPT = 50
-"""Sentences kept of each check; the rest are counted."""
-
-_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-_WINDOWS = """
-SELECT batch FROM (
-    SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger WHERE batch >= $2
-) numbered
-WHERE place % $1 = 0 ORDER BY batch
-"""
 _PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
 _SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
@@ -72,28 +60,6 @@ class Proof:
             f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
             f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
         )
-
-
-@dataclass(slots=True)
-class _Findings:
-    """Differences: the first of each check in words, all in number."""
-
-    kept: dict[str, list[str]] = field(default_factory=dict)
-    counted: dict[str, int] = field(default_factory=dict)
-
-    def add(self, check: str, differences: Iterable[str]) -> None:
-        for difference in differences:
-            self.counted[check] = self.counted.get(check, 0) + 1
-            if self.counted[check] <= KEPT:
-                self.kept.setdefault(check, []).append(difference)
-
-    def sentences(self) -> tuple[str, ...]:
-        found: list[str] = []
-        for check, kept in self.kept.items():
-            found += kept
-            if (more := self.counted[check] - len(kept)) > 0:
-                found.append(f"{check}: {more} more difference(s), {self.counted[check]} in all")
-        return tuple(found)
 
 
 async def prove(
@@ -138,7 +104,7 @@ class _Proving:
     progress: Progress
     after: int
     anchors: tuple[Anchor, ...]
-    findings: _Findings = field(default_factory=_Findings)
+    findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
     digest: int = 0
 
@@ -167,7 +133,7 @@ class _Proving:
             seal_hash=walk.hash.hex(),
             digest=f"{self.digest % (1 << 64):016x}",
             differences=sentences,
-            total=sum(self.findings.counted.values()),
+            total=self.findings.total,
         )
 
     async def _spread(self, directory: Path) -> tuple[mirror.Spread, mirror.Spread]:
@@ -181,10 +147,10 @@ class _Proving:
         self, walk: Walk, reached: int, whole: tuple[mirror.Spread, mirror.Spread] | None
     ) -> int | None:
         """Walk the seals and compare the graph with them; returns the first batch they name."""
-        batches: set[int] = set()
+        named: set[int] = set()
         folds = await fold.load(self.connection, reached)
         async for sealed in walk.seals():
-            batches |= sealed.batches
+            named |= sealed.batches
             told = folds.projection(sealed)
             if whole and sealed.number <= reached:
                 mirror.spread_projection(whole[0], told)
@@ -192,22 +158,22 @@ class _Proving:
                 self.digest += digest_of(told)
                 self.findings.add("graph", await mirror.unlike(self.graph, told))
             self.progress("log entries", walk.entries)
-        batches |= await walk.tail()
+        named |= await walk.tail()
         if whole:
             await walk.check_total()
             self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
-            return _LEAST
-        return min(batches, default=None)
+            return LEAST
+        return min(named, default=None)
 
     async def _check_batches(self, first: int | None) -> None:
         if first is None:  # nothing is new
             return
-        async for window in _windows(self.connection, first):
-            await _check(self.connection, self.tables, window, self.counts, self.findings)
+        async for window in batches.windows(self.connection, first):
+            await batches.check(self.connection, self.tables, window, self.counts, self.findings)
             self.progress("batches", self.counts.batches)
         uncovered = await check_coverage(self.connection, self.tables, first, naming.postgres(""))
         self.findings.add("columns", uncovered)
-        changed = None if first == _LEAST else (first, _MOST)
+        changed = None if first == LEAST else (first, MOST)
         for shape in self.tables.values():
             found = (
                 books.check_hours(self.connection, shape, self.counts, changed)
@@ -218,77 +184,3 @@ class _Proving:
             if shape.history:
                 out = [difference async for difference in quarantine.check_standing(self.connection, shape)]
                 self.findings.add("quarantine", out)
-
-
-async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
-    """Check one committed batch in Postgres; raises VerificationError with what differs.
-
-    What was read, accepted, rejected, stored and recorded must agree, in number and in digest.
-    """
-    findings, counts = _Findings(), Counts()
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await _check(connection, tables, (number, number + 1), counts, findings)
-        for shape in tables.values():
-            if shape.kind == "recompute":
-                found = books.check_hours(connection, shape, counts, (number, number + 1))
-                findings.add(shape.name, [difference async for difference in found])
-        findings.add("lineage_log", await _span_differences(connection, number))
-    if not counts.batches:
-        findings.add("ledger", [f"batch {number} is not in the ledger"])
-    if sentences := findings.sentences():
-        raise VerificationError(sentences)
-
-
-async def _span_differences(connection: Connection, number: int) -> list[str]:
-    """The chain of one batch's entries, from the hash of the entry before them."""
-    ledger = await connection.fetchrow(
-        "SELECT writer, first_entry, last_entry FROM store.ledger WHERE batch = $1", number
-    )
-    if ledger is None:
-        return []
-    rows = await connection.fetch(
-        "SELECT * FROM store.lineage_log WHERE writer = $1 AND number BETWEEN $2 AND $3 ORDER BY number",
-        ledger["writer"],
-        ledger["first_entry"] - 1,
-        ledger["last_entry"],
-    )
-    heads = {}
-    if rows and rows[0]["number"] == ledger["first_entry"] - 1:
-        heads[ledger["writer"]] = (rows[0]["number"], rows[0]["hash"])
-        rows = rows[1:]
-    return entries.Chains(heads).follow(rows)[1]
-
-
-async def _windows(connection: Connection, first: int) -> AsyncIterator[tuple[int, int]]:
-    """Ranges that together hold every number from `first` on, each with at most WINDOW ledger rows."""
-    for row in await connection.fetch(_WINDOWS, WINDOW, first):
-        yield first, row["batch"] + 1
-        first = row["batch"] + 1
-    yield first, _MOST
-
-
-async def _check(
-    connection: Connection,
-    tables: Mapping[str, TableShape],
-    window: tuple[int, int],
-    counts: Counts,
-    findings: _Findings,
-) -> None:
-    """Everything that is said of batches by their number."""
-    kept = await books.read_books(connection, *window)
-    counts.batches += len(kept.ledger)
-    findings.add("ledger", books.balance(kept, tables))
-    for shape in tables.values():
-        if shape.kind != "recompute":
-            held = await by_batch(connection, shape, *window)
-            counts.rows += sum(each.rows for each in held.values())
-            findings.add(shape.name, books.compare_rows(kept, shape, held))
-    for name, check in (
-        ("raw_batches", messages.check_messages(connection, kept, *window)),
-        ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
-        ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
-        ("edges", entries.check_producers(connection, kept, *window)),
-        ("imported_events", imported.check_events(connection, kept, *window)),
-        ("quarantine", quarantine.check_acts(connection, kept, *window)),
-    ):
-        findings.add(name, [difference async for difference in check])

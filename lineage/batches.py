@@ -1,0 +1,99 @@
+"""What is said of batches by their number: their rows, messages, rejected records, entries and edges.
+
+verify_batch: one, as its flow ends        check_batches: all from a number on, for a proof
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+from . import books, entries, messages, quarantine, rejected
+from .books import Counts
+from .errors import VerificationError
+from .findings import Findings
+from .openlineage import kept as imported
+from .ports import Connection
+from .stored import TableShape, by_batch
+
+WINDOW = 50_000
+"""Batches whose books are in memory at a time."""
+
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+_WINDOWS = """
+SELECT batch FROM (
+    SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger WHERE batch >= $2
+) numbered
+WHERE place % $1 = 0 ORDER BY batch
+"""
+
+
+async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
+    """Check one committed batch in Postgres; raises VerificationError with what differs.
+
+    What was read, accepted, rejected, stored and recorded must agree, in number and in digest.
+    """
+    findings, counts = Findings(), Counts()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await check(connection, tables, (number, number + 1), counts, findings)
+        for shape in tables.values():
+            if shape.kind == "recompute":
+                found = books.check_hours(connection, shape, counts, (number, number + 1))
+                findings.add(shape.name, [difference async for difference in found])
+        findings.add("lineage_log", await _span_differences(connection, number))
+    if not counts.batches:
+        findings.add("ledger", [f"batch {number} is not in the ledger"])
+    if sentences := findings.sentences():
+        raise VerificationError(sentences)
+
+
+async def _span_differences(connection: Connection, number: int) -> list[str]:
+    """The chain of one batch's entries, from the hash of the entry before them."""
+    ledger = await connection.fetchrow(
+        "SELECT writer, first_entry, last_entry FROM store.ledger WHERE batch = $1", number
+    )
+    if ledger is None:
+        return []
+    rows = await connection.fetch(
+        "SELECT * FROM store.lineage_log WHERE writer = $1 AND number BETWEEN $2 AND $3 ORDER BY number",
+        ledger["writer"],
+        ledger["first_entry"] - 1,
+        ledger["last_entry"],
+    )
+    heads = {}
+    if rows and rows[0]["number"] == ledger["first_entry"] - 1:
+        heads[ledger["writer"]] = (rows[0]["number"], rows[0]["hash"])
+        rows = rows[1:]
+    return entries.Chains(heads).follow(rows)[1]
+
+
+async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int, int]]:
+    """Ranges that together hold every number from `first` on, each with at most WINDOW ledger rows."""
+    for row in await connection.fetch(_WINDOWS, WINDOW, first):
+        yield first, row["batch"] + 1
+        first = row["batch"] + 1
+    yield first, MOST
+
+
+async def check(
+    connection: Connection,
+    tables: Mapping[str, TableShape],
+    window: tuple[int, int],
+    counts: Counts,
+    findings: Findings,
+) -> None:
+    """Everything that is said of batches by their number."""
+    kept = await books.read_books(connection, *window)
+    counts.batches += len(kept.ledger)
+    findings.add("ledger", books.balance(kept, tables))
+    for shape in tables.values():
+        if shape.kind != "recompute":
+            held = await by_batch(connection, shape, *window)
+            counts.rows += sum(each.rows for each in held.values())
+            findings.add(shape.name, books.compare_rows(kept, shape, held))
+    for name, check in (
+        ("raw_batches", messages.check_messages(connection, kept, *window)),
+        ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
+        ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
+        ("edges", entries.check_producers(connection, kept, *window)),
+        ("imported_events", imported.check_events(connection, kept, *window)),
+        ("quarantine", quarantine.check_acts(connection, kept, *window)),
+    ):
+        findings.add(name, [difference async for difference in check])
