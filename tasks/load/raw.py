@@ -14,6 +14,10 @@ from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, layout_of
 from tasks.layout import exact
 from tasks.load.plan import Commit
 
+_READ = """
+SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) WHERE batch = $1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRaw:
@@ -72,11 +76,7 @@ async def write_raw(commit: Commit, messages: bytes) -> None:
 
 async def read_raw(connection: Connection, number: int) -> StoredRaw:
     """A raw batch as it was received; raises VerificationError when it is not stored."""
-    row = await connection.fetchrow(
-        "SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch) "
-        "WHERE batch = $1",
-        number,
-    )
+    row = await connection.fetchrow(_READ, number)
     if row is None:
         raise VerificationError([f"the messages of batch {number} are not stored"])
     detail = json.loads(row["position"]) if row["position"] else None

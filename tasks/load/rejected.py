@@ -12,6 +12,8 @@ from tasks.load.plan import Commit
 
 NO_PART = "-"
 
+_KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
+
 
 def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
     """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and digest for rows of a batch.
@@ -71,8 +73,7 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
 
 async def rejected_among(connection: Connection, ids: pl.Series) -> pl.Series:
     """Those of these identities (Binary, n) that were rejected before, whatever became of them since."""
-    query = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
-    return _identities_of(await connection.fetch(query, ids.to_list()))
+    return _identities_of(await connection.fetch(_KNOWN, ids.to_list()))
 
 
 def _identities_of(rows: Sequence[Row]) -> pl.Series:

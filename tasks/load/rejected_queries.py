@@ -32,8 +32,12 @@ _RULES = """
 SELECT rule, count(*) AS records, min(message) AS example FROM store.rejected, unnest(rules) AS rule
 WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
 """
-# Records whose identity begins so; three are enough to say that it is not the only one.
-_FIND = "SELECT * FROM store.rejected WHERE encode(identity, 'hex') LIKE $1 ORDER BY identity LIMIT 3"
+# Records whose identity (32 bytes) begins so; three are enough to say that it is not the only one.
+_FIND = """
+SELECT * FROM store.rejected
+WHERE identity BETWEEN decode(rpad($1, 64, '0'), 'hex') AND decode(rpad($1, 64, 'f'), 'hex')
+ORDER BY identity LIMIT 3
+"""
 # What replays, and who dropped it, said of one record, the oldest first.
 _HISTORY = """
 SELECT p.batch, p.verdict, p.rules_before, p.rules, l.processed_at, a.by_whom, a.reason
@@ -116,9 +120,9 @@ async def show_rejected(pool: Pool, prefix: str) -> Shown:
 
 async def _only_one(connection: Connection, prefix: str) -> Any:
     wanted = prefix.strip().lower()
-    if not wanted or set(wanted) - set("0123456789abcdef"):
+    if not 0 < len(wanted) <= 64 or set(wanted) - set("0123456789abcdef"):
         raise RejectedError(f"{prefix!r} is no identity: give the hexadecimal digits `rejected ls` shows")
-    rows = await connection.fetch(_FIND, wanted + "%")
+    rows = await connection.fetch(_FIND, wanted)
     if not rows:
         raise NotFoundError(
             f"no rejected record begins with {wanted}: `headwater rejected ls --all` lists them"

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from infra.postgres import Connection
-from tasks.load import made_from, origin, refresh, rejected_queries, settle, status, trace
+from tasks.load import change_marks, made_from, origin, raw, rejected, rejected_queries, settle, status, trace
 from tasks.load.origin import row_query
 from tasks.load.partitions import Partitions
 from tests.bench import reads
@@ -99,11 +99,12 @@ async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> Non
     steps = [
         (f"{DAY}_pkey", row_query(CONTRACT), key),
         ("sensor_readings_history_pkey", row_query(CONTRACT, "sensor_readings_history"), key),
-        ("raw_batches_pkey", origin._RAW, (7,)),
-        ("change_marks_hour", made_from._PENDING, ("sensor_readings", at(1))),
+        ("change_marks_hour", change_marks._PENDING, ("sensor_readings", at(1))),
     ]
     for index, query, values in steps:
         assert looks_up(await plan_of(connection, query, *values), index), query
+    message = await plan_of(connection, raw._READ, 7)
+    assert looks_up(message, "raw_batches_pkey", "ledger_pkey")
     commit = await plan_of(connection, origin._COMMIT, 7)
     assert looks_up(commit, "ledger_pkey", "lineage_writers_pkey")
     quarantine = trace._QUARANTINE.format(found=row_query(CONTRACT, "sensor_readings_quarantine"))
@@ -116,7 +117,7 @@ async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> Non
 
 async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Connection) -> None:
     identities, places = [b"\0" * 32, b"\1" * 32], ["topic1", "topic5"]
-    assert looks_up(await plan_of(connection, settle._KNOWN, identities), "rejected_pkey")
+    assert looks_up(await plan_of(connection, rejected._KNOWN, identities), "rejected_pkey")
     passing = await plan_of(connection, settle._PASSING, "mqtt:1", places)
     assert looks_up(passing, "rejected_passing")
 
@@ -129,11 +130,12 @@ async def test_open_rejected_records_are_found_however_many_were_resolved(connec
     of_all = await plan_of(connection, status._OPEN)
     assert (of_all.indexes, of_all.whole) == (set(), {"rejected_open"})
     assert looks_up(await plan_of(connection, rejected_queries._RULES, 7), "rejected_batch")
+    assert looks_up(await plan_of(connection, rejected_queries._FIND, "1a2b3c"), "rejected_pkey")
 
 
 async def test_a_refresh_finds_its_marks_and_reads_one_day(connection: Connection) -> None:
     tables = ["sensor_readings"]
-    for query, values in ((refresh._WAITING, (at(0), 48)), (refresh._TAKE, ([at(0), at(1)],))):
+    for query, values in ((change_marks._WAITING, (at(0), 48)), (change_marks._TAKE, ([at(0), at(1)],))):
         assert looks_up(await plan_of(connection, query, tables, *values), "change_marks_hour"), query
     hour = await plan_of(connection, HOURLY.sql, at(1), at(2))
     assert {name for name in hour.tables if name != "sensor_readings_quarantine"} == {DAY}
