@@ -15,6 +15,7 @@ from .values import (
     assumed,
     caused,
     causes_of,
+    in_rows,
     merge,
     raised,
     rows_of,
@@ -33,6 +34,7 @@ class Expressions:
         self.table = table
         self.constant = rows_of(table.datasets, Subtype.IDENTITY)
         self.structs: list[Value] = []  # those whose fields are being evaluated, innermost last
+        self.operands: dict[int, Value] = {}  # read, and not yet asked for by their operator
 
     def named(self, expressions: list[Any]) -> dict[str, Value]:
         """What each of the `PyExprIR`s depends on, by its output's name."""
@@ -47,10 +49,25 @@ class Expressions:
         return [self.of(number) for number in numbers]
 
     def of(self, number: int) -> Value:
-        try:
-            node = self.traverser.view_expression(number)
-        except NotImplementedError as error:
-            return self.hidden(number, str(error))
+        if number in self.operands:
+            return self.operands.pop(number)
+        waiting: list[tuple[int, Any]] = [(number, None)]
+        while waiting:  # not recursive: a sum of a thousand columns is deeper than Python's stack
+            each, node = waiting.pop()
+            try:
+                node = node or self.traverser.view_expression(each)
+            except NotImplementedError as error:
+                self.operands[each] = self.hidden(each, str(error))
+                continue
+            missing = [n for n in _operands(node) if n not in self.operands]
+            if missing:
+                waiting.append((each, node))
+                waiting.extend((n, None) for n in reversed(missing))
+            else:
+                self.operands[each] = self.read(node, each)
+        return self.operands.pop(number)
+
+    def read(self, node: Any, number: int) -> Value:
         read = _READERS.get(type(node).__name__)
         return self.hidden(number, "new") if read is None else read(self, node, number)
 
@@ -64,20 +81,31 @@ class Expressions:
         return value._replace(lengths=NO_CAUSES) if what in ROWWISE_HIDDEN else value
 
     def ordered(self, value: Value) -> Value:
-        """Decided by the order of the rows, too."""
+        """Decided by the order of the rows, too.
+
+        So is what belongs to a place and not to a row: beside another column it tells which value
+        of that one it meets, and the sum of their products has no other trace of the order.
+        """
         return caused(value, self.table.order) if self.table.order else value
+
+    def combined(self, value: Value, operands: list[Value]) -> Value:
+        """`value`, made of `operands` side by side: by their places, if some have lost their rows."""
+        return value if in_rows(operands) else self.ordered(value)
 
     def column(self, node: Any, _: int) -> Value:
         return self.table.columns[node.name]
 
     def literal(self, node: Any, _: int) -> Value:
-        return self.constant._replace(scalar=type(node.value).__name__ != "PySeries")
+        if type(node.value).__name__ == "PySeries":
+            return self.ordered(self.constant._replace(scalar=False))
+        return self.constant
 
     def length(self, node: Any, _: int) -> Value:
         return rows_of(self.table.datasets, Subtype.AGGREGATION)
 
     def binary(self, node: Any, _: int) -> Value:
-        return merge([self.of(node.left), self.of(node.right)], Subtype.TRANSFORMATION)
+        operands = self.all([node.left, node.right])
+        return self.combined(merge(operands, Subtype.TRANSFORMATION), operands)
 
     def alias(self, node: Any, _: int) -> Value:
         return self.of(node.expr)
@@ -86,16 +114,18 @@ class Expressions:
         return raised(self.of(node.expr), Subtype.TRANSFORMATION)
 
     def sort(self, node: Any, _: int) -> Value:
-        return raised(self.of(node.expr), Subtype.TRANSFORMATION)
+        return self.ordered(raised(self.of(node.expr), Subtype.TRANSFORMATION))
 
     def sort_by(self, node: Any, _: int) -> Value:
         by = all_causes(self.all(node.by), Subtype.SORT)
         return self.ordered(caused(self.of(node.expr), by))
 
     def filter(self, node: Any, _: int) -> Value:
-        by = causes_of(self.of(node.by), Subtype.FILTER)
-        value = caused(self.of(node.input), by)
-        return value._replace(lengths=value.lengths | by, scalar=False)
+        value, predicate = self.all([node.input, node.by])
+        by = causes_of(predicate, Subtype.FILTER)
+        made = self.combined(caused(value, by), [value, predicate])
+        chosen = made if by else self.ordered(made)  # by its place, as no column decides
+        return chosen._replace(lengths=value.lengths | by, scalar=False)
 
     def gather(self, node: Any, _: int) -> Value:
         index = self.of(node.idx)
@@ -117,10 +147,10 @@ class Expressions:
         return value if node.name in UNORDERED_AGGREGATES else self.ordered(value)
 
     def ternary(self, node: Any, _: int) -> Value:
-        predicate = self.of(node.predicate)
-        value = merge([self.of(node.truthy), self.of(node.falsy)], Subtype.TRANSFORMATION)
+        predicate, *chosen = self.all([node.predicate, node.truthy, node.falsy])
+        value = merge(chosen, Subtype.TRANSFORMATION)
         decided = caused(value, causes_of(predicate, Subtype.CONDITIONAL))
-        return decided._replace(
+        return self.combined(decided, [predicate, *chosen])._replace(
             lengths=value.lengths | predicate.lengths, scalar=value.scalar and predicate.scalar
         )
 
@@ -152,11 +182,39 @@ class Expressions:
         inputs = self.all(node.input)
         struct = STRUCT_FUNCTIONS.get(name)
         if struct is not None:
-            return struct(inputs, node.function_data, lambda: self.traverser.get_dtype(number))
-        value = returned(name, inputs, self.table.order)
-        return self.hidden(number, "new") if value is None else value
+            value = struct(inputs, node.function_data, lambda: self.traverser.get_dtype(number))
+            return self.combined(value, inputs)
+        made = returned(name, inputs, self.table.order)
+        return self.hidden(number, "new") if made is None else self.combined(made, inputs)
 
 
+def _operands(node: Any) -> list[int]:
+    """The expressions below `node`, but for a struct's new fields, which are read inside the struct."""
+    found: list[int] = []
+    for name in _OPERANDS.get(type(node).__name__, ()):
+        below = getattr(node, name)
+        if below is not None:
+            found += below if isinstance(below, list) else [below]
+    return found
+
+
+_OPERANDS = {
+    "Agg": ("arguments",),
+    "Alias": ("expr",),
+    "BinaryExpr": ("left", "right"),
+    "Cast": ("expr",),
+    "Explode": ("expr",),
+    "Filter": ("input", "by"),
+    "Function": ("input",),
+    "Gather": ("expr", "idx"),
+    "Rolling": ("function", "index_column"),
+    "Slice": ("input", "offset", "length"),
+    "Sort": ("expr",),
+    "SortBy": ("expr", "by"),
+    "StructEval": ("expr",),
+    "Ternary": ("predicate", "truthy", "falsy"),
+    "Window": ("function", "partition_by", "order_by"),
+}
 _READERS: Mapping[str, Callable[[Expressions, Any, int], Value]] = {
     "Agg": Expressions.aggregate,
     "Alias": Expressions.alias,

@@ -8,7 +8,7 @@ from .joins import join
 from .model import Subtype
 from .reader import Reader
 from .reshaping import map_function
-from .values import NO_CAUSES, Causes, Table, Value, all_causes, assumed, caused, merge, raised, union
+from .values import NO_CAUSES, Causes, Table, Value, all_causes, assumed, caused, in_rows, merge, raised, union
 
 Visitor = Callable[[Reader, Any, list[Table], Mapping[str, Any]], Table]
 """(reader, node, inputs, schema of the output) → output."""
@@ -32,10 +32,17 @@ def _project(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any
 
 def _select(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    columns = _over(reader, node, table).named(node.expr)
+    columns = _placed(_over(reader, node, table).named(node.expr), table.order)
     order = NO_CAUSES if all(value.scalar for value in columns.values()) else table.order
     rows = table.rows | _lengths(list(columns.values()))
     return table._replace(columns=_stored(columns), rows=rows, order=order)
+
+
+def _placed(columns: dict[str, Value], order: Causes) -> dict[str, Value]:
+    """Columns side by side: where one has lost its rows, the order decides what its values meet."""
+    if not order or in_rows(list(columns.values())):
+        return columns
+    return {name: caused(value, order) if value.lengths else value for name, value in columns.items()}
 
 
 def _lengths(values: list[Value]) -> Causes:
@@ -48,7 +55,8 @@ def _lengths(values: list[Value]) -> Causes:
 def _with_columns(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     added = _over(reader, node, table).named(node.exprs)
-    return table._replace(columns={**table.columns, **_stored(added)})
+    columns = _placed({**table.columns, **added}, table.order)
+    return table._replace(columns=_stored(columns))
 
 
 def _stored(columns: dict[str, Value]) -> dict[str, Value]:

@@ -6,7 +6,7 @@ from typing import Any
 from .model import Subtype
 from .reader import Reader
 from .structs import field
-from .values import Table, all_causes, merge, raised, rows_of
+from .values import Table, all_causes, caused, merge, raised, rows_of
 
 
 def map_function(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
@@ -52,8 +52,9 @@ def _unpivot(table: Table, arguments: list[Any]) -> Table:
 
 
 def _row_index(table: Table, arguments: list[Any]) -> Table:
+    """A row's number is its place: what uses it depends on the order, even where the rows' does not."""
     number = rows_of(table.datasets, Subtype.TRANSFORMATION)._replace(scalar=False)
-    return table._replace(columns={arguments[0]: number, **table.columns})
+    return table._replace(columns={arguments[0]: caused(number, table.order), **table.columns})
 
 
 def _same(table: Table, arguments: list[Any]) -> Table:
