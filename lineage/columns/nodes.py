@@ -8,7 +8,19 @@ from .joins import join
 from .model import Subtype
 from .reader import Reader
 from .reshaping import map_function
-from .values import NO_CAUSES, Causes, Table, Value, all_causes, assumed, caused, in_rows, merge, raised, union
+from .values import (
+    NO_CAUSES,
+    Causes,
+    Table,
+    Value,
+    all_causes,
+    assumed,
+    caused,
+    in_rows,
+    merge,
+    raised,
+    union,
+)
 
 Visitor = Callable[[Reader, Any, list[Table], Mapping[str, Any]], Table]
 """(reader, node, inputs, schema of the output) → output."""

@@ -27,6 +27,15 @@ def same(*names: str, dataset: str = "u") -> dict[str, str]:
     return {name: name if dataset == "u" else f"{dataset}.{name}" for name in names}
 
 
+def in_order(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.sort("f", maintain_order=True)
+
+
+def halved(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Every other row is of the other half, whatever its values."""
+    return frame.with_row_index("half").with_columns(col("half") % 2)
+
+
 U = same("a", "b", "c", "f", "s", "o", "l", "t", "st", "j")
 RIGHT = {"a_right": "v.a", "s_right": "v.s", "w": "v.w", "t_right": "v.t"}
 K = "s"
@@ -478,6 +487,107 @@ PLANS: dict[str, Expected] = {
     ),
     "count of two": Expected(
         lambda u, v: pl.concat([u.select("a"), v.select("a")]).select(pl.len()), {"len": "u. v."}
+    ),
+    # what belongs to a place in the order, and not to a row
+    "index filtered": Expected(
+        lambda u, v: in_order(u).with_row_index().filter(col("index") < 4).select(col("a").sum()),
+        {"a": "a"},
+        "f",
+    ),
+    "index weighed": Expected(
+        lambda u, v: in_order(u).with_row_index().select(a=(col("a") * col("index")).sum()), {"a": "a"}, "f"
+    ),
+    "index grouped": Expected(
+        lambda u, v: (
+            in_order(u).with_row_index().group_by(col("index") // 3).agg(col("a").sum()).sort("index")
+        ),
+        {"index": "u.", "a": "a"},
+        "f",
+    ),
+    "index in over": Expected(
+        lambda u, v: in_order(u).with_row_index().select(a=col("a").sum().over(col("index") // 3).max()),
+        {"a": "a"},
+        "f",
+    ),
+    "index joined": Expected(
+        lambda u, v: (
+            in_order(u)
+            .with_row_index()
+            .join(v.with_row_index(), on="index")
+            .select(z=(col("a") * col("w")).sum())
+        ),
+        {"z": "a v.w"},
+        "f",
+    ),
+    "index after explode": Expected(
+        lambda u, v: (
+            in_order(u).explode("l").with_row_index().filter(col("index") > 5).select(col("l").sum())
+        ),
+        {"l": "l"},
+        "f l",
+    ),
+    "index of merge_sorted": Expected(
+        lambda u, v: (
+            u.select("t", "a")
+            .merge_sorted(v.select("t", "a"), key="t")
+            .with_row_index()
+            .select(a=(col("a") * col("index")).sum())
+        ),
+        {"a": "a v.a"},
+        "t v.t",
+    ),
+    "literal series in order": Expected(
+        lambda u, v: (
+            in_order(u)
+            .with_columns(z=pl.lit(pl.Series(range(12))))
+            .filter(col("z") < 4)
+            .select(col("a").sum())
+        ),
+        {"a": "a"},
+        "f",
+    ),
+    "filter by a series": Expected(
+        lambda u, v: in_order(u).filter(pl.Series([True, False] * 6)).select(col("a").sum()), {"a": "a"}, "f"
+    ),
+    "sorted expression": Expected(
+        lambda u, v: in_order(u).select(z=(col("a") * col("b").sort()).sum()), {"z": "a b"}, "f"
+    ),
+    "sorted column": Expected(
+        lambda u, v: in_order(u).with_columns(z=col("b").sort()).select(z=(col("a") * col("z")).sum()),
+        {"z": "a b"},
+        "f",
+    ),
+    "sorted in groups": Expected(
+        lambda u, v: in_order(u).group_by("s").agg(z=(col("a") * col("b").sort()).sum()).sort("s"),
+        {"s": "s", "z": "a b"},
+        "s",
+        also={"z": "f"},
+    ),
+    "values that lost their rows": Expected(
+        lambda u, v: in_order(halved(u)).select(
+            z=(col("a").filter(col("half") == 0) * col("b").filter(col("half") == 1)).sum()
+        ),
+        {"z": "a b"},
+        "f",
+    ),
+    "values of a predicate that lost their rows": Expected(
+        lambda u, v: in_order(u).select(z=(col("a").filter("o") * col("b").filter(col("o").sort())).sum()),
+        {"z": "a b"},
+        "f o",
+    ),
+    "columns that lost their rows": Expected(
+        lambda u, v: (
+            in_order(u)
+            .select(x=col("a").filter("o"), y=col("b").filter(col("o").reverse()))
+            .select(z=(col("x") * col("y")).sum())
+        ),
+        {"z": "a b"},
+        "f o",
+    ),
+    "columns of the same filter": Expected(
+        lambda u, v: in_order(u).select(z=col("a").filter("o").sum(), y=col("b").filter("o").max()),
+        {"z": "a", "y": "b"},
+        "o",
     ),
     # Python: the plan hides what it does
     "map_batches": Expected(

@@ -177,7 +177,26 @@ def _reshape(dice: random.Random, frame: pl.LazyFrame, _: pl.LazyFrame) -> pl.La
     return dice.choice(options)
 
 
+def _by_place(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.LazyFrame:
+    """Sorted, numbered, the number used, and summed up: nothing else is left of the order."""
+    frame = _sort(dice, _sure(frame), v)
+    x, y = (col(name) for name in _numbers(dice, frame, 2))
+    number = dice.choice([pl.int_range(pl.len()), y.sort(), pl.row_index("place").cast(pl.Int64)])
+    numbered = frame.with_columns(place=number)
+    if dice.random() < 0.5:
+        numbered = frame.with_row_index("place").with_columns(col("place").cast(pl.Int64))
+    place = col("place")
+    weights = v.select(place=pl.int_range(pl.len()), weight="w")
+    return dice.choice([
+        numbered.filter(place < 4).select(a=x.sum(), b=y.max()),
+        numbered.select(a=(x * place).sum(), b=y.max()),
+        numbered.group_by(place // 3).agg(a=x.sum()).select(col("a").max()),
+        numbered.select(a=x.sum().over(place // 3).max()),
+        numbered.join(weights, on="place").select(a=(x * col("weight")).sum()),
+    ])  # fmt: skip
+
+
 STEPS: list[Step] = [
     _with, _with, _select, _whole, _filter, _filter, _sort, _slice, _unique, _group, _join, _join, _concat,
-    _reshape,
+    _reshape, _by_place,
 ]  # fmt: skip

@@ -1,5 +1,8 @@
 """Names, versions and the words on the edges."""
 
+from collections.abc import Callable
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import polars as pl
@@ -94,6 +97,39 @@ def test_another_frame_made_from_it_does_not() -> None:
     assert datasets(frame.filter(col("a") > 1).lazy()) == {"memory:1"}
 
 
+def assign_columns(frame: pl.DataFrame) -> None:
+    frame.columns = ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.insert_column(0, pl.Series("z", [0, 0])),
+        lambda frame: frame.insert_column(0, (col("a") + 1).alias("z")),
+        lambda frame: frame.replace_column(0, pl.Series("a", [0, 0])),
+        lambda frame: frame.__setitem__((0, "a"), 99),
+        lambda frame: frame.drop_in_place("a"),
+        lambda frame: frame.extend(frame.clone()),
+        lambda frame: frame.vstack(frame.clone(), in_place=True),
+        lambda frame: frame.hstack([pl.Series("z", [0, 0])], in_place=True),
+        assign_columns,
+    ],
+)
+def test_a_change_in_place_takes_the_name_away(change: Callable[[pl.DataFrame], object]) -> None:
+    frame = collected(u(), "whole")
+    before = frame.clone()
+    change(frame)
+    assert not frame.equals(before)
+    assert datasets(frame.lazy()) == {"memory:1"}
+
+
+def test_what_changes_nothing_in_place_keeps_the_name() -> None:
+    frame = collected(u(), "whole")
+    assert frame.vstack(frame).height == 4
+    assert frame.hstack([pl.Series("z", [0, 0])]).width == 4
+    assert datasets(frame.lazy()) == {"whole"}
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson", "ipc"])
 def test_files_name_themselves(tmp_path: Path, kind: str) -> None:
     scan = getattr(pl, f"scan_{kind}")
@@ -124,6 +160,28 @@ def test_a_deep_plan() -> None:
     for _ in range(400):
         frame = frame.with_columns(col("a") + 1)
     assert subtypes(frame, "a") == {("a", Subtype.TRANSFORMATION)}
+
+
+def nested_when(depth: int) -> pl.Expr:
+    made = pl.lit(0)
+    for i in range(depth):
+        made = pl.when(col("s") == str(i)).then("b").otherwise(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("expression", "sources"),
+    [
+        (reduce(add, [col("a")] * 1000 + [col("b")]), {"a", "b"}),
+        (reduce(lambda made, _: made.abs(), range(1000), col("a")), {"a"}),
+        (reduce(lambda made, _: made.sort_by("b"), range(400), col("a")), {"a", "b"}),
+        (nested_when(400), {"b", "s"}),
+    ],
+)
+def test_a_deep_expression_is_as_exact_as_a_flat_one(expression: pl.Expr, sources: set[str]) -> None:
+    edges = trace(u().select("b", z=expression))
+    assert {e.source_column for e in edges if e.target_column == "z"} == sources
+    assert not any(edge.opaque for edge in edges)
 
 
 class Unknown:
