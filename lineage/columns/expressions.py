@@ -3,23 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .beside import in_rows
 from .functions import ROWWISE_HIDDEN, UNORDERED_AGGREGATES, function_name, returned
 from .model import Subtype
+from .operands import operands
 from .reader import Reader
 from .structs import STRUCT_FUNCTIONS
-from .values import (
-    NO_CAUSES,
-    Table,
-    Value,
-    all_causes,
-    assumed,
-    caused,
-    causes_of,
-    in_rows,
-    merge,
-    raised,
-    rows_of,
-)
+from .values import NO_CAUSES, Table, Value, all_causes, assumed, caused, causes_of, merge, raised, rows_of
 
 
 class Expressions:
@@ -59,7 +49,7 @@ class Expressions:
             except NotImplementedError as error:
                 self.operands[each] = self.hidden(each, str(error))
                 continue
-            missing = [n for n in _operands(node) if n not in self.operands]
+            missing = [n for n in operands(node) if n not in self.operands]
             if missing:
                 waiting.append((each, node))
                 waiting.extend((n, None) for n in reversed(missing))
@@ -81,11 +71,7 @@ class Expressions:
         return value._replace(lengths=NO_CAUSES) if what in ROWWISE_HIDDEN else value
 
     def ordered(self, value: Value) -> Value:
-        """Decided by the order of the rows, too.
-
-        So is what belongs to a place and not to a row: beside another column it tells which value
-        of that one it meets, and the sum of their products has no other trace of the order.
-        """
+        """Decided by the order of the rows, too; so is which row meets what belongs to a place."""
         return caused(value, self.table.order) if self.table.order else value
 
     def combined(self, value: Value, operands: list[Value]) -> Value:
@@ -188,33 +174,6 @@ class Expressions:
         return self.hidden(number, "new") if made is None else self.combined(made, inputs)
 
 
-def _operands(node: Any) -> list[int]:
-    """The expressions below `node`, but for a struct's new fields, which are read inside the struct."""
-    found: list[int] = []
-    for name in _OPERANDS.get(type(node).__name__, ()):
-        below = getattr(node, name)
-        if below is not None:
-            found += below if isinstance(below, list) else [below]
-    return found
-
-
-_OPERANDS = {
-    "Agg": ("arguments",),
-    "Alias": ("expr",),
-    "BinaryExpr": ("left", "right"),
-    "Cast": ("expr",),
-    "Explode": ("expr",),
-    "Filter": ("input", "by"),
-    "Function": ("input",),
-    "Gather": ("expr", "idx"),
-    "Rolling": ("function", "index_column"),
-    "Slice": ("input", "offset", "length"),
-    "Sort": ("expr",),
-    "SortBy": ("expr", "by"),
-    "StructEval": ("expr",),
-    "Ternary": ("predicate", "truthy", "falsy"),
-    "Window": ("function", "partition_by", "order_by"),
-}
 _READERS: Mapping[str, Callable[[Expressions, Any, int], Value]] = {
     "Agg": Expressions.aggregate,
     "Alias": Expressions.alias,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .beside import lengths, placed, stored
 from .expressions import Expressions
 from .joins import join
 from .model import Subtype
@@ -16,7 +17,6 @@ from .values import (
     all_causes,
     assumed,
     caused,
-    in_rows,
     merge,
     raised,
     union,
@@ -44,39 +44,17 @@ def _project(_: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any
 
 def _select(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
-    columns = _placed(_over(reader, node, table).named(node.expr), table.order)
+    columns = placed(_over(reader, node, table).named(node.expr), table.order)
     order = NO_CAUSES if all(value.scalar for value in columns.values()) else table.order
-    rows = table.rows | _lengths(list(columns.values()))
-    return table._replace(columns=_stored(columns), rows=rows, order=order)
-
-
-def _placed(columns: dict[str, Value], order: Causes) -> dict[str, Value]:
-    """Columns side by side: where one has lost its rows, the order decides what its values meet."""
-    if not order or in_rows(list(columns.values())):
-        return columns
-    return {name: caused(value, order) if value.lengths else value for name, value in columns.items()}
-
-
-def _lengths(values: list[Value]) -> Causes:
-    """What decides how long columns side by side are; one of fixed length decides for the others."""
-    if any(not value.scalar and not value.lengths for value in values):
-        return NO_CAUSES
-    return union(value.lengths for value in values)
+    rows = table.rows | lengths(list(columns.values()))
+    return table._replace(columns=stored(columns), rows=rows, order=order)
 
 
 def _with_columns(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
     [table] = inputs
     added = _over(reader, node, table).named(node.exprs)
-    columns = _placed({**table.columns, **added}, table.order)
-    return table._replace(columns=_stored(columns))
-
-
-def _stored(columns: dict[str, Value]) -> dict[str, Value]:
-    """A column has the table's length, whatever its expression had."""
-    return {
-        name: value._replace(scalar=False, lengths=NO_CAUSES) if value.scalar or value.lengths else value
-        for name, value in columns.items()
-    }
+    columns = placed({**table.columns, **added}, table.order)
+    return table._replace(columns=stored(columns))
 
 
 def _filter(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[str, Any]) -> Table:
@@ -114,7 +92,7 @@ def _group_by(reader: Reader, node: Any, inputs: list[Table], schema: Mapping[st
     rows = table.rows | all_causes(keys.values(), Subtype.GROUP_BY) | by
     order = table.order if node.maintain_order else NO_CAUSES
     columns = {**keys, **index, **ordered}
-    return Table(_stored(columns), table.datasets, rows, order)
+    return Table(stored(columns), table.datasets, rows, order)
 
 
 def _index(options: Any, table: Table) -> tuple[dict[str, Value], Causes]:

@@ -103,12 +103,6 @@ def merge(values: list[Value], at_least: Subtype = Subtype.IDENTITY) -> Value:
     )
 
 
-def in_rows(values: list[Value]) -> bool:
-    """Whether values side by side are of the same row; what was filtered or exploded is not."""
-    columns = [value for value in values if not value.scalar]
-    return len(columns) < 2 or not any(value.lengths for value in columns)
-
-
 def _opaque_in(values: list[Value]) -> frozenset[Source]:
     """Assumed by some, and shown by none."""
     opaque = NO_SOURCES.union(*(value.opaque for value in values))

@@ -174,8 +174,8 @@ def nested_when(depth: int) -> pl.Expr:
     [
         (reduce(add, [col("a")] * 1000 + [col("b")]), {"a", "b"}),
         (reduce(lambda made, _: made.abs(), range(1000), col("a")), {"a"}),
-        (reduce(lambda made, _: made.sort_by("b"), range(400), col("a")), {"a", "b"}),
-        (nested_when(400), {"b", "s"}),
+        (reduce(lambda made, _: made.sort_by("b"), range(1000), col("a")), {"a", "b"}),
+        (nested_when(1000), {"b", "s"}),
     ],
 )
 def test_a_deep_expression_is_as_exact_as_a_flat_one(expression: pl.Expr, sources: set[str]) -> None:
