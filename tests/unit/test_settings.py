@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra import settings_doc
-from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
+from infra.endpoints import resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.settings import Settings, load, variable
 from lineage.errors import SettingsError, UnavailableError
 
@@ -275,6 +275,8 @@ def test_neither_set_nor_running_says_what_to_do() -> None:
         "Postgres is unavailable: none is set and no local one is running. "
         "Run `headwater up`, or set HEADWATER_POSTGRES_DSN."
     )
+    with pytest.raises(UnavailableError, match="`headwater up --kafka`, or set HEADWATER_KAFKA_URL"):
+        resolve_kafka(load(), {})
 
 
 def test_the_documented_table_is_the_model() -> None:
