@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from console.start import start, start_prefect
-from console.starting import TITLES, GraphEngine, graph_engine, start_apps, start_services
+from console.starting import TITLES, GraphEngine, engine_named, graph_engine, start_apps, start_services
 from console.table import Json, print_json
 from infra.local.addresses import Address, near
 from infra.local.registry import ended, stop_all
@@ -16,7 +16,12 @@ from infra.settings import Settings, load
 
 Graph = Annotated[
     GraphEngine | None,
-    typer.Option(help="Which local graph; by default the one that runs, else embedded.", show_default=False),
+    typer.Option(
+        parser=engine_named,
+        metavar="|".join(GraphEngine),
+        help="Which local graph; by default the one that runs, else embedded.",
+        show_default=False,
+    ),
 ]
 Kafka = Annotated[bool, typer.Option("--kafka", help="Start a local Kafka too.")]
 ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]

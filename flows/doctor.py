@@ -18,7 +18,7 @@ from flows.history import asked
 from flows.limits import at_limit
 from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
-from infra.doctor.finding import Finding, Level, readable
+from infra.doctor.finding import Finding, Level, away, readable
 from infra.endpoints import resolve_graph, resolve_prefect
 from infra.local.addresses import near
 from infra.local.registry import ended, endpoints
@@ -69,7 +69,7 @@ async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding
     try:
         return await check(settings)
     except (SettingsError, UnavailableError) as error:
-        return (Finding(part, Level.UNREACHABLE, str(error)),)
+        return (away(part, error),)
     except HeadwaterError as error:
         return (Finding(part, Level.PROBLEM, str(error)),)
 
@@ -83,7 +83,7 @@ async def _prefect(settings: Settings) -> tuple[Finding, ...]:
                 deployed = {deployment.name for deployment in await client.read_deployments()}
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_PREFECT_API_URL."
-        return (Finding(PREFECT, Level.UNREACHABLE, str(error), fix),)
+        return (away(PREFECT, error, fix),)
     tls = url.scheme == "https"
     seen = f"version {version}, {'TLS' if tls else 'no TLS'}, {len(deployed)} deployments"
     fix = "Write HEADWATER_PREFECT_API_URL with https://."
