@@ -24,7 +24,9 @@ Experiment = Annotated[str | None, typer.Option(help="The run of a robot, and it
 Batch = Annotated[
     int | None, typer.Option(help="What was read from this raw batch, or stored by this commit.")
 ]
-File = Annotated[str | None, typer.Option(help="What was read from this file, by its path.")]
+File = Annotated[
+    str | None, typer.Option(help="What was read from this file, by its path below the pipeline's folder.")
+]
 Version = Annotated[str | None, typer.Option(help="What this version of the code made: NAME@VERSION.")]
 From = Annotated[
     str | None, typer.Option("--from", help="Only rows from this time on, e.g. 2026-11-21T08:00; UTC.")

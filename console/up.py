@@ -84,7 +84,7 @@ def show(addresses: Iterable[Address]) -> None:
 
 def _facts(address: Address) -> dict[str, Any]:
     page = None
-    if address.http_port is not None:
+    if address.http_port is not None and address.url.startswith("http://"):  # the graph's takes commands only
         page = f"http://127.0.0.1:{address.http_port}"
         page += "/metrics" if address.url == page else ""
     return {

@@ -85,6 +85,7 @@ class Proxy:
         self._cut(0)
         carrying = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*carrying, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -25,12 +26,18 @@ async def proxy() -> AsyncIterator[Proxy]:
         except OSError:
             pass  # cut
         finally:
-            writer.close()
+            await closed(writer)
 
     async with await asyncio.start_server(echo, LOOPBACK, 0) as server:
         with Proxy("echo", server.sockets[0].getsockname()[1]) as proxy:
             yield proxy
         await asyncio.gather(*filter(None, serving))
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def read_on(reader: asyncio.StreamReader, received: bytearray) -> None:
@@ -48,7 +55,7 @@ async def test_it_carries_both_ways_and_holds_back(proxy: Proxy) -> None:
     writer.write(PACKET)
     assert await reader.readexactly(len(PACKET)) == PACKET
     assert asyncio.get_running_loop().time() - before > 0.3
-    writer.close()
+    await closed(writer)
 
 
 async def test_it_cuts_within_a_packet_and_lets_the_next_connection_through(proxy: Proxy) -> None:
@@ -62,7 +69,8 @@ async def test_it_cuts_within_a_packet_and_lets_the_next_connection_through(prox
     with pytest.raises(ConnectionResetError):  # nobody says that it is over
         await read_on(reader, received)
     assert len(received) <= 500
+    await closed(writer)
     reader, writer = await asyncio.open_connection(LOOPBACK, proxy.port)
     writer.write(PACKET)
     assert await reader.readexactly(len(PACKET)) == PACKET
-    writer.close()
+    await closed(writer)
