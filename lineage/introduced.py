@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 from .ports import Connection
 
-# Imports tell of the transformations of others, which are not introduced. A commit of messages, new or replayed,
-# is of one source; any other introduces for all sources.
+# Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
+# replayed, is of one source; any other introduces for all sources.
 _TRANSFORMATIONS = """
 WITH told AS (
     SELECT DISTINCT l.transformation_id, l.batch, l.target_facts->>'dataset' AS target,

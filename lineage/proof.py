@@ -79,8 +79,8 @@ async def prove(
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved (see `last_vouched`, `last_proved`,
-    `sealed_before`); 0: all is read. What the relay has not carried yet is carried first: a graph that lags is no difference. The outcome
-    is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    `sealed_before`); 0: all is read. What the relay has not carried yet is carried first: a graph that lags is no
+    difference. The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
@@ -176,7 +176,8 @@ class _Proving:
         named |= await walk.tail()
         if whole:
             await walk.check_total()
-            self.findings.add("transformations", [each async for each in check_introductions(self.connection)])
+            introduced = [difference async for difference in check_introductions(self.connection)]
+            self.findings.add("transformations", introduced)
             self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
             return LEAST
         return min(named, default=None)
