@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from console.start import DIFFERENCES, run, start, start_prefect
-from console.starting import TITLES, GraphEngine, start_apps, start_services
+from console.starting import TITLES, GraphEngine, engine_named, start_apps, start_services
 from infra.local.registry import apps, stop_all
 from infra.settings import Robot as RobotSetting
 from infra.settings import Settings, load
@@ -31,7 +31,10 @@ EVERY = timedelta(seconds=5)
 """How often the scheduled flows run here, instead of every hour."""
 PATIENCE = 120.0  # seconds for what was sent to have arrived everywhere
 
-Graph = Annotated[GraphEngine, typer.Option(help="Which local graph.")]
+Graph = Annotated[
+    GraphEngine,
+    typer.Option(parser=engine_named, metavar="|".join(GraphEngine), help="Which local graph."),
+]
 
 
 def demo(graph: Graph = GraphEngine.EMBEDDED) -> None:

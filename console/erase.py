@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
-from console.table import Json, print_json
+from console.table import Json, counted, print_json
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -43,6 +43,7 @@ def erase(
         return
     for each in done:
         typer.echo(f"{each.sequence}: {each.location}, {each.bytes:,} bytes")
-    typer.echo(f"{len(done):,} message(s) {'were' if apply else 'would be'} erased.")
+    were = ("was" if len(done) == 1 else "were") if apply else "would be"
+    typer.echo(f"{counted(len(done), 'message')} {were} erased.")
     if not apply:
         typer.echo("Nothing was changed; --apply with a --reason does it.")

@@ -1,22 +1,18 @@
 """`headwater prove`: everything stored against the record against the graph."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
-from console.start import DIFFERENCES, run, start
+from console.start import DIFFERENCES, moment, run, start
 from console.table import Json, print_json
 from lineage.errors import SettingsError
 
-FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
-
-
 Full = Annotated[bool, typer.Option("--full", help="Read everything, not what is new since the last proof.")]
-Since = Annotated[datetime | None, typer.Option(help="Read what is known since then (UTC).", formats=FORMATS)]
+Since = Annotated[str | None, typer.Option(help="Read what is known since then, e.g. 2026-11-21T08:00; UTC.")]
 
 
 def prove(full: Full = False, since: Since = None, as_json: Json = False) -> None:
@@ -26,12 +22,11 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
     """
     if full and since is not None:
         raise SettingsError("--full reads everything and --since a part of it: give one of them.")
-    settings = start()
-    since = since and since.replace(tzinfo=UTC)
+    settings, after = start(), moment(since, "--since")
     from flows.proof import prove as proving
 
     with Console(stderr=True).status("proving") as status:
-        proof = run(proving(settings, lambda what, done: _show(status, what, done), full=full, since=since))
+        proof = run(proving(settings, lambda what, done: _show(status, what, done), full=full, since=after))
     if as_json:
         print_json(asdict(proof))
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Json, print_json, progress, text
+from console.table import Json, counted, print_json, progress, text
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -24,7 +24,9 @@ Experiment = Annotated[str | None, typer.Option(help="The run of a robot, and it
 Batch = Annotated[
     int | None, typer.Option(help="What was read from this raw batch, or stored by this commit.")
 ]
-File = Annotated[str | None, typer.Option(help="What was read from this file, by its path.")]
+File = Annotated[
+    str | None, typer.Option(help="What was read from this file, by its path below the pipeline's folder.")
+]
 Version = Annotated[str | None, typer.Option(help="What this version of the code made: NAME@VERSION.")]
 From = Annotated[
     str | None, typer.Option("--from", help="Only rows from this time on, e.g. 2026-11-21T08:00; UTC.")
@@ -92,11 +94,13 @@ def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
     scope = outcome.scope
     for table in scope.tables:
         out = f", {table.quarantined:,} of them in quarantine" if table.quarantined else ""
-        yield f"{table.table}: {table.rows:,} rows of {table.batches:,} batches in {table.hours:,} hours{out}"
+        batches = f"{table.batches:,} batch" + ("" if table.batches == 1 else "es")
+        hours = counted(table.hours, "hour")
+        yield f"{table.table}: {counted(table.rows, 'row')} of {batches} in {hours}{out}"
     for name, rows in scope.aggregates.items():
-        yield f"{name}: {rows:,} rows were made from them"
+        yield f"{name}: {counted(rows, 'row')} made from them"
     for version, rows in scope.transformations.items():
-        yield f"made by {version}: {rows:,} rows"
+        yield f"made by {version}: {counted(rows, 'row')}"
     if not scope.tables:
         yield "No stored row came from it."
         return
@@ -106,14 +110,16 @@ def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
     if not outcome.applied:
         yield "Nothing was changed" + ("; --apply does it." if kinds else ".")
     else:
-        yield f"{outcome.hours:,} hours of aggregates were computed again."
+        yield f"Computed again: {counted(outcome.hours, 'hour')} of aggregates."
 
 
 def _acts(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
     would = "" if outcome.applied else "would be "
     for kind, done in (("quarantine", "put in quarantine"), ("release", "released")):
         if kind in kinds:
-            yield f"{sum(outcome.rows.values()):,} rows {would or 'were '}{done}"
+            rows = sum(outcome.rows.values())
+            were = would or ("was " if rows == 1 else "were ")
+            yield f"{counted(rows, 'row')} {were}{done}"
     if "reprocess" not in kinds:
         return
     for changes in outcome.changes.values():
@@ -130,7 +136,7 @@ def _changes(changes: "Changes") -> Iterable[str]:
         f"{changes.withdrawn:,} withdrawn, {changes.unchanged:,} the same"
     )
     for column, rows in changes.columns.items():
-        yield f"  {column}: {rows:,} rows"
+        yield f"  {column}: {counted(rows, 'row')}"
     for example in changes.examples:
         told = ", ".join(f"{n}: {text(old)} → {text(new)}" for n, (old, new) in example.columns.items())
         yield f"  {example.key}  {told}"

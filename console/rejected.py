@@ -57,6 +57,8 @@ def ls(
     _print(form, found)
     if not found.total and form is not Format.JSON:
         typer.echo("none", err=True)
+    for sentence in found.unknown:
+        typer.echo(sentence, err=True)
     if found.total > len(found.records) and form is not Format.JSON:
         typer.echo(f"Shown: {len(found.records)} of {found.total}; --limit shows more.", err=True)
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from console.start import pairs, start_prefect
+from console.start import pairs, start, start_prefect
 from console.start import run as run_to_end
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="experiments, aggregates, partitions, proof or full-proof.")
+    str | None, typer.Argument(metavar="NAME", help="Which flow of prefect.yaml; none lists them.")
 ]
 Values = Annotated[
     list[str],
@@ -20,11 +20,14 @@ Values = Annotated[
 ]
 
 
-def run(name: Name, values: Values = []) -> None:  # noqa: B006 - typer's way to say "none given"
-    """Run a flow of prefect.yaml once, now, and print what became of it.
+def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's way to say "none given"
+    """Run a flow of prefect.yaml once, now, and print what became of it; without a name, list the flows.
 
     Example: headwater run experiments --set robot=ot2 --set experiment_id=UUID
     """
+    if name is None:
+        _list()
+        return
     settings = start_prefect()
     from flows import registry
 
@@ -32,3 +35,11 @@ def run(name: Name, values: Values = []) -> None:  # noqa: B006 - typer's way to
     given = registry.parameters(flow, dict(pairs(values, "--set")))
     registry.check(given, settings)
     typer.echo(run_to_end(flow(**given)))
+
+
+def _list() -> None:
+    start()
+    from flows import registry
+
+    for name, what in registry.descriptions().items():
+        typer.echo(f"{name:<18} {what}")

@@ -34,6 +34,14 @@ class GraphEngine(StrEnum):
     NEO4J = "neo4j"
 
 
+def engine_named(text: str) -> GraphEngine:
+    """The graph an option names; raises SettingsError."""
+    try:
+        return GraphEngine(text)
+    except ValueError as error:
+        raise SettingsError(f"--graph takes {' or '.join(GraphEngine)}, not {text!r}.") from error
+
+
 def graph_engine(home: Path, asked: GraphEngine | None) -> GraphEngine:
     """The graph that was asked for, else the one that runs, else the embedded one.
 

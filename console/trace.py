@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.start import run, start
-from console.table import Json, print_json, text
+from console.table import Json, counted, print_json, text
 
 if TYPE_CHECKING:
     from flows.trace import Traced
@@ -31,8 +31,10 @@ def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json
     if as_json:
         print_json(document(found))
         return
-    for name, told in lines(found):
-        typer.echo(f"{name:<15}{told}".rstrip())
+    told = list(lines(found))
+    width = max(len(name) for name, _ in told)
+    for name, said in told:
+        typer.echo(f"{name:<{width}}  {said}".rstrip())
 
 
 def document(found: "Traced") -> dict[str, Any]:
@@ -115,6 +117,6 @@ def _earlier(row: "Trace") -> Iterable[tuple[str, str]]:
 def _part(part: "Part") -> Iterable[tuple[str, str]]:
     late = "; the hour changed since and waits to be computed again" if part.changed_since else ""
     page = f", page {part.page} of {part.pages}" if part.pages > 1 else ""
-    yield "made from", f"{part.total:,} rows of {part.table}{page}{late}"
+    yield "made from", f"{counted(part.total, 'row')} of {part.table}{page}{late}"
     for message in part.messages:
         yield from _message(message)

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from console.start import start, start_prefect
-from console.starting import TITLES, GraphEngine, graph_engine, start_apps, start_services
+from console.starting import TITLES, GraphEngine, engine_named, graph_engine, start_apps, start_services
 from console.table import Json, print_json
-from infra.local.addresses import Address
-from infra.local.registry import stop_all
+from infra.local.addresses import Address, near
+from infra.local.registry import ended, stop_all
 from infra.settings import Settings, load
 
 Graph = Annotated[
     GraphEngine | None,
-    typer.Option(help="Which local graph; by default the one that runs, else embedded.", show_default=False),
+    typer.Option(
+        parser=engine_named,
+        metavar="|".join(GraphEngine),
+        help="Which local graph; by default the one that runs, else embedded.",
+        show_default=False,
+    ),
 ]
 Kafka = Annotated[bool, typer.Option("--kafka", help="Start a local Kafka too.")]
 ServicesOnly = Annotated[bool, typer.Option("--services-only", help="Start no process of our own.")]
@@ -44,11 +48,15 @@ def up(
 
 def down(as_json: Json = False) -> None:
     """Stop what `headwater up` started; the data stays."""
-    names = stop_all(load().home)
+    home = load().home
+    dead = ended(home)
+    stopped = [name for name in stop_all(home) if name not in dead]
     if as_json:
-        print_json(names)
-    else:
-        typer.echo("\n".join(f"stopped {TITLES[name]}" for name in names) or "nothing was running")
+        print_json({"stopped": stopped, "ended": list(dead)})
+        return
+    for name, log in dead.items():
+        typer.echo(f"{TITLES[name]} had ended by itself, see {near(log)}")
+    typer.echo("\n".join(f"stopped {TITLES[name]}" for name in stopped) or "nothing was running")
 
 
 async def prepare(settings: Settings) -> None:
@@ -76,19 +84,14 @@ def show(addresses: Iterable[Address]) -> None:
 
 def _facts(address: Address) -> dict[str, Any]:
     page = None
-    if address.http_port is not None:
+    if address.http_port is not None and address.url.startswith("http://"):  # the graph's takes commands only
         page = f"http://127.0.0.1:{address.http_port}"
         page += "/metrics" if address.url == page else ""
     return {
         "service": TITLES.get(address.service, address.service),
         "url": address.url,
         "user": address.user,
-        "password_file": _near(address.password_file) if address.password_file else None,
+        "password_file": near(address.password_file) if address.password_file else None,
         "page": page,
-        "log": _near(address.log),
+        "log": near(address.log),
     }
-
-
-def _near(path: Path) -> str:
-    """The path as seen from here, when it is below."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

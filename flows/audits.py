@@ -27,4 +27,4 @@ async def query(
 ) -> audits.Answer:
     """The answer of a person's own read-only Cypher; it may take so many `seconds`."""
     async with stores.open_graph(settings) as graph:
-        return await audits.run(graph, "query", text, given, limit=limit, seconds=seconds)
+        return await audits.run(graph, "The query", text, given, limit=limit, seconds=seconds)

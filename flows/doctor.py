@@ -1,9 +1,10 @@
 """Everything `headwater doctor` looks at, at the same time; and Prefect, which only flows know."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,10 +16,12 @@ from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.history import asked
 from flows.limits import at_limit
+from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
-from infra.doctor.finding import Finding, Level, readable
+from infra.doctor.finding import Finding, Level, away, readable
 from infra.endpoints import resolve_graph, resolve_prefect
-from infra.local.registry import endpoints
+from infra.local.addresses import near
+from infra.local.registry import ended, endpoints
 from infra.settings import Settings
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.extract.mqtt import MqttOptions
@@ -45,7 +48,15 @@ async def examine(settings: Settings) -> list[Finding]:
         (PREFECT, _prefect),
     )
     found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
-    return [*chain.from_iterable(found), *machine.check(settings.home)]
+    return [*chain.from_iterable(found), *_ended(settings.home), *machine.check(settings.home)]
+
+
+def _ended(home: Path) -> Iterator[Finding]:
+    """Processes of ours that `headwater up` started and nobody stopped."""
+    for name, log in ended(home).items():
+        if name in PROCESSES:
+            sentence = f"it ended by itself, see {near(log)}."
+            yield Finding(f"headwater {name}", Level.PROBLEM, sentence, "`headwater up` starts it again.")
 
 
 def _shared() -> list[str]:
@@ -58,7 +69,7 @@ async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding
     try:
         return await check(settings)
     except (SettingsError, UnavailableError) as error:
-        return (Finding(part, Level.UNREACHABLE, str(error)),)
+        return (away(part, error),)
     except HeadwaterError as error:
         return (Finding(part, Level.PROBLEM, str(error)),)
 
@@ -72,7 +83,7 @@ async def _prefect(settings: Settings) -> tuple[Finding, ...]:
                 deployed = {deployment.name for deployment in await client.read_deployments()}
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_PREFECT_API_URL."
-        return (Finding(PREFECT, Level.UNREACHABLE, str(error), fix),)
+        return (away(PREFECT, error, fix),)
     tls = url.scheme == "https"
     seen = f"version {version}, {'TLS' if tls else 'no TLS'}, {len(deployed)} deployments"
     fix = "Write HEADWATER_PREFECT_API_URL with https://."

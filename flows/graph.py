@@ -11,6 +11,8 @@ from lineage.errors import NotFoundError, RejectedError
 from lineage.ports import Graph
 from lineage.transformations import derivations
 
+VERSIONS = "headwater query 'MATCH (t:Transformation) RETURN t.key'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -32,7 +34,7 @@ async def rebuild(settings: Settings) -> int:
 async def difference(settings: Settings, before: str, after: str) -> Difference:
     """What changes from one state to another.
 
-    A state is a time (ISO 8601), a version of a transformation (`sensors@…`), or the name of a pipeline:
+    A state is a time (ISO 8601), a version of a transformation (`readings@…`), or the name of a pipeline:
     what today's code would record. A version or a pipeline is compared in the datasets that it writes.
     """
     async with stores.open_graph(settings) as graph:
@@ -54,7 +56,7 @@ async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:
     if "@" in text:
         columns = await diff.columns_of(graph, text)
         if not columns:
-            raise NotFoundError(f"The graph has no columns of {text!r}: see `headwater audit blame`.")
+            raise NotFoundError(f"The graph has no columns of {text!r}: `{VERSIONS}` lists the versions.")
         return columns
     try:
         moment = datetime.fromisoformat(text)

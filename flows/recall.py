@@ -22,8 +22,17 @@ from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
 from tasks.load.quarantine import Act, Kind, record, set_apart
-from tasks.load.recall import Condition, Recalled, Scope, Selection, conditions, datasets_of, scope_of
+from tasks.load.recall import (
+    Condition,
+    Recalled,
+    Scope,
+    Selection,
+    conditions,
+    datasets_of,
+    scope_of,
+)
 from tasks.load.reprocess import Reprocessed, reprocess
+from tasks.load.seen import refuse_unknown
 from tasks.load.store import Store
 from tasks.load.tables import has_history
 
@@ -67,9 +76,10 @@ async def recalled(
         with translated():
             async with store.pool.acquire() as connection:
                 found = await conditions(connection, selection, recalled_tables())
-                outcome = Outcome(
-                    applied=order.apply, scope=await scope_of(connection, found, load_aggregates())
-                )
+                scope = await scope_of(connection, found, load_aggregates())
+                if not scope.tables:
+                    await refuse_unknown(connection, selection)
+                outcome = Outcome(applied=order.apply, scope=scope)
         for kind in order.kinds:
             act = Act(
                 kind=kind,

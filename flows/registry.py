@@ -21,9 +21,14 @@ class Checked(Protocol):
     def check(self, settings: Settings) -> None: ...
 
 
+def descriptions() -> dict[str, str]:
+    """What can be run: name → what it does."""
+    return {each["name"]: each["description"] for each in declared()}
+
+
 def names() -> list[str]:
     """The names that can be run."""
-    return [str(deployment["name"]) for deployment in declared()]
+    return list(descriptions())
 
 
 def load_flow(name: str) -> Flow[..., Any]:

@@ -11,7 +11,8 @@ from flows import limits, stores
 from flows.history import FlowRunSeen, flow_runs
 from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
-from infra.local.registry import endpoints
+from infra.local.addresses import near
+from infra.local.registry import ended, endpoints
 from infra.masking import mask
 from infra.settings import Settings
 from lineage import relay
@@ -104,6 +105,8 @@ class _Stored:
 
 async def _part(settings: Settings, name: str) -> Part:
     local = endpoints(settings.home).get(name)
+    if log := ended(settings.home).get(name):
+        return Part(name=name, state="ended by itself", detail={"reason": f"see {near(log)}"})
     if local is None:
         return Part(name=name, state="not started here", detail={})
     try:

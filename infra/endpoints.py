@@ -106,7 +106,8 @@ def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[s
     local = addresses.get(name)
     if local and local.get("url"):
         return local
-    hint = f"Run `headwater up`, or set {variable(field)}."
+    start = "headwater up --kafka" if name == "kafka" else "headwater up"
+    hint = f"Run `{start}`, or set {variable(field)}."
     raise UnavailableError(title, "none is set and no local one is running", hint)
 
 

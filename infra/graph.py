@@ -68,8 +68,8 @@ def _translated() -> Iterator[None]:
         # Everything we write is a MERGE, so this is somebody merging the same node at the same moment.
         raise UnavailableError("The graph", "another client wrote the same nodes at once") from error
     except (ServiceUnavailable, TransientError, OSError, DriverError) as error:
-        reason = " ".join(str(error).split())  # the driver writes a line per address it tried
-        raise UnavailableError("The graph", reason.rstrip(".") or type(error).__name__) from error
+        hint = "Start it, or correct HEADWATER_GRAPH_URI." if isinstance(error, ServiceUnavailable) else ""
+        raise UnavailableError("The graph", str(error) or type(error).__name__, hint) from error
     except Neo4jError as error:
         raise QueryError(f"The graph refused a statement: {error.message}") from error
 

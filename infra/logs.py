@@ -27,6 +27,7 @@ QUIET: Final[Mapping[str, str]] = {
     "httpcore": "WARNING",
     "uvicorn.access": "WARNING",
     "asyncio": "WARNING",
+    "urllib3": "ERROR",  # a line per try; who asked tells when all have failed
     "APILogWorker": "ERROR",  # "still processing items" at the end of a command that waits for Prefect
     "EventsWorker": "ERROR",
 }

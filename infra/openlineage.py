@@ -19,6 +19,7 @@ from openlineage.client.serde import Serde
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 from pydantic import SecretStr
 
+from infra.masking import mask
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 
 ENDPOINT = "api/v1/lineage"
@@ -51,6 +52,7 @@ def sender(url: str, api_key: SecretStr | None = None) -> Callable[[RunEvent], N
     if api_key is not None:
         config["auth"] = {"type": "api_key", "apiKey": api_key.get_secret_value()}
     transport = HttpTransport(HttpConfig.from_dict(config))
+    service = f"OpenLineage's server at {mask(url)}"
 
     def send(event: RunEvent) -> None:
         try:
@@ -58,10 +60,11 @@ def sender(url: str, api_key: SecretStr | None = None) -> Callable[[RunEvent], N
         except requests.HTTPError as error:
             status = error.response.status_code
             if status == 429 or status >= 500:
-                raise UnavailableError("OpenLineage's server", f"it answered {status}") from error
-            raise RejectedError(f"OpenLineage's server answered {status} to an event.") from error
+                raise UnavailableError(service, f"it answered {status}") from error
+            raise RejectedError(f"{service} answered {status} to an event.") from error
         except requests.RequestException as error:
-            raise UnavailableError("OpenLineage's server", type(error).__name__) from error
+            reason = f"it does not answer ({type(error).__name__})"
+            raise UnavailableError(service, reason, "Start it, or correct --url.") from error
 
     return send
 

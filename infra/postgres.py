@@ -41,13 +41,19 @@ def translated() -> Iterator[None]:
     except (HeadwaterError, asyncpg.UniqueViolationError):
         raise
     except _AWAY as error:
-        raise UnavailableError("Postgres", str(error) or type(error).__name__) from error
+        raise UnavailableError("Postgres", str(error) or type(error).__name__, _hint(error)) from error
     except asyncpg.PostgresError as error:
         if _lacks_partition(error):
             raise UnavailableError("Postgres", str(error)) from error
         if _is_of_the_data(error):
             raise DataError(f"Postgres refused a row: {error}") from error
         raise QueryError(f"Postgres refused a statement: {error}") from error
+
+
+def _hint(error: Exception) -> str:
+    """What to do when nothing listens there; what else is wrong passes or names itself."""
+    no_server = isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    return "Start it, or correct HEADWATER_POSTGRES_DSN." if no_server else ""
 
 
 def _lacks_partition(error: asyncpg.PostgresError) -> bool:

@@ -307,5 +307,5 @@ def _written(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(f"{each.name}={each.url} {each.notices or ''}".strip() for each in value)
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return rules.duration_text(value)
     return str(value)

@@ -50,6 +50,15 @@ def duration(value: object) -> object:
     return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
 
 
+def duration_text(value: timedelta) -> str:
+    """A duration as `duration` reads it, in the largest unit that divides it."""
+    for name in ("d", "h", "m", "s", "ms"):
+        unit = timedelta(seconds=_UNITS[name])
+        if not value % unit:
+            return f"{value // unit}{name}"
+    return f"{value.total_seconds():f}s"
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 

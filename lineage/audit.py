@@ -121,7 +121,7 @@ def parse(name: str, text: str) -> Audit:
             if found is None:
                 raise QueryError(f"The audit {name} has a parameter that cannot be read: {line}")
             parameters.append(_parameter(found))
-    refuse_writes(name, text)
+    refuse_writes(f"The audit {name}", text)
     query, *past = _AS_OF.split(text)
     return Audit(
         name=name,
@@ -138,16 +138,14 @@ def _parameter(found: re.Match[str]) -> Parameter:
     return Parameter(name=found["name"], type=type_, meaning=found["meaning"].strip(), default=default)
 
 
-def refuse_writes(name: str, query: str) -> None:
-    """Raise QueryError for a query with a clause that writes or calls a procedure.
+def refuse_writes(what: str, query: str) -> None:
+    """Raise QueryError for a query with a clause that writes or calls a procedure; `what` it is called.
 
     Not every engine refuses writes in a read session, so nothing that could write is ever sent.
     """
     found = _ESCAPE.search(query) or _WRITES.search(_INERT.sub(" x ", query))
     if found is not None:
-        raise QueryError(
-            f"The audit {name} was not run: {found[0].strip().upper()} may write, and an audit only reads."
-        )
+        raise QueryError(f"{what} was not run: {found[0].strip().upper()} may write, and it may only read.")
 
 
 def bind(audit: Audit, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -220,11 +218,11 @@ async def ask(
         "valid_at": micros(valid_at) if valid_at else END_OF_TIME,
         "known_at": micros(known_at) if known_at else END_OF_TIME,
     }
-    columns = _columns(query)
+    columns, what = _columns(query), f"The audit {audit.name}"
     if not all(name.isidentifier() for name in columns):
-        return await run(graph, audit.name, query, {**values, **times}, limit=limit)
+        return await run(graph, what, query, {**values, **times}, limit=limit)
     counted = _counted(query, columns)
-    answer = await run(graph, audit.name, counted, {**values, **times, "rows_kept": limit})
+    answer = await run(graph, what, counted, {**values, **times, "rows_kept": limit})
     total, rows = answer.rows[0]
     return Answer(columns, tuple(map(tuple, rows)), total, total > len(rows))
 
@@ -242,18 +240,18 @@ def _counted(query: str, columns: Sequence[str]) -> str:
 
 async def run(
     graph: Graph,
-    name: str,
+    what: str,
     query: str,
     values: Mapping[str, Value],
     *,
     limit: int = LIMIT,
     seconds: float = TIMEOUT,
 ) -> Answer:
-    """Run a read-only statement, an audit's or a person's own, for so many `seconds` at most.
+    """Run a read-only statement, an audit's or a person's own (`what`), for so many `seconds` at most.
 
     Raises QueryError if it could write, or takes longer.
     """
-    refuse_writes(name, query)
+    refuse_writes(what, query)
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     total = 0
@@ -265,7 +263,7 @@ async def run(
                 if len(rows) < limit:
                     rows.append(tuple(row[name] for name in columns))
     except TimeoutError as error:
-        raise QueryError(f"{name} took longer than {seconds:g} s and was stopped.") from error
+        raise QueryError(f"{what} took longer than {seconds:g} s and was stopped.") from error
     return Answer(columns or _columns(query), tuple(rows), total, total > len(rows))
 
 

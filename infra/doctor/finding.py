@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from lineage.errors import HeadwaterError, UnavailableError
+
 LOOPBACK: Final = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
 
 
@@ -25,6 +27,13 @@ class Finding:
     level: Level
     sentence: str
     fix: str = ""
+
+
+def away(part: str, error: HeadwaterError, fix: str = "") -> Finding:
+    """What an error says of a part, without its name again; its own hint, where it has one, is the fix."""
+    if isinstance(error, UnavailableError):
+        return Finding(part, Level.UNREACHABLE, f"it is unavailable: {error.reason}.", fix or error.hint)
+    return Finding(part, Level.UNREACHABLE, str(error), fix)
 
 
 def readable(part: str, host: str | None, tls: bool, fix: str) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from infra.doctor.finding import Finding, Level, readable
+from infra.doctor.finding import Finding, Level, away, readable
 from infra.endpoints import GraphEndpoint
 from infra.graph import open_graph
 from lineage import graph as graphs
@@ -21,7 +21,7 @@ async def check(endpoint: GraphEndpoint) -> tuple[Finding, ...]:
             missing = await graphs.missing_constraints(graph)
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_GRAPH_URI; ingest does not need it, audits do."
-        return (Finding(PART, Level.UNREACHABLE, str(error), fix),)
+        return (away(PART, error, fix),)
     return tuple(_judged(endpoint, agent, missing))
 
 

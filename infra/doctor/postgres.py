@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from infra.doctor.finding import Finding, Level, readable
+from infra.doctor.finding import Finding, Level, away, readable
 from infra.migrate import missing
 from infra.postgres import Row, connect, translated
 from lineage.errors import HeadwaterError
@@ -30,7 +30,7 @@ async def check(dsn: str) -> tuple[Finding, ...]:
         connection = await connect(dsn, application="doctor")
     except HeadwaterError as error:
         fix = "Start it, or correct HEADWATER_POSTGRES_DSN."
-        return (Finding(PART, Level.UNREACHABLE, str(error), fix),)
+        return (away(PART, error, fix),)
     try:
         with translated():
             facts = await connection.fetchrow(_FACTS)

@@ -85,6 +85,11 @@ class AddressBook:
         draft.replace(self._file)
 
 
+def near(path: Path) -> str:
+    """The path as seen from here, when it is below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the system lets go of it when its holder dies."""

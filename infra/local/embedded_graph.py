@@ -32,7 +32,8 @@ class EmbeddedGraph(LocalService):
             "server.rootPasswordPath": password,  # by path: a command line can be read by every user
             "server.databaseDirectory": self.directory / "databases",
             "server.logsDirectory": self.directory / "log",
-            "server.mode": "production",
+            "server.mode": "development",  # "production" conceals what is wrong with a statement
+            "opencypher.loadCsv.allowFileUrls": "false",  # as in production
             "server.name": "headwater",
             "server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
             "server.httpIncomingHost": LOOPBACK,

@@ -54,8 +54,14 @@ def endpoints(root: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+def ended(root: Path) -> dict[str, Path]:
+    """Service → its log, of what is recorded and does not run: it ended, and nobody stopped it."""
+    standing = AddressBook(root).read().values()
+    return {each.service: each.log for each in standing if not is_alive(each.pid, each.created)}
+
+
 def stop_all(root: Path) -> tuple[str, ...]:
-    """Stop every service recorded under `root`; returns their names."""
+    """Stop every service recorded under `root`, and forget those that ended; returns their names."""
     standing = AddressBook(root).read()
     names = tuple(name for name in reversed(SERVICES) if name in standing)
     for name in names:

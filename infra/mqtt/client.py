@@ -69,7 +69,8 @@ class _Link:
                 await self._ready
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             await self.stop()
-            raise UnavailableError(self.service, str(error) or "it does not answer") from error
+            hint = "Start it, or correct HEADWATER_MQTT_URL."
+            raise UnavailableError(self.service, str(error) or "it does not answer", hint) from error
         except BaseException:
             await self.stop()
             raise

@@ -147,7 +147,8 @@ class Connection(asyncio.BufferedProtocol):
                 connection.abort("it did not complete the connection")
             if isinstance(error, RejectedError):
                 raise
-            raise UnavailableError(service, str(error) or type(error).__name__) from error
+            hint = "Start it, or correct HEADWATER_MQTT_URL."
+            raise UnavailableError(service, str(error) or type(error).__name__, hint) from error
         except BaseException:
             if connection is not None:
                 connection.abort("the attempt was given up")

@@ -28,7 +28,7 @@ TRANSFORMATION = Transformation(name="openlineage.import", version="1")
 LOCK = 0x48_4F  # "HO": one import at a time, so that the events of a run add up
 
 _LOCK = "SELECT pg_advisory_xact_lock($1, 0)"
-_KNOWN = "SELECT true FROM store.imported_events WHERE hash = $1"
+_KNOWN = "SELECT error FROM store.imported_events WHERE hash = $1"
 _OF_RUN = "SELECT event FROM store.imported_events WHERE run_id = $1 AND error IS NULL ORDER BY batch, place"
 _KEEP = """
 INSERT INTO store.imported_events (
@@ -40,7 +40,7 @@ INSERT INTO store.imported_events (
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An event that could not be read: its place among those given, from 1, and why."""
+    """An event that could not be read, now or when it first came: its place from 1, and why."""
 
     place: int
     reason: str
@@ -48,7 +48,7 @@ class Bad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import did; no batch when every event was there already."""
+    """What an import did; no batch when every event was there already. `again`: were there, and are good."""
 
     batches: tuple[int, ...] = ()
     new: int = 0
@@ -80,7 +80,8 @@ class _Import:
     edges: list[Edge]
     bad: list[Bad]
     stories: dict[UUID, Story]  # of the runs met so far
-    kept: int = 0
+    kept: int = 0  # events that were not there yet
+    new: int = 0  # of these, could be read
 
 
 async def import_events(
@@ -105,8 +106,8 @@ async def import_events(
         writer.committed(span)
     return Imported(
         batches=(batch,) if span else (),
-        new=work.kept - len(work.bad),
-        again=len(documents) - work.kept,
+        new=work.new,
+        again=len(documents) - work.new - len(work.bad),
         edges=len(work.edges),
         bad=tuple(work.bad),
     )
@@ -139,7 +140,9 @@ def _commit(work: _Import, position_id: str) -> append.LedgerEntry:
 async def _keep(work: _Import, place: int, document: bytes) -> None:
     """Keep one event, if it is not there yet, and collect its edges."""
     identity = hashlib.sha256(document).digest()
-    if await work.connection.fetchval(_KNOWN, identity):
+    if known := await work.connection.fetchrow(_KNOWN, identity):
+        if known["error"] is not None:
+            work.bad.append(Bad(place, known["error"]))
         return
     first, event, error = work.writer.last + len(work.edges) + 1, None, None
     try:
@@ -151,6 +154,7 @@ async def _keep(work: _Import, place: int, document: bytes) -> None:
         event, error = None, _written(str(rejected))
         work.bad.append(Bad(place, error))
     work.kept += 1
+    work.new += error is None
     last = work.writer.last + len(work.edges)
     told = _columns(event)
     await work.connection.execute(

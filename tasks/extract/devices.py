@@ -42,7 +42,9 @@ def _read(path: Path) -> pl.DataFrame:
         if path.suffix.lower() == ".csv":
             _check_cells(path)
             return pl.read_csv(path, infer_schema=False)
-    except (OSError, ValueError, csv.Error, pl.exceptions.PolarsError) as error:
+    except OSError as error:
+        raise RejectedError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, csv.Error, pl.exceptions.PolarsError) as error:
         reason = str(error).partition("\n")[0]
         raise RejectedError(f"{path} cannot be read: {reason}") from error
     raise RejectedError(f"{path.name} must end in .csv, or in .jsonl for JSON lines")

@@ -103,6 +103,7 @@ class FileWatch:
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Parts of files, without end; the oldest file first."""
+        log.info("looking for files", folder=str(self._source.inbox), pattern=self._source.pattern)
         try:
             while True:
                 for path in await asyncio.to_thread(self._settled, asyncio.get_running_loop().time()):

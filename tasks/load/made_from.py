@@ -16,6 +16,7 @@ from tasks.load.change_marks import pending
 from tasks.load.origin import Message, messages_of
 from tasks.load.refresh import HOUR
 from tasks.load.row_key import Key
+from tasks.load.tables import in_quarantine
 
 PAGE = 100
 """Rows of one table on a page."""
@@ -53,8 +54,8 @@ async def made_from(
 ) -> Part:
     """Page `page` (from 1) of the source's rows, in the order of their key, and their messages."""
     rows_of = rows_query(aggregate.contract, source)
-    hour: datetime = key[aggregate.contract.time].replace(minute=0, second=0, microsecond=0)
-    values = [hour, hour + HOUR, *(key[name] for name in shared_key(aggregate.contract, source))]
+    values = _values(aggregate.contract, source, key)
+    hour: datetime = values[0]
     total = await connection.fetchval(f"SELECT count(*) {rows_of}", *values)
     columns = ", ".join(source.key)
     found = await connection.fetch(
@@ -71,6 +72,19 @@ async def made_from(
         messages=await _messages(connection, [dict(row) for row in found]),
         changed_since=await pending(connection, source.table, hour),
     )
+
+
+async def left_out(connection: Connection, aggregate: Contract, source: Contract, key: Key) -> int:
+    """How many rows of the source the aggregate's row leaves out: they are in quarantine."""
+    stored = rows_query(aggregate, source).replace(f"FROM {source.table}", f"FROM store.{source.table} s", 1)
+    query = f"SELECT count(*) {stored} AND {in_quarantine(source)}"
+    return int(await connection.fetchval(query, *_values(aggregate, source, key)))
+
+
+def _values(aggregate: Contract, source: Contract, key: Key) -> list[Any]:
+    """The parameters of `rows_query`."""
+    hour: datetime = key[aggregate.time].replace(minute=0, second=0, microsecond=0)
+    return [hour, hour + HOUR, *(key[name] for name in shared_key(aggregate, source))]
 
 
 async def _messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Message]:

@@ -32,6 +32,11 @@ _RULES = """
 SELECT rule, count(*) AS records, min(message) AS example FROM store.rejected, unnest(rules) AS rule
 WHERE $1::bigint IS NULL OR batch = $1 GROUP BY rule ORDER BY records DESC, rule
 """
+# Of what records were rejected so far.
+_KNOWN = {
+    "rule": "SELECT DISTINCT unnest(rules) AS name FROM store.rejected ORDER BY 1",
+    "dataset": "SELECT DISTINCT dataset AS name FROM store.rejected ORDER BY 1",
+}
 # Records whose identity (32 bytes) begins so; three are enough to say that it is not the only one.
 _FIND = """
 SELECT * FROM store.rejected
@@ -63,10 +68,14 @@ class Which:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The newest records, as many as asked for, and how many there are in all."""
+    """The newest records, as many as asked for, and how many there are in all.
+
+    `unknown`: a sentence for a rule or a dataset that no record was ever rejected for; it may be mistyped.
+    """
 
     records: Sequence[dict[str, Any]]
     total: int
+    unknown: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,18 @@ async def list_rejected(pool: Pool, which: Which, limit: int) -> Listed:
     with translated():
         rows = await pool.fetch(_LIST, *which.values, limit)
         total = len(rows) if len(rows) < limit else await pool.fetchval(_COUNT, *which.values)
-    return Listed([_record(row) for row in rows], total)
+        unknown = [] if rows else await _unknown(pool, which)
+    return Listed([_record(row) for row in rows], total, unknown)
+
+
+async def _unknown(pool: Pool, which: Which) -> list[str]:
+    told = []
+    for name, wanted in (("rule", which.rule), ("dataset", which.dataset)):
+        known = [row["name"] for row in await pool.fetch(_KNOWN[name])] if wanted else []
+        if wanted and wanted not in known:
+            there = ", ".join(known) or "none"
+            told.append(f"No record was ever rejected with the {name} {wanted}; those there are: {there}.")
+    return told
 
 
 async def show_rejected(pool: Pool, prefix: str) -> Shown:

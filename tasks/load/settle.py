@@ -49,6 +49,8 @@ class Settled:
 async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch, rid of what was judged before, with what is stored; store what is new."""
     refined = await store_accepted(commit, refined)
+    # Once more: our keys may have waited for a commit that stored what we reject as their rivals.
+    refined = await _without_stored_before(commit, refined)
     kept = await insert_rejected(commit, refined.rejected)
     raced = refined.rejected.height - kept.height
     refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)

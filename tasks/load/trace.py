@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.postgres import Pool, translated
-from lineage.errors import NotFoundError
+from lineage.errors import NotFoundError, RejectedError
 from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
-from tasks.load.made_from import Part, made_from
+from tasks.load.made_from import Part, left_out, made_from
 from tasks.load.origin import LedgerRow, Message, commit_of, find_row, message_of, row_query
 from tasks.load.row_key import Key
 
@@ -70,10 +70,26 @@ async def trace_aggregate(
     contract = aggregate.contract
     with translated():
         async with pool.acquire() as connection:
-            row = await find_row(connection, contract, key)
+            row = await _aggregate_row(connection, aggregate, sources, key)
             commit = await commit_of(connection, contract.table, row["batch"])
             parts = [await made_from(connection, aggregate, source, key, page) for source in sources]
+    if page > (last := max([1, *(part.pages for part in parts)])):
+        raise RejectedError(f"There is no page {page}: the rows it was made from end on page {last}.")
     return Trace(table=contract.table, key=key, row=row, commit=commit, made_from=parts)
+
+
+async def _aggregate_row(
+    connection: Connection, aggregate: Aggregate, sources: Sequence[Contract], key: Key
+) -> Mapping[str, Any]:
+    """The row; the NotFoundError says when what it would be made from is in quarantine."""
+    try:
+        return await find_row(connection, aggregate.contract, key)
+    except NotFoundError as error:
+        for source in sources:
+            if rows := await left_out(connection, aggregate.contract, source, key):
+                told = f"in quarantine is what it would be made from of {source.table} ({rows:,})"
+                raise NotFoundError(f"{str(error).rstrip('.')}: {told}.") from error
+        raise
 
 
 def with_column(found: Trace, column: str | None) -> Any:

@@ -128,12 +128,15 @@ async def test_the_audits_of_the_page_answer_as_of_now_and_then(place: Place) ->
 
 
 async def test_a_question_of_your_own(place: Place) -> None:
-    asked = place.run(only(r"headwater query '.+'") + " --format csv")
+    asked = place.run(only(r"headwater query 'MATCH \(d.+'") + " --format csv")
     assert asked.returncode == 0, asked.stderr
     assert "postgres:sensor_readings" in asked.stdout.splitlines()
     refused = place.run("headwater query 'MATCH (d:Dataset) DETACH DELETE d'")
     assert refused.returncode == 2
-    assert "only reads" in refused.stderr
+    assert "The query was not run" in refused.stderr
+    misspelt = place.run("headwater query 'MATCH (d:Dataset RETURN'")
+    assert misspelt.returncode == 2
+    assert "RETURN" in misspelt.stderr, "it says where"
 
 
 async def test_the_proofs_say_what_they_read_and_find_what_was_done(place: Place) -> None:
@@ -167,13 +170,18 @@ async def test_the_graph_is_made_again_and_two_states_are_compared(place: Place)
     assert changed.returncode == 1
     assert "+ mqtt:sensors/+/readings.humidity → postgres:sensor_readings.dew_point" in changed.stdout
     version = pipeline("sensors").transformation().id
+    assert version.startswith("readings@")
     assert place.run(f"headwater graph diff {version} sensors").returncode == 0
     await place.house.in_graph("MATCH (n) DETACH DELETE n")
-    assert place.run("headwater graph diff sensors sensors@nothing").returncode == 2
+    unknown = place.run("headwater graph diff sensors readings@nothing")
+    assert unknown.returncode == 2
+    lists = only(r"headwater query 'MATCH \(t.+'")
+    assert lists in unknown.stderr
     rebuilt = place.run(only(r"headwater graph rebuild"))
     entries = await place.house.way.value("SELECT count(*) FROM lineage_log")
     assert rebuilt.stdout == f"carried {entries:,} entries of the record\n"
     assert place.run(TIME.sub(place.after, compare)).returncode == 0
+    assert version in place.run(f"{lists} --format csv").stdout.splitlines()
 
 
 async def test_the_example_dropped_into_the_folder_is_an_audit(place: Place, tmp_path: Path) -> None:

@@ -102,10 +102,8 @@ async def _both(
     return await asyncio.gather(*tasks)  # a deadlock is an UnavailableError
 
 
-async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connection(
-    way: Way, other: Store, connection: Connection
-) -> None:
-    """The answer to COMMIT is lost while COMMIT itself is still under way."""
+async def hold_commits(connection: Connection) -> None:
+    """From now on a COMMIT waits until `connection` lets go of the advisory lock 99."""
     await connection.execute(
         """
         CREATE FUNCTION store.pause() RETURNS trigger LANGUAGE plpgsql AS
@@ -115,6 +113,36 @@ async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connec
         """
     )
     await connection.execute("SELECT pg_advisory_lock(99)")
+
+
+@pytest.mark.parametrize("may_repeat", [False, True])
+async def test_a_rival_that_another_commit_stores_meanwhile_is_not_rejected_too(
+    way: Way, other: Store, connection: Connection, may_repeat: bool
+) -> None:
+    """One listener has `mine` under way; it is delivered to another one too, after a rival for its key."""
+    mine, rival = message("a", 1), message("a", 1, temperature=1.0)
+    for store in (way.store, other):
+        await take(store, [message(f"warm {id(store)}", 1)], Attempt())
+    await hold_commits(connection)
+    first = asyncio.create_task(take(way.store, [mine], Attempt()))
+    await until_stored(connection, WAITING, 1)
+    second = asyncio.create_task(take(other, [rival, mine], Attempt(), may_repeat=may_repeat))
+    await until_stored(connection, WAITING, 2)
+    await connection.execute("SELECT pg_advisory_unlock(99)")
+    await first
+    receipt = await second
+    assert (receipt.rejected, receipt.duplicates) == (1, 1)
+    stored = "SELECT temperature FROM store.sensor_readings WHERE device_id = 'a'"
+    assert await way.value(stored) == 20.5
+    rejected = await connection.fetch("SELECT identity FROM store.rejected")
+    assert [row["identity"] for row in rejected] == [identity(rival)]
+
+
+async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connection(
+    way: Way, other: Store, connection: Connection
+) -> None:
+    """The answer to COMMIT is lost while COMMIT itself is still under way."""
+    await hold_commits(connection)
     attempt = Attempt()
     first = asyncio.create_task(take(way.store, [message("a", 1)], attempt))
     await until_stored(connection, WAITING, 1)

@@ -32,7 +32,7 @@ async def test_a_dry_run_tells_and_changes_nothing(house: House, command: Comman
     assert told.returncode == 0, told.stderr
     assert told.stdout.decode().splitlines() == [
         f"1: sensors/a/readings, {len(SECRET)} bytes",
-        "1 message(s) would be erased.",
+        "1 message would be erased.",
         "Nothing was changed; --apply with a --reason does it.",
     ]
     assert (await payloads(house))[1] == SECRET
@@ -52,7 +52,7 @@ async def test_erased_bytes_are_gone_and_every_proof_closes(house: House, comman
     assert tuple(row) == (2, 1, 1, "asked for", "ada")
     assert (await house.prove()).differences == ()
     again = command("erase", "1", "1", "--reason", "again", "--apply")
-    assert again.stdout.startswith(b"0 message(s) were erased")
+    assert again.stdout.startswith(b"0 messages were erased")
     assert await house.way.value("SELECT count(*) FROM ledger") == 2
 
 

@@ -97,6 +97,8 @@ async def test_every_format_is_stored_and_archived(
         == frame["temperature"].sum()
     )
     assert (inbox / "notes.txt").exists()
+    (start,) = [line for line in listener.log.read_text().splitlines() if "looking for files" in line]
+    assert start.find(str(inbox)) > 0, start
     assert listener.stop() == 0
     proof = prove(headwater, postgres_dsn, graph_address)
     assert proof["ok"], proof["differences"]

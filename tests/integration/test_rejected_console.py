@@ -47,7 +47,15 @@ async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None
         )
         assert command("rejected", "ls", "--since", "yesterday").returncode == 2
         assert command("rejected", "ls", "--stage", "bogus").returncode == 2
-        assert command("rejected", "ls", "--rule", "temperature.rang").stderr == b"none\n"
+        typo = command("rejected", "ls", "--rule", "temperature.rang", "--dataset", "file:*.csv")
+        assert typo.returncode == 0
+        none, rules, datasets = typo.stderr.decode().splitlines()
+        assert none == "none"
+        assert "the rule temperature.rang; " in rules
+        assert "temperature.range" in rules.partition("; ")[2]
+        assert datasets.endswith("those there are: mqtt:sensors/+/readings.")
+        decoded = command("rejected", "ls", "--rule", "payload.utf8", "--stage", "validate")
+        assert (decoded.returncode, decoded.stderr) == (0, b"none\n")
 
         dry = command("rejected", "replay", "--dry-run", "--json")
         assert json.loads(dry.stdout)["rejected"] == 3

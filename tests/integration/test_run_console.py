@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from flows.registry import descriptions
 from infra.local.addresses import Address
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
@@ -39,6 +40,12 @@ def test_a_robot_that_is_not_there_is_said_before_the_run_begins(run: Run) -> No
     done = run("experiments", "--set", "robot=ot2", "--set", f"experiment_id={uuid4()}")
     assert done.returncode == 2
     assert done.stderr == "There is no robot 'ot2' in HEADWATER_ROBOTS (there: none): add it.\n"
+
+
+def test_without_a_name_the_flows_are_listed(run: Run) -> None:
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()} == descriptions()
 
 
 def test_what_became_of_a_run_is_one_sentence(run: Run) -> None:

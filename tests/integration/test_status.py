@@ -104,6 +104,32 @@ def test_a_process_that_is_not_well_tells_its_state_and_one_that_answers_nothing
     assert listener.stop() == 0
 
 
+def test_a_process_that_was_killed_is_noticed_and_down_says_so(headwater: Headwater, tmp_path: Path) -> None:
+    home = {"HEADWATER_HOME": str(tmp_path / "home")}
+    relay = headwater("relay", HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_GRAPH_URI="bolt://127.0.0.1:9")
+    recorded("relay", relay, tmp_path / "home")
+    relay.process.kill()
+    relay.process.wait()
+    parts = {part["name"]: part for part in ask(tmp_path, HEADWATER_POSTGRES_DSN=AWAY, **home)[1]["parts"]}
+    assert parts["relay"]["state"] == "ended by itself"
+    assert parts["relay"]["detail"]["reason"].endswith(relay.log.name)
+    (told,) = [each for each in doctor(tmp_path, **home) if each["part"] == "headwater relay"]
+    assert (told["level"], told["fix"]) == ("problem", "`headwater up` starts it again.")
+    assert told["sentence"].startswith("it ended by itself, see ")
+    down = [COMMAND, "down"]
+    said = subprocess.run(down, env={**os.environ, **home}, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("headwater relay had ended by itself, see ")
+    assert said.endswith("nothing was running\n")
+
+
+def doctor(place: Path, **environment: str) -> list[dict[str, Any]]:
+    there = {**os.environ, "HEADWATER_POSTGRES_DSN": AWAY, **environment}
+    command = [COMMAND, "doctor", "--json"]
+    done = subprocess.run(command, cwd=place, env=there, capture_output=True, text=True, check=False)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0, "0 s ago"), (119, "119 s ago"), (725, "12 min ago"), (9_000, "2 h ago"), (400_000, "4 days ago")],

@@ -61,7 +61,7 @@ async def test_a_value_leads_to_the_bytes_it_was_read_from(command: Command, pos
         assert found["commit"]["run_id"] == str(first.run_id)
         assert found["subject"] == {"kind": "device", "id": "a"}
         text = command("trace", "sensor_readings", KEY, "temperature").stdout.decode()
-        assert text.startswith("temperature    25.0\n")
+        assert text.startswith("temperature  25.0\n")
         assert "sensors@0" in text
         assert sent[1].decode() in text
         for arguments in (
@@ -94,6 +94,11 @@ async def test_an_aggregate_leads_to_the_rows_it_was_made_from_by_page(
         (part,) = last["made_from"]
         assert [each["payload"] for each in part["messages"]] == [m[1].decode() for m in readings[PAGE:]]
         assert last["commit"]["way"] == "refresh"
+        beyond = command("trace", "sensor_readings_hourly", key, "--page", "3")
+        assert (beyond.returncode, beyond.stdout) == (2, b"")
+        assert beyond.stderr == b"There is no page 3: the rows it was made from end on page 2.\n"
+        text = command("trace", "sensor_readings_hourly", key).stdout.decode()
+        assert "temperature_mean  " in text
         assert last["transformation"]["name"] == "sensor_readings_hourly"
         await house.take(reading("a", at(1, 59)))
         (part,) = asked(command, "trace", "sensor_readings_hourly", key)["made_from"]
@@ -144,8 +149,8 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
         before = await house.picture()
         told = command("recall", *SPAN)
         assert told.returncode == 0, told.stderr
-        assert b"sensor_readings: 1 rows of 1 batches in 1 hours" in told.stdout
-        assert b"sensor_readings_hourly: 1 rows were made from them" in told.stdout
+        assert b"sensor_readings: 1 row of 1 batch in 1 hour\n" in told.stdout
+        assert b"sensor_readings_hourly: 1 row made from them" in told.stdout
         dry = asked(command, "recall", *SPAN, "--quarantine")
         assert (dry["applied"], dry["rows"]) == (False, {"sensor_readings": 1})
         assert await house.picture() == before
@@ -160,6 +165,8 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
         done = asked(command, "recall", *SPAN, *act)
         assert (done["applied"], done["rows"], done["hours"]) == (True, {"sensor_readings": 1}, 1)
         assert await house.value("SELECT count(*) FROM sensor_readings_hourly") == 2
+        gone = command("trace", "sensor_readings_hourly", "a,2026-11-20T01:00:00Z")
+        assert b": in quarantine is what it would be made from of sensor_readings (1)." in gone.stderr
         selection = json.loads(await house.value("SELECT selection FROM recalls"))
         assert (selection["device"], selection["until"]) == ("a", "2026-11-20 01:30:00+00:00")
         found = asked(command, "trace", "sensor_readings", KEY)
@@ -167,7 +174,7 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
         await house.proves()
         assert asked(command, "recall", *SPAN, *act)["rows"] == {}
         back = command("recall", "--device", "a", "--release", "--reason", "it was right", "--apply")
-        assert b"1 rows were released" in back.stdout, back.stderr
+        assert b"1 row was released" in back.stdout, back.stderr
         assert await house.value("SELECT count(*) FROM sensor_readings_hourly") == 3
         await house.proves()
 
@@ -240,7 +247,18 @@ async def test_a_file_is_recalled_by_its_path(command: Command, postgres_dsn: st
         await of_file(house, "/data/may.csv")
         scope = asked(command, "recall", "--file", "/data/may.csv")["scope"]
         assert [each["rows"] for each in scope["tables"]] == [1]
-        assert asked(command, "recall", "--file", "/data/june.csv")["scope"]["tables"] == []
+        for typo in (
+            ("--file", "/data/june.csv"),
+            ("--device", "nobody"),
+            ("--experiment", "nothing"),
+            ("--batch", "99999"),
+            ("--transformation", "foo"),
+        ):
+            unknown = command("recall", *typo)
+            assert (unknown.returncode, unknown.stdout) == (2, b"")
+            assert unknown.stderr.decode().endswith(f" {typo[1]}.\n")
+        empty = command("recall", "--device", "a", "--to", "2026-01-01")
+        assert (empty.returncode, empty.stdout[:13]) == (0, b"No stored row")
 
 
 async def of_file(house: House, path: str) -> None:

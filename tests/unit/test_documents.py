@@ -59,6 +59,14 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     assert [hook["entry"] for hook in hooks[0]["hooks"]] == [line.removesuffix(" .") for line in lines]
 
 
+def test_the_commands_name_every_flow_that_can_be_run() -> None:
+    (line,) = re.findall(r"^\| `headwater run .*$", (ROOT / "docs" / "commands.md").read_text("utf-8"), re.M)
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    assert set(re.findall(r"`([\w-]+)`", line.split("lists them: ")[1])) == {
+        each["name"] for each in declared
+    }
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_whoever_shows_commands_has_a_test_that_runs_them(path: Path) -> None:
     """A block marked `sh` is for typing: a test reads it and runs what stands there, but for make."""

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra import settings_doc
-from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
+from infra.endpoints import resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.settings import Settings, load, variable
 from lineage.errors import SettingsError, UnavailableError
 
@@ -81,6 +81,20 @@ def test_everything_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert settings.listener_id == "headwater-3"
     assert settings.metrics_port == 9464
     assert settings.secrets() == {SECRET}
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [("2592000", "30d"), ("90m", "90m"), ("3600s", "1h"), ("0.5", "500ms"), ("0.05ms", "0.000050s")],
+)
+def test_a_duration_is_written_as_it_may_be_typed(
+    monkeypatch: pytest.MonkeyPatch, typed: str, written: str
+) -> None:
+    monkeypatch.setenv("HEADWATER_FOLD_AFTER", typed)
+    settings = load()
+    assert settings.masked()["HEADWATER_FOLD_AFTER"] == written
+    monkeypatch.setenv("HEADWATER_FOLD_AFTER", written)
+    assert load().fold_after == settings.fold_after
 
 
 def test_our_processes_are_to_prefects_server_who_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +237,7 @@ def test_secrets_are_in_no_representation() -> None:
         assert SECRET not in text
     assert masked["HEADWATER_POSTGRES_DSN"] == "postgresql://ann:***@db.example:5432/lab?password=***"
     assert masked["HEADWATER_GRAPH_PASSWORD"] == "***"
-    assert load(commit_timeout="5m").masked() == {"HEADWATER_COMMIT_TIMEOUT": "300s"}
+    assert load(commit_timeout="5m").masked() == {"HEADWATER_COMMIT_TIMEOUT": "5m"}
 
 
 LOCAL = {
@@ -275,6 +289,8 @@ def test_neither_set_nor_running_says_what_to_do() -> None:
         "Postgres is unavailable: none is set and no local one is running. "
         "Run `headwater up`, or set HEADWATER_POSTGRES_DSN."
     )
+    with pytest.raises(UnavailableError, match="`headwater up --kafka`, or set HEADWATER_KAFKA_URL"):
+        resolve_kafka(load(), {})
 
 
 def test_the_documented_table_is_the_model() -> None:
