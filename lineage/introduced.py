@@ -5,8 +5,6 @@
 Were they changed, column edges would be missing or told twice, and the wrong version would be in force.
 """
 
-from collections.abc import AsyncIterator
-
 from .ports import Connection
 
 # Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
@@ -56,17 +54,18 @@ WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND NOT EXISTS (
 """
 
 
-async def check_introductions(connection: Connection) -> AsyncIterator[str]:
+async def check_introductions(connection: Connection) -> list[str]:
     """A sentence for each row that the log does not tell of, and for each that it does and is not there."""
+    found = []
     for row in await connection.fetch(_TRANSFORMATIONS):
-        what = f"transformations, batch {row['batch']}: {row['transformation_id']} for {row['target']}"
-        yield f"{what} {_differs(row['told'])}"
+        what = f"{row['transformation_id']} for {row['target']}"
+        found.append(f"transformations, batch {row['batch']}: {what} {_differs(row['told'])}")
     for row in await connection.fetch(_REIGNS):
-        after = f" after {row['before']}" if row["before"] else ""
-        what = f"reigns, batch {row['batch']}: {row['transformation_id']}{after}"
-        yield f"{what} {_differs(row['told'])}"
+        what = row["transformation_id"] + (f" after {row['before']}" if row["before"] else "")
+        found.append(f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}")
     for row in await connection.fetch(_WITHOUT_REIGN):
-        yield f"reigns: no version of {row['name']} is in force, and it ran"
+        found.append(f"reigns: no version of {row['name']} is in force, and it ran")
+    return found
 
 
 def _differs(told: bool) -> str:

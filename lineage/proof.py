@@ -28,8 +28,7 @@ from .walk import Walk
 
 _PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
 _VOUCHED = """
-SELECT coalesce(max(seal), 0) FROM store.lineage_seals
-WHERE (seal, hash) IN (SELECT * FROM unnest($1::bigint[], $2::bytea[]))
+SELECT max(seal) FROM store.lineage_seals JOIN unnest($1::bigint[], $2::bytea[]) AS a(seal, hash) USING (seal, hash)
 """
 _SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
@@ -79,8 +78,8 @@ async def prove(
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved (see `last_vouched`, `last_proved`,
-    `sealed_before`); 0: all is read. What the relay has not carried yet is carried first: a graph that lags is no
-    difference. The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    `sealed_before`); 0: all is read. What the relay has not carried yet is carried first: a graph that lags is
+    no difference. The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
@@ -100,8 +99,8 @@ async def last_proved(connection: Connection) -> int:
 async def last_vouched(connection: Connection, anchors: Sequence[Anchor]) -> int:
     """The last seal that a proved anchor vouches for and that still has its hash; 0 if there is none."""
     proved = [anchor for anchor in anchors if anchor.proved]
-    numbers, hashes = [anchor.seal for anchor in proved], [anchor.hash for anchor in proved]
-    return await connection.fetchval(_VOUCHED, numbers, hashes) or 0
+    columns = [anchor.seal for anchor in proved], [anchor.hash for anchor in proved]
+    return await connection.fetchval(_VOUCHED, *columns) or 0
 
 
 async def sealed_before(connection: Connection, moment: datetime) -> int:
@@ -176,8 +175,7 @@ class _Proving:
         named |= await walk.tail()
         if whole:
             await walk.check_total()
-            introduced = [difference async for difference in check_introductions(self.connection)]
-            self.findings.add("transformations", introduced)
+            self.findings.add("transformations", await check_introductions(self.connection))
             self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
             return LEAST
         return min(named, default=None)
