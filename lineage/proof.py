@@ -28,7 +28,8 @@ from .walk import Walk
 
 _PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
 _VOUCHED = """
-SELECT max(seal) FROM store.lineage_seals JOIN unnest($1::bigint[], $2::bytea[]) AS a(seal, hash) USING (seal, hash)
+SELECT max(seal) FROM store.lineage_seals JOIN unnest($1::bigint[], $2::bytea[]) a(seal, hash)
+USING (seal, hash)
 """
 _SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
@@ -77,9 +78,9 @@ async def prove(
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
-    What the seals up to number `after` say is taken as proved (see `last_vouched`, `last_proved`,
-    `sealed_before`); 0: all is read. What the relay has not carried yet is carried first: a graph that lags is
-    no difference. The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
+    `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept in
+    `store.proofs`. Raises UnavailableError when the graph is away.
     """
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
@@ -91,16 +92,15 @@ async def prove(
 async def last_proved(connection: Connection) -> int:
     """The last seal that a proof without a difference read; 0 before the first such proof.
 
-    Postgres alone says so: see `last_vouched` for what nobody with every right on it can forge.
+    Whoever has every right on Postgres can forge it, but not `last_vouched`.
     """
     return await connection.fetchval(_PROVED) or 0
 
 
 async def last_vouched(connection: Connection, anchors: Sequence[Anchor]) -> int:
     """The last seal that a proved anchor vouches for and that still has its hash; 0 if there is none."""
-    proved = [anchor for anchor in anchors if anchor.proved]
-    columns = [anchor.seal for anchor in proved], [anchor.hash for anchor in proved]
-    return await connection.fetchval(_VOUCHED, *columns) or 0
+    proved = {anchor.seal: anchor.hash for anchor in anchors if anchor.proved}
+    return await connection.fetchval(_VOUCHED, list(proved), list(proved.values())) or 0
 
 
 async def sealed_before(connection: Connection, moment: datetime) -> int:
