@@ -28,9 +28,8 @@ from .walk import Walk
 
 _PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
 _VOUCHED = """
-SELECT max(seal) FROM store.lineage_seals JOIN unnest($1::bigint[], $2::bytea[]) a(seal, hash)
-USING (seal, hash)
-"""
+SELECT max(seal) FROM unnest($1::bigint[], $2::bytea[]) a(seal, hash)
+JOIN store.lineage_seals USING (seal, hash)"""
 _SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
 _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
@@ -79,8 +78,8 @@ async def prove(
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
-    `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept in
-    `store.proofs`. Raises UnavailableError when the graph is away.
+    `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept
+    in `store.proofs`. Raises UnavailableError when the graph is away.
     """
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
