@@ -18,7 +18,7 @@ Since = Annotated[str | None, typer.Option(help="Read what is known since then, 
 def prove(full: Full = False, since: Since = None, as_json: Json = False) -> None:
     """Prove that Postgres, the lineage log and the graph agree; exit status 1 where they differ.
 
-    It reads what is new since the last proof without a difference.
+    It reads what is new since the last proof without a difference that the anchors keep.
     """
     if full and since is not None:
         raise SettingsError("--full reads everything and --since a part of it: give one of them.")

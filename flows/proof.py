@@ -1,5 +1,6 @@
 """Proves everything stored, by schedule, so that a difference alerts; `headwater prove` does it now."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from prefect import flow
@@ -16,7 +17,7 @@ from lineage import graph as graphs
 from lineage import seal
 from lineage.errors import HeadwaterError, VerificationError
 from lineage.ports import Connection
-from lineage.proof import Progress, Proof, last_proved, sealed_before
+from lineage.proof import Progress, Proof, last_vouched, sealed_before
 from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
@@ -69,8 +70,8 @@ async def prove(
 ) -> Proof:
     """Check Postgres against the lineage log against the graph; the outcome is counted, a clean one anchored.
 
-    What is new since the last clean proof; or what was sealed from `since` on; or everything (`full`), and
-    then there is no `since`.
+    What is new since the last clean proof that the anchors vouch for, everything if they vouch for none; or
+    what was sealed from `since` on; or everything (`full`), and then there is no `since`.
     """
     async with (
         stores.open_connection(settings, "prove", statement_timeout=timedelta(0)) as connection,
@@ -78,24 +79,30 @@ async def prove(
     ):
         await graphs.migrate(graph)
         store = await seal.identity(connection)
+        kept = anchors.read(settings.anchors, store)
         proof = await prove_stored(
             connection,
             graph,
             await stored_shapes(connection),
             progress,
-            after=await _after(connection, full, since),
-            anchors=anchors.read(settings.anchors, store),
+            after=await _after(connection, kept, full, since),
+            anchors=kept,
         )
     if proof.ok and proof.seal:
-        anchors.append(
-            settings.anchors, store, seal.Anchor(seal=proof.seal, hash=bytes.fromhex(proof.seal_hash))
+        newest = seal.Anchor(
+            seal=proof.seal,
+            hash=bytes.fromhex(proof.seal_hash),
+            proved=since is None,  # else what is before `since` was not read
         )
+        anchors.append(settings.anchors, store, newest)
     metrics().proved(proof.total, datetime.now(UTC))
     return proof
 
 
-async def _after(connection: Connection, full: bool, since: datetime | None) -> int:
+async def _after(
+    connection: Connection, kept: Sequence[seal.Anchor], full: bool, since: datetime | None
+) -> int:
     """The last seal that is taken as proved, 0 when everything is read."""
     if full:
         return 0
-    return await (last_proved(connection) if since is None else sealed_before(connection, since))
+    return await (last_vouched(connection, kept) if since is None else sealed_before(connection, since))

@@ -1,6 +1,7 @@
 """Anchors: hashes of seals kept in a file outside Postgres, one JSON object per line.
 
     {"store": …, "seal": …, "hash": …, "at": …}
+    {"store": …, "seal": …, "hash": …, "proved": true, "at": …}    up to it a proof found no difference
 
 Whoever can change Postgres cannot make the record say something else about the past than this file does.
 Copy it somewhere else as well: the further away, the more it is worth.
@@ -25,7 +26,9 @@ def append(path: Path, store: str, anchor: Anchor) -> None:
 
     Raises SettingsError when the file cannot be written.
     """
-    said = {"store": store, "seal": anchor.seal, "hash": anchor.hash.hex()}
+    said: dict[str, object] = {"store": store, "seal": anchor.seal, "hash": anchor.hash.hex()}
+    if anchor.proved:
+        said["proved"] = True
     at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,4 +64,8 @@ def _anchors(path: Path, store: str) -> Iterator[Anchor]:
     for line in path.read_text(encoding="utf-8").splitlines():
         found = json.loads(line)
         if found["store"] == store:
-            yield Anchor(seal=int(found["seal"]), hash=bytes.fromhex(found["hash"]))
+            yield Anchor(
+                seal=int(found["seal"]),
+                hash=bytes.fromhex(found["hash"]),
+                proved=found.get("proved") is True,
+            )

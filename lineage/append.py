@@ -103,7 +103,8 @@ async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) 
 async def _introduction(connection: Connection, commit: LedgerEntry, columns: Columns) -> list[Edge]:
     """Nothing for a version in force: to introduce one takes a lock that lasts as long as the transaction."""
     of = commit.transformation
-    if await connection.fetchval(_INTRODUCED, of.name, of.id, list(columns)):
+    told = [target for target, found in columns.items() if found]
+    if await connection.fetchval(_INTRODUCED, of.name, of.id, told):
         return []
     what = Introduction(transformation=of, source="", columns=columns)
     return await introduce(connection, what, batch=commit.number, run_id=commit.run_id, now=commit.at)

@@ -19,6 +19,7 @@ from .batches import LEAST, MOST
 from .books import Counts
 from .coverage import check_coverage
 from .findings import Findings
+from .introduced import check_introductions
 from .ports import Connection, Graph
 from .projection import digest as digest_of
 from .seal import Anchor
@@ -26,6 +27,9 @@ from .stored import TableShape
 from .walk import Walk
 
 _PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
+_VOUCHED = """
+SELECT max(seal) FROM unnest($1::bigint[], $2::bytea[]) a(seal, hash)
+JOIN store.lineage_seals USING (seal, hash)"""
 _SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
 _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
@@ -73,9 +77,9 @@ async def prove(
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
-    What the seals up to number `after` say is taken as proved (see `last_proved`, `sealed_before`); 0: all is
-    read. What the relay has not carried yet is carried first: a graph that lags is no difference. The outcome
-    is kept in `store.proofs`. Raises UnavailableError when the graph is away.
+    What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
+    `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept
+    in `store.proofs`. Raises UnavailableError when the graph is away.
     """
     proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
     proof = await proving.run()
@@ -85,8 +89,17 @@ async def prove(
 
 
 async def last_proved(connection: Connection) -> int:
-    """The last seal that a proof without a difference read; 0 before the first such proof."""
+    """The last seal that a proof without a difference read; 0 before the first such proof.
+
+    Whoever has every right on Postgres can forge it, but not `last_vouched`.
+    """
     return await connection.fetchval(_PROVED) or 0
+
+
+async def last_vouched(connection: Connection, anchors: Sequence[Anchor]) -> int:
+    """The last seal that a proved anchor vouches for and that still has its hash; 0 if there is none."""
+    proved = {anchor.seal: anchor.hash for anchor in anchors if anchor.proved}
+    return await connection.fetchval(_VOUCHED, list(proved), list(proved.values())) or 0
 
 
 async def sealed_before(connection: Connection, moment: datetime) -> int:
@@ -128,7 +141,7 @@ class _Proving:
             rejected=self.counts.rejected,
             edges=walk.entries,
             carried=carried,
-            after=self.after,
+            after=walk.after,
             seal=walk.seal,
             seal_hash=walk.hash.hex(),
             digest=f"{self.digest % (1 << 64):016x}",
@@ -161,6 +174,7 @@ class _Proving:
         named |= await walk.tail()
         if whole:
             await walk.check_total()
+            self.findings.add("transformations", await check_introductions(self.connection))
             self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
             return LEAST
         return min(named, default=None)

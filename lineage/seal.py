@@ -81,10 +81,11 @@ WHERE writer = ANY($1) AND NOT EXISTS (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A seal's hash as it is kept outside Postgres."""
+    """A seal's hash as it is kept outside Postgres; `proved`: a proof found no difference up to it."""
 
     seal: int
     hash: bytes
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

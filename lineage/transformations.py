@@ -53,6 +53,8 @@ async def introduce(
     transformation = what.transformation
     edges: list[Edge] = []
     for target, columns in sorted(what.columns.items()):
+        if not columns:  # nothing to say, and so no row that the log does not tell of
+            continue
         new = await connection.fetchval(
             _KNOWN, transformation.id, what.source, target, transformation.name, batch
         )

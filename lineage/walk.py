@@ -21,6 +21,7 @@ from .sealed import books_digest
 SEALS_AT_A_TIME = 500
 
 _SEALS = "SELECT * FROM store.lineage_seals WHERE seal > $1 ORDER BY seal LIMIT $2"
+_SEAL = "SELECT hash, sealed_at FROM store.lineage_seals WHERE seal = $1"
 _SPANS = """
 SELECT seal, writer, first, last, head FROM store.lineage_spans
 WHERE seal > $1 AND seal <= $2 ORDER BY seal, writer
@@ -38,7 +39,7 @@ Report = Callable[[str, Iterable[str]], None]
 
 @dataclass(slots=True)
 class Walk:
-    """Follows the seals after `after`; differences go to `report`."""
+    """Follows the seals after `after`, all of them if that one is gone; differences go to `report`."""
 
     connection: Connection
     after: int
@@ -78,10 +79,15 @@ class Walk:
             self.report("lineage_log", [f"lineage_log: {stored - self.entries} entry(s) belong to no seal"])
 
     async def _begin(self) -> None:
-        self.seal = self.after
-        if self.after:
-            row = await self.connection.fetchrow(_SEALS, self.after - 1, 1)
-            self.hash, self._sealed_at = row["hash"], row["sealed_at"]
+        """Stand on the seal `after`; were it cut off, what it vouched for has to be read again."""
+        if not self.after:
+            return
+        row = await self.connection.fetchrow(_SEAL, self.after)
+        if row is None:
+            self.report("seals", [f"seals: number {self.after}, proved before, is gone"])
+            self.after = 0
+        else:
+            self.seal, self.hash, self._sealed_at = self.after, row["hash"], row["sealed_at"]
 
     async def _spans(self, after: int, upto: int) -> dict[int, list[Span]]:
         spans: dict[int, list[Span]] = {}

@@ -27,7 +27,7 @@ from ..model import (
 from .columns import pairs_in
 from .entries import edges_in, texts_of
 from .events import Dataset, Event
-from .facets import ENTRIES
+from .facets import ENTRIES, PRODUCER, SCHEMAS
 from .names import Name, Names, foreign
 
 READ = frozenset({"columnLineage", "schema", "sourceCodeLocation", "sql", ENTRIES})
@@ -48,11 +48,11 @@ class KeptFacet:
 
 
 def kept_facets(event: Event) -> list[KeptFacet]:
-    """The facets of an event that only its bytes hold."""
+    """The facets of an event that only its bytes hold; those of our own export say what its entries say."""
     return [
         KeptFacet(where, name, content.get("_producer"))
         for where, name, content in event.facets()
-        if name not in READ
+        if name not in READ and not (name in SCHEMAS and content.get("_producer") == PRODUCER)
     ]
 
 

@@ -3,15 +3,19 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from flows import proof as proof_flow
 from infra import anchors
 from infra.local.addresses import Address
+from infra.settings import Settings, load
 from lineage import relay, seal
 from lineage.errors import SettingsError
 from lineage.proof import Proof, last_proved, prove, sealed_before
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import a_batch, message
+from tests.fixtures.graph import graph_settings
 from tests.fixtures.proof import House, a_house
 
 
@@ -152,6 +156,82 @@ async def test_a_proof_of_what_is_new_finds_what_the_graph_lacks(
             await house.in_graph(cypher)
             proof = await proof_of_new(house)
             assert any(sentence in each for each in proof.differences), proof.differences
+
+
+@pytest.mark.parametrize("gone", ["= 2", ">= 2"])
+async def test_a_seal_cut_off_since_it_was_proved_is_named_and_all_is_read(
+    postgres_dsn: str, graph_address: Address, gone: str
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        for second in (1, 2):
+            await commits(house, second, 1)
+            await relay.seal_all(house.connection)
+        assert (await proof_of_new(house)).seal == 2
+        await commits(house, 3, 1)
+        await relay.seal_all(house.connection)
+        await unguarded(house, f"DELETE FROM store.lineage_seals WHERE seal {gone}")
+        proof = await proof_of_new(house)
+        assert "seals: number 2, proved before, is gone" in proof.differences
+        assert (proof.after, proof.batches) == (0, 3)
+
+
+@pytest.fixture
+def settings(
+    postgres_dsn: str, graph_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    for name, value in graph_settings(graph_address).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEADWATER_POSTGRES_DSN", postgres_dsn)
+    monkeypatch.setenv("HEADWATER_ANCHOR_FILE", str(tmp_path / "anchors"))
+    return load()
+
+
+async def test_a_forged_proof_hides_nothing(
+    postgres_dsn: str, graph_address: Address, settings: Settings
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commits(house, 1, 1)
+        proved = await proof_flow.prove(settings)
+        assert proved.ok
+        await commits(house, 2, 1)
+        await relay.seal_all(house.connection)
+        await unguarded(house, "DELETE FROM store.lineage_log WHERE batch = 2 AND number > 3")
+        forged = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES (0, $1, 0, '')"
+        await house.connection.execute(forged, await seal.last_seal(house.connection))
+        proof = await proof_flow.prove(settings)
+        assert (proof.ok, proof.after) == (False, proved.seal)
+        settings.anchors.unlink()
+        assert (await proof_flow.prove(settings)).after == 0  # nothing vouches for any seal: all is read
+
+
+async def test_a_proof_goes_on_from_the_newest_proved_anchor_that_still_stands(
+    postgres_dsn: str, graph_address: Address, settings: Settings
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commits(house, 1, 1)
+        first = await proof_flow.prove(settings)
+        between = datetime.now(UTC)
+        await commits(house, 2, 1)
+        part = await proof_flow.prove(settings, since=between)
+        assert (part.ok, part.after) == (True, first.seal)
+        second = await proof_flow.prove(settings)
+        assert second.after == first.seal  # a proof of a part vouches for nothing before it
+        await commits(house, 3, 1)
+        third = await proof_flow.prove(settings)
+        assert third.after == second.seal
+        await unguarded(house, f"DELETE FROM store.lineage_seals WHERE seal = {third.seal}")
+        proof = await proof_flow.prove(settings)
+        assert proof.after == second.seal
+        assert any("was anchored" in each for each in proof.differences), proof.differences
+
+
+@pytest.mark.parametrize("table", ["proofs", "transformations", "reigns"])
+async def test_what_is_decided_from_is_append_only(
+    postgres_dsn: str, graph_address: Address, table: str
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+            await house.connection.execute(f"DELETE FROM store.{table}")
 
 
 async def test_a_column_without_an_edge_is_a_difference(postgres_dsn: str, graph_address: Address) -> None:

@@ -92,6 +92,44 @@ async def test_columns_are_recorded_once_for_each_version(postgres_dsn: str, gra
         assert (await house.prove()).ok
 
 
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("DELETE FROM store.transformations", "stands in the log and not there"),
+        ("UPDATE store.transformations SET batch = batch + 1", "is not from the log"),
+        ("UPDATE store.transformations SET source = ''", "is not from the log"),
+        ("UPDATE store.transformations SET name = 'another'", "stands in the log and not there"),
+        (
+            "INSERT INTO store.transformations VALUES ('sensors@3', '', 'postgres:runs', 'sensors', 1)",
+            "transformations, batch 1: sensors@3 for postgres:runs is not from the log",
+        ),
+        ("DELETE FROM store.reigns", "reigns: no version of sensors is in force, and it ran"),
+        (
+            "DELETE FROM store.reigns WHERE reign = 1",
+            "sensors@2 after sensors@1 stands in the log and not there",
+        ),
+        ("UPDATE store.reigns SET batch = batch + 1", "is not from the log"),
+        ("UPDATE store.reigns SET name = 'another'", "reigns, batch 1: sensors@1 is not from the log"),
+        (
+            "INSERT INTO store.reigns (name, transformation_id, batch) VALUES ('sensors', 'sensors@1', 2)",
+            "reigns, batch 2: sensors@1 after sensors@2 is not from the log",
+        ),
+    ],
+)
+async def test_introductions_that_are_not_those_of_the_log_are_named(
+    postgres_dsn: str, graph_address: Address, statement: str, sentence: str
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        for second, version in enumerate(("1", "2")):
+            await commit(house, version, second)
+        assert (await house.prove()).differences == ()
+        await house.connection.execute("SET session_replication_role = replica")
+        await house.connection.execute(statement)
+        await house.connection.execute("SET session_replication_role = origin")
+        proof = await house.prove()
+        assert any(sentence in each for each in proof.differences), proof.differences
+
+
 async def test_a_commit_that_is_rolled_back_introduces_nothing(
     postgres_dsn: str, graph_address: Address
 ) -> None:

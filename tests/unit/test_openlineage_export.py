@@ -29,7 +29,7 @@ from lineage.model import (
 from lineage.openlineage import facets
 from lineage.openlineage.events import read
 from lineage.openlineage.export import Field, Known, export
-from lineage.openlineage.importer import Story
+from lineage.openlineage.importer import Story, kept_facets
 from lineage.openlineage.names import Names
 from lineage.projection import digest, project
 
@@ -172,6 +172,12 @@ def test_a_run_names_the_run_it_happened_in_and_its_times() -> None:
         "run": {"runId": str(RUN.id)},
         "job": {"namespace": "headwater", "name": "sensors listener"},
     }
+
+
+def test_all_that_is_exported_is_known_when_it_is_imported() -> None:
+    events = [read(json.dumps(event).encode()) for event in EVENTS]
+    assert {name for event in events for _, name, _ in event.facets()} >= {"version", "jobType", "parent"}
+    assert [facet for event in events for facet in kept_facets(event)] == []
 
 
 def test_a_schema_is_told_once_and_a_second_export_is_the_same() -> None:

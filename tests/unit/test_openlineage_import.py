@@ -10,6 +10,7 @@ from infra.openlineage import checked
 from lineage.errors import RejectedError
 from lineage.model import Edge, NodeKind, RelationshipType
 from lineage.openlineage.events import read
+from lineage.openlineage.facets import PRODUCER
 from lineage.openlineage.importer import UNVERSIONED, Story, kept_facets
 from lineage.openlineage.names import Names
 from tests.fixtures.openlineage import airflow, dbt, encoded, spark
@@ -123,6 +124,19 @@ def test_events_without_a_run() -> None:
     assert column.relationship_type is RelationshipType.PART_OF
     made = edges({**told, "job": {"namespace": "n", "name": "j"}, "inputs": [dataset], "outputs": [dataset]})
     assert [e.run_id for e in made] == [None]
+
+
+def test_facets_of_our_own_export_are_not_listed_and_those_of_others_by_the_same_names_are() -> None:
+    version = {"_producer": PRODUCER, "datasetVersion": "1"}
+    output = {"namespace": "n", "name": "d", "facets": {"version": version}}
+    told = {"eventTime": "2026-11-21T06:00:00Z", "producer": PRODUCER, "job": {"namespace": "n", "name": "j"}}
+    assert kept_facets(read(encoded({**told, "outputs": [output]}))) == []
+    version["_producer"] = "urn:another"
+    (kept,) = kept_facets(read(encoded({**told, "outputs": [output]})))
+    assert (kept.where, kept.name) == ("output d", "version")
+    version["_producer"] = PRODUCER
+    output["facets"] = {"surprise": version}
+    assert [each.name for each in kept_facets(read(encoded({**told, "outputs": [output]})))] == ["surprise"]
 
 
 def test_facets_the_graph_does_not_show_are_listed() -> None:

@@ -1,0 +1,72 @@
+"""What a commit looks up before it introduces a version of a transformation, against the log.
+
+    store.transformations ── DERIVES       store.reigns ── SUPERSEDES, and RAN for the first of a name
+
+Were they changed, column edges would be missing or told twice, and the wrong version would be in force.
+"""
+
+from .ports import Connection
+
+# Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
+# replayed, is of one source; any other introduces for all sources.
+_TRANSFORMATIONS = """
+WITH told AS (
+    SELECT DISTINCT l.transformation_id, l.batch, l.target_facts->>'dataset' AS target,
+        CASE WHEN g.raw_digest IS NULL AND g.raw_batch IS NULL THEN '' ELSE g.dataset END AS source
+    FROM store.lineage_log l JOIN store.ledger g USING (batch)
+    WHERE l.relationship_type = 'DERIVES' AND g.way <> 'import'
+), kept AS (
+    SELECT transformation_id, batch, target, source FROM store.transformations
+    WHERE starts_with(transformation_id, name || '@')
+)
+SELECT * FROM (
+    (SELECT *, true AS told FROM told EXCEPT SELECT *, true FROM kept)
+    UNION ALL (SELECT transformation_id, batch, target, source, false FROM store.transformations
+        EXCEPT SELECT *, false FROM told)
+) different ORDER BY batch, transformation_id, target, told
+"""
+_REIGNS = """
+WITH told AS (
+    SELECT l.source_facts->>'name' AS name, l.source_key AS transformation_id, l.batch, l.target_key AS before
+    FROM store.lineage_log l JOIN store.ledger g USING (batch)
+    WHERE l.relationship_type = 'SUPERSEDES' AND g.way <> 'import'
+), kept AS (
+    SELECT name, transformation_id, batch,
+        lag(transformation_id) OVER (PARTITION BY name ORDER BY reign) AS before
+    FROM store.reigns
+), first AS (
+    SELECT * FROM kept WHERE before IS NULL AND EXISTS (
+        SELECT FROM store.lineage_log l WHERE l.batch = kept.batch AND l.relationship_type = 'RAN'
+        AND l.target_facts->>'name' = kept.name AND l.target_key = kept.transformation_id
+    )
+)
+SELECT * FROM (
+    (SELECT *, true AS told FROM told EXCEPT SELECT *, true FROM kept)
+    UNION ALL (SELECT *, false FROM kept EXCEPT SELECT *, false FROM told EXCEPT SELECT *, false FROM first)
+) different ORDER BY batch, transformation_id, told
+"""
+_WITHOUT_REIGN = """
+SELECT DISTINCT l.target_facts->>'name' AS name
+FROM store.lineage_log l JOIN store.ledger g USING (batch)
+WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND NOT EXISTS (
+    SELECT FROM store.reigns r WHERE r.name = l.target_facts->>'name'
+) ORDER BY 1
+"""
+
+
+async def check_introductions(connection: Connection) -> list[str]:
+    """A sentence for each row that the log does not tell of, and for each that it does and is not there."""
+    found = []
+    for row in await connection.fetch(_TRANSFORMATIONS):
+        what = f"{row['transformation_id']} for {row['target']}"
+        found.append(f"transformations, batch {row['batch']}: {what} {_differs(row['told'])}")
+    for row in await connection.fetch(_REIGNS):
+        what = row["transformation_id"] + (f" after {row['before']}" if row["before"] else "")
+        found.append(f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}")
+    for row in await connection.fetch(_WITHOUT_REIGN):
+        found.append(f"reigns: no version of {row['name']} is in force, and it ran")
+    return found
+
+
+def _differs(told: bool) -> str:
+    return "stands in the log and not there" if told else "is not from the log"
