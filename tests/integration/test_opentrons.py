@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -245,9 +245,14 @@ async def test_a_robot_that_is_starting_or_away_is_unavailable() -> None:
 
 
 async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path) -> None:
+    serving = set[asyncio.Task[None] | None]()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()  # to the client's end
-        writer.close()
+        serving.add(asyncio.current_task())
+        with suppress(OSError):
+            await reader.read()  # to the client's end
+            writer.close()
+            await writer.wait_closed()
 
     options = RobotOptions(patience=timedelta(seconds=0.2))
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
@@ -258,6 +263,7 @@ async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path
         async with robot_client(source, url) as client, asyncio.timeout(5):
             with pytest.raises(UnavailableError, match="robot mute"):
                 await fetch_run(client, source, uuid4())
+        await asyncio.gather(*filter(None, serving))
 
 
 async def test_a_refusal_carries_the_robots_own_words() -> None:
