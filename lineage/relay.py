@@ -15,7 +15,7 @@ from . import fold
 from . import graph as graphs
 from .ports import Connection, Graph
 from .projection import Projection
-from .seal import PAGE, UNSEALED, Seal, last_seal, read_seal, seal
+from .seal import UNSEALED, Seal, last_seal, read_seal, seal
 
 SINK = "graph"
 LOCK = 0x48_52  # "HR": the first key of the two-key advisory lock
@@ -57,7 +57,6 @@ class Carried:
 
     entries: int
     oldest: datetime | None
-    behind: bool  # whether there is, or may be, more to carry at once
 
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
@@ -67,10 +66,9 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
         following = await cursor(connection) + 1
         sealed = newest if newest and newest.number == following else await read_seal(connection, following)
         if sealed is None:
-            return Carried(0, None, behind=False)
+            return Carried(0, None)
         await _write(connection, graph, sealed)
-        behind = sealed is not newest or len(sealed.entries) >= PAGE
-        return Carried(len(sealed.entries), sealed.oldest, behind)
+        return Carried(len(sealed.entries), sealed.oldest)
 
 
 async def _write(connection: Connection, graph: Graph, sealed: Seal) -> None:
