@@ -1,4 +1,4 @@
-"""Seals: many times a second, while anything is new, the end of what is known is written down, and every entry belongs to one.
+"""Seals: while anything is new, the end of what is known is written down, and every entry belongs to one.
 
     entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digests, hash
 
