@@ -1,6 +1,12 @@
-"""Counts what was committed, the same for the stream and for flows."""
+"""Counts what was committed and which flows ran, the same for the stream, for flows and for commands."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry
 
 from infra.metrics import Committed, Metrics
 from tasks.batch import RawBatch, Receipt
@@ -24,3 +30,20 @@ def count(metrics: Metrics, source: str, batch: RawBatch, receipt: Receipt, took
             committed_at=datetime.now(UTC),
         ),
     )
+
+
+@cache
+def metrics() -> Metrics:
+    """What this process counts; made once, when a flow first counts something."""
+    return Metrics(CollectorRegistry())
+
+
+@contextmanager
+def measured(flow: str) -> Iterator[None]:
+    """Count a flow run and how long it took."""
+    started, status = perf_counter(), "failed"
+    try:
+        yield
+        status = "completed"
+    finally:
+        metrics().flow_run(flow, status, timedelta(seconds=perf_counter() - started))

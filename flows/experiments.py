@@ -17,8 +17,8 @@ from pydantic import Field
 from flows import artifact, limits, stores
 from flows.catalog import Pipeline
 from flows.catalog import pipeline as named
-from flows.counting import count
-from flows.runs import current_run, measured, metrics
+from flows.counting import count, measured, metrics
+from flows.runs import current_run
 from flows.steps import step
 from infra.metrics import Stage
 from infra.settings import Settings, load

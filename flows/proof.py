@@ -1,18 +1,12 @@
-"""Proves everything stored, by schedule, so that a difference alerts; `headwater prove` does it now."""
+"""Proves what is stored: Postgres against the lineage log against the graph."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact
-from prefect.client.schemas.objects import State
-
 from flows import stores
-from flows.catalog import Retry
-from flows.runs import Schedule, measured, metrics, missed
-from flows.steps import step
+from flows.counting import metrics
 from infra import anchors
-from infra.settings import Settings, load
+from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import seal
 from lineage.errors import HeadwaterError, VerificationError
@@ -22,15 +16,6 @@ from lineage.proof import prove as prove_stored
 from tasks.verify import stored_shapes
 
 NAME = "proof"
-
-
-class ProofSchedule(Schedule):
-    """How often, and how much of it."""
-
-    full: bool = False  # everything, not what is new since the last proof without a difference
-
-
-HOURLY = ProofSchedule()
 
 
 class DifferencesError(VerificationError):
@@ -43,22 +28,6 @@ class DifferencesError(VerificationError):
 
 def _tell_no_one(_what: str, _done: int) -> None:
     """Nobody watches a scheduled run."""
-
-
-@flow(name=NAME, persist_result=False)
-async def scheduled_proof(schedule: ProofSchedule = HOURLY) -> str | State[None]:
-    """Prove what is new, or everything; fails with the list where Postgres, the log and the graph differ."""
-    if late := missed(schedule):
-        return late
-    with measured(NAME):
-        proof = await step("prove", prove, Retry())(load(), full=schedule.full)
-        lines = [f"- {difference}" for difference in proof.differences]
-        await acreate_markdown_artifact(
-            "\n".join([proof.sentence, "", *lines]), key="proof", description=proof.sentence
-        )
-        if not proof.ok:
-            raise DifferencesError(proof)
-        return proof.sentence
 
 
 async def prove(

@@ -1,20 +1,14 @@
 """What a flow run knows of itself: who it is in the lineage, how it went, and whether it comes too late."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from time import perf_counter
 from typing import Self
 from uuid import uuid4
 
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
-from prometheus_client import CollectorRegistry
 from pydantic import Field
 
-from infra.metrics import Metrics
 from lineage.model import Run
 from tasks.contract import Frozen
 
@@ -52,20 +46,3 @@ def missed(schedule: Schedule) -> State[None] | None:
         return None
     message = f"Missed: it starts {late.total_seconds():.0f} s late and runs every {schedule.every}."
     return Cancelled(name="Missed", message=message)
-
-
-@cache
-def metrics() -> Metrics:
-    """What this process counts; made once, when a flow first counts something."""
-    return Metrics(CollectorRegistry())
-
-
-@contextmanager
-def measured(flow: str) -> Iterator[None]:
-    """Count a flow run and how long it took."""
-    started, status = perf_counter(), "failed"
-    try:
-        yield
-        status = "completed"
-    finally:
-        metrics().flow_run(flow, status, timedelta(seconds=perf_counter() - started))

@@ -23,11 +23,11 @@ from pydantic import SecretStr
 from flows import process, stores
 from flows.assets import capture_assets
 from flows.catalog import pipeline as named
+from flows.counting import metrics
 from flows.deploy import WORK_POOL, deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
 from flows.partitions import extend
 from flows.retry import without_end
-from flows.runs import metrics
 from flows.trigger import RobotWatch, Start
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint

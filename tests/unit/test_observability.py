@@ -27,7 +27,7 @@ SUFFIX = {"counter": "_total"}  # prometheus-client takes it off the name
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 COMPOSE = yaml.safe_load((INFRA / "compose/compose.yaml").read_text(encoding="utf-8"))["services"]
 
-FLOW_STATUS = {"completed", "failed"}  # what flows/runs.py counts
+FLOW_STATUS = {"completed", "failed"}  # what flows/counting.py counts
 VALUES = {"stage": set(Stage), "status": {*Status, *Outcome, *FLOW_STATUS}}
 
 

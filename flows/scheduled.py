@@ -1,0 +1,79 @@
+"""The flows that run by schedule. What each of them does is a plain function that a command calls too.
+
+A run that starts an interval late cancels itself; what is tried again is a step.
+"""
+
+from datetime import UTC, datetime
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import State
+
+from flows import aggregates, folds, partitions, proof
+from flows.catalog import Retry
+from flows.counting import measured
+from flows.runs import Schedule, current_run, missed
+from flows.steps import step
+from infra.settings import load
+
+
+class ProofSchedule(Schedule):
+    """How often, and how much of it."""
+
+    full: bool = False  # everything, not what is new since the last proof without a difference
+
+
+HOURLY = Schedule()
+DAILY = Schedule.daily()
+PROOF = ProofSchedule()
+
+
+@flow(name=aggregates.NAME, persist_result=False)
+async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
+    """Refresh every aggregate; returns what became of them in one sentence."""
+    if late := missed(schedule):
+        return late
+    with measured(aggregates.NAME):
+        refresh = step("refresh", aggregates.refresh_all, Retry())
+        done = await refresh(load(), current_run(aggregates.NAME), datetime.now(UTC))
+        sentence = aggregates.recomputed(sum(one.hours for one in done))
+        table = aggregates.table_of(done)
+        await acreate_markdown_artifact(table, key="aggregates", description=sentence)
+        return sentence
+
+
+@flow(name=partitions.NAME, persist_result=False)
+async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
+    """Prepare every contract's table and its partitions ahead; returns what was done in one sentence."""
+    if late := missed(schedule):
+        return late
+    with measured(partitions.NAME):
+        tables = await partitions.extend(load(), datetime.now(UTC))
+        return f"Ready for the days to come: {', '.join(tables)}."
+
+
+@flow(name=folds.NAME, persist_result=False)
+async def fold_days(schedule: Schedule = DAILY) -> str | State[None]:
+    """Fold every day that is old enough; returns what was done in one sentence."""
+    if late := missed(schedule):
+        return late
+    with measured(folds.NAME):
+        fold = step("fold", folds.fold, Retry())
+        days = await fold(load(), current_run(folds.NAME), datetime.now(UTC))
+        return f"Folded {', '.join(days)}." if days else "No day is old enough to be folded."
+
+
+@flow(name=proof.NAME, persist_result=False)
+async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
+    """Prove what is new, or everything; fails with the list where Postgres, the log and the graph differ."""
+    if late := missed(schedule):
+        return late
+    with measured(proof.NAME):
+        found = await step("prove", proof.prove, Retry())(load(), full=schedule.full)
+        lines = [f"- {difference}" for difference in found.differences]
+        await acreate_markdown_artifact(
+            "\n".join([found.sentence, "", *lines]), key="proof", description=found.sentence
+        )
+        if not found.ok:
+            raise proof.DifferencesError(found)
+        return found.sentence
