@@ -25,6 +25,14 @@ pytest_plugins = [
     "tests.fixtures.wire",
 ]
 
+SLOW_TO_START = {
+    "neo4j": "neo4j",
+    "neo4j_address": "neo4j",
+    "prefect_server": "prefect",
+    "kafka": "kafka",
+    "wheel": "engine alone",
+}
+"""Fixtures and parameters that cost a worker 5 to 20 s of CPU → the group of the tests that use them."""
 _ROOT = pytest.StashKey[Path]()
 _OWNED = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
@@ -47,6 +55,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: "pytest.Item") -> None:
     """With pytest-xdist: tell each worker where the shared servers are."""
     node.workerinput["services_root"] = str(node.config.stash[_ROOT])  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker takes all tests that share what is slow to start (`--dist loadgroup`)."""
+    for item in items:
+        used = {*getattr(item, "fixturenames", ()), *_parameters(item)}
+        for name in sorted(SLOW_TO_START.keys() & used)[:1]:
+            item.add_marker(pytest.mark.xdist_group(SLOW_TO_START[name]))
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    """Its parameters that are names, such as the engine of a graph."""
+    call = getattr(item, "callspec", None)
+    return {value for value in call.params.values() if isinstance(value, str)} if call else set()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

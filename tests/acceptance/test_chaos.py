@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-CYCLES = 6
+CYCLES = 3
 
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
     downloads = pytestconfig.rootpath / ".headwater" / "downloads"
     command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--rate", "200", "--longest", "2"]
-    command += ["--ways", "mqtt", "kafka", "files", "--at-most", "60"]
+    command += ["--ways", "mqtt", "kafka", "files", "--at-most", "30"]
     with subprocess.Popen(
         [*command, "--cycles", str(CYCLES), "--downloads", downloads],
         cwd=Path(__file__).parents[2],
