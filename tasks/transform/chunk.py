@@ -8,21 +8,20 @@ from io import BytesIO
 import polars as pl
 
 from tasks.batch import Format, RawBatch
-from tasks.contract import Contract
 from tasks.layout import records_in
 from tasks.transform import cells, table
-from tasks.transform.decode import UNDECODABLE, Decoded, decode
+from tasks.transform.decode import UNDECODABLE, Decoded, Decoder
 
 
-def decode_batch(batch: RawBatch, contract: Contract) -> Decoded:
+def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
     """Every record of the batch, decoded or not."""
-    payloads, layout = batch.messages["payload"], batch.layout
+    payloads, layout, contract = batch.messages["payload"], batch.layout, decoder.contract
     if layout is None:
-        return decode(payloads, contract)
+        return decoder.decode(payloads)
     held = payloads[-1]
     if layout.format is Format.NDJSON:
         records = records_in(held, Format.NDJSON).payloads
-        return decode(pl.Series("payload", records, dtype=pl.Binary), contract)
+        return decoder.decode(pl.Series("payload", records, dtype=pl.Binary))
     if layout.format is Format.CSV:
         return table.decode_csv(payloads[0], held, layout, contract)
     try:

@@ -11,10 +11,11 @@ import polars as pl
 
 from tasks.contract import Contract
 from tasks.transform import cells, record
-from tasks.transform.shape import learn
+from tasks.transform.shape import Shape, learn
 
 MOST_SHAPES: Final = 8  # a batch of more shapes than this reads its rest the strict way
-FEWEST: Final = 400  # fewer messages than this are read sooner one by one than a shape is learned
+LEARN_FROM: Final = 400
+WORTH: Final = 32
 
 UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
 
@@ -30,45 +31,67 @@ class Decoded:
     undecodable: pl.DataFrame
 
 
-def decode(payloads: pl.Series, contract: Contract, fewest: int = FEWEST) -> Decoded:
-    """Decode messages (Binary, n), each of them one JSON object.
+class Decoder:
+    """Reads messages of one contract, and remembers their shapes: faster, and never another outcome.
 
-    `fewest` changes how fast it is, never what comes out.
+    `learn_from`: so many messages read one by one pay for a shape to be learned. `worth`: fewer than this
+    are read sooner one by one even when their shape is known.
     """
-    messages = pl.DataFrame({"payload": payloads}).with_row_index(cells.SEQUENCE)
-    messages = messages.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32))
-    size = pl.col("payload").bin.size()
-    empty = pl.when(size == 0).then(pl.lit("payload.empty"))
-    unfit = empty.when(size > contract.max_bytes).then(pl.lit("payload.size"))
-    messages = messages.with_columns(rule=unfit)
-    refused = messages.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
-    fit = messages if refused.is_empty() else messages.filter(pl.col("rule").is_null())
-    read, rest = by_shapes(fit.select(cells.SEQUENCE, "payload"), contract, fewest)
-    strict = by_record(rest, contract)
-    records = pl.concat([*read, strict.records], how="diagonal")
-    return Decoded(complete(records, contract), pl.concat([refused, strict.undecodable]))
 
+    def __init__(self, contract: Contract, *, learn_from: int = LEARN_FROM, worth: int = WORTH) -> None:
+        self.contract = contract
+        self._learn_from, self._worth = learn_from, worth
+        self._shapes: tuple[Shape, ...] = ()  # the last met first
+        self._read_alone = 0  # messages since a shape was learned
 
-def by_shapes(
-    messages: pl.DataFrame, contract: Contract, fewest: int
-) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Read what can be read fast; returns the frames read and the messages that are left."""
-    rest = messages.with_columns(texts_of(messages["payload"]).alias("text"))
-    read: list[pl.DataFrame] = []
-    for attempt in range(MOST_SHAPES):
-        if rest.height < fewest:
-            break
-        sample = rest["text"][rest.height * attempt // MOST_SHAPES]
-        shape = learn(sample, contract) if sample is not None else None
+    def decode(self, payloads: pl.Series) -> Decoded:
+        """Decode messages (Binary, n), each of them one JSON object."""
+        messages = pl.DataFrame({"payload": payloads}).with_row_index(cells.SEQUENCE)
+        messages = messages.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32))
+        size = pl.col("payload").bin.size()
+        empty = pl.when(size == 0).then(pl.lit("payload.empty"))
+        unfit = empty.when(size > self.contract.max_bytes).then(pl.lit("payload.size"))
+        messages = messages.with_columns(rule=unfit)
+        refused = messages.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
+        fit = messages if refused.is_empty() else messages.filter(pl.col("rule").is_null())
+        read, rest = self.by_shapes(fit.select(cells.SEQUENCE, "payload"))
+        if rest.height or not read:
+            strict = by_record(rest, self.contract)
+            read, refused = [*read, strict.records], pl.concat([refused, strict.undecodable])
+        return Decoded(complete(pl.concat(read, how="diagonal"), self.contract), refused)
+
+    def by_shapes(self, messages: pl.DataFrame) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+        """Read what can be read fast; returns the frames read and the messages that are left."""
+        rest = messages.with_columns(texts_of(messages["payload"]).alias("text"))
+        read: list[pl.DataFrame] = []
+        for attempt in range(MOST_SHAPES):
+            if rest.height < self._worth:
+                break
+            sample = rest["text"][rest.height * attempt // MOST_SHAPES]
+            shape = self._shape_of(sample, rest.height) if sample is not None else None
+            if shape is None:
+                continue
+            found = shape.read(rest["text"]).insert_column(0, rest[cells.SEQUENCE])
+            matched = found["matched"]
+            if matched.all():
+                return [*read, found.drop("matched")], rest.clear().drop("text")
+            read.append(found.filter(matched).drop("matched"))
+            rest = rest.filter(~matched)
+        self._read_alone += rest.height
+        return read, rest.drop("text")
+
+    def _shape_of(self, sample: str, waiting: int) -> Shape | None:
+        """The shape of a message among so many: one that is known, or learned once that has paid."""
+        shape = next((known for known in self._shapes if known.fits(sample)), None)
         if shape is None:
-            continue
-        found = shape.read(rest["text"]).insert_column(0, rest[cells.SEQUENCE])
-        matched = found["matched"]
-        if matched.all():
-            return [*read, found.drop("matched")], rest.clear().drop("text")
-        read.append(found.filter(matched).drop("matched"))
-        rest = rest.filter(~matched)
-    return read, rest.drop("text")
+            if self._read_alone + waiting < self._learn_from:
+                return None
+            self._read_alone = 0
+            shape = learn(sample, self.contract)
+        if shape is not None:
+            others = (known for known in self._shapes if known is not shape)
+            self._shapes = (shape, *others)[:MOST_SHAPES]
+        return shape
 
 
 def texts_of(payloads: pl.Series) -> pl.Series:

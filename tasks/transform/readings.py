@@ -18,6 +18,7 @@ from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform import cells, chunk, keys, timestamps
 from tasks.transform.columns import Columns, decoded, edges_of, validated
+from tasks.transform.decode import Decoder
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
@@ -31,10 +32,10 @@ _LOCATION: Final = "message.location"
 
 
 def refine(
-    batch: RawBatch, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
+    batch: RawBatch, reference: Reference, decoder: Decoder, source_name: str, places: PlaceFinder
 ) -> Refined:
     """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
-    decoded = chunk.decode_batch(batch, contract)
+    contract, decoded = decoder.contract, chunk.decode_batch(batch, decoder)
     readings = timestamps.parse(_located(decoded.records, batch), contract)
     rules = [*_topic_rules(batch.dataset), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)

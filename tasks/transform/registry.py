@@ -11,6 +11,7 @@ from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
 from tasks.transform import experiments, readings
 from tasks.transform.columns import Columns, opaque
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 
 Refine = Callable[[RawBatch, Reference], Refined]
@@ -34,7 +35,7 @@ def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
     places = PlaceFinder()
     places.warm()
     (contract,) = contracts.values()
-    return partial(readings.refine, contract=contract, source_name=source_name, places=places)
+    return partial(readings.refine, decoder=Decoder(contract), source_name=source_name, places=places)
 
 
 def _readings_columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:

@@ -45,6 +45,7 @@ _CAPTURED: Final = {
     (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
 }
 _EXACT: Final = 1e15  # larger numbers may overflow: left to the strict reader
+_WORTH_SHARING: Final = 2_000  # texts
 _MATCHED: Final = "1"  # every group of a shape takes part in its match, so the first tells if there is one
 
 
@@ -56,6 +57,10 @@ class Shape:
     groups: Mapping[str, pl.DataType]  # output column → type, in the order of the groups
     faults: Mapping[str, str]  # column → rule
 
+    def fits(self, text: str) -> bool:
+        """Whether it probably reads this text."""
+        return re.match(self.pattern, text) is not None
+
     def read(self, texts: pl.Series) -> pl.DataFrame:
         """Decode texts (String, n) to the shape's columns and `matched` (Boolean), n rows."""
         columns = [
@@ -66,12 +71,19 @@ class Shape:
         matched = pl.col(_MATCHED).is_not_null().alias("matched")
         floats = [name for name, dtype in self.groups.items() if dtype == pl.Float64]
         exact = [(pl.col(name).abs() < _EXACT).fill_null(True) for name in floats]
-        half = texts.len() // 2  # an expression runs on one core: two halves on two
-        halves = [part.to_frame("text").lazy() for part in (texts[:half], texts[half:])]
         groups = pl.col("text").str.extract_groups(self.pattern).struct.unnest()
-        parts = [part.select(groups).select(matched, *columns, *faults) for part in halves]
-        read = [part.with_columns(pl.all_horizontal("matched", *exact)) for part in parts]
+        parts = [part.to_frame("text").lazy().select(groups) for part in _shared(texts)]
+        typed = [part.select(matched, *columns, *faults) for part in parts]
+        read = [part.with_columns(pl.all_horizontal("matched", *exact)) for part in typed]
         return pl.concat(read, rechunk=True).collect(engine="in-memory")
+
+
+def _shared(texts: pl.Series) -> list[pl.Series]:
+    """Halves for two cores, where there is enough for each: an expression runs on one."""
+    if texts.len() < _WORTH_SHARING:
+        return [texts]
+    half = texts.len() // 2
+    return [texts[:half], texts[half:]]
 
 
 def _typed(part: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -18,6 +18,7 @@ from tasks.contract import Contract
 from tasks.load import raw, settle
 from tasks.load.commit import Attempt, load
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tests.fixtures.commit import CONTRACT, NOW, REFERENCE, Way, a_batch, a_way, message
 from tests.fixtures.graph import endpoint_of
@@ -146,7 +147,7 @@ def _with_maximum(contract: Contract, maximum: float) -> Contract:
 
 async def test_a_lost_answer_to_commit_is_looked_up_not_tried_again(way: Way) -> None:
     batch = a_batch(message("a", 1), may_repeat=False)
-    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PlaceFinder())
+    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PlaceFinder())
     attempt = Attempt()
     first = await load(way.store, way.plan, batch, refined, attempt)
     way.store.discard()  # as if the connection had broken before the answer came

@@ -14,6 +14,7 @@ from tasks.batch import Receipt
 from tasks.load.commit import Attempt, load
 from tasks.load.store import Store
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tests.fixtures.commit import CONTRACT, REFERENCE, Way, a_batch, a_plan, a_way, message
 from tests.fixtures.waiting import until_stored
@@ -39,7 +40,7 @@ async def other(postgres_dsn: str, way: Way) -> AsyncIterator[Store]:
 
 async def take(store: Store, messages: Messages, attempt: Attempt, *, may_repeat: bool = False) -> Receipt:
     batch = a_batch(*messages, may_repeat=may_repeat)
-    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PLACES)
+    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
     as_they_came = {table: rows.sort("sequence") for table, rows in refined.accepted.items()}
     return await load(store, a_plan(), batch, replace(refined, accepted=as_they_came), attempt)
 

@@ -15,6 +15,7 @@ from tasks.load.commit import Attempt, load
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tasks.verify import verify
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
@@ -39,7 +40,7 @@ class Writer:
 
     async def take(self, messages: Messages, *, may_repeat: bool = False) -> Receipt:
         batch = a_batch(*messages, may_repeat=may_repeat)
-        refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PLACES)
+        refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
         attempt = Attempt()
         while True:
             try:
@@ -105,7 +106,7 @@ async def test_the_same_position_committed_twice_at_once_is_one_batch(
 ) -> None:
     position = Position(source="opentrons:ot2/runs", detail={"run_id": "1", "content_sha256": "ab"})
     batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
-    refined = readings.refine(batch, REFERENCE, CONTRACT, "mqtt", PLACES)
+    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
     receipts = await asyncio.gather(
         *(load(writer.store, writer.plan, batch, refined, Attempt()) for writer in writers)
     )

@@ -19,6 +19,7 @@ from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
@@ -46,7 +47,7 @@ class Listener:
     plan: LoadPlan
 
     async def take(self, batch: RawBatch) -> Receipt:
-        refined = readings.refine(batch, REFERENCE, self.contract, "mqtt", PlaceFinder())
+        refined = readings.refine(batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder())
         return await load(self.store, self.plan, batch, refined, Attempt())
 
 

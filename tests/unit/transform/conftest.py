@@ -10,6 +10,7 @@ import pytest
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Contract, load_contract
+from tasks.transform.decode import Decoder
 from tasks.transform.readings import DEVICES, refine
 from tests.fixtures.readings import TOPIC, atlas, raw_batch
 
@@ -31,7 +32,7 @@ def refined(contract: Contract) -> Refine:
     def run(*payloads: bytes, topics: str | Sequence[str] = TOPIC, devices: Any = ()) -> Refined:
         register = pl.DataFrame(list(devices), DEVICES, orient="row")
         reference = Reference(frames={"devices": register})
-        return refine(raw_batch(payloads, topics), reference, contract, "lab sensors", atlas())
+        return refine(raw_batch(payloads, topics), reference, Decoder(contract), "lab sensors", atlas())
 
     return run
 

@@ -15,6 +15,7 @@ from tasks.contract import load_contract
 from tasks.extract.file_parts import parts, survey
 from tasks.layout import exact, records_in, whole
 from tasks.transform.chunk import decode_batch
+from tasks.transform.decode import Decoder
 from tasks.transform.table import decode_rows
 
 CONTRACT = load_contract(Path(__file__).parents[3] / "tasks" / "contracts" / "sensor_readings.yaml")
@@ -32,7 +33,7 @@ def a_part(chunk: bytes, layout: Layout | None = None, header: bytes = HEADER) -
 
 def cells_of(chunk: bytes) -> dict[int, dict[str, object]]:
     """Sequence → what is known of the record, nulls left out."""
-    decoded = decode_batch(a_part(chunk), CONTRACT)
+    decoded = decode_batch(a_part(chunk), Decoder(CONTRACT))
     found = [*decoded.records.iter_rows(named=True), *decoded.undecodable.iter_rows(named=True)]
     return {row["sequence"]: {name: v for name, v in row.items() if v is not None} for row in found}
 
@@ -85,7 +86,7 @@ def test_no_bytes_fail_a_part_and_each_record_has_its_own(chunk: bytes) -> None:
 def test_a_column_may_have_another_name_and_unknown_ones_are_ignored() -> None:
     layout = Layout(format=Format.CSV, delimiter=";", columns={"Sensor": "device_id", "T": "temperature"})
     header = "\ufeffSensor;note;T;timestamp\r\n".encode()
-    decoded = decode_batch(a_part(b"a;x;1.5;2026-01-01T00:00:00Z\r\n", layout, header), CONTRACT)
+    decoded = decode_batch(a_part(b"a;x;1.5;2026-01-01T00:00:00Z\r\n", layout, header), Decoder(CONTRACT))
     assert decoded.records.select("device_id", "temperature", "timestamp").row(0) == (
         "a",
         1.5,

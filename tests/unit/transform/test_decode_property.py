@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Column, ColumnType, Contract, Missing
-from tasks.transform.decode import by_shapes, decode
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tasks.transform.readings import refine
 from tasks.transform.validate import rules_of
@@ -35,6 +35,14 @@ EVERY_TYPE = Contract(
     key=("name", "at"),
     time="at",
 )
+
+STRICT = Decoder(EVERY_TYPE, learn_from=NEVER)
+
+
+def eager() -> Decoder:
+    """A decoder that learns the shape of every message."""
+    return Decoder(EVERY_TYPE, learn_from=1, worth=1)
+
 
 literals = st.sampled_from(
     ["NaN", "Infinity", "-Infinity", "1e999", "-0", "-0.0", "0.1", "01", "1.", "1E5", "1e-400", "9" * 30,
@@ -86,9 +94,9 @@ batches = st.one_of(
 )
 
 
-def outcome(payloads: Sequence[bytes], contract: Contract, fewest: int) -> list[dict[str, Any]]:
+def outcome(payloads: Sequence[bytes], decoder: Decoder) -> list[dict[str, Any]]:
     """What each message was decoded to, in their order; an absent fault is a null one."""
-    decoded = decode(pl.Series(payloads, dtype=pl.Binary), contract, fewest)
+    decoded = decoder.decode(pl.Series(payloads, dtype=pl.Binary))
     rows = [*decoded.records.to_dicts(), *decoded.undecodable.to_dicts()]
     assert sorted(row["sequence"] for row in rows) == list(range(len(payloads)))
     ordered = sorted(rows, key=lambda row: int(row["sequence"]))
@@ -98,16 +106,25 @@ def outcome(payloads: Sequence[bytes], contract: Contract, fewest: int) -> list[
 @settings(max_examples=400, deadline=None)
 @given(batches)
 def test_shapes_and_records_agree(payloads: list[bytes]) -> None:
-    assert outcome(payloads, EVERY_TYPE, 1) == outcome(payloads, EVERY_TYPE, NEVER)
+    assert outcome(payloads, eager()) == outcome(payloads, STRICT)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(batches, min_size=2, max_size=4))
+def test_what_was_read_before_changes_nothing(several: list[list[bytes]]) -> None:
+    """The shapes that a decoder remembers are those of other batches too."""
+    remembering = eager()
+    for payloads in several:
+        assert outcome(payloads, remembering) == outcome(payloads, STRICT)
 
 
 @settings(max_examples=100, deadline=None)
 @given(batches, st.randoms(use_true_random=False))
 def test_a_message_is_read_the_same_alone(payloads: list[bytes], random: Any) -> None:
-    together = outcome(payloads, EVERY_TYPE, 1)
+    together = outcome(payloads, eager())
     random.shuffle(order := list(range(len(payloads))))
     for at in order[:4]:
-        (alone,) = outcome([payloads[at]], EVERY_TYPE, 1)
+        (alone,) = outcome([payloads[at]], eager())
         assert alone | {"sequence": str(at)} == together[at]
 
 
@@ -115,7 +132,7 @@ def test_a_message_is_read_the_same_alone(payloads: list[bytes], random: Any) ->
 @given(batches)
 def test_every_fault_is_a_rule(payloads: list[bytes]) -> None:
     """A fault that no rule knows would let its record pass with a null."""
-    records = decode(pl.Series(payloads, dtype=pl.Binary), EVERY_TYPE, 1).records
+    records = eager().decode(pl.Series(payloads, dtype=pl.Binary)).records
     faults = {name: records[name] for name in records.columns if name.endswith(".fault")}
     named = {rule.name for rule in rules_of(EVERY_TYPE, datetime(2026, 11, 21, tzinfo=UTC), records.schema)}
     assert {fault for column in faults.values() for fault in column.drop_nulls()} <= named
@@ -127,8 +144,20 @@ def test_the_fast_way_is_really_taken(contract: Contract) -> None:
     messages = pl.DataFrame(
         {"sequence": range(500), "payload": payloads}, schema_overrides={"sequence": pl.Int32}
     )
-    read, rest = by_shapes(messages, contract, 1)
+    read, rest = Decoder(contract).by_shapes(messages)
     assert (sum(frame.height for frame in read), rest.height) == (500, 0)
+
+
+def test_small_batches_take_it_once_their_shape_has_paid(contract: Contract) -> None:
+    decoder, fast = Decoder(contract), []
+    for start in range(0, 600, 100):
+        payloads = [message(temperature=n / 10) for n in range(start, start + 100)]
+        messages = pl.DataFrame(
+            {"sequence": range(100), "payload": payloads}, schema_overrides={"sequence": pl.Int32}
+        )
+        fast.append(decoder.by_shapes(messages)[1].is_empty())
+    assert not fast[0]
+    assert fast[-1]
 
 
 readings = st.fixed_dictionaries(
@@ -169,7 +198,7 @@ def test_no_verdict_depends_on_the_grouping(
 
     def run(start: int, end: int) -> dict[int, Any]:
         batch = raw_batch(payloads[start:end], topics[start:end])
-        found = verdicts(refine(batch, Reference(frames={}), contract, "s", places))
+        found = verdicts(refine(batch, Reference(frames={}), Decoder(contract), "s", places))
         return {sequence + start: verdict for sequence, verdict in found.items()}
 
     assert run(0, len(payloads)) == run(0, cut) | run(cut, len(payloads))
