@@ -41,8 +41,7 @@ def deduplicate(frame: pl.DataFrame, contract: Contract) -> Deduplicated:
     """
     key = list(contract.key)
     revise = contract.on_return is OnReturn.REVISE
-    order = frame.sort(cells.SEQUENCE, descending=revise, maintain_order=True)
-    ranked = order.sort(key, maintain_order=True)
+    ranked = frame.sort(*key, cells.SEQUENCE, descending=[False] * len(key) + [revise])
     again = ranked.select(
         pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
     ).to_series()

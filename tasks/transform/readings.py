@@ -29,6 +29,8 @@ DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": 
 """The device register, one row per device: `reference.frames["devices"]`."""
 
 _LOCATION: Final = "message.location"
+_WEATHER: Final = (pl.col("temperature"), pl.col("humidity"))
+_INDICES: Final = {"heat_index": heat_index(*_WEATHER), "dew_point": dew_point(*_WEATHER)}
 
 
 def refine(
@@ -94,7 +96,6 @@ def enrich(
         device_model=pl.col("model"),
         device_site=pl.col("site"),
     )
-    temperature, humidity = pl.col("temperature"), pl.col("humidity")
     return (
         readings.with_columns(
             cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(("latitude", "longitude"))
@@ -103,8 +104,7 @@ def enrich(
         .join(places, on=CELL, how="left", maintain_order="left")
         .drop(CELL)
         .with_columns(
-            heat_index=heat_index(temperature, humidity),
-            dew_point=dew_point(temperature, humidity),
+            **_INDICES,
             source_name=pl.lit(source_name),
         )
     )

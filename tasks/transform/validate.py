@@ -119,9 +119,9 @@ def _distinct(found: Sequence[Rule]) -> list[Rule]:
 def split(frame: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows that keep every rule, and the others with `rules` (List(String)): all they break, in order."""
     verdicts = frame.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
-    broken = verdicts.select(pl.any_horizontal(pl.all())).to_series()
-    if not broken.any():
+    if not any(column.any() for column in verdicts.iter_columns()):
         return frame, frame.clear().with_columns(pl.lit([], pl.List(pl.String)).alias(RULES))
+    broken = reduce(or_, verdicts.iter_columns())
     return frame.filter(~broken), frame.filter(broken).with_columns(_names(verdicts.filter(broken)))
 
 
