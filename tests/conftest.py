@@ -57,13 +57,11 @@ def pytest_configure_node(node: "pytest.Item") -> None:
     node.workerinput["services_root"] = str(node.config.stash[_ROOT])  # type: ignore[attr-defined]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """One worker takes all tests that share what is slow to start (`--dist loadgroup`)."""
-    for item in items:
-        used = {*getattr(item, "fixturenames", ()), *_parameters(item)}
-        for name in sorted(SLOW_TO_START.keys() & used)[:1]:
-            item.add_marker(pytest.mark.xdist_group(SLOW_TO_START[name]))
+    used = {*getattr(item, "fixturenames", ()), *_parameters(item)}
+    for name in sorted(SLOW_TO_START.keys() & used)[:1]:
+        item.add_marker(pytest.mark.xdist_group(SLOW_TO_START[name]))
 
 
 def _parameters(item: pytest.Item) -> set[str]:

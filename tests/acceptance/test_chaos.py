@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-CYCLES = 3
+CYCLES = 2
 
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
     downloads = pytestconfig.rootpath / ".headwater" / "downloads"
     command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--rate", "200", "--longest", "2"]
-    command += ["--ways", "mqtt", "kafka", "files", "--at-most", "30"]
+    command += ["--ways", "mqtt", "files", "--at-most", "30"]
     with subprocess.Popen(
         [*command, "--cycles", str(CYCLES), "--downloads", downloads],
         cwd=Path(__file__).parents[2],
@@ -30,7 +30,7 @@ def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pyt
     figures = json.loads(out.splitlines()[-1])
     assert figures["ok"]
     assert 1 <= figures["cycles"] <= CYCLES
-    assert all(figures["by_way"][way] for way in ("mqtt", "kafka", "files"))
+    assert all(figures["by_way"][way] for way in ("mqtt", "files"))
     assert figures["published"] == figures["stored"] + figures["rejected"]
     assert figures["stored"] > figures["rejected"] > 0
     assert {figures[name] for name in ("lost", "duplicated", "unproven")} == {0}
