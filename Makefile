@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 
 GRAPH ?= embedded
-WORKERS ?= 4
+WORKERS ?= 3
 CYCLES ?= 200
 SEED ?= 7
 RUN := .venv/bin/python
@@ -45,7 +45,7 @@ check: setup  ## ruff, mypy strict and import-linter, under a minute
 
 test: setup  ## everything, against real Postgres, Neo4j, Mosquitto, Kafka and Prefect
 	$(RUN) -m infra.local.provision mosquitto neo4j kafka
-	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --ignore=tests/bench
+	$(RUN) -m pytest -n $(WORKERS) --ignore=tests/bench
 
 demo: setup  ## devices and a robot, ingested, traced back and proven; then everything stops
 	$(HEADWATER) demo --graph "$(GRAPH)"

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from xdist.remote import Producer
 
 from infra.local.addresses import AddressBook
 from infra.local.registry import stop_all
+from tests.scheduling import ByServer
 
 pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
@@ -25,14 +27,6 @@ pytest_plugins = [
     "tests.fixtures.wire",
 ]
 
-SLOW_TO_START = {
-    "neo4j": "neo4j",
-    "neo4j_address": "neo4j",
-    "prefect_server": "prefect",
-    "kafka": "kafka",
-    "wheel": "engine alone",
-}
-"""Fixtures and parameters that cost a worker 5 to 20 s of CPU → the group of the tests that use them."""
 _ROOT = pytest.StashKey[Path]()
 _OWNED = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
@@ -57,17 +51,10 @@ def pytest_configure_node(node: "pytest.Item") -> None:
     node.workerinput["services_root"] = str(node.config.stash[_ROOT])  # type: ignore[attr-defined]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """One worker takes all tests that share what is slow to start (`--dist loadgroup`)."""
-    used = {*getattr(item, "fixturenames", ()), *_parameters(item)}
-    for name in sorted(SLOW_TO_START.keys() & used)[:1]:
-        item.add_marker(pytest.mark.xdist_group(SLOW_TO_START[name]))
-
-
-def _parameters(item: pytest.Item) -> set[str]:
-    """Its parameters that are names, such as the engine of a graph."""
-    call = getattr(item, "callspec", None)
-    return {value for value in call.params.values() if isinstance(value, str)} if call else set()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:
+    """With pytest-xdist: who runs which test."""
+    return ByServer(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
