@@ -21,12 +21,12 @@ from lineage.log import Span, await_end_of
 from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
 from tasks.batch import RawBatch, Receipt, Refined
-from tasks.contract import Contract, OnReturn
+from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
 from tasks.load.offsets import advance
-from tasks.load.plan import UTC_MICROS, Commit, LoadPlan
+from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import pack, write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
@@ -140,7 +140,7 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
     if commit.raw_batch is not None:
         rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
     if contract.on_return is OnReturn.REVISE:
-        rows = rows.with_columns(observed_at=pl.lit(commit.batch.received_at, dtype=UTC_MICROS))
+        rows = rows.with_columns(observed_at=time_literal(commit.batch.received_at))
     return rows.sort(contract.key)
 
 

@@ -12,9 +12,7 @@ from infra.postgres import Connection
 from lineage.columns import ColumnEdge
 from lineage.model import Run, SubjectKind, Transformation
 from tasks.batch import Position, RawBatch
-from tasks.contract import Contract
-
-UTC_MICROS = pl.Datetime("us", "UTC")
+from tasks.contract import Contract, time_literal
 
 
 def _no_columns(_source: str) -> Mapping[str, Sequence[ColumnEdge]]:
@@ -57,4 +55,4 @@ class Commit:
 
     @property
     def now(self) -> pl.Expr:
-        return pl.lit(self.at, dtype=UTC_MICROS)
+        return time_literal(self.at)

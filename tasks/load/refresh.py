@@ -20,10 +20,10 @@ from lineage.errors import ContractError
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
 from lineage.transformations import Introduction, introduce
+from tasks.contract import UTC_MICROS
 from tasks.load import edges
 from tasks.load.aggregate import Aggregate
 from tasks.load.change_marks import Mark, take, waiting
-from tasks.load.plan import UTC_MICROS
 from tasks.load.store import Store, WriterSession
 from tasks.load.tables import hashed_origin, values_sum
 

@@ -28,6 +28,7 @@ TOPIC: Final = r"^sensors/[^/+#]+/readings$"
 DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """The device register, one row per device: `reference.frames["devices"]`."""
 
+_NONE: Final = REJECTED_SCHEMA.to_frame()
 _LOCATION: Final = "message.location"
 _WEATHER: Final = (pl.col("temperature"), pl.col("humidity"))
 _INDICES: Final = {"heat_index": heat_index(*_WEATHER), "dew_point": dew_point(*_WEATHER)}
@@ -44,17 +45,19 @@ def refine(
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
     sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
-    refused = [
-        _undecodable(decoded.undecodable, batch, sentences, contract),
-        _invalid(bad, sentences, contract),
-        _conflicting(unique.conflicts, sentences, contract),
-    ]
+    refused = pl.concat(
+        [
+            _undecodable(decoded.undecodable, batch, sentences, contract),
+            _invalid(bad, sentences, contract),
+            _conflicting(unique.conflicts, sentences, contract),
+        ]
+    )
     return Refined(
         accepted={contract.table: chunk.in_message(accepted, batch)},
-        rejected=chunk.in_message(pl.concat(refused).sort(cells.SEQUENCE), batch),
+        rejected=chunk.in_message(refused.sort(cells.SEQUENCE), batch),
         duplicates=unique.duplicates,
         filtered=unique.superseded.height,
-        read=accepted.height + sum(f.height for f in refused) + unique.duplicates + unique.superseded.height,
+        read=accepted.height + refused.height + unique.duplicates + unique.superseded.height,
     )
 
 
@@ -143,7 +146,7 @@ def _undecodable(
 ) -> pl.DataFrame:
     """Messages that are no record; a wrong topic is named as well."""
     if refused.is_empty():
-        return REJECTED_SCHEMA.to_frame()
+        return _NONE
     if not batch.dataset.startswith(naming.MQTT):
         listed = refused.with_columns(pl.concat_list("rule").alias(RULES))
         return rejected(listed, "decode", sentences, contract.table)
@@ -158,7 +161,7 @@ def _undecodable(
 def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
     """Records that break a rule. Their input has a hash only where all of it could be read."""
     if bad.is_empty():
-        return REJECTED_SCHEMA.to_frame()
+        return _NONE
     whole = pl.all_horizontal(
         pl.lit(True), *(pl.col(name).is_null() for name in bad.columns if cells.is_fault(name))
     )
@@ -171,7 +174,7 @@ def _invalid(bad: pl.DataFrame, sentences: dict[str, str], contract: Contract) -
 def _conflicting(conflicts: pl.DataFrame, sentences: dict[str, str], contract: Contract) -> pl.DataFrame:
     """Records whose key another record of the batch took first."""
     if conflicts.is_empty():
-        return REJECTED_SCHEMA.to_frame()
+        return _NONE
     listed = conflicts.with_columns(
         pl.lit([keys.CONFLICT], pl.List(pl.String)).alias(RULES), canonical_key(conflicts, contract)
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from tasks.contract import Column, ColumnType, Contract
+from tasks.contract import Column, ColumnType, Contract, time_literal
 from tasks.transform import cells
 
 RULES: Final = "rules"
@@ -84,8 +84,13 @@ def _times(name: str, contract: Contract, received_at: datetime) -> Iterator[Rul
     """The span of time the contract takes, seen from when the batch came."""
     time = pl.col(name)
     past, ahead = contract.oldest, contract.furthest
-    yield Rule(f"{name}.oldest", time < received_at - past, f"{name} is more than {_days(past)} old")
-    yield Rule(f"{name}.furthest", time > received_at + ahead, f"{name} is more than {_days(ahead)} ahead")
+    oldest, furthest = time_literal(received_at - past), time_literal(received_at + ahead)
+    yield Rule(f"{name}.oldest", time < oldest, f"{name} is more than {_days(past)} old")
+    yield Rule(
+        f"{name}.furthest",
+        time > furthest,
+        f"{name} is more than {_days(ahead)} ahead",
+    )
 
 
 def _groups(contract: Contract, schema: pl.Schema) -> Iterator[Rule]:

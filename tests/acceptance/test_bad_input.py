@@ -32,6 +32,7 @@ from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -89,7 +90,7 @@ class Stream:
 
     def _steps(self) -> Steps:
         async def refine(batch: RawBatch, reference: Reference) -> Refined:
-            return readings.refine(batch, reference, CONTRACT, "sensors", PLACES)
+            return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES)
 
         async def commit(batch: RawBatch, refined: Refined) -> Receipt:
             return await load(self.store, self.plan, batch, refined, Attempt())

@@ -16,6 +16,8 @@ from tests.bench.services import Services
 from tests.bench.sizes import Sizes
 from tests.bench.wire import Blast, keep_for
 
+WARM_UP = 15
+"""Seconds at the same rate before what is measured: a new graph server compiles itself first."""
 AHEAD = timedelta(seconds=2)
 """From making the messages to publishing the first."""
 _BEHIND = """
@@ -37,7 +39,7 @@ async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
 
 async def _round(services: Services, sizes: Sizes) -> tuple[list[float], list[float]]:
     """Seconds of each message until its commit, and of each batch from there until it was in the graph."""
-    count = sizes.rate * sizes.seconds
+    count = sizes.rate * (WARM_UP + sizes.seconds)
     keep_for(services.broker.url, OURS, FILTER)
     async with services.graph(), services.database() as dsn:
         with (
@@ -51,8 +53,9 @@ async def _round(services: Services, sizes: Sizes) -> tuple[list[float], list[fl
             published = await _meant_once_carried(dsn)
             carrier.terminate()
             carried = _moments(await services.ended(carrier, "carrier"))
-    messages = [committed[batch] - at for batch, at in published]
-    return messages, [carried[batch] - at for batch, at in committed.items()]
+    begin = min(at for _, at in published) + WARM_UP
+    messages = [committed[batch] - at for batch, at in published if at >= begin]
+    return messages, [carried[batch] - at for batch, at in committed.items() if at >= begin]
 
 
 def _publish(url: str, rate: int, count: int) -> None:

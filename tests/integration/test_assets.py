@@ -25,7 +25,7 @@ from infra.settings import Settings
 from lineage import assets, prefect_assets
 from lineage.prefect_assets import capture
 from tests.fixtures.proof import House, a_house
-from tests.fixtures.waiting import until_stored
+from tests.fixtures.waiting import until, until_stored
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -163,10 +163,10 @@ async def test_serve_takes_them_and_ends_when_it_is_told_to(
         serving = asyncio.create_task(capture_assets(settings, state))
         await run_flow(prefect_server, tmp_path, prefix, "1", "s3://elsewhere/raw")
         await until_stored(house.connection, f"{TAKEN} LIKE '{prefix}/%'", 2)
+        await until(lambda: state.last_operation == "capture")  # it is told after the commit
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
-        assert state.last_operation == "capture"
         assert (await house.prove()).ok
 
 

@@ -11,6 +11,7 @@ from infra.simulators.devices import SPOILED, Published, Simulation, register
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
 from tasks.contract import load_contract
 from tasks.transform import readings
+from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 
 START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
@@ -42,7 +43,7 @@ def refined(messages: list[Published]) -> Refined:
     now = START + timedelta(hours=4)
     batch = RawBatch(dataset="mqtt:sensors/+/readings", messages=frame, received_at=now, received_until=now)
     reference = Reference(frames={"devices": register(20)})
-    return readings.refine(batch, reference, CONTRACT, "sensors", PLACES)
+    return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
