@@ -35,24 +35,33 @@ async def difference(settings: Settings, before: str, after: str) -> Difference:
     """What changes from one state to another.
 
     A state is a time (ISO 8601), a version of a transformation (`readings@…`), or the name of a pipeline:
-    what today's code would record. A version or a pipeline is compared in the datasets that it writes.
+    what today's code would record. With a version or a pipeline, only what the same transformation made at a
+    time is compared; with a pipeline, only what comes from no other pipeline's source.
     """
     async with stores.open_graph(settings) as graph:
-        states = [await _state(settings, graph, text) for text in (before, after)]
-        for one, other in ((0, 1), (1, 0)):
-            if _is_partial((before, after)[one]):
-                states[other] = diff.within(states[other], states[one])
+        states = [
+            await _state(settings, graph, text, beside) for text, beside in ((before, after), (after, before))
+        ]
         changes = diff.compare(*states)
         return Difference(changes=changes, reached=await diff.reached(graph, changes.targets))
 
 
-def _is_partial(state: str) -> bool:
-    return state in catalog.pipelines() or "@" in state
+async def _state(settings: Settings, graph: Graph, text: str, beside: str) -> diff.Columns:
+    """A state, as far as it can be compared with the one beside it."""
+    known = catalog.pipelines()
+    if text not in known:
+        columns = await _recorded(graph, text, beside)
+        return await _without_others(graph, columns, known[beside]) if beside in known else columns
+    pipeline = known[text]
+    read: set[str] = set()
+    if beside not in known:
+        found = await diff.sources(graph, await _recorded(graph, beside, text))
+        read = {dataset for dataset in found.values() if pipeline.source.gives(dataset)}
+    return _of_code(settings, pipeline, sorted(read))
 
 
-async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:
-    if text in catalog.pipelines():
-        return _of_code(settings, catalog.pipeline(text))
+async def _recorded(graph: Graph, text: str, beside: str) -> diff.Columns:
+    """The columns of a version, or those in force at a time."""
     if "@" in text:
         columns = await diff.columns_of(graph, text)
         if not columns:
@@ -63,16 +72,39 @@ async def _state(settings: Settings, graph: Graph, text: str) -> diff.Columns:
     except ValueError as error:
         names = ", ".join(catalog.pipelines())
         raise RejectedError(f"{text!r} is neither a time, a version nor a pipeline ({names}).") from error
-    return await diff.columns_at(graph, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return await diff.columns_at(
+        graph, moment if moment.tzinfo else moment.replace(tzinfo=UTC), _transformation(beside)
+    )
 
 
-def _of_code(settings: Settings, pipeline: catalog.Pipeline) -> diff.Columns:
-    """What the pipeline's code says now, of the source its definition names, or of the settings' robots."""
+def _transformation(state: str) -> str | None:
+    """The name of the one transformation that a version or a pipeline is about."""
+    if state in catalog.pipelines():
+        return catalog.pipeline(state).transform
+    return state.rpartition("@")[0] or None
+
+
+async def _without_others(graph: Graph, columns: diff.Columns, pipeline: catalog.Pipeline) -> diff.Columns:
+    """Without what comes from the sources of other pipelines: their code may be the same."""
+    datasets = await diff.sources(graph, columns)
+    others = [each.source for each in catalog.pipelines().values() if each.name != pipeline.name]
+
+    def foreign(dataset: str) -> bool:
+        return not pipeline.source.gives(dataset) and any(other.gives(dataset) for other in others)
+
+    return {pair: how for pair, how in columns.items() if not foreign(datasets[pair.source])}
+
+
+def _of_code(settings: Settings, pipeline: catalog.Pipeline, read: Sequence[str]) -> diff.Columns:
+    """What the pipeline's code says now of the datasets it read.
+
+    If none is given, of the source its definition names, or of the settings' robots.
+    """
     robots = [robot.name for robot in settings.robots] or ["robot"]
     transformation = pipeline.transformation()
     edges = [
         edge
-        for dataset in pipeline.source.datasets(robots)
+        for dataset in read or pipeline.source.datasets(robots)
         for table, columns in pipeline.columns(dataset).items()
         for edge in derivations(
             transformation, naming.postgres(table), columns, run_id=None, now=datetime.now(UTC)

@@ -39,15 +39,19 @@ _PARAM = re.compile(
     r"^//\s*param\s+(?P<name>[a-z_][a-z0-9_]*)\s*:\s*(?P<type>string|integer|float|boolean|moment|node)"
     r"\s*(?:=\s*(?P<default>\S+)\s*)?[—-]+\s*(?P<meaning>.+)$"
 )
+_DECLARES = re.compile(r"//\s*param\b", re.IGNORECASE)
+_QUESTION = re.compile(r"//+\s*(?!param\b)([^\s/].*?)\s*$", re.IGNORECASE)
 _AS_OF = re.compile(r"^//\s*as of\s*$", re.MULTILINE)
 END_OF_TIME = 1 << 62
 """Later than any time in microseconds since 1970."""
+RESERVED = ("valid_at", "known_at", "rows_kept")
+"""Parameters that every statement is given."""
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 # Strings, quoted names and comments, then names that are a property, a label or a parameter: no clauses.
-# When in doubt it is one: `1.SET` and `n. set` are refused.
+# When in doubt it is one: `1.SET` and `n. set` are refused. A carriage return ends a comment, too.
 _INERT = re.compile(
-    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\n]*|/\*.*?\*/|(?:(?<!\d)\.|[:$])[A-Za-z_]\w*",
+    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\r\n]*|/\*.*?\*/|(?:(?<!\d)\.|[:$])[A-Za-z_]\w*",
     re.S,
 )
 _ESCAPE = re.compile(r"\\u", re.IGNORECASE)  # Neo4j replaces these before it reads the text, also in strings
@@ -112,24 +116,32 @@ def find(name: str) -> Audit:
 def parse(name: str, text: str) -> Audit:
     """An audit from its file's text; raises QueryError if its head is wrong or its query writes."""
     lines = text.splitlines()
-    if not lines or not lines[0].startswith("//"):
+    question = _QUESTION.match(lines[0]) if lines else None
+    if question is None:
         raise QueryError(f"The audit {name} must begin with a line `// …` that says what it answers.")
-    parameters = []
-    for line in lines[1:]:
-        if re.match(r"//\s*param\b", line):
-            found = _PARAM.match(line)
-            if found is None:
-                raise QueryError(f"The audit {name} has a parameter that cannot be read: {line}")
-            parameters.append(_parameter(found))
+    parameters = _parameters(name, lines[1:])
     refuse_writes(f"The audit {name}", text)
     query, *past = _AS_OF.split(text)
     return Audit(
         name=name,
-        question=lines[0].lstrip("/ ").strip(),
-        parameters=tuple(parameters),
+        question=question[1],
+        parameters=parameters,
         query=query,
         past=past[0] if past else None,
     )
+
+
+def _parameters(name: str, lines: Sequence[str]) -> tuple[Parameter, ...]:
+    """What the lines of an audit's file declare; a name is declared once, and is none of `RESERVED`."""
+    parameters: dict[str, Parameter] = {}
+    for line in lines:
+        if not _DECLARES.match(line):
+            continue
+        found = _PARAM.match(line)
+        if found is None or found["name"] in (*RESERVED, *parameters):
+            raise QueryError(f"The audit {name} has a parameter that cannot be read or taken: {line}")
+        parameters[found["name"]] = _parameter(found)
+    return tuple(parameters.values())
 
 
 def _parameter(found: re.Match[str]) -> Parameter:
@@ -206,7 +218,8 @@ async def ask(
 ) -> Answer:
     """Run an audit, as of a time if one is given; at most `limit` rows are kept, all are counted.
 
-    Raises NotFoundError when a node it is asked about is not in the graph.
+    Raises NotFoundError when a node it is asked about is not in the graph, and QueryError when it is asked
+    about the past and its statement knows no time.
     """
     values = bind(audit, given or {})
     for parameter in audit.parameters:
@@ -214,6 +227,8 @@ async def ask(
             await _find_node(graph, str(values[parameter.name]))
     past = valid_at is not None or known_at is not None
     query = audit.past if past and audit.past else audit.query
+    if past and not ("$valid_at" in query and "$known_at" in query):
+        raise QueryError(f"The audit {audit.name} tells of now alone: it uses no $valid_at and $known_at.")
     times = {
         "valid_at": micros(valid_at) if valid_at else END_OF_TIME,
         "known_at": micros(known_at) if known_at else END_OF_TIME,

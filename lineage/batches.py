@@ -17,6 +17,12 @@ WINDOW = 50_000
 """Batches whose books are in memory at a time."""
 
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
+"""Every number a batch may have is in LEAST ≤ number < MOST."""
+_NUMBERED = (
+    *(("batch", name) for name in ("ledger", "ledger_outputs", "lineage_log", "raw_batches", "rejected")),
+    *(("batch", name) for name in ("replays", "imported_events")),
+    *(("act", name) for name in ("recalls", "quarantine", "erasures")),
+)
 _WINDOWS = """
 SELECT batch FROM (
     SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger WHERE batch >= $2
@@ -70,6 +76,17 @@ async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int
         yield first, row["batch"] + 1
         first = row["batch"] + 1
     yield first, MOST
+
+
+async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> list[str]:
+    """A sentence for each table with a batch that no window holds."""
+    stored = (("batch", name) for shape in tables.values() for name in shape.tables)
+    found = []
+    for column, name in (*_NUMBERED, *stored):
+        query = f"SELECT EXISTS (SELECT FROM store.{name} WHERE {column} = {MOST})"
+        if await connection.fetchval(query):
+            found.append(f"{name}: something of batch {MOST}, which no commit has")
+    return found
 
 
 async def check(

@@ -5,7 +5,7 @@ bounded memory. Each check gives one sentence per difference.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,19 @@ def balance(books: Books, tables: Mapping[str, TableShape]) -> list[str]:
             found.append(f"batch {number}: it has outputs and is not in the ledger")
         unknown = {output["table_name"] for output in outputs} - tables.keys()
         found += [f"batch {number}: no contract describes its output {name}" for name in sorted(unknown)]
+        found += _not_one_each(number, outputs, tables)
     return found
+
+
+def _not_one_each(number: int, outputs: Sequence[Any], tables: Mapping[str, TableShape]) -> Iterable[str]:
+    """A batch has one output of a table, of an aggregate one per hour; a second one could hide the first."""
+    seen: set[tuple[str, Any]] = set()
+    for name, bucket in ((output["table_name"], output["bucket"]) for output in outputs):
+        aggregate = name in tables and tables[name].kind == "recompute"
+        if (name, bucket) in seen or (name in tables and aggregate != (bucket is not None)):
+            of = f" of {bucket:%Y-%m-%dT%HZ}" if bucket else ""
+            yield f"batch {number}: an output {name}{of} that no commit writes"
+        seen.add((name, bucket))
 
 
 def compare_rows(books: Books, shape: TableShape, held: Mapping[int, Held]) -> list[str]:

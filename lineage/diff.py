@@ -15,7 +15,7 @@ OPTIONAL MATCH (t)-[won:SUPERSEDES]->(:Transformation) WHERE won.valid_from <= $
 WITH t, max(won.valid_from) AS won_at
 OPTIONAL MATCH (t)<-[lost:SUPERSEDES]-(:Transformation) WHERE lost.valid_from <= $at
 WITH t, won_at, max(lost.valid_from) AS lost_at
-WHERE lost_at IS NULL OR won_at > lost_at
+WHERE (lost_at IS NULL OR won_at > lost_at) AND t.key STARTS WITH $prefix
 WITH collect(t.key) AS in_force
 MATCH (s)-[d:DERIVES]->(t:Column)
 WHERE NOT s:Transformation AND d.transformation_id IN in_force AND d.valid_from <= $at
@@ -26,6 +26,7 @@ MATCH (s)-[d:DERIVES {via: $version}]->(t:Column)
 WHERE NOT s:Transformation
 RETURN s.key AS source, t.key AS target, d.direct AS direct, d.indirect AS indirect, d.opaque AS opaque
 """
+_DATASETS = "UNWIND $keys AS key MATCH (c:Column {key: key}) RETURN key, c.dataset AS dataset"
 
 
 class Pair(NamedTuple):
@@ -70,24 +71,22 @@ def compare(before: Columns, after: Columns) -> Changes:
     )
 
 
-def within(columns: Columns, targets: Columns) -> Columns:
-    """Those whose target is in a dataset that `targets` write: a version says nothing of other datasets."""
-    datasets = {_dataset(pair.target) for pair in targets}
-    return {pair: how for pair, how in columns.items() if _dataset(pair.target) in datasets}
-
-
-def _dataset(column: str) -> str:
-    return column.rpartition(".")[0]  # a column's key is its dataset's and its name; no name has a dot
-
-
-async def columns_at(graph: Graph, at: datetime | None = None) -> Columns:
-    """The column lineage in force at a time; now, if none is given."""
-    return _columns(await graph.read(_IN_FORCE, {"at": micros(at) if at else END_OF_TIME}))
+async def columns_at(graph: Graph, at: datetime | None = None, name: str | None = None) -> Columns:
+    """The column lineage in force at a time, now if none is given; `name`: by this transformation alone."""
+    values = {"at": micros(at) if at else END_OF_TIME, "prefix": f"{name}@" if name else ""}
+    return _columns(await graph.read(_IN_FORCE, values))
 
 
 async def columns_of(graph: Graph, version: str) -> Columns:
     """The column lineage of one version of a transformation (`name@version`)."""
     return _columns(await graph.read(_OF_VERSION, {"version": version}))
+
+
+async def sources(graph: Graph, columns: Columns) -> dict[str, str]:
+    """Key of a source → its dataset; one that is a dataset itself is its own."""
+    keys = sorted({pair.source for pair in columns})
+    rows = await graph.read(_DATASETS, {"keys": keys})
+    return {key: key for key in keys} | {str(row["key"]): str(row["dataset"]) for row in rows}
 
 
 def columns_from(edges: Iterable[Edge]) -> Columns:

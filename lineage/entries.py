@@ -41,7 +41,9 @@ async def check_spans(
         entries = spans[number]["entries"]
         yield f"lineage_log: {entries} entry(s) of batch {number}, which is not in the ledger"
     for number, row in books.ledger.items():
-        if not _agrees(row, spans.get(number)):
+        if number not in spans:
+            yield f"lineage_log, batch {number}: it is in the ledger and has no entry"
+        elif not _agrees(row, spans[number]):
             yield (
                 f"lineage_log, batch {number}: its entries are not numbers {row['first_entry']} to "
                 f"{row['last_entry']} of writer {row['writer']}"
@@ -52,8 +54,6 @@ async def check_spans(
 
 def _agrees(ledger: Any, span: Any) -> bool:
     first, last = ledger["first_entry"], ledger["last_entry"]
-    if span is None:
-        return bool(last < first)
     recorded = (ledger["writer"], ledger["writer"], first, last, last - first + 1)
     return bool(
         (span["writer"], span["last_writer"], span["first"], span["last"], span["entries"]) == recorded

@@ -26,6 +26,9 @@ WAY = "fold"
 """How the ledger calls these commits."""
 TRANSFORMATION = Transformation(name="fold", version="1")
 
+NOTHING: Mapping[str, Fact] = {"dataset": "postgres:ledger", "batches": 0, "rows": 0}
+"""What a day without a commit folds."""
+
 _KNOWN = """
 SELECT l.source_facts FROM store.lineage_log l
 WHERE l.relationship_type = 'FOLDS' AND (
@@ -42,21 +45,38 @@ FROM store.lineage_log WHERE relationship_type = 'FOLDS'
 """
 _FIRST_DAY = "SELECT date_trunc('day', min(processed_at), 'UTC') FROM store.ledger"
 _LAST_BATCH = "SELECT max(batch) FROM store.ledger WHERE processed_at < $1 AND batch > $2"
-# What the entries of these commits call batches: dataset → how many, and how many rows.
+# What the entries of these commits call batches, and whose records they rejected: by dataset what its day's
+# node says, so that nothing about the dataset has to be asked of its batches.
 _NODES = """
 WITH named AS (
-    SELECT source_facts AS facts FROM store.lineage_log
+    SELECT source_facts AS facts, writer, number, created_at FROM store.lineage_log
     WHERE source_kind = 'Batch' AND batch BETWEEN $1 AND $2
     UNION ALL
-    SELECT target_facts FROM store.lineage_log
+    SELECT target_facts, writer, number, created_at FROM store.lineage_log
     WHERE target_kind = 'Batch' AND batch BETWEEN $1 AND $2
 ), batches AS (
     SELECT facts->>'dataset' AS dataset, (facts->>'number')::bigint AS number,
-        (facts->>'hour')::bigint AS hour, max((facts->>'rows')::bigint) AS rows
-    FROM named GROUP BY 1, 2, 3
+        (facts->>'hour')::bigint AS hour, max((facts->>'rows')::bigint) AS rows,
+        min(created_at) AS created_at, min(s.sealed_at) AS known_at
+    FROM named n
+    LEFT JOIN LATERAL (
+        SELECT seal FROM store.lineage_spans p WHERE p.writer = n.writer AND p.last >= n.number
+        ORDER BY p.last LIMIT 1
+    ) span ON true
+    LEFT JOIN store.lineage_seals s USING (seal)
+    GROUP BY 1, 2, 3
+), days AS (
+    SELECT dataset, count(*) AS batches, coalesce(sum(rows), 0)::bigint AS rows,
+        max(created_at) AS last_created_at, max(known_at) AS last_known_at
+    FROM batches
+    WHERE number BETWEEN $1 AND $2 OR (hour >= $3 AND hour < $4) GROUP BY dataset
+), sources AS (
+    SELECT dataset, count(*) AS rejected_batches, sum(rejected)::bigint AS rejected
+    FROM store.ledger WHERE batch BETWEEN $1 AND $2 AND rejected > 0 GROUP BY dataset
 )
-SELECT dataset, count(*) AS batches, coalesce(sum(rows), 0)::bigint AS rows FROM batches
-WHERE number BETWEEN $1 AND $2 OR (hour >= $3 AND hour < $4) GROUP BY dataset ORDER BY dataset
+SELECT dataset, coalesce(batches, 0) AS batches, coalesce(rows, 0) AS rows, last_created_at, last_known_at,
+    rejected_batches, rejected
+FROM days FULL JOIN sources USING (dataset) ORDER BY dataset
 """
 
 
@@ -183,27 +203,15 @@ async def _record(
 ) -> None:
     """A FOLDS entry per dataset; a day without batches has one for itself, so that it is passed."""
     first, last, since, until = span
-    counted = [(row["dataset"], row["batches"], row["rows"]) for row in rows]
+    span_facts: dict[str, Fact] = {"day": day, "first": first, "last": last, "since": since, "until": until}
     relations = [
         (
             RelationshipType.FOLDS,
-            Node(
-                NodeKind.BATCH,
-                f"{dataset}#day:{day}",
-                {
-                    "dataset": dataset,
-                    "day": day,
-                    "first": first,
-                    "last": last,
-                    "since": since,
-                    "until": until,
-                    "batches": batches,
-                    "rows": total,
-                },
-            ),
-            dataset_node(dataset),
+            Node(NodeKind.BATCH, f"{facts['dataset']}#day:{day}", {**facts, **span_facts}),
+            dataset_node(str(facts["dataset"])),
         )
-        for dataset, batches, total in counted or [("postgres:ledger", 0, 0)]
+        for facts in [_facts(row) for row in rows]
+        or [{"dataset": "postgres:ledger", "batches": 0, "rows": 0}]
     ]
     commit = LedgerEntry(
         number=await next_batch(connection),
@@ -216,3 +224,9 @@ async def _record(
         position_id=f"fold {day}",
     )
     await write(connection, commit, run_node(run), relations, {})
+
+
+def _facts(row: Mapping[str, Any]) -> dict[str, Fact]:
+    """What is said of a dataset's day; times in microseconds since 1970."""
+    said = {name: value for name, value in row.items() if value is not None}
+    return {name: micros(value) if isinstance(value, datetime) else value for name, value in said.items()}

@@ -1,8 +1,9 @@
 """What a commit looks up before it introduces a version of a transformation, against the log.
 
     store.transformations ── DERIVES       store.reigns ── SUPERSEDES, and RAN for the first of a name
+    store.subjects ── ABOUT a dataset (a device) or its batches (an experiment), USED (labware, reagents)
 
-Were they changed, column edges would be missing or told twice, and the wrong version would be in force.
+Were they changed, edges would be missing or told twice, and the wrong version would be in force.
 """
 
 from .ports import Connection
@@ -53,6 +54,17 @@ WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND NOT EXISTS (
 ) ORDER BY 1
 """
 
+# Who is in there is not told of again.
+_SUBJECTS = """
+SELECT kind, id, dataset FROM store.subjects EXCEPT (
+    SELECT source_facts->>'kind', source_facts->>'id', coalesce(target_facts->>'dataset', target_key)
+    FROM store.lineage_log WHERE relationship_type = 'ABOUT'
+    UNION ALL
+    SELECT target_facts->>'kind', target_facts->>'id', source_facts->>'id'
+    FROM store.lineage_log WHERE relationship_type = 'USED'
+) ORDER BY 1, 2, 3
+"""
+
 
 async def check_introductions(connection: Connection) -> list[str]:
     """A sentence for each row that the log does not tell of, and for each that it does and is not there."""
@@ -65,6 +77,8 @@ async def check_introductions(connection: Connection) -> list[str]:
         found.append(f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}")
     for row in await connection.fetch(_WITHOUT_REIGN):
         found.append(f"reigns: no version of {row['name']} is in force, and it ran")
+    for row in await connection.fetch(_SUBJECTS):
+        found.append(f"subjects: {row['kind']} {row['id']} of {row['dataset']} is not from the log")
     return found
 
 

@@ -182,6 +182,7 @@ class _Proving:
     async def _check_batches(self, first: int | None) -> None:
         if first is None:  # nothing is new
             return
+        self.findings.add("batches", await batches.beyond(self.connection, self.tables))
         async for window in batches.windows(self.connection, first):
             await batches.check(self.connection, self.tables, window, self.counts, self.findings)
             self.progress("batches", self.counts.batches)

@@ -30,7 +30,10 @@ _SAID = """
 SELECT DISTINCT batch, target_facts->>'digest' AS digest FROM store.lineage_log
 WHERE batch >= $1 AND batch < $2 AND relationship_type = 'FEEDS' AND target_key = $3 || batch
 """
-_ACTS = "SELECT DISTINCT act FROM store.quarantine WHERE act >= $1 AND act < $2"
+_ACTS = """
+SELECT act, 'rows' AS what FROM store.quarantine WHERE act >= $1 AND act < $2
+UNION SELECT act, 'a reason' FROM store.recalls WHERE act >= $1 AND act < $2 AND kind = ANY($3) ORDER BY 1, 2
+"""
 _UNLIKE = """
 SELECT coalesce(stands.key, said.key) AS key, stands.act AS stands, said.act AS said
 FROM (SELECT {key} AS key, s.act FROM store.{table}_quarantine s) stands
@@ -66,9 +69,9 @@ async def check_acts(connection: Connection, books: Books, first: int, end: int)
     for number in sorted(acts):
         if said.get(number) != await digest_of(connection, number):
             yield f"quarantine, batch {number}: who did it, why or with which rows is not what was recorded"
-    for row in await connection.fetch(_ACTS, first, end):
+    for row in await connection.fetch(_ACTS, first, end, WAYS):
         if row["act"] not in acts:
-            yield f"quarantine: rows of batch {row['act']}, which is no such act in the ledger"
+            yield f"quarantine: {row['what']} of batch {row['act']}, which is no such act in the ledger"
 
 
 async def check_standing(connection: Connection, shape: TableShape) -> AsyncIterator[str]:

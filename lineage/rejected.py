@@ -63,7 +63,7 @@ _UNLIKE_REPLAYS = """
 SELECT r.batch, count(*) AS records FROM store.rejected r
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE verdict = 'rejected') AS again,
-        max(p.batch) FILTER (WHERE verdict <> 'rejected') AS resolved_by
+        nullif(max(p.batch), max(p.batch) FILTER (WHERE verdict = 'rejected')) AS resolved_by
     FROM store.replays p WHERE p.identity = r.identity
 ) said ON true
 WHERE r.batch >= $1 AND r.batch < $2

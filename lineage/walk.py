@@ -31,6 +31,7 @@ SELECT DISTINCT ON (writer) writer, last, head FROM store.lineage_spans
 WHERE writer = ANY($1) AND seal <= $2 ORDER BY writer, last DESC
 """
 _TAIL = "SELECT * FROM store.lineage_log WHERE writer = $1 AND number > $2 ORDER BY number"
+_NO_SEAL = "SELECT DISTINCT writer FROM store.lineage_spans WHERE seal < 1 OR seal > $1 ORDER BY writer"
 _LOG_COUNT = "SELECT count(*) FROM store.lineage_log"
 
 Report = Callable[[str, Iterable[str]], None]
@@ -59,6 +60,9 @@ class Walk:
             for row in rows:
                 yield await self._check(row, spans.get(row["seal"], []))
         self._check_anchors()
+        for row in await self.connection.fetch(_NO_SEAL, self.seal):
+            sentence = f"seals: entries of writer {row['writer']} are said to be sealed, by no seal there is"
+            self.report("seals", [sentence])
 
     async def tail(self) -> frozenset[int]:
         """Check the entries that no seal has yet; returns their batches."""

@@ -59,7 +59,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON store.erasures
     FOR EACH STATEMENT EXECUTE FUNCTION store.refuse_change();
 
 -- What replays said of rejected records, one row per record and replay; append-only. A record's `attempts` is
--- 1 + its rows here of verdict `rejected`; its `resolved_by` is the batch of its one row of any other verdict.
+-- 1 + its rows here of verdict `rejected`; its `resolved_by` is the batch of the last one, unless that one is `rejected`.
 -- `before`: the hash of the record (lineage/rejected.py) as it was before it was rejected again.
 CREATE TABLE store.replays (
     identity     bytea NOT NULL,

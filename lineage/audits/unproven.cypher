@@ -2,5 +2,5 @@
 // param proved: moment — when the proof was made
 MATCH (b:Batch)-[part:PART_OF]->(d:Dataset)
 WHERE part.known_at > $proved AND part.known_at <= $known_at AND part.valid_from <= $valid_at
-RETURN d.key AS dataset, count(b) AS batches, min(part.known_at) AS first_known_us
+RETURN d.key AS dataset, sum(coalesce(b.batches, 1)) AS batches, min(part.known_at) AS first_known_us
 ORDER BY dataset

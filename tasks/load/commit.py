@@ -198,7 +198,8 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
 async def _write_lineage(
     session: WriterSession, commit: Commit, refined: Refined, new: list[edges.Subject]
 ) -> Span:
-    stored = edges.Stored(accepted=refined.accepted, rejected=refined.rejected.height)
+    source, rejected = commit.batch.dataset, refined.rejected.height
+    stored = edges.Stored(source=source, accepted=refined.accepted, rejected=rejected)
     if commit.raw_batch is None:
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:

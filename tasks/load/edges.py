@@ -45,6 +45,7 @@ Relation = tuple[RelationshipType, Node, Node]
 class Stored:
     """What a commit put where."""
 
+    source: str  # the dataset (a URI) of its messages
     accepted: Mapping[str, pl.DataFrame]  # table name → rows
     rejected: int
 
@@ -84,7 +85,8 @@ def _outputs(
             yield RelationshipType.FEEDS, raw, target
     yield from _steps(plan, number, stored)
     if stored.rejected:
-        yield RelationshipType.FEEDS, raw, batch_node(REJECTED, number, rows=stored.rejected)
+        rejected = batch_node(REJECTED, number, rows=stored.rejected, source=stored.source)
+        yield RelationshipType.FEEDS, raw, rejected
     for source, target in _about(plan, number, stored, new):
         yield RelationshipType.ABOUT, source, target
     for kind in _NAMES:

@@ -2,8 +2,9 @@
 
     raw batch (as stored) ─refine─▶ only what was rejected ─▶ ONE transaction: rows, verdicts, ledger, lineage
 
-The only way a verdict changes. A record is judged once by one version of a transformation: replaying
-again changes nothing. Two replays of one raw batch wait for each other; one that is killed leaves no trace.
+The only way a verdict changes. The version of a transformation that judged a record last does not judge it
+again: replaying again changes nothing. Two replays of one raw batch wait for each other; one that is killed
+leaves no trace.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ _OPEN = """
 SELECT identity, sequence, part, rules FROM store.rejected r
 WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
   AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
-  AND NOT EXISTS (
-    SELECT FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
-    WHERE p.identity = r.identity AND l.transformation_id = $3
+  AND $3 IS DISTINCT FROM (
+    SELECT l.transformation_id FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
+    WHERE p.identity = r.identity ORDER BY p.batch DESC LIMIT 1
   )
 ORDER BY identity
 """

@@ -25,6 +25,7 @@ from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
 from tasks.load.store import Store, WriterSession
+from tasks.load.verdicts import reject_again
 
 WAY = "reprocess"
 """What the ledger's `way` says of it."""
@@ -108,21 +109,30 @@ async def _compare(commit: Commit, sequences: pl.Series, today: Refined) -> dict
         in_message = pl.col("part").is_null() | (pl.col("part") >= 0)  # the others were concluded from it
         stood = stood.filter(pl.col("sequence").is_in(sequences.implode()) & in_message)
         each = compare(stood, rows, contract)
-        new = await _judged_here(commit, contract, each.new)
+        new = await _judged_here(commit, contract, each)
         changes = replace(each.changes, new=new.height)
         compared[table] = replace(each, new=new, changes=changes)
     return compared
 
 
-async def _judged_here(commit: Commit, contract: Contract, new: pl.DataFrame) -> pl.DataFrame:
-    """Rows under new keys that no other batch has, of records that were not rejected before."""
+async def _judged_here(commit: Commit, contract: Contract, compared: Compared) -> pl.DataFrame:
+    """Rows under new keys that no other batch has, of records that stood or were not rejected before."""
+    new = compared.new
     if new.is_empty():
         return new
+    moved = _among(new, compared.withdrawn)
     ids = identities(commit, new)
     rejected = await rejected_among(commit.connection, ids)
-    free = new.filter(~ids.is_in(rejected.implode()))
+    free = new.filter(moved | ~ids.is_in(rejected.implode()))
     others = await taken(commit.connection, contract, free)
     return free.join(others, on=list(contract.key), how="anti", maintain_order="left")
+
+
+def _among(new: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.Series:
+    """Which of these rows (Boolean, n) are made of the same as a withdrawn one: its key is another now."""
+    stood = withdrawn.select(ROW).unique().with_columns(stood=True)
+    found = new.select(ROW).join(stood, on=ROW, how="left", nulls_equal=True, maintain_order="left")
+    return found["stood"].fill_null(False)
 
 
 async def _store(commit: Commit, compared: Mapping[str, Compared], rejected: pl.DataFrame) -> Refined:
@@ -140,7 +150,8 @@ async def _store(commit: Commit, compared: Mapping[str, Compared], rejected: pl.
     )
     stored = await store_accepted(commit, again)
     withdrawn = pl.concat([each.withdrawn.select(ROW) for each in compared.values()])
-    kept = await insert_rejected(commit, pl.concat([stored.rejected, _of(rejected, withdrawn)]))
+    today = pl.concat([stored.rejected, _of(rejected, withdrawn)])
+    kept = pl.concat([await reject_again(commit, today), await insert_rejected(commit, today)])
     settled = replace(stored, rejected=stored.rejected.clear(), read=stored.read - stored.rejected.height)
     return replace(settled, rejected=kept, read=settled.read + kept.height)
 

@@ -5,7 +5,8 @@
 * `split`: its message can be read now, and records within it are rejected, each as a record of its own;
 * `rejected`: still, by today's rules.
 
-Every verdict is a row of `store.replays`, which is append-only; `store.rejected` holds the last one.
+Every verdict is a row of `store.replays`, which is append-only; `store.rejected` holds the last one. A record
+that was accepted so and whose row a reprocess withdraws is rejected again, and open.
 """
 
 from collections import defaultdict
@@ -18,7 +19,7 @@ import polars as pl
 from lineage.rejected import record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
-from tasks.load.rejected import contract_versions, insert_rejected
+from tasks.load.rejected import contract_versions, identities, insert_rejected
 from tasks.load.row_id import RowId
 
 OPEN_SCHEMA = pl.Schema(
@@ -115,6 +116,28 @@ async def write_verdicts(commit: Commit, verdicts: Verdicts, stored: Refined) ->
     )
 
 
+async def reject_again(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Reopen the records of these rows (REJECTED_SCHEMA, n) that were rejected once and are resolved.
+
+    Each is a verdict of this commit, as after a replay; returns their rows.
+    """
+    ids = identities(commit, rejected)
+    resolved = await commit.connection.fetch(
+        "SELECT identity, rules FROM store.rejected "
+        "WHERE identity = ANY($1::bytea[]) AND resolved_by IS NOT NULL",
+        ids.to_list(),
+    )
+    rules = {row["identity"]: row["rules"] for row in resolved}
+    again = {
+        identity: Verdict(identity=identity, verdict="rejected", rules_before=rules[identity], today=row)
+        for identity, row in zip(ids, rejected.iter_rows(named=True), strict=True)
+        if identity in rules
+    }
+    await _write_history(commit, list(again.values()))
+    await _reject_again(commit, list(again.values()))
+    return _frame([verdict.today for verdict in again.values() if verdict.today is not None])
+
+
 async def _write_history(commit: Commit, verdicts: Sequence[Verdict]) -> None:
     again = [v.identity for v in verdicts if v.today is not None]
     stood = await commit.connection.fetch(
@@ -142,8 +165,9 @@ async def _reject_again(commit: Commit, still: Sequence[Verdict]) -> None:
     """One more attempt, and today's reasons; identity, batch and rejected_at stay the first ones."""
     rows = _frame([v.today for v in still if v.today is not None]).with_columns(contract_versions(commit))
     await commit.connection.executemany(
-        "UPDATE store.rejected SET attempts = attempts + 1, stage = $2, rules = $3, error_type = $4, "
-        "message = $5, table_name = $6, key = $7, input_hash = $8, contract = $9 WHERE identity = $1",
+        "UPDATE store.rejected SET resolved_by = NULL, attempts = attempts + 1, stage = $2, rules = $3, "
+        "error_type = $4, message = $5, table_name = $6, key = $7, input_hash = $8, contract = $9 "
+        "WHERE identity = $1",
         [
             (v.identity, *row)
             for v, row in zip(

@@ -24,6 +24,8 @@ from tests.fixtures.proof import House, a_house, furnish
 
 NOW = datetime.now(UTC)
 RUN = Run(id=uuid4(), kind="flow", name="folds", started_at=NOW)
+COUNTED = ("datasets", "freshness", "rejected", "column-downstream")
+"""What a day's node answers for its batches."""
 BY_DATASET = ("path", "column-upstream", "sinks", "cycles")
 
 
@@ -52,7 +54,7 @@ async def answers(house: House) -> dict[str, object]:
         "target": "postgres:sensor_readings",
     }
     found: dict[str, object] = {}
-    for name in (*BY_DATASET, "upstream", "downstream"):
+    for name in (*BY_DATASET, "upstream", "downstream", *COUNTED):
         audit = find(name)
         values = {each.name: given[each.name] for each in audit.parameters if each.name in given}
         found[name] = sorted(map(str, (await ask(house.graph, audit, values)).rows))
@@ -67,6 +69,7 @@ async def test_a_fold_changes_no_answer_about_datasets(postgres_dsn: str, graph:
         await age(house, "<= 2", 3)
         await age(house, "= 3", 2)
         before, nodes = await answers(house), len((await in_graph(house.graph)).nodes)
+        assert "('mqtt:sensors/+/readings', 2, 3)" in before["rejected"]  # type: ignore[operator]
         days = await fold_all(house, NOW - timedelta(days=1))
         assert days == [f"{NOW - timedelta(days=ago):%Y-%m-%d}" for ago in (3, 2)]
         assert await fold_all(house, NOW - timedelta(days=1)) == []

@@ -9,7 +9,7 @@ import pytest
 from flows.catalog import pipeline
 from flows.graph import difference
 from infra.local.addresses import Address
-from infra.settings import load
+from infra.settings import Settings, load
 from lineage import diff, naming, relay
 from lineage import graph as graphs
 from lineage.columns import ColumnEdge, Kind, Subtype
@@ -95,17 +95,9 @@ async def test_what_changes_between_two_states(postgres_dsn: str, graph: Address
         assert await diff.reached(house.graph, changes.targets) == tuple(sorted(hourly))
 
 
-@pytest.mark.parametrize("name", ["sensors", "sensors-kafka", "sensors-files"])
-async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
-    postgres_dsn: str, graph_address: Address, name: str, tmp_path: Path
-) -> None:
-    sources = {
-        "sensors": "mqtt:sensors/+/readings",
-        "sensors-kafka": "kafka:sensor-readings",
-        "sensors-files": "file:sensors/**/*",
-    }
-    ours = pipeline(name)
-    settings = load(
+@pytest.fixture
+def settings(graph_address: Address, postgres_dsn: str, tmp_path: Path) -> Settings:
+    return load(
         home=tmp_path,
         postgres_dsn=postgres_dsn,
         graph_uri=graph_address.url,
@@ -114,6 +106,58 @@ async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
         graph_database=graph_address.database,
         robots="ot2=http://127.0.0.1:9",
     )
+
+
+async def test_what_another_pipeline_or_robot_records_is_no_change(
+    postgres_dsn: str, graph_address: Address, settings: Settings
+) -> None:
+    """One version reads from MQTT and from Kafka, and a robot ran that is not in these settings."""
+    readings, experiments = pipeline("sensors"), pipeline("experiments")
+    async with a_house(postgres_dsn, graph_address) as house:
+        for ours, dataset in (
+            (readings, "mqtt:sensors/+/readings"),
+            (readings, "kafka:sensor-readings"),
+            (experiments, "opentrons:flex.lab/runs"),
+        ):
+            house.way.store.discard()
+            made_by = replace(a_plan(), transformation=ours.transformation(), columns=ours.columns)
+            way = Way(house.way.store, house.way.pool, made_by)
+            await way.take(replace(a_batch(message("a", len(dataset))), dataset=dataset))
+        await relay.catch_up(house.connection, house.graph)
+        now = datetime.now(UTC).isoformat()
+        for ours in (readings, experiments):
+            for state in (ours.transformation().id, now):
+                for pair in ((state, ours.name), (ours.name, state)):
+                    changes = (await difference(settings, *pair)).changes
+                    assert changes == diff.Changes(added=(), removed=(), changed=()), pair
+
+
+async def test_a_table_that_is_made_no_more_is_a_change(
+    postgres_dsn: str, graph_address: Address, settings: Settings
+) -> None:
+    """Between two versions, and between a time and the version after it."""
+    both = columns("celsius", Subtype.IDENTITY)
+    report = ColumnEdge(SOURCE, "celsius", "heat", Kind.DIRECT, Subtype.AGGREGATION, False)
+    dropped = Pair(f"{SOURCE}.celsius", "postgres:report.heat")
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, "1", 1, both | {"report": (report,)})
+        then = datetime.now(UTC).isoformat()
+        await commit(house, "2", 2, both)
+        for before in ("sensors@1", then):
+            assert (await difference(settings, before, "sensors@2")).changes.removed == (dropped,)
+        assert (await difference(settings, "sensors@2", "sensors@1")).changes.added == (dropped,)
+
+
+@pytest.mark.parametrize("name", ["sensors", "sensors-kafka", "sensors-files"])
+async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
+    postgres_dsn: str, graph_address: Address, name: str, settings: Settings
+) -> None:
+    sources = {
+        "sensors": "mqtt:sensors/+/readings",
+        "sensors-kafka": "kafka:sensor-readings",
+        "sensors-files": "file:sensors/**/*",
+    }
+    ours = pipeline(name)
     async with a_house(postgres_dsn, graph_address) as house:
         plan = replace(a_plan(), transformation=ours.transformation(), columns=ours.columns)
         way = Way(house.way.store, house.way.pool, plan)
@@ -125,7 +169,7 @@ async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
         assert same.changes == diff.Changes(added=(), removed=(), changed=())
         other = next(each for each in sources if each != name)
         changes = (await difference(settings, ours.transformation().id, other)).changes
-        assert changes.removed
+        assert not changes.removed  # it is another pipeline's, and stands there still
         assert {pair.source.partition(":")[0] for pair in changes.added} == {sources[other].partition(":")[0]}
 
 

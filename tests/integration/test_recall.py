@@ -244,6 +244,43 @@ async def test_what_todays_rules_reject_is_withdrawn(house: House) -> None:
     await house.proves()
 
 
+async def test_a_record_withdrawn_again_is_open_again_and_can_come_back(house: House) -> None:
+    """Rejected, accepted by a replay, and withdrawn: it must not be lost between the tables."""
+    first = await house.take(reading("a", at(1), temperature=150.0), reading("b", at(1)))
+    verdict = "SELECT resolved_by, attempts, contract FROM rejected"
+    for attempts, (wide, narrow) in enumerate(((200.0, 100.0), (300.0, 90.0), (200.0, 100.0)), start=2):
+        back = await replay(house.way.store, sensors(wide), first.batch)
+        assert back is not None
+        assert await house.fetch(KEYS) == [("a",), ("b",)]
+        done = await house.reprocess(first.batch, sensors(narrow))
+        assert (done.changes["sensor_readings"].withdrawn, done.rejected) == (1, 1)
+        assert await house.fetch(KEYS) == [("b",)]
+        assert await house.fetch(verdict) == [(None, attempts, int(narrow))]
+        assert await replay(house.way.store, sensors(narrow), first.batch) is None
+        before = await house.picture()
+        assert (await house.reprocess(first.batch, sensors(narrow))).receipt is None
+        assert await house.picture() == before
+        await house.proves()
+
+
+async def test_a_replayed_row_whose_key_is_read_otherwise_moves_too(house: House) -> None:
+    first = await house.take(reading("a", at(1), temperature=150.0), reading("b", at(1)))
+    await replay(house.way.store, sensors(200.0), first.batch)
+
+    async def refine(batch: RawBatch, reference: Reference) -> Refined:
+        refined = await sensors(200.0).refine(batch, reference)
+        moved = pl.col("timestamp") + timedelta(hours=1)
+        return replace(
+            refined,
+            accepted={t: rows.with_columns(timestamp=moved) for t, rows in refined.accepted.items()},
+        )
+
+    await house.reprocess(first.batch, replace(TODAY, refine=refine))
+    rows = 'SELECT device_id, "timestamp" FROM sensor_readings ORDER BY 1'
+    assert await house.fetch(rows) == [("a", at(2)), ("b", at(2))]
+    await house.proves()
+
+
 async def test_a_key_that_is_read_otherwise_today_moves_its_row(house: House) -> None:
     first = await house.take(reading("a", at(1)), reading("b", at(1)))
 

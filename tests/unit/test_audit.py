@@ -32,6 +32,12 @@ def test_a_file_says_what_it_answers_and_takes() -> None:
         "// Which?\n// param key: text — no such type\nRETURN 1",
         "// Which?\n// param key string\nRETURN 1",
         "// Which?\n// param depth: integer = far — not a number\nRETURN 1",
+        "//\nRETURN 1",
+        "// \n// Which?\nRETURN 1",
+        "// param key: string — which one\nRETURN $key",
+        "// Which?\n// Param key: string — which one\nRETURN 1",
+        "// Which?\n// param key: string — one\n// param key: integer — and another\nRETURN $key",
+        "// Which?\n// param known_at: integer — every statement has it already\nRETURN $known_at",
     ],
 )
 def test_a_wrong_head_is_refused(text: str) -> None:
@@ -63,6 +69,7 @@ def test_a_wrong_head_is_refused(text: str) -> None:
         "MATCH (n) \\u0044ELETE n",
         "MATCH (n) WHERE n.x = '\\u0027 DELETE n //'",
         "MATCH (n) WHERE n.`a` = 1 DELETE n",
+        "MATCH (n) //\rSET n.x = 1\nRETURN n",
     ],
 )
 def test_what_could_write_is_refused(query: str) -> None:
