@@ -36,12 +36,20 @@ def transformation_of(
 
 def normalised(source: str) -> str:
     """Source text without comments, layout and docstrings."""
-    tree = ast.parse(source)
+    tree = _parsed(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]  # type: ignore[attr-defined]
     return ast.unparse(tree)
+
+
+def _parsed(source: str) -> ast.Module:
+    """The syntax tree; CPython 3.11 fails when another thread parses at the same time (gh-106905)."""
+    try:
+        return ast.parse(source)
+    except SystemError:
+        return ast.parse(source)
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
@@ -64,7 +72,7 @@ def _reach(start: ModuleType, within: frozenset[str]) -> list[ModuleType]:
 
 def _imported(module: ModuleType) -> Iterable[ModuleType]:
     package = module.__package__ or ""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+    for node in ast.walk(_parsed(inspect.getsource(module))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
