@@ -1,5 +1,7 @@
 """Audits' files: their head is read, their parameters have types, and nothing that writes is sent."""
 
+from pathlib import Path
+
 import pytest
 
 from lineage.audit import Audit, Parameter, audits, bind, find, parse
@@ -13,6 +15,18 @@ def test_the_audits_of_the_house_are_found_by_their_files() -> None:
     assert all(audit.question.endswith("?") for audit in audits())
     with pytest.raises(NotFoundError, match="choose from blame, changed, "):
         find("sideways")
+
+
+def test_a_bad_file_stops_no_other_audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "audits").mkdir()
+    (tmp_path / "audits" / "good.cypher").write_text("// Which?\nMATCH (n) RETURN n.key AS key")
+    (tmp_path / "audits" / "bad.cypher").write_text("MATCH (n) SET n.x = 1")
+    monkeypatch.setattr("lineage.audit.resources.files", lambda _package: tmp_path)
+    assert find("good").question == "Which?"
+    with pytest.raises(QueryError, match="The audit bad"):
+        find("bad")
+    with pytest.raises(QueryError, match="The audit bad"):
+        audits()
 
 
 def test_a_file_says_what_it_answers_and_takes() -> None:
