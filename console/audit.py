@@ -9,7 +9,7 @@ from console.start import moment, pairs, run, start
 from console.table import Form, Format, print_csv, print_json, print_table
 
 if TYPE_CHECKING:
-    from lineage.audit import Answer
+    from lineage.query import Answer
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from flows import stores
 from infra.settings import Settings
 from lineage import audit as audits
+from lineage import query as queries
 
 
 async def ask(
@@ -15,7 +16,7 @@ async def ask(
     limit: int,
     valid_at: datetime | None = None,
     known_at: datetime | None = None,
-) -> audits.Answer:
+) -> queries.Answer:
     """The answer of a named audit, as of a time if one is given."""
     audit = audits.find(name)
     async with stores.open_graph(settings) as graph:
@@ -24,7 +25,7 @@ async def ask(
 
 async def query(
     settings: Settings, text: str, given: Mapping[str, str], limit: int, seconds: float
-) -> audits.Answer:
+) -> queries.Answer:
     """The answer of a person's own read-only Cypher; it may take so many `seconds`."""
     async with stores.open_graph(settings) as graph:
-        return await audits.run(graph, "The query", text, given, limit=limit, seconds=seconds)
+        return await queries.run(graph, "The query", text, given, limit=limit, seconds=seconds)

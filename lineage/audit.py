@@ -14,26 +14,19 @@ unless they are given. Where that makes the statement slow, a second one after a
 for the past; the first then knows no time.
 """
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 from .errors import NotFoundError, QueryError
 from .model import NodeKind, micros
 from .ports import Graph
-
-LIMIT = 1_000
-"""Rows of an answer, unless another limit is given."""
-TIMEOUT = 60.0
-"""Seconds a statement may take, unless another time is given."""
+from .query import LIMIT, Answer, Value, refuse_writes, run_whole
 
 Type = Literal["string", "integer", "float", "boolean", "moment", "node"]
-Value = str | int | float | bool
 
 _PARAM = re.compile(
     r"^//\s*param\s+(?P<name>[a-z_][a-z0-9_]*)\s*:\s*(?P<type>string|integer|float|boolean|moment|node)"
@@ -47,24 +40,6 @@ END_OF_TIME = 1 << 62
 RESERVED = ("valid_at", "known_at", "rows_kept")
 """Parameters that every statement is given."""
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-# Strings, quoted names and comments, then names that are a property, a label or a parameter: no clauses.
-# When in doubt it is one: `1.SET` and `n. set` are refused. A carriage return ends a comment, too.
-_INERT = re.compile(
-    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\r\n]*|/\*.*?\*/|(?:(?<!\d)\.|[:$])[A-Za-z_]\w*",
-    re.S,
-)
-_ESCAPE = re.compile(r"\\u", re.IGNORECASE)  # Neo4j replaces these before it reads the text, also in strings
-_WRITES = re.compile(
-    r"\b(CREATE|MERGE|SET|DELETE|DETACH|REMOVE|DROP|ALTER|FOREACH|LOAD|GRANT|REVOKE|DENY|USE|START|STOP|"
-    r"INSERT|TRUNCATE|UPDATE)\b|\bCALL\s*(?![\s({])|\bIN\s+(?:\S+\s+)?TRANSACTIONS\b",
-    re.IGNORECASE,
-)
-
-_NESTED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
-_RETURN = re.compile(
-    r"\bRETURN\s+(?:DISTINCT\s+)?(.*?)(?:\bORDER\s+BY\b|\bUNION\b|\bLIMIT\b|\bSKIP\b|\Z)", re.S | re.I
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +61,6 @@ class Audit:
     parameters: tuple[Parameter, ...]
     query: str
     past: str | None = None  # the statement for a time before now, where it is another one
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Rows in the order of `columns`; when `cut`, there are `total` and only the first are here."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    total: int
-    cut: bool
 
 
 def audits() -> tuple[Audit, ...]:
@@ -153,16 +118,6 @@ def _parameter(found: re.Match[str]) -> Parameter:
     type_: Type = found["type"]  # type: ignore[assignment]  # the pattern allows no other
     default = None if found["default"] is None else _typed(found["name"], type_, found["default"])
     return Parameter(name=found["name"], type=type_, meaning=found["meaning"].strip(), default=default)
-
-
-def refuse_writes(what: str, query: str) -> None:
-    """Raise QueryError for a query with a clause that writes or calls a procedure; `what` it is called.
-
-    Not every engine refuses writes in a read session, so nothing that could write is ever sent.
-    """
-    found = _ESCAPE.search(query) or _WRITES.search(_INERT.sub(" x ", query))
-    if found is not None:
-        raise QueryError(f"{what} was not run: {found[0].strip().upper()} may write, and it may only read.")
 
 
 def bind(audit: Audit, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -238,53 +193,7 @@ async def ask(
         "valid_at": micros(valid_at) if valid_at else END_OF_TIME,
         "known_at": micros(known_at) if known_at else END_OF_TIME,
     }
-    columns, what = _columns(query), f"The audit {audit.name}"
-    if not all(name.isidentifier() for name in columns):
-        return await run(graph, what, query, {**values, **times}, limit=limit)
-    counted = _counted(query, columns)
-    answer = await run(graph, what, counted, {**values, **times, "rows_kept": limit})
-    total, rows = answer.rows[0]
-    return Answer(columns, tuple(map(tuple, rows)), total, total > len(rows))
-
-
-def _counted(query: str, columns: Sequence[str]) -> str:
-    """The statement with its answer as one row: how many rows it has, and the first of them as lists.
-
-    A row of its own costs the driver ten times what an element of a list does.
-    """
-    return (
-        f"CALL {{\n{query}\n}} WITH collect([{', '.join(columns)}]) AS found "
-        "RETURN size(found) AS total, found[..$rows_kept] AS rows"
-    )
-
-
-async def run(
-    graph: Graph,
-    what: str,
-    query: str,
-    values: Mapping[str, Value],
-    *,
-    limit: int = LIMIT,
-    seconds: float = TIMEOUT,
-) -> Answer:
-    """Run a read-only statement, an audit's or a person's own (`what`), for so many `seconds` at most.
-
-    Raises QueryError if it could write, or takes longer.
-    """
-    refuse_writes(what, query)
-    columns: tuple[str, ...] = ()
-    rows: list[tuple[Any, ...]] = []
-    total = 0
-    try:
-        async with asyncio.timeout(seconds), aclosing(graph.stream(query, values, seconds)) as answers:
-            async for row in answers:
-                total += 1
-                columns = columns or tuple(row)
-                if len(rows) < limit:
-                    rows.append(tuple(row[name] for name in columns))
-    except TimeoutError as error:
-        raise QueryError(f"{what} took longer than {seconds:g} s and was stopped.") from error
-    return Answer(columns or _columns(query), tuple(rows), total, total > len(rows))
+    return await run_whole(graph, f"The audit {audit.name}", query, {**values, **times}, limit=limit)
 
 
 async def _find_node(graph: Graph, key: str) -> None:
@@ -292,19 +201,3 @@ async def _find_node(graph: Graph, key: str) -> None:
     query = " UNION ALL ".join(f"MATCH (n:{kind} {{key: $key}}) RETURN n.key AS key" for kind in NodeKind)
     if not await graph.read(query, {"key": key}):
         raise NotFoundError(f"The graph holds nothing named {key!r}: see `headwater audit datasets`.")
-
-
-def _columns(query: str) -> tuple[str, ...]:
-    """The names after the first RETURN that is not inside brackets."""
-    text, nested = _INERT.sub(_shown, query), 1
-    while nested:
-        text, nested = _NESTED.subn("_", text)
-    found = _RETURN.search(text)
-    parts: Sequence[str] = found[1].split(",") if found else ()
-    return tuple(re.split(r"\s+AS\s+", part.strip(), flags=re.I)[-1] for part in parts)
-
-
-def _shown(inert: re.Match[str]) -> str:
-    """What is seen of a part that has no clauses: names whole, a string as a mark, a comment not at all."""
-    text = inert[0]
-    return " " if text.startswith("/") else "_" if text[0] in "'\"" else text

@@ -9,10 +9,11 @@ import pytest
 
 from infra.local.addresses import Address
 from lineage import relay
-from lineage.audit import ask, audits, find, parse, run
+from lineage.audit import ask, audits, find, parse
 from lineage.columns import ColumnEdge, Kind, Subtype
 from lineage.errors import HeadwaterError, NotFoundError, QueryError
 from lineage.model import Transformation
+from lineage.query import run
 from tasks.transform.columns import opaque
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_plan, message
 from tests.fixtures.proof import House, a_house, furnish
