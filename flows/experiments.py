@@ -31,6 +31,7 @@ from tasks.ingest import Steps, ingest
 from tasks.load import commit
 from tasks.load.open_steps import open_steps
 from tasks.load.plan import LoadPlan
+from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tasks.verify import verify
@@ -74,7 +75,7 @@ class _Work:
         self._pipeline, self._plan, self._store = pipeline, plan, store
         self._source, self._url = source_of(settings, pipeline, robot)
         self._refine = pipeline.refine()
-        self._attempt = commit.Attempt()
+        self._prepared: Prepared | None = None
 
     async def carry(self, experiment_id: UUID) -> Receipt | None:
         """The whole way of one run; None when the robot does not know it."""
@@ -109,7 +110,10 @@ class _Work:
         """Commit it, with its lineage."""
         began = perf_counter()
         with metrics().timed(PIPELINE, Stage.LOAD):
-            receipt = await commit.load(self._store, self._plan, batch, refined, self._attempt)
+            # Kept between tries, see `commit.load`.
+            if self._prepared is None:
+                self._prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
+            receipt = await commit.load(self._store, self._plan, self._prepared)
         count(metrics(), PIPELINE, batch, receipt, timedelta(seconds=perf_counter() - began))
         return receipt
 

@@ -22,10 +22,11 @@ from lineage.errors import DataError, HeadwaterError, UnavailableError
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
 from tasks.load.devices import read_devices
 from tasks.load.offsets import OvertakenError
 from tasks.load.plan import LoadPlan
+from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
@@ -143,8 +144,9 @@ class Listener:
         """The steps of a batch that has this turn in the line."""
 
         async def load_in_turn(batch: RawBatch, refined: Refined) -> Receipt:
+            prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
             await turn.come()
-            return await self._load(batch, refined)
+            return await self._load(prepared)
 
         return Steps(refine=self._refine, load=load_in_turn)
 
@@ -153,13 +155,11 @@ class Listener:
             # In a thread: a loop that is busy for long sends no keep-alive.
             return await asyncio.to_thread(self._transform, batch, reference)
 
-    async def _load(self, batch: RawBatch, refined: Refined, when: When = must_wait) -> Receipt:
-        attempt = Attempt()
-
+    async def _load(self, prepared: Prepared, when: When = must_wait) -> Receipt:
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
             with self._metrics.timed(self._name, Stage.LOAD), self._held():
-                receipt = await load(store, self._plan, batch, refined, attempt)
+                receipt = await load(store, self._plan, prepared)
             return receipt, perf_counter() - began
 
         store = await self._idle.get()
@@ -167,7 +167,7 @@ class Listener:
             receipt, seconds = await without_end(once, what="commit", when=when)
         finally:
             self._idle.put_nowait(store)
-        count(self._metrics, self._name, batch, receipt, timedelta(seconds=seconds))
+        count(self._metrics, self._name, prepared.batch, receipt, timedelta(seconds=seconds))
         return receipt
 
     @contextmanager
@@ -182,7 +182,7 @@ class Listener:
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
         """Keep a record that the database refuses, and why, as a rejected one; there is no other way."""
-        receipt = await self._load(batch, refused(batch, reason), is_refused)
+        receipt = await self._load(prepare(batch, refused(batch, reason), self._plan), is_refused)
         await batch.acknowledge()
         return receipt
 

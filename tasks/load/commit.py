@@ -15,89 +15,73 @@ import polars as pl
 from infra.postgres import UniqueViolation, copy_frame
 from lineage import naming
 from lineage.append import next_batch
-from lineage.digest import message_digests
 from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
 from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
-from tasks.batch import RawBatch, Receipt, Refined
+from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
 from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
-from tasks.load.raw import pack, write_raw
+from tasks.load.prepare import Prepared
+from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
 from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
 from tasks.load.store import Store, WriterSession
 
 
-@dataclass(slots=True)
-class Attempt:
-    """One batch on its way to its commit, kept between tries: the answer to a COMMIT may be lost."""
-
-    number: int | None = None
-    writer: int | None = None
-
-
-async def load(store: Store, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt) -> Receipt:
+async def load(store: Store, plan: LoadPlan, prepared: Prepared) -> Receipt:
     """Commit a batch, or find that it is committed.
 
-    After UnavailableError call again with the same `attempt`.
+    After UnavailableError call again with the same `prepared`.
     """
     async with store.work() as session:
-        done = await _committed_before(session, plan, batch, attempt)
-        return done or await _commit_once(session, plan, batch, refined, attempt)
+        done = await _committed_before(session, plan, prepared)
+        return done or await _commit_once(session, plan, prepared)
 
 
-async def _committed_before(
-    session: WriterSession, plan: LoadPlan, batch: RawBatch, attempt: Attempt
-) -> Receipt | None:
+async def _committed_before(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt | None:
     """The receipt of an earlier try whose answer was lost, or of a position committed before."""
-    if attempt.number is not None and attempt.writer is not None:
-        if attempt.writer != session.writer.id:
-            await await_end_of(session.connection, attempt.writer)
-        done = await receipt_by_batch(session.connection, attempt.number)
+    if prepared.number is not None and prepared.writer is not None:
+        if prepared.writer != session.writer.id:
+            await await_end_of(session.connection, prepared.writer)
+        done = await receipt_by_batch(session.connection, prepared.number)
         if done is not None:
             return done
-    position_id = plan.position_id(batch)
+    position_id = plan.position_id(prepared.batch)
     return await receipt_by_position(session.connection, position_id) if position_id else None
 
 
-async def _commit_once(
-    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
-) -> Receipt:
+async def _commit_once(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt:
     """Commit; when somebody else commits the same position at the same time, theirs is the receipt."""
     try:
-        return await _commit(session, plan, batch, refined, attempt)
+        return await _commit(session, plan, prepared)
     except UniqueViolation as error:
-        done = await _committed_before(session, plan, batch, attempt)
+        done = await _committed_before(session, plan, prepared)
         if done is None:
             raise UnavailableError("Postgres", "another commit wrote the same keys at once") from error
         return done
 
 
-async def _commit(
-    session: WriterSession, plan: LoadPlan, batch: RawBatch, refined: Refined, attempt: Attempt
-) -> Receipt:
-    await session.partitions.ensure_each(plan.contracts, refined.accepted)
+async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt:
+    await session.partitions.ensure_each(plan.contracts, prepared.refined.accepted)
     commit = Commit(
         connection=session.connection,
         number=await next_batch(session.connection),
         at=datetime.now(UTC),
         plan=plan,
-        batch=batch,
-        digests=message_digests(batch.messages["payload"]),
+        batch=prepared.batch,
+        digests=prepared.raw.digests,
+        raw_digest=prepared.raw.digest,
     )
-    attempt.number, attempt.writer = commit.number, session.writer.id
+    prepared.number, prepared.writer = commit.number, session.writer.id
     async with session.connection.transaction():
         await advance(commit)
-        # Postgres is busiest with the rows: meanwhile a thread packs the messages.
-        settled, packed = await asyncio.gather(
-            _store_rows(commit, as_stored(commit, refined)), asyncio.to_thread(pack, batch.messages)
-        )
-        await write_raw(commit, packed)
+        settled = await _store_rows(commit, as_stored(commit, prepared.refined))
+        await write_raw(commit, prepared.raw.messages)
         written = await write_books(session, commit, settled)
     committed(session, commit, written)
     return written.receipt
@@ -129,7 +113,7 @@ def committed(session: WriterSession, commit: Commit, written: Written) -> None:
 
 
 def as_stored(commit: Commit, refined: Refined) -> Refined:
-    """The accepted rows with the columns of their stored tables, sorted by key."""
+    """The accepted rows with the columns of their stored tables."""
     contracts = commit.plan.contracts
     stored = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
     return replace(refined, accepted=stored)
@@ -141,7 +125,7 @@ def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFra
         rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
     if contract.on_return is OnReturn.REVISE:
         rows = rows.with_columns(observed_at=time_literal(commit.batch.received_at))
-    return rows.sort(contract.key)
+    return rows
 
 
 async def _known(commit: Commit, refined: Refined) -> bool:

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from infra.postgres import Connection, Pool, Row, translated
-from lineage.digest import packed, raw_digest
 from lineage.log import Span
 from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
 from tasks.contract import Contract
 from tasks.load.plan import Commit
-from tasks.load.raw import facts_of
 from tasks.load.settle import Settled
 from tasks.load.tables import values_sum
 
@@ -46,7 +44,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         receipt.duplicates,
         receipt.filtered,
         receipt.way,
-        _raw_digest(commit) if commit.raw_batch is None else None,
+        commit.raw_digest,
         commit.plan.transformation.id,
         receipt.run_id,
         span.writer,
@@ -71,11 +69,6 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
 def values_sums(contracts: Mapping[str, Contract], accepted: Mapping[str, pl.DataFrame]) -> dict[str, int]:
     """Table → the sum of its rows' hashes."""
     return {table: values_sum(contracts[table], rows) for table, rows in accepted.items()}
-
-
-def _raw_digest(commit: Commit) -> bytes:
-    locations = commit.batch.messages["location"].to_list()
-    return raw_digest(packed(commit.digests), locations, facts_of(commit.batch))
 
 
 async def _rejected_sum(commit: Commit, receipt: Receipt) -> int:

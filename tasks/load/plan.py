@@ -51,6 +51,7 @@ class Commit:
     plan: LoadPlan
     batch: RawBatch
     digests: pl.Series  # of the messages, hexadecimal (n)
+    raw_digest: bytes | None = None  # of the messages it brought; a replay brings none
     raw_batch: int | None = None  # of a replay: the batch whose messages it read again
 
     @property

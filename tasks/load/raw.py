@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from lineage.digest import packed, unpacked
+from lineage.digest import message_digests, packed, raw_digest, unpacked
 from lineage.errors import VerificationError
 from lineage.ports import Connection
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, layout_of
@@ -26,6 +26,22 @@ class StoredRaw:
     number: int
     batch: RawBatch
     digests: pl.Series
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRaw:
+    """A raw batch as it is going to be stored."""
+
+    messages: bytes
+    digests: pl.Series  # of each message, hexadecimal (n)
+    digest: bytes  # of all of it: `raw_digest`
+
+
+def pack_raw(batch: RawBatch) -> PackedRaw:
+    """A batch's messages packed, each with its digest, and the digest of it all."""
+    digests = message_digests(batch.messages["payload"])
+    digest = raw_digest(packed(digests), batch.messages["location"].to_list(), facts_of(batch))
+    return PackedRaw(pack(batch.messages), digests, digest)
 
 
 def pack(messages: pl.DataFrame) -> bytes:

@@ -25,10 +25,9 @@ def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
         found = exact_in(commit.batch, rows).select("location", part=None, digest=pl.col("payload"))
         found = found.with_columns(digest=message_digests(found["digest"]))
     else:
-        messages = _located(commit).with_columns(digest=commit.digests)
-        found = rows.select("sequence", "part").join(
-            messages, on="sequence", how="left", maintain_order="left"
-        )
+        at = rows["sequence"]
+        located = commit.batch.messages["location"].gather(at), commit.digests.gather(at)
+        found = rows.select("part").with_columns(located[0], located[1].alias("digest"))
     text = pl.concat_str(
         pl.lit(commit.batch.dataset),
         pl.col("location").fill_null(""),
@@ -112,9 +111,3 @@ def contract_versions(commit: Commit) -> pl.Expr:
     newest = max(versions.values())
     table = pl.col("table")
     return table.replace_strict(versions, default=newest, return_dtype=pl.Int32).alias("contract")
-
-
-def _located(commit: Commit) -> pl.DataFrame:
-    """Each message's sequence and location."""
-    located = commit.batch.messages.select("location").with_row_index("sequence")
-    return located.with_columns(pl.col("sequence").cast(pl.Int32))

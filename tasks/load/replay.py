@@ -17,6 +17,7 @@ from tasks.batch import Receipt, Refined
 from tasks.load.again import LOCK, CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.commit import as_stored
 from tasks.load.plan import LoadPlan
+from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.settle import Settled, store_accepted
 from tasks.load.store import Store, WriterSession
@@ -108,7 +109,7 @@ async def _commit(
     dry_run: bool,
 ) -> Receipt:
     commit, transaction = await begin(session, plan, raw)
-    settled = await store_accepted(commit, as_stored(commit, refined))
+    settled = await store_accepted(commit, as_stored(commit, in_key_order(commit.plan.contracts, refined)))
     verdicts = judge(records, refined, settled)
     settled = await write_verdicts(commit, verdicts, settled)
     return await end(session, commit, transaction, Settled(settled, "replay"), dry_run=dry_run)

@@ -19,6 +19,7 @@ from tasks.load.again import CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.changes import Changes, Compared, compare
 from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
+from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.rejected import identities, insert_rejected, rejected_among
 from tasks.load.row_id import ROW
@@ -83,7 +84,8 @@ async def _commit(
     dry_run: bool,
 ) -> Reprocessed:
     commit, transaction = await begin(session, current.plan, raw)
-    compared = await _compare(commit, sequences, as_stored(commit, refined))
+    rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
+    compared = await _compare(commit, sequences, rows)
     changes = {table: each.changes for table, each in compared.items()}
     known = await session.connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
     if known and not any(each.any for each in changes.values()):

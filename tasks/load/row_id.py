@@ -11,6 +11,11 @@ RowId = tuple[int, int | None]
 """The values of `ROW`."""
 
 
+def without(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are not among the others, in their order."""
+    return rows.join(others, on=ROW, how="anti", nulls_equal=True, maintain_order="left")
+
+
 def only(rows: pl.DataFrame, wanted: Sequence[Row]) -> pl.DataFrame:
     """The rows whose (sequence, part) came back from Postgres, in their order."""
     pairs = pl.DataFrame(

@@ -8,6 +8,7 @@ The fast way knows it too: a key that is stored is a unique violation, and where
 would pass today without anything new, every row of the same place is looked up (`rejected_before`).
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import identities, insert_rejected, rejected_among
 from tasks.load.revise import revise
-from tasks.load.row_id import only
+from tasks.load.row_id import only, without
 from tasks.load.standing import taken
 from tasks.load.tables import same_key
 
@@ -33,6 +34,14 @@ _PASSING = """
 SELECT location FROM unnest($2::text[]) AS location WHERE EXISTS (
     SELECT FROM store.rejected r WHERE r.dataset = $1 AND r.location = location.location
       AND r.resolved_by IS NULL AND r.rules && '{timestamp.furthest,load.refused}'
+)
+"""
+
+
+# Of these locations, those where anything was rejected; the index `rejected_location`.
+_SUSPECT = """
+SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL OR EXISTS (
+    SELECT FROM store.rejected r WHERE r.dataset = $1 AND r.location = location.location
 )
 """
 
@@ -84,11 +93,9 @@ async def store_accepted(commit: Commit, refined: Refined) -> Refined:
 
 async def rejected_before(commit: Commit, refined: Refined) -> bool:
     """Whether an accepted row was rejected in an earlier batch, when it came too early or was refused."""
-    locations = commit.batch.messages["location"]
-    rows = await commit.connection.fetch(_PASSING, commit.batch.dataset, locations.unique().to_list())
-    if not rows:
+    passing = await _located(commit, _PASSING)
+    if not passing.any():
         return False
-    passing = locations.is_in([row["location"] for row in rows])
     for accepted in refined.accepted.values():
         asked = identities(commit, accepted.filter(passing.gather(accepted["sequence"])))
         if not (await rejected_among(commit.connection, asked.unique())).is_empty():
@@ -96,14 +103,29 @@ async def rejected_before(commit: Commit, refined: Refined) -> bool:
     return False
 
 
+async def _located(commit: Commit, query: str) -> pl.Series:
+    """Whether each message (Boolean, n) is from one of the locations that the query finds of the batch's."""
+    locations = commit.batch.messages["location"]
+    rows = await commit.connection.fetch(query, commit.batch.dataset, locations.unique().to_list())
+    found = pl.Series([row["location"] for row in rows], dtype=pl.String)
+    return locations.is_in(found.implode(), nulls_equal=True)
+
+
 async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
     frames = {**refined.accepted, "": refined.rejected}
-    ids = {table: identities(commit, frame) for table, frame in frames.items()}
+    asked = frames
+    if commit.batch.layout is None:  # else each record has a location of its own
+        suspect = await _located(commit, _SUSPECT)
+        if not suspect.any():
+            return refined
+        asked = {table: frame.filter(suspect.gather(frame["sequence"])) for table, frame in frames.items()}
+    ids = {table: await asyncio.to_thread(identities, commit, frame) for table, frame in asked.items()}
     known = await rejected_among(commit.connection, pl.concat(list(ids.values())))
     if known.is_empty():
         return refined
-    kept = {table: frame.filter(~ids[table].is_in(known.implode())) for table, frame in frames.items()}
+    again = {table: frame.filter(ids[table].is_in(known.implode())) for table, frame in asked.items()}
+    kept = {table: without(frame, again[table]) for table, frame in frames.items()}
     rejected = kept.pop("")
     dropped = sum(f.height for f in frames.values()) - sum(f.height for f in kept.values()) - rejected.height
     return replace(refined, accepted=kept, rejected=rejected, duplicates=refined.duplicates + dropped)

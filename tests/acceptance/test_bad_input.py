@@ -27,8 +27,9 @@ from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.extract.mqtt import MqttSource, batches, open_session
 from tasks.ingest import Steps, ingest
 from tasks.load import raw
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
+from tasks.load.prepare import prepare
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
@@ -93,7 +94,7 @@ class Stream:
             return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES)
 
         async def commit(batch: RawBatch, refined: Refined) -> Receipt:
-            return await load(self.store, self.plan, batch, refined, Attempt())
+            return await load(self.store, self.plan, prepare(batch, refined, self.plan))
 
         return Steps(refine=refine, load=commit)
 

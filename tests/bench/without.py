@@ -10,7 +10,7 @@ import polars as pl
 
 from lineage.digest import DIGEST_BYTES
 from lineage.log import Span
-from tasks.load import commit, ledger
+from tasks.load import commit, ledger, raw
 
 
 async def _no_lineage(session: Any, *_: Any) -> Span:
@@ -28,7 +28,7 @@ def _without_lineage() -> None:
 
 
 def _without_proof() -> None:
-    commit.message_digests = lambda payloads: pl.repeat("00" * DIGEST_BYTES, payloads.len(), eager=True)
+    raw.message_digests = lambda payloads: pl.repeat("00" * DIGEST_BYTES, payloads.len(), eager=True)
     commit.values_sums = ledger.values_sums = lambda _, rows: dict.fromkeys(rows, 0)
 
 

@@ -16,7 +16,8 @@ from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.projection import digest
 from tasks.contract import Contract
 from tasks.load import raw, settle
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
+from tasks.load.prepare import prepare
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
@@ -148,10 +149,10 @@ def _with_maximum(contract: Contract, maximum: float) -> Contract:
 async def test_a_lost_answer_to_commit_is_looked_up_not_tried_again(way: Way) -> None:
     batch = a_batch(message("a", 1), may_repeat=False)
     refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PlaceFinder())
-    attempt = Attempt()
-    first = await load(way.store, way.plan, batch, refined, attempt)
+    prepared = prepare(batch, refined, way.plan)
+    first = await load(way.store, way.plan, prepared)
     way.store.discard()  # as if the connection had broken before the answer came
-    assert await load(way.store, way.plan, batch, refined, attempt) == first
+    assert await load(way.store, way.plan, prepared) == first
     assert await way.value("SELECT count(*) FROM ledger") == 1
 
 

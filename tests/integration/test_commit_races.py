@@ -11,7 +11,8 @@ from infra.postgres import Connection
 from lineage.errors import UnavailableError
 from lineage.log import await_end_of
 from tasks.batch import Receipt
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
+from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
@@ -38,11 +39,15 @@ async def other(postgres_dsn: str, way: Way) -> AsyncIterator[Store]:
         yield store
 
 
-async def take(store: Store, messages: Messages, attempt: Attempt, *, may_repeat: bool = False) -> Receipt:
+async def take(store: Store, messages: Messages, *, may_repeat: bool = False) -> Receipt:
+    return await load(store, a_plan(), ready(messages, may_repeat=may_repeat))
+
+
+def ready(messages: Messages, *, may_repeat: bool = False) -> Prepared:
     batch = a_batch(*messages, may_repeat=may_repeat)
     refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
     as_they_came = {table: rows.sort("sequence") for table, rows in refined.accepted.items()}
-    return await load(store, a_plan(), batch, replace(refined, accepted=as_they_came), attempt)
+    return prepare(batch, replace(refined, accepted=as_they_came), a_plan())
 
 
 def identity(at: tuple[str, bytes]) -> bytes:
@@ -89,12 +94,12 @@ async def _both(
 ) -> list[Receipt]:
     """Two commits in opposite orders meet at what a third holds, then it goes away."""
     for store in (way.store, other):
-        await take(store, [message(f"warm {id(store)}", 1)], Attempt())  # subjects and partitions stand
+        await take(store, [message(f"warm {id(store)}", 1)])  # subjects and partitions stand
     held = connection.transaction()
     await held.start()
     await connection.execute(*middle)
     tasks = [
-        asyncio.create_task(take(store, order, Attempt(), may_repeat=may_repeat))
+        asyncio.create_task(take(store, order, may_repeat=may_repeat))
         for store, order in ((way.store, messages), (other, messages[::-1]))
     ]
     async with way.pool.acquire() as watching:
@@ -123,11 +128,11 @@ async def test_a_rival_that_another_commit_stores_meanwhile_is_not_rejected_too(
     """One listener has `mine` under way; it is delivered to another one too, after a rival for its key."""
     mine, rival = message("a", 1), message("a", 1, temperature=1.0)
     for store in (way.store, other):
-        await take(store, [message(f"warm {id(store)}", 1)], Attempt())
+        await take(store, [message(f"warm {id(store)}", 1)])
     await hold_commits(connection)
-    first = asyncio.create_task(take(way.store, [mine], Attempt()))
+    first = asyncio.create_task(take(way.store, [mine]))
     await until_stored(connection, WAITING, 1)
-    second = asyncio.create_task(take(other, [rival, mine], Attempt(), may_repeat=may_repeat))
+    second = asyncio.create_task(take(other, [rival, mine], may_repeat=may_repeat))
     await until_stored(connection, WAITING, 2)
     await connection.execute("SELECT pg_advisory_unlock(99)")
     await first
@@ -144,10 +149,10 @@ async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connec
 ) -> None:
     """The answer to COMMIT is lost while COMMIT itself is still under way."""
     await hold_commits(connection)
-    attempt = Attempt()
-    first = asyncio.create_task(take(way.store, [message("a", 1)], attempt))
+    prepared = ready([message("a", 1)])
+    first = asyncio.create_task(load(way.store, a_plan(), prepared))
     await until_stored(connection, WAITING, 1)
-    second = asyncio.create_task(take(other, [message("a", 1)], attempt))
+    second = asyncio.create_task(load(other, a_plan(), prepared))
     await until_stored(connection, WAITING, 2)
     await connection.execute("SELECT pg_advisory_unlock(99)")
     done = await first

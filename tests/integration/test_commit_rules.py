@@ -11,7 +11,8 @@ import pytest
 from infra.postgres import Pool, open_pool
 from lineage.errors import UnavailableError
 from tasks.batch import Position, Receipt
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
+from tasks.load.prepare import prepare
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
@@ -41,10 +42,10 @@ class Writer:
     async def take(self, messages: Messages, *, may_repeat: bool = False) -> Receipt:
         batch = a_batch(*messages, may_repeat=may_repeat)
         refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
-        attempt = Attempt()
+        prepared = prepare(batch, refined, self.plan)
         while True:
             try:
-                return await load(self.store, self.plan, batch, refined, attempt)
+                return await load(self.store, self.plan, prepared)
             except UnavailableError as error:
                 if "deadlock" in str(error):
                     raise
@@ -108,7 +109,7 @@ async def test_the_same_position_committed_twice_at_once_is_one_batch(
     batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
     refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES)
     receipts = await asyncio.gather(
-        *(load(writer.store, writer.plan, batch, refined, Attempt()) for writer in writers)
+        *(load(writer.store, writer.plan, prepare(batch, refined, writer.plan)) for writer in writers)
     )
     assert sorted(receipt.way == "repeat" for receipt in receipts) == [False, True, True, True]
     assert len({receipt.batch for receipt in receipts}) == 1

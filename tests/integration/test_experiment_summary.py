@@ -19,7 +19,8 @@ from lineage.model import Run, bucket_node
 from tasks.batch import Receipt, Reference
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
 from tasks.load.aggregate import load_aggregates
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
+from tasks.load.prepare import prepare
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
@@ -44,7 +45,7 @@ class Bench:
         assert batch is not None
         refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
         plan = catalog.pipeline("experiments").load_plan(self.run)
-        return await load(self.store, plan, batch, refined, Attempt())
+        return await load(self.store, plan, prepare(batch, refined, plan))
 
     async def refresh(self) -> Refreshed:
         return await refresh(self.store, SUMMARY, self.run, datetime.now(UTC))

@@ -120,6 +120,8 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
     assert looks_up(await plan_of(connection, rejected._KNOWN, identities), "rejected_pkey")
     passing = await plan_of(connection, settle._PASSING, "mqtt:1", places)
     assert looks_up(passing, "rejected_passing")
+    suspect = await plan_of(connection, settle._SUSPECT, "mqtt:1", places)
+    assert looks_up(suspect, "rejected_location")
 
 
 async def test_open_rejected_records_are_found_however_many_were_resolved(connection: Connection) -> None:

@@ -16,8 +16,9 @@ from lineage.model import Run, Transformation
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.again import CurrentPipeline
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
 from tasks.load.open_steps import open_steps
+from tasks.load.prepare import prepare
 from tasks.load.replay import replay
 from tasks.load.reprocess import reprocess
 from tasks.load.store import Store
@@ -90,7 +91,7 @@ async def house(postgres_dsn: str) -> AsyncIterator[House]:
 
 async def take(house: House, batch: RawBatch) -> Receipt:
     refined = experiments.refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
-    return await load(house.store, pipeline(0).plan, batch, refined, Attempt())
+    return await load(house.store, pipeline(0).plan, prepare(batch, refined, pipeline(0).plan))
 
 
 async def replayed(house: House, raw_batch: int, minimum: float) -> Receipt:
@@ -136,7 +137,7 @@ async def test_reprocessing_leaves_a_lost_step_as_it_was_concluded(house: House)
     later = replace(a_fetch(RUN, page()), received_at=NOW + timedelta(minutes=1))
     reference = Reference(frames={OPEN_STEPS: standing})
     refined = experiments.refine(later, reference, CONTRACTS, "opentrons")
-    second = await load(house.store, pipeline(0).plan, later, refined, Attempt())
+    second = await load(house.store, pipeline(0).plan, prepare(later, refined, pipeline(0).plan))
     assert second.accepted["experiment_steps"] == 1
     for batch in (second.batch, first.batch):
         await reprocess(house.store, pipeline(-1), batch)

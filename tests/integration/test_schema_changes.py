@@ -14,8 +14,9 @@ from lineage.errors import ContractError
 from lineage.model import Transformation
 from tasks.batch import RawBatch, Receipt
 from tasks.contract import Column, ColumnType, Contract
-from tasks.load.commit import Attempt, load
+from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
+from tasks.load.prepare import prepare
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
@@ -48,7 +49,7 @@ class Listener:
 
     async def take(self, batch: RawBatch) -> Receipt:
         refined = readings.refine(batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder())
-        return await load(self.store, self.plan, batch, refined, Attempt())
+        return await load(self.store, self.plan, prepare(batch, refined, self.plan))
 
 
 class House:
