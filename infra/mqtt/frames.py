@@ -204,7 +204,10 @@ def _split(data: bytes, publishes: Publishes, answers: list[Answer]) -> tuple[in
     while size - position >= 2:
         header, length, body = data[position], data[position + 1], position + 2
         if length > 127:
-            length, body = _long_length(data, position)
+            if size - body >= 1 and data[body] < 0x80:  # of two bytes, as most are
+                length, body = length & 0x7F | data[body] << 7, body + 1
+            else:
+                length, body = _long_length(data, position)
             if not body:
                 needed = size - position + 1
                 break

@@ -133,6 +133,8 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
 
 async def _without_stored_before(commit: Commit, refined: Refined) -> Refined:
     """Rejected records that are stored, key and input alike, were accepted once: duplicates."""
+    if refined.rejected.is_empty():
+        return refined
     rejected = refined.rejected.with_row_index("row")
     stored: list[int] = []
     for table, contract in commit.plan.contracts.items():
