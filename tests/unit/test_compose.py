@@ -52,6 +52,13 @@ def test_what_is_mounted_is_in_the_repository(name: str) -> None:
             assert source in FILE["volumes"], source
 
 
+@pytest.mark.parametrize("name", ["listen", "relay", "serve"])
+def test_anchors_outlive_the_container_and_are_one_file_for_all(name: str) -> None:
+    folder = Path(SERVICES[name]["environment"]["HEADWATER_ANCHOR_FILE"]).parent
+    assert f"anchors:{folder}" in SERVICES[name]["volumes"]
+    assert f"headwater .headwater {folder.name}" in (COMPOSE.parent / "Dockerfile").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_it_depends_on_is_there_and_tells_its_health(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():
