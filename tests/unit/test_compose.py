@@ -56,7 +56,8 @@ def test_what_is_mounted_is_in_the_repository(name: str) -> None:
 def test_anchors_outlive_the_container_and_are_one_file_for_all(name: str) -> None:
     folder = Path(SERVICES[name]["environment"]["HEADWATER_ANCHOR_FILE"]).parent
     assert f"anchors:{folder}" in SERVICES[name]["volumes"]
-    assert f"headwater .headwater {folder.name}" in (COMPOSE.parent / "Dockerfile").read_text(encoding="utf-8")
+    image = (COMPOSE.parent / "Dockerfile").read_text(encoding="utf-8")
+    assert f"headwater .headwater {folder.name}" in image
 
 
 @pytest.mark.parametrize("name", SERVICES)
