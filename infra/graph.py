@@ -9,6 +9,7 @@ import neo4j
 from neo4j.exceptions import (
     AuthError,
     ConstraintError,
+    DatabaseError,
     DriverError,
     Neo4jError,
     ServiceUnavailable,
@@ -67,6 +68,9 @@ def _translated() -> Iterator[None]:
     except ConstraintError as error:
         # Everything we write is a MERGE, so this is somebody merging the same node at the same moment.
         raise UnavailableError("The graph", "another client wrote the same nodes at once") from error
+    except DatabaseError as error:
+        # By Neo4j's status codes the server's own failure; of ArcadeDB also a database that is being closed.
+        raise UnavailableError("The graph", f"it failed: {error.message}") from error
     except (ServiceUnavailable, TransientError, OSError, DriverError) as error:
         hint = "Start it, or correct HEADWATER_GRAPH_URI." if isinstance(error, ServiceUnavailable) else ""
         raise UnavailableError("The graph", str(error) or type(error).__name__, hint) from error
