@@ -98,7 +98,10 @@ async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncGenerat
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: float = 0.0) -> None:
-    """Do the work to its end; once `stop` is set it has `grace` more seconds before it is cancelled."""
+    """Do the work to its end; once `stop` is set it has `grace` more seconds before it is cancelled.
+
+    Work that nobody told to stop and that is cancelled raises CancelledError: it must not look done.
+    """
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +111,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: fl
         if not working.done():
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-    if not working.cancelled():
+    if not (stop.is_set() and working.cancelled()):
         working.result()
 
 

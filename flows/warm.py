@@ -103,11 +103,22 @@ async def claim_and_run(client: PrefectClient, flow: Flow[..., Any], flow_run: F
         await run_flow_async(flow, flow_run=claimed, parameters=claimed.parameters, return_type="state")
     except TerminationSignal:  # this process ends; Prefect passes the signal on to us
         return StateType.CRASHED
+    except asyncio.CancelledError:
+        if _are_cancelled():
+            raise
+        log.warning("a flow run was cancelled: Prefect gave its slot away", flow_run=flow_run.name)
+        return StateType.CRASHED
     finally:
         leasing.cancel()
         await asyncio.gather(leasing, return_exceptions=True)
     ended = await client.read_flow_run(flow_run.id)
     return ended.state_type or StateType.PENDING
+
+
+def _are_cancelled() -> bool:
+    """Whether it is we who are cancelled, and not only the flow run inside, by Prefect itself."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def _lease(client: PrefectClient, flow_run: FlowRun) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from prefect import flow, get_client
+from prefect._internal.concurrency.cancellation import AsyncCancelScope
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -21,6 +22,7 @@ from prefect.states import Pending, Running
 from flows import warm
 from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
 from infra.local.addresses import Address
+from tests.fixtures.waiting import until
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -37,6 +39,10 @@ async def noted(word: str) -> str:
     executions.append(word)
     if word == "fails once" and executions.count(word) == 1:
         raise ValueError(word)
+    if word == "loses its slot" and executions.count(word) == 1:
+        with AsyncCancelScope() as scope:  # as Prefect does when the lease of a run's slot is gone
+            scope.cancel()
+            await asyncio.sleep(60)
     if word == "slow":
         await asyncio.sleep(0.5)
     return word
@@ -67,6 +73,24 @@ async def test_a_key_is_run_once_however_often_it_is_asked_for(
     assert StateType.COMPLETED in states
     assert await runner.run(key, {"word": "slow"}) is StateType.COMPLETED
     assert executions == ["slow"]
+
+
+async def test_a_run_whose_slot_prefect_gave_away_ends_nothing_else_and_is_run_again(
+    client: PrefectClient, deployment: UUID
+) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    key = uuid4().hex
+    assert await runner.run(key, {"word": "loses its slot"}) is StateType.CRASHED
+    assert await runner.run(key, {"word": "loses its slot"}) is StateType.COMPLETED
+
+
+async def test_a_run_of_ours_that_we_cancel_is_cancelled(client: PrefectClient, deployment: UUID) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    running = asyncio.create_task(runner.run(uuid4().hex, {"word": "slow"}))
+    await until(lambda: executions == ["slow"])
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 async def test_what_failed_is_run_again_when_it_is_asked_for_again(

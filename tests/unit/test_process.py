@@ -1,0 +1,33 @@
+"""How a process of ours ends: told to, by an error, or because a part of it was cancelled."""
+
+import asyncio
+
+import pytest
+
+from flows import process
+
+
+async def _wait() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_work_that_is_told_to_stop_is_cancelled_and_that_is_no_error() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    await process.unless(stop, process.together(_wait(), _wait()))
+
+
+async def test_a_part_that_is_cancelled_without_being_told_does_not_look_done() -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await process.unless(asyncio.Event(), process.together(_wait(), cancelled()))
+
+
+async def test_the_first_error_ends_the_others_and_is_raised_as_it_is() -> None:
+    async def wrong() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        await process.unless(asyncio.Event(), process.together(_wait(), wrong()))
