@@ -38,7 +38,7 @@ class Publishes:
     size: int = 0  # bytes of all frames
 
     def __len__(self) -> int:
-        return len(self.topics)
+        return len(self.packet_ids)
 
     @property
     def repeated(self) -> bool:
@@ -49,6 +49,10 @@ class Publishes:
     def unacknowledgeable(self) -> int:
         """How many are QoS 0."""
         return self.packet_ids.count(0)
+
+    def release(self) -> None:
+        """Drop topics and payloads, which somebody else holds now; what acknowledging needs stays."""
+        self.topics, self.payloads = [], []
 
     def extend(self, later: Self) -> None:
         self.topics += later.topics

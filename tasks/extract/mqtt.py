@@ -198,9 +198,11 @@ def _batch(delivery: Delivery, dataset: str) -> RawBatch:
 
     publishes = delivery.publishes
     payloads = pl.Series("payload", publishes.payloads, dtype=pl.Binary)
+    messages = pl.DataFrame([_locations(publishes.topics), payloads], schema=MESSAGE_SCHEMA)
+    publishes.release()
     return RawBatch(
         dataset=dataset,
-        messages=pl.DataFrame([_locations(publishes.topics), payloads], schema=MESSAGE_SCHEMA),
+        messages=messages,
         received_at=delivery.first_at,
         received_until=delivery.last_at,
         may_repeat=delivery.may_repeat,
