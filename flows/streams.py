@@ -84,7 +84,6 @@ class MqttStream:
 class FileStream:
     """Files of a folder."""
 
-    in_order = False
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> None:
@@ -93,6 +92,7 @@ class FileStream:
         source.inbox.mkdir(parents=True, exist_ok=True)
         self.connections = source.connections
         self.at_once = source.connections + 1  # one is read and refined while the others are written
+        self.in_order = source.connections == 1  # then of two values for one key the first one read stands
         self._plan, self._store = plan, store
         self._watch = FileWatch(source, self._uncommitted)
 

@@ -13,25 +13,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import structlog
 from pydantic import Field
 
 from lineage import naming
-from tasks.batch import Format, Layout, Position, RawBatch, nothing
+from tasks.batch import Layout, Position, RawBatch, nothing
 from tasks.contract import Frozen
-from tasks.extract.file_parts import Cut, Part, Survey, halved, parts, state_of, survey
+from tasks.extract.cuts import Cut, Part, Survey, is_unchanged
+from tasks.extract.file_parts import halved, parts, survey
+from tasks.extract.folder import FORMATS, move, states
+from tasks.extract.row_parts import UNREADABLE
 
 log = structlog.get_logger(__name__)
-
-FORMATS: Final = {
-    ".csv": Format.CSV,
-    ".ndjson": Format.NDJSON,
-    ".jsonl": Format.NDJSON,
-    ".parquet": Format.PARQUET,
-}
-"""A file's format by the end of its name; any other file stays where it is."""
 
 Uncommitted = Callable[[Sequence[Position]], Awaitable[Sequence[bool]]]
 """Tells of each position whether it is still to be committed."""
@@ -87,6 +82,7 @@ class _Taken:
     found: Survey
     lock: BinaryIO
     left: int  # parts to commit
+    not_archived: str = ""  # why, when it should have been
 
     def close(self) -> None:
         self.lock.close()
@@ -99,14 +95,17 @@ class FileWatch:
         self._source = source
         self._uncommitted = uncommitted
         self._seen: dict[Path, tuple[tuple[int, int, int], float]] = {}  # state, and since when (loop's time)
-        self._taken: dict[Path, _Taken] = {}
+        self._taken: dict[Path, _Taken] = {}  # changed by the event loop's thread alone
+        self._archiving = asyncio.Lock()
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Parts of files, without end; the oldest file first."""
         log.info("looking for files", folder=str(self._source.inbox), pattern=self._source.pattern)
         try:
             while True:
-                for path in await asyncio.to_thread(self._settled, asyncio.get_running_loop().time()):
+                for taken in [taken for taken in self._taken.values() if not taken.left]:
+                    await self._archive(taken)  # it could not be moved before
+                for path in await self._settled(asyncio.get_running_loop().time()):
                     async for batch in self._batches_of(path):
                         yield batch
                 await asyncio.sleep(self._source.poll.total_seconds())
@@ -114,18 +113,15 @@ class FileWatch:
             for taken in self._taken.values():
                 taken.close()
 
-    def _settled(self, now: float) -> list[Path]:
+    async def _settled(self, now: float) -> list[Path]:
         """The files that did not change for `settle`."""
-        seen = {}
-        for path in _candidates(self._source):
-            try:
-                state = state_of(path)
-            except OSError:  # gone meanwhile, or not ours to see
-                continue
+        source, seen = self._source, {}
+        found = await asyncio.to_thread(states, source.inbox, source.pattern, source.archived)
+        for path, state in found.items():
             before, since = self._seen.get(path, (None, now))
             seen[path] = (state, since if before == state else now)
         self._seen = seen
-        settle = self._source.settle.total_seconds()
+        settle = source.settle.total_seconds()
         ready = [path for path, (_, since) in seen.items() if now - since >= settle]
         return sorted(set(ready) - self._taken.keys(), key=lambda path: (seen[path][0][2], path))
 
@@ -146,13 +142,23 @@ class FileWatch:
         taken.left = len(wanted)
         self._taken[path] = taken
         reading = parts(found, wanted)
-        while part := await asyncio.to_thread(next, reading, None):
-            if not _is_unchanged(found):
-                self._let_go(path, "it changed while it was read")
-                return
+        while part := await self._next(taken, reading):
             yield self._batch(taken, part)
         if not wanted:
-            await asyncio.to_thread(self._archive, taken)
+            await self._archive(taken)
+
+    async def _next(self, taken: _Taken, reading: Iterator[Part]) -> Part | None:
+        """The next part of a file; None: there is no more, or the file is let go."""
+        path = taken.found.path
+        try:
+            part = await asyncio.to_thread(next, reading, None)
+        except UNREADABLE as error:
+            self._let_go(path, str(error))
+            return None
+        if part and not is_unchanged(taken.found):
+            self._let_go(path, "it changed while it was read")
+            return None
+        return part
 
     def _take(self, path: Path) -> _Taken | None:
         lock = path.open("rb")
@@ -178,7 +184,7 @@ class FileWatch:
         async def acknowledge() -> None:
             taken.left -= 1
             if not taken.left:
-                await asyncio.to_thread(self._archive, taken)
+                await self._archive(taken)
 
         return self._of(taken.found, part, acknowledge=acknowledge)
 
@@ -214,35 +220,21 @@ class FileWatch:
         self._taken.pop(path).close()
         self._seen.pop(path, None)
 
-    def _archive(self, taken: _Taken) -> None:
-        """Move a file whose parts are all committed, unless it is another one by now."""
+    async def _archive(self, taken: _Taken) -> None:
+        """Move a file whose parts are all committed, unless it is another one by now; if it fails, look by look."""
         found = taken.found
-        if self._taken.get(found.path) is not taken:
-            return
-        if not _is_unchanged(found):
-            self._let_go(found.path, "it changed after it was read")
-            return
-        target = self._source.archived / found.name
-        if target.exists():
-            target = target.with_name(f"{target.stem}.{found.sha256[:12]}{target.suffix}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        found.path.rename(target)
-        self._taken.pop(found.path).close()
+        async with self._archiving:
+            if self._taken.get(found.path) is not taken:
+                return
+            if not is_unchanged(found):
+                self._let_go(found.path, "it changed after it was read")
+                return
+            try:
+                target = await asyncio.to_thread(move, found, self._source.archived)
+            except OSError as error:
+                if taken.not_archived != str(error):  # said once
+                    log.warning("file not archived, tried again", path=found.name, reason=str(error))
+                taken.not_archived = str(error)
+                return
+            self._taken.pop(found.path).close()
         log.info("file archived", path=found.name, archive=str(target))
-
-
-def _candidates(source: FileSource) -> Iterator[Path]:
-    for path in source.inbox.glob(source.pattern):
-        name = path.relative_to(source.inbox)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix not in FORMATS or hidden or path.is_relative_to(source.archived):
-            continue
-        if path.is_file():
-            yield path
-
-
-def _is_unchanged(found: Survey) -> bool:
-    try:
-        return state_of(found.path) == found.state
-    except FileNotFoundError:
-        return False

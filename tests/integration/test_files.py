@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from tasks.load.trace import trace
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT, NOW
 from tests.fixtures.headwater import Headwater, Process
+from tests.fixtures.parquet import with_a_corrupt_group
 from tests.fixtures.replay import House, a_house
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -254,6 +256,45 @@ async def test_what_is_not_parquet_is_rejected_with_its_bytes(
     row = await connection.fetchrow("SELECT location, rules FROM rejected")
     assert row is not None
     assert tuple(row) == ("x.parquet:1", ["payload.parquet"])
+    assert listener.stop() == 0
+
+
+async def test_a_parquet_file_with_a_corrupt_page_ends_nothing_and_its_bytes_are_kept(
+    listen: Headwater, connection: Connection, postgres_dsn: str, root: Path
+) -> None:
+    inbox = root / "sensors"
+    frame = pl.read_csv(io.StringIO(HEADER + lines(0, 600))).with_columns(
+        pl.col("timestamp").str.to_datetime(time_zone="UTC")
+    )
+    frame.write_parquet(inbox / "bad.parquet", row_group_size=300)
+    first, end = with_a_corrupt_group(inbox / "bad.parquet", 1)
+    os.utime(inbox / "bad.parquet", (1_000, 1_000))  # the oldest: read first
+    (inbox / "good.csv").write_text(HEADER + lines(600, 700))
+    listener = listen()
+    await archived(root, "good.csv")
+    content = (await archived(root, "bad.parquet")).read_bytes()
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 400
+    async with open_pool(postgres_dsn, application="test") as pool:
+        (record,) = (await list_rejected(pool, Which(), 9)).records
+        assert (record["location"], record["rules"]) == ("bad.parquet:301", ["payload.parquet"])
+        assert (await show_rejected(pool, str(record["identity"]))).payload == content[first:end]
+    assert listener.stop() == 0
+
+
+async def test_of_two_files_with_the_same_key_the_first_one_stands(
+    listen: Headwater, connection: Connection, root: Path
+) -> None:
+    """The first takes long to refine, the second no time at all."""
+    inbox, rival = root / "sensors", line(99_999)
+    (inbox / "first.csv").write_text(HEADER + lines(0, 100_000))
+    (inbox / "second.csv").write_text(HEADER + rival.replace(",40.5", ",50.5"))
+    os.utime(inbox / "first.csv", (1_000, 1_000))
+    listener = listen()
+    await archived(root, "first.csv")
+    await archived(root, "second.csv")
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings WHERE humidity = 40.5") == 100_000
+    rows = await connection.fetch("SELECT location, rules FROM rejected")
+    assert [tuple(row) for row in rows] == [("second.csv:2", ["key.conflict"])]
     assert listener.stop() == 0
 
 

@@ -132,6 +132,29 @@ def test_parts_of_a_file_are_its_bytes_in_order(tmp_path: Path) -> None:
         assert content[int(location.rpartition(":")[2]) - 1] == chunk.split(b"\n")[0]
 
 
+@pytest.mark.parametrize("longest", [50, 100, 1_000])
+def test_a_part_however_large_ends_where_a_record_ends(
+    longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.extract.file_parts.LONGEST", longest)
+    path = tmp_path / "x.csv"
+    path.write_bytes(HEADER + "".join(f"d,,{n},\n" for n in range(100)).encode())
+    found = survey(path, "x.csv", Format.CSV, max_bytes=100, max_rows=1)
+    chunks = [part.messages["payload"][-1] for part in parts(found, found.cuts)]
+    assert len(chunks) > 5
+    assert all(chunk.endswith(b"\n") for chunk in chunks)
+    assert b"".join(chunks) == path.read_bytes().removeprefix(HEADER)
+
+
+def test_what_has_no_end_of_a_record_is_cut_anyway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.extract.file_parts.LONGEST", 400)
+    path = tmp_path / "x.ndjson"
+    path.write_bytes(b"x" * 1_000 + b"\n{}\n")
+    found = survey(path, "x.ndjson", Format.NDJSON, max_bytes=100, max_rows=1)
+    assert [(cut.first, cut.end) for cut in found.cuts][:2] == [(0, 400), (400, 801)]
+    assert found.cuts[-1].end == 1_004
+
+
 def test_parts_of_a_parquet_file_are_its_rows_in_order(tmp_path: Path) -> None:
     frame = pl.DataFrame({"n": range(1_000), "text": [f"t{n}" * 5 for n in range(1_000)]})
     frame.write_parquet(tmp_path / "x.parquet", row_group_size=300)
