@@ -16,7 +16,7 @@ from tasks.extract.cuts import Cut, Part, Survey
 log = structlog.get_logger(__name__)
 
 UNREADABLE: Final = (OSError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What Arrow and Polars raise for bad pages and types they do not take; OSError also for a file that is gone."""
+"""What Arrow and Polars raise for bad pages and types they do not know; OSError also if the file is gone."""
 
 
 def row_cuts(path: Path, max_rows: int) -> list[Cut] | None:

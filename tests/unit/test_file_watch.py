@@ -48,12 +48,20 @@ def location(batch: RawBatch) -> str:
     return place
 
 
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 async def until(path: Path, coming: AsyncIterator[RawBatch]) -> None:
     """Look on, until the path is there."""
     looking = asyncio.ensure_future(anext(coming))
     try:
         async with asyncio.timeout(20):
-            while not path.exists():
+            while not is_there(path):
                 assert not looking.done(), looking
                 await asyncio.sleep(0.01)
     finally:
@@ -79,10 +87,10 @@ async def test_an_archive_that_cannot_be_written_is_tried_again(inbox: Path) -> 
     async with aclosing(FileWatch(a_source(inbox), all_of).batches()) as coming:
         await (await anext(coming)).acknowledge()
         await (await anext(coming)).acknowledge()
-        assert sorted(path.name for path in inbox.iterdir()) == ["a.csv", "b.csv"]
+        assert names(inbox) == ["a.csv", "b.csv"]
         archive.unlink()
         await until(archive / "b.csv", coming)
-    assert sorted(path.name for path in archive.iterdir()) == ["a.csv", "b.csv"]
+    assert names(archive) == ["a.csv", "b.csv"]
 
 
 class OfOneThread(dict[Any, Any]):

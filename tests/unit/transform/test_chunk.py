@@ -151,7 +151,7 @@ def test_what_has_no_end_of_a_record_is_cut_anyway(tmp_path: Path, monkeypatch: 
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"x" * 1_000 + b"\n{}\n")
     found = survey(path, "x.ndjson", Format.NDJSON, max_bytes=100, max_rows=1)
-    assert [(cut.first, cut.end) for cut in found.cuts][:2] == [(0, 400), (400, 801)]
+    assert [(cut.first, cut.end) for cut in found.cuts][:2] == [(0, 400), (400, 800)]
     assert found.cuts[-1].end == 1_004
 
 
