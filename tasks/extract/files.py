@@ -221,7 +221,7 @@ class FileWatch:
         self._seen.pop(path, None)
 
     async def _archive(self, taken: _Taken) -> None:
-        """Move a file whose parts are all committed, unless it is another one by now; retried at each look."""
+        """Move a file whose parts are all committed, unless it is another one; retried at each look."""
         found = taken.found
         async with self._archiving:
             if self._taken.get(found.path) is not taken:
