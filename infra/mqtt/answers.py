@@ -13,7 +13,7 @@ class Answers:
     """Requests without an answer yet, by the kind of their answer."""
 
     def __init__(self) -> None:
-        self._expected = defaultdict[type[Answer], deque[asyncio.Future[Any]]](deque)
+        self._expected = defaultdict[type[object], deque[asyncio.Future[Any]]](deque)
 
     def expect(self, kind: type[Kind]) -> asyncio.Future[Kind | None]:
         """One more request is sent; its answer. Who cancels it does not wait, and still it is answered."""
