@@ -108,11 +108,11 @@ class _Work:
 
     async def load(self, batch: RawBatch, refined: Refined) -> Receipt:
         """Commit it, with its lineage."""
+        if self._prepared is None:  # kept between tries, see `commit.load`
+            with metrics().timed(PIPELINE, Stage.PREPARE):
+                self._prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
         began = perf_counter()
         with metrics().timed(PIPELINE, Stage.LOAD):
-            # Kept between tries, see `commit.load`.
-            if self._prepared is None:
-                self._prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
             receipt = await commit.load(self._store, self._plan, self._prepared)
         count(metrics(), PIPELINE, batch, receipt, timedelta(seconds=perf_counter() - began))
         return receipt

@@ -149,7 +149,8 @@ class Listener:
         """The steps of a batch that has this turn in the line."""
 
         async def load_in_turn(batch: RawBatch, refined: Refined) -> Receipt:
-            prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
+            with self._metrics.timed(self._name, Stage.PREPARE):
+                prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
             await turn.come()
             return await self._load(prepared)
 

@@ -35,6 +35,7 @@ class Stage(StrEnum):
 
     EXTRACT = "extract"
     TRANSFORM = "transform"
+    PREPARE = "prepare"  # digests, packing and order, for the commit
     LOAD = "load"
     VERIFY = "verify"
     TOTAL = "total"

@@ -1,4 +1,4 @@
-"""What of a commit needs no database: made in a thread, while the batch before it is written."""
+"""Digests, packing and order of a batch: made in a thread, while the batch before it is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

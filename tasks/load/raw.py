@@ -57,13 +57,13 @@ def pack(messages: pl.DataFrame) -> bytes:
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_file(buffer, table.schema, options=_COMPRESSED) as file:
         file.write_table(table)
-    packed: bytes = buffer.getvalue().to_pybytes()
-    return packed
+    file_bytes: bytes = buffer.getvalue().to_pybytes()
+    return file_bytes
 
 
-def unpack(packed: bytes) -> pl.DataFrame:
+def unpack(file: bytes) -> pl.DataFrame:
     """The messages of a packed batch, MESSAGE_SCHEMA (n); an erased message is null."""
-    return pl.read_ipc(BytesIO(packed), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
+    return pl.read_ipc(BytesIO(file), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
 
 
 def record_at(batch: RawBatch, sequence: int, part: int | None) -> tuple[str, bytes | None]:

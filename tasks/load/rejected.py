@@ -12,6 +12,11 @@ from tasks.load.plan import Commit
 
 NO_PART = "-"
 
+_RULE = pl.element()
+_PASSING_RULE = _RULE.str.ends_with(".furthest") | (_RULE == "load.refused")
+MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
+"""Whether a record rejected by these rules may pass when it comes again, its bytes the same."""
+
 _KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
 
 
@@ -100,6 +105,7 @@ def _stored_form(commit: Commit, rejected: pl.DataFrame, ids: pl.Series) -> pl.D
             "input_hash",
             contract_versions(commit),
             commit.now.alias("rejected_at"),
+            MAY_PASS,
         )
         .sort("identity")
     )

@@ -5,7 +5,7 @@ would reject it; a record rejected before is a duplicate, even if today's contra
 stored with another input hash is a conflict (`append`) or a revision (`revise`).
 
 The fast way knows it too: a key that is stored is a unique violation, and where a record was rejected that
-would pass today without anything new, every row of the same place is looked up (`rejected_before`).
+may pass today without anything new, every row of the same place is looked up (`rejected_before`).
 """
 
 import asyncio
@@ -29,21 +29,14 @@ from tasks.load.tables import same_key
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
 
-# Of these locations, those with an open record that time alone lets pass; the index `rejected_passing`.
-_PASSING = """
-SELECT location FROM unnest($2::text[]) AS location WHERE EXISTS (
-    SELECT FROM store.rejected r WHERE r.dataset = $1 AND r.location = location.location
-      AND r.resolved_by IS NULL AND r.rules && '{timestamp.furthest,load.refused}'
+_IN_DATASET = "SELECT FROM store.rejected r WHERE r.dataset = $1"
+# Of these locations, those where something was rejected; only their beginning is indexed, and that is enough.
+_AT_LOCATIONS = (
+    f"SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL "
+    f"OR EXISTS ({_IN_DATASET} AND left(r.location, 500) = left(location.location, 500) %s)"
 )
-"""
-
-
-# Of these locations, those where anything was rejected; the index `rejected_location`.
-_SUSPECT = """
-SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL OR EXISTS (
-    SELECT FROM store.rejected r WHERE r.dataset = $1 AND r.location = location.location
-)
-"""
+ANYTHING, PASSING = "", "AND r.may_pass"
+"""What was rejected: for whatever reason; because of its time alone, or by Postgres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +86,38 @@ async def store_accepted(commit: Commit, refined: Refined) -> Refined:
 
 async def rejected_before(commit: Commit, refined: Refined) -> bool:
     """Whether an accepted row was rejected in an earlier batch, when it came too early or was refused."""
-    passing = await _located(commit, _PASSING)
-    if not passing.any():
+    suspect = await _suspect(commit, PASSING)
+    if not suspect.any():
         return False
     for accepted in refined.accepted.values():
-        asked = identities(commit, accepted.filter(passing.gather(accepted["sequence"])))
+        asked = identities(commit, accepted.filter(suspect.gather(accepted["sequence"])))
         if not (await rejected_among(commit.connection, asked.unique())).is_empty():
             return True
     return False
 
 
-async def _located(commit: Commit, query: str) -> pl.Series:
-    """Whether each message (Boolean, n) is from one of the locations that the query finds of the batch's."""
-    locations = commit.batch.messages["location"]
-    rows = await commit.connection.fetch(query, commit.batch.dataset, locations.unique().to_list())
+async def _suspect(commit: Commit, rejected: str) -> pl.Series:
+    """Whether each message (Boolean, n) comes from where something was `rejected` before.
+
+    Records within a file have a location each: there the whole dataset is asked.
+    """
+    locations, dataset = commit.batch.messages["location"], commit.batch.dataset
+    if commit.batch.layout is not None:
+        anywhere = await commit.connection.fetchval(f"SELECT EXISTS ({_IN_DATASET} {rejected})", dataset)
+        return pl.repeat(anywhere, locations.len(), dtype=pl.Boolean, eager=True)
+    asked = locations.unique().to_list()
+    rows = await commit.connection.fetch(_AT_LOCATIONS % rejected, dataset, asked)
     found = pl.Series([row["location"] for row in rows], dtype=pl.String)
     return locations.is_in(found.implode(), nulls_equal=True)
 
 
 async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
+    suspect = await _suspect(commit, ANYTHING)
+    if not suspect.any():
+        return refined
     frames = {**refined.accepted, "": refined.rejected}
-    asked = frames
-    if commit.batch.layout is None:  # else each record has a location of its own
-        suspect = await _located(commit, _SUSPECT)
-        if not suspect.any():
-            return refined
-        asked = {table: frame.filter(suspect.gather(frame["sequence"])) for table, frame in frames.items()}
+    asked = {table: frame.filter(suspect.gather(frame["sequence"])) for table, frame in frames.items()}
     ids = {table: await asyncio.to_thread(identities, commit, frame) for table, frame in asked.items()}
     known = await rejected_among(commit.connection, pl.concat(list(ids.values())))
     if known.is_empty():

@@ -19,7 +19,7 @@ import polars as pl
 from lineage.rejected import record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
-from tasks.load.rejected import contract_versions, identities, insert_rejected
+from tasks.load.rejected import MAY_PASS, contract_versions, identities, insert_rejected
 from tasks.load.row_id import RowId
 
 OPEN_SCHEMA = pl.Schema(
@@ -161,20 +161,21 @@ async def _write_history(commit: Commit, verdicts: Sequence[Verdict]) -> None:
     )
 
 
+_JUDGEMENT = ("stage", "rules", "error_type", "message", "table", "key", "input_hash", "contract")
+
+
 async def _reject_again(commit: Commit, still: Sequence[Verdict]) -> None:
     """One more attempt, and today's reasons; identity, batch and rejected_at stay the first ones."""
     rows = _frame([v.today for v in still if v.today is not None]).with_columns(contract_versions(commit))
     await commit.connection.executemany(
         "UPDATE store.rejected SET resolved_by = NULL, attempts = attempts + 1, stage = $2, rules = $3, "
-        "error_type = $4, message = $5, table_name = $6, key = $7, input_hash = $8, contract = $9 "
-        "WHERE identity = $1",
+        "error_type = $4, message = $5, table_name = $6, key = $7, input_hash = $8, contract = $9, "
+        "may_pass = $10 WHERE identity = $1",
         [
             (v.identity, *row)
             for v, row in zip(
                 still,
-                rows.select(
-                    "stage", "rules", "error_type", "message", "table", "key", "input_hash", "contract"
-                ).iter_rows(),
+                rows.select(*_JUDGEMENT, MAY_PASS).iter_rows(),
                 strict=True,
             )
         ],

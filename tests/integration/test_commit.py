@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from secrets import token_hex
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from lineage import graph as graphs
 from lineage import relay
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.projection import digest
+from tasks.batch import MESSAGE_SCHEMA, Format, Layout
 from tasks.contract import Contract
 from tasks.load import raw, settle
 from tasks.load.commit import load
@@ -136,6 +138,31 @@ async def test_a_reading_that_came_too_early_stays_rejected_when_its_time_has_co
     other = await way.take(replace(a_batch(message("b", 0, timestamp="2026-11-22T01:00:08Z")), **later))
     assert (other.way, other.accepted["sensor_readings"]) == ("fast", 1)
     assert await way.value("SELECT rules FROM rejected WHERE resolved_by IS NULL") == ["timestamp.furthest"]
+
+
+async def test_a_record_of_a_file_that_came_too_early_stays_rejected_wherever_in_the_file_it_is(
+    way: Way,
+) -> None:
+    """Its location is its own line's, not the part's it came in."""
+    rows = [reading for _, reading in (message("a", 1), message("a", 0, timestamp="2026-11-22T01:00:08Z"))]
+    chunk = pl.DataFrame([("x.ndjson:1", b"\n".join(rows))], schema=MESSAGE_SCHEMA, orient="row")
+    batch = replace(a_batch(), messages=chunk, layout=Layout(format=Format.NDJSON), dataset="file:x")
+    first = await way.take(batch)
+    assert (first.accepted["sensor_readings"], first.rejected) == (1, 1)
+    other = b"\n".join([message("b", 1)[1], rows[1]])  # the same bytes on the same line, by another part
+    chunk = pl.DataFrame([("x.ndjson:1", other)], schema=MESSAGE_SCHEMA, orient="row")
+    later = NOW + timedelta(days=2)
+    again = await way.take(replace(batch, messages=chunk, received_at=later, received_until=later))
+    assert (again.way, again.accepted["sensor_readings"], again.duplicates) == ("staging", 1, 1)
+
+
+async def test_a_topic_longer_than_an_index_holds_is_rejected_and_known_again(way: Way) -> None:
+    """65,535 bytes are allowed; random ones, since others are stored compressed."""
+    topic = f"sensors/{token_hex(3_000)}/readings"
+    batch = a_batch((topic, b"{"))
+    assert (await way.take(batch)).rejected == 1
+    again = await way.take(replace(batch, may_repeat=True))
+    assert (again.rejected, again.duplicates) == (0, 1)
 
 
 def _with_maximum(contract: Contract, maximum: float) -> Contract:

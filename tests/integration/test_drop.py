@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +13,7 @@ from infra.postgres import Pool
 from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tasks.load.replay import DROPPING
 from tasks.load.status import open_rejected
-from tests.fixtures.commit import a_batch, message
+from tests.fixtures.commit import NOW, a_batch, message
 from tests.fixtures.drop import ANY, dropped
 from tests.fixtures.headwater import Command
 from tests.fixtures.proof import a_house as a_proven
@@ -45,6 +47,16 @@ async def test_what_is_dropped_waits_no_longer_and_is_still_there(house: House) 
     assert (shown.record["batch"], shown.record["resolved_by"]) == (first.batch, row["act"])
     assert [(v["verdict"], v["by_whom"]) for v in shown.replays] == [("dropped", "ada")]
     await house.books_hold()
+
+
+async def test_a_dropped_record_stays_dropped_when_its_time_has_come(house: House) -> None:
+    early = message("a", 0, timestamp="2026-11-22T01:00:08Z")
+    await house.take(a_batch(early))
+    await dropped(house.pool, Which(rule="timestamp.furthest"))
+    later = NOW + timedelta(days=2)
+    batch = replace(a_batch(early, message("a", 1)), received_at=later, received_until=later)
+    again = await house.take(batch)
+    assert (again.way, again.accepted["sensor_readings"], again.duplicates) == ("staging", 1, 1)
 
 
 async def test_a_dropped_record_comes_back_neither_by_replay_nor_by_redelivery(house: House) -> None:

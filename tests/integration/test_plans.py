@@ -47,10 +47,10 @@ SELECT i, 'mqtt:bench', now(), now(), now(), 1, 1, 0, 0, 0, 'fast', 'x@0', i, i,
 FROM generate_series(1, 5000) AS i;
 
 INSERT INTO store.rejected (identity, batch, sequence, dataset, location, stage, rules, error_type, message,
-    contract, rejected_at, resolved_by)
+    contract, rejected_at, resolved_by, may_pass)
 SELECT sha256(i::text::bytea), i / 10, i % 10, 'mqtt:' || i % 5, 'topic' || i % 1000, 'contract',
     CASE WHEN i % 100 = 0 THEN ARRAY['timestamp.furthest'] ELSE ARRAY['temperature.range'] END, 'E', 'm', 1,
-    now() - i * interval '1 s', CASE WHEN i % 20 > 0 THEN 1 END
+    now() - i * interval '1 s', CASE WHEN i % 20 > 0 THEN 1 END, i % 100 = 0
 FROM generate_series(1, 20000) AS i;
 
 INSERT INTO store.change_marks (table_name, hour, batch)
@@ -118,10 +118,9 @@ async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> Non
 async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Connection) -> None:
     identities, places = [b"\0" * 32, b"\1" * 32], ["topic1", "topic5"]
     assert looks_up(await plan_of(connection, rejected._KNOWN, identities), "rejected_pkey")
-    passing = await plan_of(connection, settle._PASSING, "mqtt:1", places)
-    assert looks_up(passing, "rejected_passing")
-    suspect = await plan_of(connection, settle._SUSPECT, "mqtt:1", places)
-    assert looks_up(suspect, "rejected_location")
+    for rejected_as, index in ((settle.PASSING, "rejected_passing"), (settle.ANYTHING, "rejected_location")):
+        suspect = await plan_of(connection, settle._AT_LOCATIONS % rejected_as, "mqtt:1", places)
+        assert looks_up(suspect, index)
 
 
 async def test_open_rejected_records_are_found_however_many_were_resolved(connection: Connection) -> None:
