@@ -2,9 +2,10 @@
 
     MQTT, Kafka, files ─batches─▶ refine ─▶ load ─▶ acknowledge        `flows/streams.py`, `tasks/ingest.py`
 
-While Postgres is away the batch is tried again without end, nothing more is read, and the source holds the
-rest; so it is when Postgres is there and broken (a column renamed, a right withdrawn). Only what Postgres
-refuses for its data is rejected: the batch is halved until the one record it refuses stands alone.
+While Postgres is away the batch is tried again without end, no batch after the next one is read (that one is
+prepared meanwhile), and the source holds the rest; so it is when Postgres is there and broken (a column
+renamed, a right withdrawn). Only what Postgres refuses for its data is rejected: the batch is halved until
+the one record it refuses stands alone.
 """
 
 import asyncio
@@ -63,11 +64,7 @@ async def _listen(
 ) -> None:
     known = await without_end(lambda: listener.enter(settings), what="start")
     async with stream.open(known=known, leave=leave) as coming:
-        watching = asyncio.create_task(listener.watch())
         gc.freeze()  # what is loaded stays: to look through it for garbage stops the stream for 60 ms
-        try:
-            await listener.run(coming, stop)
-        finally:
-            watching.cancel()
+        await process.beside(listener.run(coming, stop), listener.watch())
     if leave and not stop.is_set():
         await without_end(listener.leave, what="leave")

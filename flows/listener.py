@@ -18,7 +18,7 @@ from flows.retry import When, is_broken, is_refused, must_wait, without_end
 from flows.streams import Stream
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-from lineage.errors import DataError, HeadwaterError, UnavailableError
+from lineage.errors import DataError, HeadwaterError
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
@@ -91,7 +91,7 @@ class Listener:
                         turn = line.join()
                     if batch is None:
                         return
-                    await self._ingest(batch, turn)
+                    await self._take(batch, turn)
                     turn.leave()  # not after an error: it ends the others
 
             await process.together(*(carry() for _ in range(self._stream.at_once)))
@@ -117,8 +117,16 @@ class Listener:
         self._present_at = now
         try:
             await listeners.seen(self._store.pool, client_id)
-        except UnavailableError:
-            log.debug("Postgres is away: presence not shown")
+        except HeadwaterError as error:
+            log.warning("presence not shown", reason=str(error))
+
+    async def _take(self, batch: RawBatch, turn: Turn) -> None:
+        """Ingest a batch, or drop all that is left of it where another consumer overtook it."""
+        try:
+            await self._ingest(batch, turn)
+        except OvertakenError as error:
+            log.warning("batch dropped", reason=str(error))
+            await batch.drop()
 
     async def _ingest(self, batch: RawBatch, turn: Turn) -> None:
         """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
@@ -128,9 +136,6 @@ class Listener:
         latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             self._report(await ingest(batch, reference, self._steps(turn)))
-        except OvertakenError as error:
-            log.warning("batch dropped", reason=str(error))
-            await batch.drop()
         except DataError as error:
             two = halves(batch)
             if two is None:

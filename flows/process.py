@@ -115,6 +115,19 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: fl
         working.result()
 
 
+async def beside(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
+    """Do the work while a watch without end looks on; an error of either ends both and is raised as it is."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(watch)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def together(*works: Coroutine[Any, Any, None]) -> None:
     """Do them at the same time; the first error ends the others and is raised as it is."""
     tasks = [asyncio.ensure_future(work) for work in works]

@@ -1,7 +1,9 @@
 """Kafka: the only place that imports confluent-kafka, and that turns its errors into ours.
 
-A `Consumer` blocks: call it in a thread, one call at a time. Its group shares out the partitions; where
-reading one begins is said by `begin`, never by the group: a partition gives nothing before that.
+A `Consumer` blocks: call it in a thread. One call waits for the other: a poll that nobody waits for any more
+goes on in its thread, and `close` comes after it. Only `note` waits for nothing: call it before `close`.
+Its group shares out the partitions; where reading one begins is said by `begin`, never by the group: a
+partition gives nothing before that.
 """
 
 import logging
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 import confluent_kafka
@@ -80,6 +83,7 @@ class Consumer:
         self.assigned: frozenset[int] = frozenset()
         self.assignment = 0  # counts the times that the group shared out the partitions
         self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
+        self._calls = Lock()  # held by the call under way
         configuration: dict[str, object] = {
             **address.configuration(),
             "group.id": group,
@@ -105,7 +109,7 @@ class Consumer:
 
         Raises RejectedError when the brokers refuse us.
         """
-        with _translated():
+        with self._calls, _translated():
             messages = self._consumer.consume(1, wait.total_seconds())
             if messages and most > 1:
                 messages += self._consumer.consume(most - 1, gather.total_seconds())
@@ -128,14 +132,14 @@ class Consumer:
     def begin(self, offsets: Mapping[int, int]) -> None:
         """Read the partitions that are ours from these offsets on."""
         places = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
-        with _translated():
+        with self._calls, _translated():
             self._consumer.assign(places)
             self._consumer.resume(places)
         self.reason = None
 
     def span(self, partition: int) -> tuple[int, int]:
         """The first offset that the partition holds, and the next to come."""
-        with _translated():
+        with self._calls, _translated():
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _ASK)
         return low, high
 
@@ -148,8 +152,9 @@ class Consumer:
             self._failed(error.args[0])
 
     def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+        """Leave the group, once the call under way has ended."""
+        with self._calls:
+            self._consumer.close()
 
     def _assign(self, consumer: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         consumer.assign(places)

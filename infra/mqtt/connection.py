@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from infra.mqtt import frames
 from infra.mqtt.address import Address
+from infra.mqtt.answers import Answers
 from infra.mqtt.inbox import Inbox, Read
 from lineage.errors import RejectedError, UnavailableError
 
@@ -96,7 +97,7 @@ class Connection(asyncio.BufferedProtocol):
         self._goal = (1, 1)  # messages and bytes that `buffered` waits for
         self._reached = asyncio.Event()
         self._closed = asyncio.Event()
-        self._waiting: dict[type[frames.Answer], asyncio.Future[frames.Answer | None]] = {}
+        self._answers = Answers()
         self._topic_filter = ""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -195,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(frames.unsubscribe(self._next_id(), topic_filter))
 
     async def ping(self) -> None:
-        """Return when the broker has handled all we sent before."""
+        """Return when the broker has handled all we sent before, a keep-alive that is under way too."""
         await self._request(frames.PINGREQ, frames.PingResp)
 
     async def close(self) -> None:
@@ -310,9 +311,7 @@ class Connection(asyncio.BufferedProtocol):
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _answered(self, answer: frames.Answer) -> None:
-        future = self._waiting.pop(type(answer), None)
-        if future is not None and not future.done():
-            future.set_result(answer)
+        self._answers.came(answer)
         if isinstance(answer, frames.SubAck):
             try:
                 frames.check_suback(answer, self._topic_filter)
@@ -341,9 +340,7 @@ class Connection(asyncio.BufferedProtocol):
         if over:
             self.numbers.pauses += 1
             self._transport.pause_reading()
-            subscribing = self._waiting.pop(frames.SubAck, None)
-            if subscribing is not None and not subscribing.done():
-                subscribing.set_result(None)
+            self._answers.give_up(frames.SubAck)
         else:
             self._heard = self._loop.time()
             self._transport.resume_reading()
@@ -360,30 +357,26 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._transport is not None:
             self._transport.write(frames.PINGREQ)
+            self._answers.expect(frames.PingResp).cancel()  # it answers no `ping` of ours
         self._timer = self._loop.call_later(self._keepalive / 2, self._keep_alive)
 
     async def _request(self, packet: bytes, answer: type[_Answer]) -> _Answer | None:
         """Send and wait for the answer; None when it cannot be read before messages are acknowledged."""
         if self._transport is None or self.lost is not None:
             raise self.lost or UnavailableError(f"the MQTT broker {self.address}", "it is not connected")
-        future: asyncio.Future[frames.Answer | None] = self._loop.create_future()
-        self._waiting[answer] = future
+        future = self._answers.expect(answer)
         self._transport.write(packet)
         if self._paused and answer is frames.SubAck:  # messages came with CONNACK and filled the window
-            future.set_result(None)
+            self._answers.give_up(answer)
         try:
             async with asyncio.timeout(max(10.0, self._keepalive)):
-                result = await future
+                return await future
         except TimeoutError as error:
             raise UnavailableError(f"the MQTT broker {self.address}", "it does not answer") from error
-        finally:
-            self._waiting.pop(answer, None)
-        assert result is None or isinstance(result, answer)  # noqa: S101 - the key it waited under
-        return result
 
     def _fail(self, error: frames.MalformedFrameError) -> None:
         """What is not MQTT from the start is refused for good; later it is a broken connection."""
-        if frames.ConnAck in self._waiting:
+        if self._answers.expects(frames.ConnAck):
             self._end(error)
         else:
             self.abort(str(error).rstrip("."))
@@ -404,10 +397,7 @@ class Connection(asyncio.BufferedProtocol):
         self.lost = error
         if self._timer is not None:
             self._timer.cancel()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
-        self._waiting.clear()
+        self._answers.fail(error)
         self._tell()
 
     def _next_id(self) -> int:

@@ -11,7 +11,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.local.addresses import Address
 from infra.postgres import Connection
+from tasks.load.tables import prepare_table
 from tests.acceptance.test_listen import prove
+from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.waiting import until_stored
 
@@ -169,6 +171,46 @@ async def test_a_batch_that_another_consumer_overtook_is_dropped(
     nexts = await connection.fetch("SELECT next FROM store.kafka_offsets")
     assert {row["next"] for row in nexts} == {300}
     assert listener.stop() == 0
+
+
+REFUSED = """
+CREATE FUNCTION store.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'this one is not welcome' USING ERRCODE = '22000'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON store.sensor_readings FOR EACH ROW
+WHEN (NEW.device_id = '{device}') EXECUTE FUNCTION store.refuse()
+"""
+# As if another consumer had been first: the offset does not advance when it is asked for the `ask`th time.
+OVERTAKEN = """
+CREATE SEQUENCE store.asked;
+CREATE FUNCTION store.overtake() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN IF nextval('store.asked') = {ask} THEN RETURN NULL; END IF; RETURN NEW; END $$;
+CREATE TRIGGER overtake BEFORE UPDATE ON store.kafka_offsets FOR EACH ROW
+WHEN (NEW.next = {end}) EXECUTE FUNCTION store.overtake()
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "end", "ask"),
+    [
+        pytest.param("d12", 2, 1, id="the first half"),
+        pytest.param("d12", 3, 1, id="a half after one that is committed"),
+        pytest.param("d0", 1, 2, id="the record that is refused"),  # 1: as a good one, 2: as a rejected one
+    ],
+)
+async def test_a_batch_that_is_overtaken_while_it_is_halved_is_dropped_once_and_read_again(
+    listen: Headwater, connection: Connection, topic: Topic, device: str, end: int, ask: int
+) -> None:
+    await prepare_table(connection, CONTRACT)
+    await connection.execute(REFUSED.format(device=device) + ";" + OVERTAKEN.format(end=end, ask=ask))
+    for number in range(0, 4 * PARTITIONS, PARTITIONS):
+        topic.publish(number, number + 1)  # all in the first partition: one batch
+    listener = listen()
+    await until_stored(connection, READ, 4)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 3
+    assert await connection.fetchval("SELECT count(*) FROM rejected") == 1
+    assert await connection.fetchval(READ) == 4
+    assert listener.stop() == 0
+    assert listener.log.read_text().count("batch dropped") == 1
 
 
 async def test_what_was_delivered_before_is_a_duplicate_when_the_offsets_are_set_back(

@@ -31,3 +31,25 @@ async def test_the_first_error_ends_the_others_and_is_raised_as_it_is() -> None:
 
     with pytest.raises(ValueError, match="wrong"):
         await process.unless(asyncio.Event(), process.together(_wait(), wrong()))
+
+
+async def test_a_watch_that_fails_ends_the_work_it_looks_on() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await _wait()
+        finally:
+            ended.append("work")
+
+    async def watch() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("unseen")
+
+    with pytest.raises(ValueError, match="unseen"):
+        await process.beside(work(), watch())
+    assert ended == ["work"]
+
+
+async def test_work_that_is_done_ends_its_watch() -> None:
+    await process.beside(asyncio.sleep(0), _wait())

@@ -262,6 +262,24 @@ async def test_a_silent_broker_is_noticed(fake_broker: FakeBroker) -> None:
     assert "nothing was heard" in str(connection.lost)
 
 
+async def test_the_answer_to_a_keep_alive_is_no_answer_to_a_ping(fake_broker: FakeBroker) -> None:
+    keep_alive_seen, queued = publish(b"seen", 1), publish(b"queued", 2)
+    pong = b"\xd0\x00"
+    fake_broker.answer(ACCEPTED, GRANTED, keep_alive_seen, pong, queued + pong)
+    session = Session(fake_broker.url, "slot-1", FILTER, keepalive=timedelta(seconds=2))
+    connection = await session.connect()
+    assert payloads(await receive(connection, 1)) == [b"seen"]
+    await connection.ping()
+    assert connection.oldest_buffered is not None, "the broker had not handled what we sent before"
+    assert payloads(await receive(connection, 1)) == [b"queued"]
+    connection.abort("the test is over")
+
+
+def publish(payload: bytes, packet_id: int) -> bytes:
+    body = len(TOPIC).to_bytes(2) + TOPIC.encode() + packet_id.to_bytes(2) + payload
+    return b"\x32" + frames.remaining_length(len(body)) + body
+
+
 @pytest.mark.parametrize("piece", [1, 7])
 async def test_packets_cut_anywhere(mosquitto: Broker, proxy: Proxy, piece: int) -> None:
     proxy.piece = piece

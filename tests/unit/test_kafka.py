@@ -1,0 +1,63 @@
+"""Our Kafka consumer over a client that only notes in what order it is called."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event
+
+import confluent_kafka
+import pytest
+from pydantic import SecretStr
+
+from infra.kafka import Consumer, KafkaAddress
+
+CALLS: dict[str, Callable[[Consumer], object]] = {
+    "poll": lambda consumer: consumer.poll(1, timedelta(seconds=1), timedelta(0)),
+    "begin": lambda consumer: consumer.begin({0: 0}),
+    "span": lambda consumer: consumer.span(0),
+}
+
+
+class Client:
+    """Each call but `close` lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go = Event(), Event()
+        self.ended: list[str] = []
+
+    def _last(self, *_: object) -> tuple[()]:
+        self.entered.set()
+        assert self.let_go.wait(30)
+        self.ended.append("call")
+        return ()
+
+    consume = assign = _last
+
+    def get_watermark_offsets(self, *_: object) -> tuple[int, int]:
+        self._last()
+        return 0, 0
+
+    def resume(self, *_: object) -> None: ...
+
+    def subscribe(self, *_: object, **__: object) -> None: ...
+
+    def close(self) -> None:
+        self.ended.append("close")
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_who_closes_it_waits_for_a_call_that_nobody_waits_for_any_more(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+    monkeypatch.setattr(confluent_kafka, "Consumer", lambda *_, **__: client)
+    address = KafkaAddress(url=SecretStr("kafka://127.0.0.1:9"))
+    consumer = Consumer(address, "topic", "group", "client", session_timeout=timedelta(seconds=10))
+    calling = asyncio.create_task(asyncio.to_thread(CALLS[name], consumer))
+    assert await asyncio.to_thread(client.entered.wait, 30)
+    calling.cancel()
+    closing = asyncio.create_task(asyncio.to_thread(consumer.close))
+    await asyncio.wait({closing}, timeout=0.3)
+    client.let_go.set()
+    await closing
+    assert client.ended == ["call", "close"]
