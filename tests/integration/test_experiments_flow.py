@@ -46,6 +46,13 @@ class Bench:
     async def value(self, query: str) -> object:
         return await self.connection.fetchval(query)
 
+    def hold(self) -> None:
+        """From here on the robot starts no command: its run still goes, however slow we are."""
+        self.robot._go.clear()
+
+    def go_on(self) -> None:
+        self.robot._go.set()
+
 
 @asynccontextmanager
 async def a_bench(
@@ -77,8 +84,10 @@ async def test_a_run_that_goes_is_stored_and_revised_and_its_history_stays(bench
     bench.robot.act(run, "play")
     while len(run.commands) < 4:  # noqa: ASYNC110  (the robot is what is watched)
         await asyncio.sleep(0.01)
+    bench.hold()
     assert "accepted" in await bench.fetch(run.id)
     assert await bench.value("SELECT status FROM experiments") == "running"
+    bench.go_on()
     await bench.robot.ended(run)
     await bench.fetch(run.id)
     assert await bench.value("SELECT status FROM experiments") == "succeeded"
@@ -94,6 +103,7 @@ async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -
     bench.robot.act(run, "play")
     while len(run.commands) < 4:  # noqa: ASYNC110  (the robot is what is watched)
         await asyncio.sleep(0.01)
+    bench.hold()
     await bench.fetch(run.id)
     steps = await bench.value("SELECT count(*) FROM experiment_steps")
     going = await bench.value("SELECT count(*) FROM experiment_steps WHERE status IN ('queued', 'running')")
