@@ -1,8 +1,9 @@
 """The staging way: what was stored or rejected before is told from what is new, row by row.
 
-A verdict never flips. A row whose key and input hash are stored is a duplicate, even if today's contract
-would reject it; a record rejected before is a duplicate, even if today's contract would take it; a key
-stored with another input hash is a conflict (`append`) or a revision (`revise`).
+A verdict never flips. A row whose key is stored with the same input hash, or from the same bytes, is a
+duplicate, even if today's contract reads more of it or would reject it; a record rejected before is one, even if
+today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
+(`revise`).
 
 The fast way knows it too: a key that is stored is a unique violation, and where a record was rejected that
 may pass today without anything new, every row of the same place is looked up (`rejected_before`).
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.postgres import copy_frame
+from infra.postgres import Row, copy_frame
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
@@ -35,6 +36,11 @@ _AT_LOCATIONS = (
     f"SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL "
     f"OR EXISTS ({_IN_DATASET} AND left(r.location, 500) = left(location.location, 500) %s)"
 )
+# The message of a stored row `s`, where it is one to a message, and its digest, hexadecimal.
+_STORED_MESSAGE = (
+    "LEFT JOIN store.raw_batches b ON s.part IS NULL AND b.batch = coalesce(s.raw_batch, s.batch)"
+)
+_STORED_DIGEST = "encode(substr(b.digests, s.sequence * 32 + 1, 32), 'hex')"
 ANYTHING, PASSING = "", "AND r.may_pass"
 """What was rejected: for whatever reason; because of its time alone, or by Postgres."""
 
@@ -148,14 +154,19 @@ async def _without_stored_before(commit: Commit, refined: Refined) -> Refined:
 
 
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
+    digests = commit.digests.gather(candidates["sequence"])
     asked = [
-        json.loads(key) | {"row": row, "input_hash": hash_}
-        for row, key, hash_ in candidates.select("row", "key", "input_hash").iter_rows()
+        json.loads(key) | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
+        for (row, key, hash_, part), digest in zip(
+            candidates.select("row", "key", "input_hash", "part").iter_rows(), digests, strict=True
+        )
     ]
     columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
     rows = await commit.connection.fetch(
-        f"SELECT a.row FROM json_to_recordset($1::json) AS a({columns}, row int, input_hash bigint) "
-        f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) WHERE s.input_hash = a.input_hash",
+        f"SELECT a.row FROM json_to_recordset($1::json) "
+        f"AS a({columns}, row int, input_hash bigint, digest text) "
+        f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) {_STORED_MESSAGE} "
+        f"WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a.digest",
         json.dumps(asked),
     )
     return [row["row"] for row in rows]
@@ -174,12 +185,19 @@ async def _append(
         f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM staging ORDER BY {key} "
         f"ON CONFLICT DO NOTHING RETURNING sequence, part"
     )
-    conflicting = await commit.connection.fetch(
-        f"SELECT g.sequence, g.part FROM staging g JOIN store.{table} s ON {same_key(contract, 's', 'g')} "
+    differing = await commit.connection.fetch(
+        f"SELECT g.sequence, g.part, {_STORED_DIGEST} AS digest FROM staging g "
+        f"JOIN store.{table} s ON {same_key(contract, 's', 'g')} {_STORED_MESSAGE} "
         "WHERE s.input_hash <> g.input_hash"
     )
     await commit.connection.execute("DROP TABLE staging")
+    conflicting = [row for row in differing if not _same_bytes(commit, row)]
     return only(rows, inserted), only(rows, conflicting)
+
+
+def _same_bytes(commit: Commit, row: Row) -> bool:
+    """Whether the stored row was read from the very bytes: a contract of today may read more of them."""
+    return row["part"] is None and row["digest"] == commit.digests[row["sequence"]]
 
 
 def _with_outcome(

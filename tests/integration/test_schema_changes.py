@@ -86,6 +86,24 @@ async def house(postgres_dsn: str) -> AsyncIterator[House]:
         yield House(postgres_dsn, pool, stack)
 
 
+@pytest.mark.parametrize("may_repeat", [False, True])
+async def test_what_is_stored_is_a_duplicate_under_a_contract_that_reads_more_of_it(
+    house: House, may_repeat: bool
+) -> None:
+    """Its input hash covers the new column too; its bytes are the same."""
+    messages = message("a", 1), message("a", 2, battery=60), message("a", 3, battery=150)
+    await (await house.start(CONTRACT)).take(a_batch(*messages))
+    rival = message("a", 1, temperature=1.0)
+    new = await house.start(with_battery())
+    again = await new.take(a_batch(*messages[:2], rival, message("a", 4), may_repeat=may_repeat))
+    assert (again.accepted["sensor_readings"], again.rejected, again.duplicates) == (1, 1, 2)
+    again = await new.take(a_batch(messages[2], may_repeat=True))  # 150 %: it would be rejected today
+    assert (again.rejected, again.duplicates) == (0, 1)
+    rules = "SELECT rules FROM rejected"
+    assert [row["rules"] for row in await house.pool.fetch(rules)] == [["key.conflict"]]
+    await house.proves()
+
+
 async def test_a_new_field_comes_while_an_old_listener_runs(house: House) -> None:
     old = await house.start(CONTRACT)
     await old.take(a_batch(message("a", 1, battery=70)))
