@@ -1,8 +1,8 @@
 """The staging way: what was stored or rejected before is told from what is new, row by row.
 
 A verdict never flips. A row whose key is stored with the same input hash, or from the same bytes, is a
-duplicate, even if today's contract reads more of it or would reject it; a record rejected before is one, even if
-today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
+duplicate, even if today's contract reads more of it or would reject it; a record rejected before is one, even
+if today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
 (`revise`).
 
 The fast way knows it too: a key that is stored is a unique violation, and where a record was rejected that
