@@ -106,8 +106,7 @@ async def claim_and_run(client: PrefectClient, flow: Flow[..., Any], flow_run: F
     except asyncio.CancelledError:
         if _are_cancelled():
             raise
-        log.warning("a flow run was cancelled: Prefect gave its slot away", flow_run=flow_run.name)
-        return StateType.CRASHED
+        log.warning("Prefect cancelled a flow run, as when its slot expires", flow_run=flow_run.name)
     finally:
         leasing.cancel()
         await asyncio.gather(leasing, return_exceptions=True)

@@ -81,7 +81,7 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
     async with session.connection.transaction():
         await advance(commit)
         settled = await _store_rows(commit, as_stored(commit, prepared.refined))
-        await write_raw(commit, prepared.raw.messages)
+        await write_raw(commit, prepared.raw)
         written = await write_books(session, commit, settled)
     committed(session, commit, written)
     return written.receipt

@@ -1,6 +1,7 @@
 """The raw form of a batch: its messages exactly as received, packed, with a digest for each."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -32,20 +33,21 @@ class StoredRaw:
     digests: pl.Series
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackedRaw:
     """A raw batch as it is going to be stored."""
 
     messages: bytes
     digests: pl.Series  # of each message, hexadecimal (n)
+    facts: Mapping[str, Any]  # see `facts_of`
     digest: bytes  # of all of it: `raw_digest`
 
 
 def pack_raw(batch: RawBatch) -> PackedRaw:
     """A batch's messages packed, each with its digest, and the digest of it all."""
-    digests = message_digests(batch.messages["payload"])
-    digest = raw_digest(packed(digests), batch.messages["location"].to_list(), facts_of(batch))
-    return PackedRaw(pack(batch.messages), digests, digest)
+    digests, facts = message_digests(batch.messages["payload"]), facts_of(batch)
+    digest = raw_digest(packed(digests), batch.messages["location"].to_list(), facts)
+    return PackedRaw(messages=pack(batch.messages), digests=digests, facts=facts, digest=digest)
 
 
 def pack(messages: pl.DataFrame) -> bytes:
@@ -86,17 +88,16 @@ def facts_of(batch: RawBatch) -> dict[str, Any]:
     }
 
 
-async def write_raw(commit: Commit, messages: bytes) -> None:
-    """Keep the batch's messages, packed; a batch of duplicates only is kept too."""
-    batch = commit.batch
+async def write_raw(commit: Commit, raw: PackedRaw) -> None:
+    """Keep the batch's messages; a batch of duplicates only is kept too."""
     await commit.connection.execute(
         "INSERT INTO store.raw_batches "
         "(batch, dataset, received_at, received_until, count, bytes, layout, messages, digests) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         commit.number,
-        *facts_of(batch).values(),
-        messages,
-        packed(commit.digests),
+        *raw.facts.values(),
+        raw.messages,
+        packed(raw.digests),
     )
 
 

@@ -75,15 +75,6 @@ async def test_a_key_is_run_once_however_often_it_is_asked_for(
     assert executions == ["slow"]
 
 
-async def test_a_run_whose_slot_prefect_gave_away_ends_nothing_else_and_is_run_again(
-    client: PrefectClient, deployment: UUID
-) -> None:
-    runner = WarmRunner(client, noted, deployment, limit=4)
-    key = uuid4().hex
-    assert await runner.run(key, {"word": "loses its slot"}) is StateType.CRASHED
-    assert await runner.run(key, {"word": "loses its slot"}) is StateType.COMPLETED
-
-
 async def test_a_run_of_ours_that_we_cancel_is_cancelled(client: PrefectClient, deployment: UUID) -> None:
     runner = WarmRunner(client, noted, deployment, limit=4)
     running = asyncio.create_task(runner.run(uuid4().hex, {"word": "slow"}))
@@ -93,13 +84,16 @@ async def test_a_run_of_ours_that_we_cancel_is_cancelled(client: PrefectClient, 
         await running
 
 
-async def test_what_failed_is_run_again_when_it_is_asked_for_again(
-    client: PrefectClient, deployment: UUID
+@pytest.mark.parametrize(
+    ("word", "ended"), [("fails once", StateType.FAILED), ("loses its slot", StateType.CRASHED)]
+)
+async def test_what_did_not_complete_is_run_again_when_it_is_asked_for_again(
+    client: PrefectClient, deployment: UUID, word: str, ended: StateType
 ) -> None:
     runner = WarmRunner(client, noted, deployment, limit=4)
     key = uuid4().hex
-    assert await runner.run(key, {"word": "fails once"}) is StateType.FAILED
-    assert await runner.run(key, {"word": "fails once"}) is StateType.COMPLETED
+    assert await runner.run(key, {"word": word}) is ended
+    assert await runner.run(key, {"word": word}) is StateType.COMPLETED
 
 
 async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClient, deployment: UUID) -> None:

@@ -101,6 +101,12 @@ def test_the_documents_table_is_the_metrics() -> None:
     assert table == rows, f"docs/metrics.md must say:\n{wanted}"
 
 
+def test_the_documents_stages_are_those_that_are_measured() -> None:
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `stage` \| (.+) \|$", text, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [stage.value for stage in Stage]
+
+
 def test_the_documents_flows_are_those_that_are_deployed() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     flows = set()
