@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
@@ -187,8 +188,14 @@ class Listener:
         self._broken = ""
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Keep a record that the database refuses, and why, as a rejected one; there is no other way."""
-        receipt = await self._load(prepare(batch, refused(batch, reason), self._plan), is_refused)
+        """Keep a record that the database refuses, and why, as a rejected one; there is no other way.
+
+        Before a constraint refused it, it may have been stored: it is looked up as one that may repeat.
+        """
+        refined = await self._refine(batch, await self._current_reference())
+        record = refused(batch, refined, self._plan.contracts, reason)
+        prepared = prepare(replace(batch, may_repeat=True), record, self._plan)
+        receipt = await self._load(prepared, is_refused)
         await batch.acknowledge()
         return receipt
 

@@ -1,12 +1,16 @@
 """Rejected records as they are stored: pointing to their bytes, and known again when they come back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import polars_hash as plh
 
 from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
+from tasks.batch import REJECTED_SCHEMA
+from tasks.canonical import canonical_key
+from tasks.contract import Contract
 from tasks.layout import exact_in
 from tasks.load.plan import Commit
 
@@ -18,6 +22,30 @@ MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
 """Whether a record rejected by these rules may pass when it comes again, its bytes the same."""
 
 _KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a row that met its contract is not stored."""
+
+    rule: str
+    error_type: str
+    message: str  # one sentence for a person
+
+
+def as_rejected(rows: pl.DataFrame, contract: Contract, why: Refusal) -> pl.DataFrame:
+    """Accepted rows of a contract's table as rejected records (REJECTED_SCHEMA, n)."""
+    return rows.select(
+        "sequence",
+        "part",
+        pl.lit("load").alias("stage"),
+        pl.lit([why.rule], dtype=pl.List(pl.String)).alias("rules"),
+        pl.lit(why.error_type).alias("error_type"),
+        pl.lit(why.message).alias("message"),
+        pl.lit(contract.table).alias("table"),
+        canonical_key(rows, contract),
+        "input_hash",
+    ).cast(REJECTED_SCHEMA)
 
 
 def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:

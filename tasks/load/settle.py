@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from infra.postgres import Row, copy_frame
-from tasks.batch import REJECTED_SCHEMA, Refined
-from tasks.canonical import canonical_key
+from tasks.batch import Refined
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
-from tasks.load.rejected import identities, insert_rejected, rejected_among
+from tasks.load.rejected import Refusal, as_rejected, identities, insert_rejected, rejected_among
 from tasks.load.revise import revise
 from tasks.load.row_id import only, without
 from tasks.load.standing import taken
@@ -41,6 +40,11 @@ _STORED_MESSAGE = (
     "LEFT JOIN store.raw_batches b ON s.part IS NULL AND b.batch = coalesce(s.raw_batch, s.batch)"
 )
 _STORED_DIGEST = "encode(substr(b.digests, s.sequence * 32 + 1, 32), 'hex')"
+CONFLICT = Refusal(
+    rule="key.conflict",
+    error_type="conflict",
+    message="The key is stored with other values; the first one stands.",
+)
 ANYTHING, PASSING = "", "AND r.may_pass"
 """What was rejected: for whatever reason; because of its time alone, or by Postgres."""
 
@@ -207,7 +211,7 @@ def _with_outcome(
     conflicting = 0
     if conflicts is not None and conflicts.height:
         conflicting = conflicts.height
-        rejected = pl.concat([rejected, _conflicts(contract, conflicts)])
+        rejected = pl.concat([rejected, as_rejected(conflicts, contract, CONFLICT)])
     table = contract.table
     dropped = refined.accepted[table].height - kept.height - conflicting
     return replace(
@@ -216,17 +220,3 @@ def _with_outcome(
         rejected=rejected,
         duplicates=refined.duplicates + dropped,
     )
-
-
-def _conflicts(contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(
-        "sequence",
-        "part",
-        pl.lit("load").alias("stage"),
-        pl.lit(["key.conflict"], dtype=pl.List(pl.String)).alias("rules"),
-        pl.lit("conflict").alias("error_type"),
-        pl.lit("The key is stored with other values; the first one stands.").alias("message"),
-        pl.lit(contract.table).alias("table"),
-        canonical_key(rows, contract),
-        "input_hash",
-    ).cast(REJECTED_SCHEMA)

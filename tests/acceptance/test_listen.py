@@ -246,6 +246,29 @@ async def test_a_message_that_postgres_refuses_is_rejected_alone(
     assert listener.stop() == 0
 
 
+async def test_what_was_stored_before_postgres_refused_its_like_is_not_rejected_when_it_comes_again(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    readings = [reading(n) for n in range(30)]
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many(readings)
+        await until_stored(connection, "SELECT sum(read) FROM ledger", 30)
+        await connection.execute(
+            "ALTER TABLE store.sensor_readings ADD CONSTRAINT not_welcome CHECK (device_id <> 'd7') NOT VALID"
+        )
+        await publisher.publish_many([*readings, reading(47)])
+    await until_stored(connection, "SELECT sum(read) FROM ledger", 61)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 30
+    assert await connection.fetchval("SELECT sum(duplicates) FROM ledger") == 30
+    row = await connection.fetchrow("SELECT table_name, key, rules FROM rejected")
+    assert row is not None
+    assert (row["table_name"], row["rules"]) == ("sensor_readings", ["load.refused"])
+    assert '"device_id":"d7"' in row["key"]
+    assert listener.stop() == 0
+
+
 BROKEN = {
     "a column renamed": (
         "ALTER TABLE store.sensor_readings RENAME COLUMN pressure TO druck",
