@@ -69,8 +69,8 @@ def _print_stored(found: "Status") -> None:
         typer.echo("  nothing yet")
     for each in found.datasets:
         typer.echo(
-            f"  {each.name:<32} {each.batches:,} batches, the last {ago(each.last_commit)}; "
-            f"in the last hour {each.read:,} read, {each.rejected:,} rejected"
+            f"  {each.name:<32} last commit {ago(each.last_commit)}; in the last hour "
+            f"{each.batches:,} batches, {each.read:,} read, {each.rejected:,} rejected"
         )
     if found.relay_lag_entries is not None:
         oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""

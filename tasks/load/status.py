@@ -5,14 +5,25 @@ from datetime import datetime
 
 from infra.postgres import Connection, Pool, translated
 
-# What each dataset brought (what was received has a digest): its last commit, and the last hour's records.
+# What each dataset brought (what was received has a digest): its last commit, and what came in the last hour.
+# From one dataset to the next by the index, so that the answer does not grow with what was ever committed.
 _DATASETS = """
-SELECT dataset AS name, max(processed_at) AS last_commit, count(*) AS batches,
-    coalesce(sum(read) FILTER (WHERE recent), 0)::bigint AS read,
-    coalesce(sum(rejected) FILTER (WHERE recent), 0)::bigint AS rejected
-FROM (SELECT *, processed_at > clock_timestamp() - interval '1 hour' AS recent FROM store.ledger) ledger
-WHERE raw_digest IS NOT NULL
-GROUP BY dataset ORDER BY dataset
+WITH RECURSIVE known (name) AS (
+    SELECT ''
+    UNION ALL
+    SELECT (SELECT min(dataset) FROM store.ledger WHERE raw_digest IS NOT NULL AND dataset > name)
+    FROM known WHERE name IS NOT NULL
+), recent AS (
+    SELECT dataset, count(*) AS batches, sum(read)::bigint AS read, sum(rejected)::bigint AS rejected
+    FROM store.ledger
+    WHERE raw_digest IS NOT NULL AND processed_at > statement_timestamp() - interval '1 hour'
+    GROUP BY dataset
+)
+SELECT name, coalesce(batches, 0) AS batches, coalesce(read, 0) AS read, coalesce(rejected, 0) AS rejected,
+    (
+        SELECT max(processed_at) FROM store.ledger WHERE raw_digest IS NOT NULL AND dataset = name
+    ) AS last_commit
+FROM known LEFT JOIN recent ON dataset = name WHERE name > '' ORDER BY name
 """
 # How many rejected records of each dataset wait for a person.
 _OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
@@ -20,7 +31,7 @@ _OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A source: `read` and `rejected` are the last hour's."""
+    """A source: `batches`, `read` and `rejected` are the last hour's."""
 
     name: str
     last_commit: datetime
