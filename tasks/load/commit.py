@@ -29,7 +29,14 @@ from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared
 from tasks.load.raw import write_raw
 from tasks.load.rejected import copy_rejected
-from tasks.load.settle import Settled, looks_stored, rejected_before, settle, without_judged_before
+from tasks.load.settle import (
+    Settled,
+    looks_stored,
+    rejected_before,
+    settle,
+    without_judged_before,
+    without_stored_before,
+)
 from tasks.load.store import Store, WriterSession
 
 
@@ -139,8 +146,7 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
     judged = commit.batch.may_repeat or revises
-    if judged:
-        refined = await without_judged_before(commit, refined)
+    refined = await (without_judged_before if judged else without_stored_before)(commit, refined)
     if not revises and not await _known(commit, refined):
         try:
             async with commit.connection.transaction():

@@ -5,8 +5,9 @@ duplicate, even if today's contract reads more of it or would reject it; a recor
 if today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
 (`revise`).
 
-The fast way knows it too: a key that is stored is a unique violation, and where a record was rejected that
-may pass today without anything new, every row of the same place is looked up (`rejected_before`).
+The fast way knows it too, of what a source sends anew: a key that is stored is a unique violation, what it
+rejects is looked for among what is stored, and where a record was rejected that may pass today without
+anything new, every row of the same place is looked up (`rejected_before`).
 """
 
 import asyncio
@@ -62,7 +63,7 @@ async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch, rid of what was judged before, with what is stored; store what is new."""
     refined = await store_accepted(commit, refined)
     # Once more: our keys may have waited for a commit that stored what we reject as their rivals.
-    refined = await _without_stored_before(commit, refined)
+    refined = await without_stored_before(commit, refined)
     kept = await insert_rejected(commit, refined.rejected)
     raced = refined.rejected.height - kept.height
     refined = replace(refined, rejected=kept, duplicates=refined.duplicates + raced)
@@ -71,7 +72,7 @@ async def settle(commit: Commit, refined: Refined) -> Settled:
 
 async def without_judged_before(commit: Commit, refined: Refined) -> Refined:
     """Records that were rejected before, or that are rejected now and stored, are duplicates."""
-    return await _without_stored_before(commit, await _without_rejected_before(commit, refined))
+    return await without_stored_before(commit, await _without_rejected_before(commit, refined))
 
 
 async def looks_stored(commit: Commit, refined: Refined) -> bool:
@@ -139,7 +140,7 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     return replace(refined, accepted=kept, rejected=rejected, duplicates=refined.duplicates + dropped)
 
 
-async def _without_stored_before(commit: Commit, refined: Refined) -> Refined:
+async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
     """Rejected records that are stored, key and input alike, were accepted once: duplicates."""
     if refined.rejected.is_empty():
         return refined

@@ -206,3 +206,15 @@ async def test_a_tighter_contract_changes_no_verdict(house: House) -> None:
     rejected = await house.pool.fetch("SELECT sequence, contract FROM rejected ORDER BY sequence")
     assert [tuple(row) for row in rejected] == [(1, CONTRACT.version), (2, 25)]
     await house.proves()
+
+
+async def test_what_is_stored_is_not_rejected_when_it_is_published_again_under_a_tighter_contract(
+    house: House,
+) -> None:
+    """Nothing says that it may repeat: a publisher sent it a second time, long after."""
+    loose, tight = await house.start(CONTRACT), await house.start(with_maximum(25.0))
+    warm = message("a", 1, temperature=30)
+    await loose.take(a_batch(warm))
+    again = await tight.take(a_batch(warm, message("a", 2)))
+    assert (again.duplicates, again.rejected, again.accepted) == (1, 0, {TABLE: 1})
+    await house.proves()
