@@ -94,8 +94,9 @@ class Connection(asyncio.BufferedProtocol):
         self._splitter = frames.FrameSplitter()
         self._inbox = Inbox()
         self._taken: deque[Delivery] = deque()  # not yet acknowledged to the broker
-        self._goal = (1, 1)  # messages and bytes that `buffered` waits for
+        self._goal = (1, 1)  # messages and bytes that `buffered` and `settled` wait for
         self._reached = asyncio.Event()
+        self._or_settled = False  # or for all that was taken to be acknowledged
         self._closed = asyncio.Event()
         self._answers = Answers()
         self._topic_filter = ""
@@ -237,6 +238,14 @@ class Connection(asyncio.BufferedProtocol):
             async with asyncio.timeout(within):
                 await self._reached.wait()
 
+    async def settled(self, messages: int, size: int) -> None:
+        """Wait until what was taken is acknowledged, so many messages or bytes are here, or it is lost."""
+        self._or_settled = True
+        try:
+            await self.buffered(messages, size)
+        finally:
+            self._or_settled = False
+
     @property
     def oldest_buffered(self) -> float | None:
         """When the first message that was not taken was read, in the loop's time."""
@@ -280,6 +289,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(acknowledgements)
             self.numbers.acknowledged += len(acknowledgements) // 4
             self._regulate()
+        self._tell()
 
     # ── what asyncio calls ───────────────────────────────────────────────────────────────────────
 
@@ -346,7 +356,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _tell(self) -> None:
-        if self.lost is not None or self.full(*self._goal):
+        settled = self._or_settled and not self._taken
+        if self.lost is not None or settled or self.full(*self._goal):
             self._reached.set()
 
     def _keep_alive(self) -> None:

@@ -1,8 +1,9 @@
 """The stream in: MQTT messages gathered into micro-batches, acknowledged after their commit.
 
-A batch is closed when it is full, when its time is up, or when the wire is quiet. A slow consumer makes
-the session stop reading, and the broker holds the rest. A lost connection is tried again without end; a
-batch stays bound to the connection that delivered it, so acknowledging it later does no harm.
+A batch is closed when it is full; or, once the batches before it are acknowledged, when its time is up or
+the wire is quiet. So what comes while one is committed goes together (Nagle's algorithm, RFC 896). A slow
+consumer makes the session stop reading, and the broker holds the rest. A lost connection is tried again
+without end; a batch stays bound to the connection that delivered it, so acknowledging it later does no harm.
 """
 
 import asyncio
@@ -189,6 +190,7 @@ async def _gather(connection: Connection, source: MqttSource, within: float | No
         await connection.buffered(source.max_messages, source.max_bytes, min(quiet, left))
         if connection.received == before:
             break
+    await connection.settled(source.max_messages, source.max_bytes)
     return connection.take(source.max_messages, source.max_bytes)
 
 

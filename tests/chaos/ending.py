@@ -17,6 +17,8 @@ ENDED = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed'
 
 def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
     """Publish no more, wait until everything is taken in, and end what takes it in."""
+    for publisher in publishers:  # all at once: one may take long, and the others would publish on
+        publisher.publish_no_more()
     for publisher in publishers:
         publisher.finish(patience)
     if rig.player:

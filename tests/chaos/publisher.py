@@ -35,13 +35,16 @@ class Publisher(threading.Thread):
             self.error = error
             raise
 
+    def publish_no_more(self) -> None:
+        """Publish nothing new; what is not acknowledged is published again."""
+        self._finishing.set()
+
     def finish(self, patience: float) -> None:
-        """Publish nothing new, and wait until everything is acknowledged.
+        """Wait until everything is acknowledged.
 
         Raises TimeoutError when no more is acknowledged after `patience` s than before: a broker that forgot
         everything late in a long run is given hundreds of thousands again.
         """
-        self._finishing.set()
         least = float("inf")
         while self.is_alive() and (left := self.waiting()) < least:
             least = left

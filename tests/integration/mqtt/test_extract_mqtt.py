@@ -136,6 +136,26 @@ async def test_a_batch_closes_when_the_wire_is_quiet(mosquitto: Broker) -> None:
         assert batch.messages.height == 3
 
 
+async def test_a_batch_that_is_not_full_waits_for_the_one_before_it(mosquitto: Broker) -> None:
+    source = source_of(mosquitto.url, max_messages=10)
+    await away(source)
+    async with open_session(source) as session, Publisher(mosquitto.url) as publisher:
+        stream = batches(source, session, DATASET)
+        await publisher.publish_many(numbered(1))
+        (first,) = await collect(stream, 1, acknowledge=False)
+        following = asyncio.ensure_future(anext(stream))
+        for start in (1, 4):
+            await publisher.publish_many(numbered(3, start))
+            await asyncio.sleep(0.2)  # four times what a batch waits for more
+        assert not following.done()
+        await first.acknowledge()
+        second = await following
+        assert rows([second]) == numbered(6, 1)
+        following = asyncio.ensure_future(anext(stream))
+        await publisher.publish_many(numbered(10, 7))
+        assert rows([await following]) == numbered(10, 7)  # full: it waits for nobody
+
+
 async def test_several_batches_are_in_flight_and_the_limit_bounds_them(mosquitto: Broker) -> None:
     source = source_of(mosquitto.url, max_messages=10, max_unacknowledged=30)
     await away(source)
