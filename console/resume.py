@@ -22,7 +22,8 @@ Listing = Annotated[bool, typer.Option("--list", help="Only list them.")]
 def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False) -> None:
     """Run again, here and now, the flow runs that failed and whose work no later run has done.
 
-    A step is tried several times first; a run stands here when that did not help.
+    A step is tried several times first; a run stands here when that did not help. One that was cancelled is
+    listed too, and run only when it is named.
     """
     start_prefect()
     from flows.resume import failed_runs
@@ -32,7 +33,7 @@ def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False
     if listing:
         _print(found, as_json)
         return
-    ended = [(each, run(again(each))) for each in found]
+    ended = [(each, run(again(each))) for each in found if chosen or not each.cancelled]
     if as_json:
         print_json([_row(each) | {"state": state.value} for each, state in ended])
     for each, state in ended:

@@ -6,15 +6,16 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
 from tasks.contract import Contract, Frozen, Name, load_contract
+from tasks.extract.opentrons import RobotOptions
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import Columns
@@ -69,6 +70,15 @@ class Pipeline(Frozen):
     retry: Retry = Retry()
     rejected_limit: int | None = Field(default=1_000_000, ge=1)  # that wait; then the source is not read
     max_per_second: float | None = Field(default=None, gt=0)  # records, of a stream, per listener
+
+    @model_validator(mode="after")
+    def _capped_is_a_stream(self) -> Self:
+        if self.max_per_second is not None and isinstance(self.source, RobotOptions):
+            raise ValueError(
+                f"max_per_second is for a stream, and {self.name} is none: leave it out, "
+                "or limit its flow runs with `concurrency` of the source"
+            )
+        return self
 
     def contracts(self) -> dict[str, Contract]:
         return {table.name: load_contract(CONTRACTS / f"{table.name}.yaml") for table in self.tables}

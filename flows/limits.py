@@ -12,7 +12,7 @@ import structlog
 from aiolimiter import AsyncLimiter
 
 from flows.catalog import Pipeline, pipelines
-from flows.retry import without_end
+from flows.retry import must_wait, without_end
 from infra.postgres import Pool
 from lineage.errors import HeadwaterError, RejectedError
 from tasks.batch import RawBatch, Receipt
@@ -75,7 +75,10 @@ class RejectedLimit:
     async def _count(self) -> int:
         """Postgres's count, or the last one and what we rejected since while that is below the limit."""
         if _reached(self._pipeline, self._waiting) or monotonic() - self._counted_at > COUNT_EVERY:
-            self._note(await without_end(lambda: waiting(self._pool, self._pipeline), what="limit"))
+            found = await without_end(
+                lambda: waiting(self._pool, self._pipeline), what="limit", when=must_wait
+            )
+            self._note(found)
         return self._waiting
 
 

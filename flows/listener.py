@@ -201,7 +201,9 @@ class Listener:
 
     async def _current_reference(self) -> Reference:
         if datetime.now(UTC) >= self._reference_until:
-            devices = await without_end(lambda: read_devices(self._store.pool), what="device register")
+            devices = await without_end(
+                lambda: read_devices(self._store.pool), what="device register", when=must_wait
+            )
             self._reference = Reference(frames={"devices": devices})
             self._reference_until = datetime.now(UTC) + REGISTER_EVERY
         return self._reference

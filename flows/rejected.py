@@ -37,5 +37,5 @@ async def dropped(settings: Settings, which: Which, *, reason: str, by_whom: str
         now=now,
     )
     await stores.prepare_tables(settings, ())
-    async with stores.open_store(settings, "rejected drop") as store, store.work() as session:
-        return await drop(session.connection, which, act, dry_run=not apply)
+    async with stores.open_connection(settings, "rejected drop") as connection:
+        return await drop(connection, which, act, dry_run=not apply)

@@ -1,4 +1,4 @@
-"""Flow runs that failed for good, and another try: the same run again, with the same parameters."""
+"""Flow runs that did not complete, and another try: the same run again, with the same parameters."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -23,13 +23,13 @@ from flows.registry import load_flow, names
 from flows.warm import claim_and_run, schedule_again
 from infra.http import translated
 
-FAILED: Final = (StateType.FAILED, StateType.CRASHED)
+FAILED: Final = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 PAGE: Final = 200  # runs, as many as the server gives at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRun:
-    """A run that failed and whose work nobody did since; `reason` is what it said."""
+    """A run that failed, crashed or was cancelled, and whose work nobody did since; `reason` is what it said."""
 
     flow: str
     run: FlowRun
@@ -48,7 +48,11 @@ class FailedRun:
 
     @property
     def reason(self) -> str:
-        return (self.run.state.message if self.run.state else None) or ""
+        return (self.run.state.message or self.run.state.name or "") if self.run.state else ""
+
+    @property
+    def cancelled(self) -> bool:
+        return self.run.state_type is StateType.CANCELLED
 
 
 async def failed_runs() -> list[FailedRun]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 import structlog
 from prefect import get_client
@@ -41,6 +42,7 @@ from tasks.extract.robot_notices import NOTICE_TOPICS, runs_to_fetch
 log = structlog.get_logger(__name__)
 
 RECOVER_EVERY = 30.0  # seconds between two looks for runs whose process is gone
+GIVEN_UP: Final = (StateType.FAILED, StateType.CANCELLING, StateType.CANCELLED)  # not started again by itself
 
 
 async def serve(settings: Settings) -> None:
@@ -93,7 +95,11 @@ async def _trigger(
             request = {"robot": robot, "experiment_id": str(seen.run_id)}
             ended = await runner.run(key, {"request": request})
         state.did("flow run", key=key, outcome=ended.value)
-        return ended is StateType.COMPLETED
+        if ended in GIVEN_UP:
+            log.warning(
+                "not started again by itself: see `headwater resume --list`", key=key, state=ended.value
+            )
+        return ended is StateType.COMPLETED or ended in GIVEN_UP
 
     async with AsyncExitStack() as watches:
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)

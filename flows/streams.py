@@ -4,14 +4,14 @@ A new kind is a class here and its line in `STREAMS`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
 from flows import stores
 from flows.catalog import Pipeline
-from flows.retry import without_end
+from flows.retry import Result, must_wait, without_end
 from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
@@ -103,7 +103,7 @@ class FileStream:
 
     async def _uncommitted(self, positions: Sequence[Position]) -> Sequence[bool]:
         ids = [self._plan.id_of(position) for position in positions]
-        known = await without_end(lambda: committed_positions(self._store.pool, ids), what="ledger")
+        known = await _asked(lambda: committed_positions(self._store.pool, ids), "ledger")
         return [id_ not in known for id_ in ids]
 
     def show(self, metrics: Metrics, source: str) -> str:
@@ -130,9 +130,9 @@ class KafkaStream:
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
         source, pool, key = self._source, self._pool, (self._name, self._source.topic)
         kept = Offsets(
-            read=lambda: without_end(lambda: offsets.next_offsets(pool, *key), what="offsets"),
-            begin=lambda *at: without_end(lambda: offsets.begin(pool, *key, *at), what="offsets"),
-            reset=lambda *at: without_end(lambda: offsets.reset(pool, *key, *at), what="offsets"),
+            read=lambda: _asked(lambda: offsets.next_offsets(pool, *key), "offsets"),
+            begin=lambda *at: _asked(lambda: offsets.begin(pool, *key, *at), "offsets"),
+            reset=lambda *at: _asked(lambda: offsets.reset(pool, *key, *at), "offsets"),
         )
         group = source.group or f"headwater-{self._name}"
         consumer = Consumer(
@@ -150,6 +150,11 @@ class KafkaStream:
         connected = self._consumer.reason is None
         metrics.listener_up.labels(source).set(connected)
         return "listening" if connected else "waiting for the broker"
+
+
+async def _asked(ask: Callable[[], Awaitable[Result]], what: str) -> Result:
+    """Postgres's answer, however long it is away or broken: the source keeps what is not read."""
+    return await without_end(ask, what=what, when=must_wait)
 
 
 Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]

@@ -26,7 +26,7 @@ AGAIN_AFTER = timedelta(seconds=5)  # when the robot, or Prefect's server, was a
 
 What = UUID | Literal["all"]
 Start = Callable[[str, RunSeen], Awaitable[bool]]
-"""Run the flow for a run as it was seen, under this key; whether it is completed: else the next poll asks."""
+"""Run the flow for a run as it was seen, under this key; whether that is settled: else the next poll asks."""
 
 
 class RobotWatch:
@@ -106,13 +106,13 @@ class RobotWatch:
 
     async def _handle(self, key: str, seen: RunSeen) -> None:
         try:
-            completed = await self._start(key, seen)
+            settled = await self._start(key, seen)
         except HeadwaterError as error:
             log.warning("flow not started", key=key, reason=str(error))
             self._handled.pop(seen.run_id, None)
             self.notice(seen.run_id, AGAIN_AFTER)
             return
-        if not completed:
+        if not settled:
             self._handled.pop(seen.run_id, None)
         elif seen.ended:
             self.notice(seen.run_id, SETTLED_AFTER)

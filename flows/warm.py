@@ -5,7 +5,8 @@
 Starting a process for a run takes seconds, this takes tenths. The run belongs to its deployment, so its
 concurrency limit holds: slots are taken on entering PENDING, and a run that got none is left to the worker.
 The same key gives the same run, and only whoever moved it to PENDING runs it. A lease, a tag that is renewed
-while the run goes, tells a run whose process was killed: it is started again once its lease is over.
+while the run goes, tells a run whose process was killed: it is started again once its lease is over. One that
+failed has had its tries, and one that a person cancelled is not wanted: those are left to `headwater resume`.
 """
 
 import asyncio
@@ -53,14 +54,14 @@ class WarmRunner:
     async def run(self, key: str, parameters: Mapping[str, Any]) -> StateType:
         """Run what the key stands for, unless it was or is run; the state it is in afterwards.
 
-        A run of that key that failed or crashed is run again.
+        A run of that key that crashed is run again, one that failed or was cancelled is not.
         """
         flow_run = await self._client.create_flow_run_from_deployment(
             self._deployment, parameters=dict(parameters), idempotency_key=key
         )
-        if flow_run.state is not None and flow_run.state.is_final() and not flow_run.state.is_completed():
-            await schedule_again(self._client, flow_run, "Tried again: it had not completed.")
-        elif flow_run.state is None or not flow_run.state.is_scheduled():
+        if flow_run.state_type is StateType.CRASHED:
+            await schedule_again(self._client, flow_run, "Started again: it had crashed.")
+        elif flow_run.state_type is not StateType.SCHEDULED:
             return flow_run.state_type or StateType.PENDING
         return await self._claim_and_run(flow_run)
 

@@ -96,6 +96,7 @@ class FileWatch:
         self._uncommitted = uncommitted
         self._seen: dict[Path, tuple[tuple[int, int, int], float]] = {}  # state, and since when (loop's time)
         self._taken: dict[Path, _Taken] = {}  # changed by the event loop's thread alone
+        self._not_read: dict[Path, str] = {}  # why, of a file that cannot be read
         self._archiving = asyncio.Lock()
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
@@ -121,6 +122,7 @@ class FileWatch:
             before, since = self._seen.get(path, (None, now))
             seen[path] = (state, since if before == state else now)
         self._seen = seen
+        self._not_read = {path: why for path, why in self._not_read.items() if path in seen}
         settle = source.settle.total_seconds()
         ready = [path for path, (_, since) in seen.items() if now - since >= settle]
         return sorted(set(ready) - self._taken.keys(), key=lambda path: (seen[path][0][2], path))
@@ -130,8 +132,11 @@ class FileWatch:
         try:
             taken = await asyncio.to_thread(self._take, path)
         except OSError as error:
-            log.warning("file not read", path=str(path), reason=str(error))
+            if self._not_read.get(path) != str(error):  # said once
+                log.warning("file not read, tried again", path=str(path), reason=str(error))
+            self._not_read[path] = str(error)
             return
+        self._not_read.pop(path, None)
         if taken is None:
             return
         found = taken.found

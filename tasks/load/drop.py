@@ -8,6 +8,8 @@ One transaction: who and why, a verdict per record, a number of the ledger and i
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from infra.postgres import Connection, Row, translated
 from lineage import append, naming
@@ -20,6 +22,7 @@ from tasks.load.rejected_queries import CHOSEN, Which
 from tasks.load.replay import DROPPING
 
 URI = naming.postgres("drops")
+AT_MOST: Final = timedelta(minutes=30)  # per statement; the default limit, a million, takes over a minute
 
 _DROP = f"""
 WITH dropped AS (
@@ -28,6 +31,7 @@ WITH dropped AS (
 INSERT INTO store.replays (identity, batch, verdict, rules_before)
 SELECT identity, $6, 'dropped', rules FROM dropped RETURNING identity, rules_before AS rules
 """
+_LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 _REJECTED_BY = """
 SELECT r.batch, count(*) AS records FROM store.replays p JOIN store.rejected r USING (identity)
 WHERE p.batch = $1 GROUP BY r.batch ORDER BY r.batch
@@ -50,6 +54,7 @@ async def drop(connection: Connection, which: Which, act: Act, *, dry_run: bool 
     with translated():
         transaction = connection.transaction()
         await transaction.start()  # a failure ends with the connection, and the transaction with it
+        await connection.execute(_LIMIT, f"{AT_MOST.total_seconds():.0f}s")
         await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", *DROPPING)
         number = await record(connection, act)
         rows = await connection.fetch(_DROP, *which.values, number)
