@@ -74,9 +74,8 @@ class Pipeline(Frozen):
     @model_validator(mode="after")
     def _capped_is_a_stream(self) -> Self:
         if self.max_per_second is not None and isinstance(self.source, RobotOptions):
-            raise ValueError(
-                f"max_per_second is for a stream, and {self.name} is none: leave it out, "
-                "or limit its flow runs with `concurrency` of the source"
+            raise ContractError(
+                f"Pipeline {self.name} is no stream, so max_per_second does nothing: leave it out."
             )
         return self
 

@@ -90,28 +90,28 @@ async def _trigger(
 ) -> None:
     """Watch every robot of the settings: by the notices on the broker, and by looking now and then."""
 
-    async def start(robot: str, key: str, seen: RunSeen) -> bool:
-        with translated("Prefect"):
-            request = {"robot": robot, "experiment_id": str(seen.run_id)}
-            ended = await runner.run(key, {"request": request})
-        state.did("flow run", key=key, outcome=ended.value)
-        if ended in GIVEN_UP:
-            log.warning(
-                "not started again by itself: see `headwater resume --list`", key=key, state=ended.value
-            )
-        return ended is StateType.COMPLETED or ended in GIVEN_UP
-
     async with AsyncExitStack() as watches:
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
         for robot in settings.robots:
             source, url = source_of(settings, named(PIPELINE), robot.name)
-            watch = _watch(source, url, options, partial(start, robot.name))
+            watch = _watch(source, url, options, partial(start_flow, runner, state, robot.name))
             by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
             for broker, robots in by_broker.items()
         ]
         await process.together(*notices)
+
+
+async def start_flow(runner: WarmRunner, state: process.State, robot: str, key: str, seen: RunSeen) -> bool:
+    """Run the flow for a robot's run as it was seen; whether that is settled, by its end or for a person."""
+    with translated("Prefect"):
+        request = {"robot": robot, "experiment_id": str(seen.run_id)}
+        ended = await runner.run(key, {"request": request})
+    state.did("flow run", key=key, outcome=ended.value)
+    if ended in GIVEN_UP:
+        log.warning("flow run not completed: see `headwater resume --list`", key=key, state=ended.value)
+    return ended is StateType.COMPLETED or ended in GIVEN_UP
 
 
 @asynccontextmanager

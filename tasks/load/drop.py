@@ -22,7 +22,7 @@ from tasks.load.rejected_queries import CHOSEN, Which
 from tasks.load.replay import DROPPING
 
 URI = naming.postgres("drops")
-AT_MOST: Final = timedelta(minutes=30)  # per statement; the default limit, a million, takes over a minute
+AT_MOST: Final = timedelta(minutes=30)  # per statement; a million records may take over a minute
 
 _DROP = f"""
 WITH dropped AS (

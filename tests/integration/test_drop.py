@@ -5,11 +5,15 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from flows.rejected import dropped as drop_by_command
 from infra.local.addresses import Address
-from infra.postgres import Pool
+from infra.postgres import Pool, open_pool, translated
+from infra.settings import load
+from lineage.errors import UnavailableError
 from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tasks.load.replay import DROPPING
 from tasks.load.status import open_rejected
@@ -81,6 +85,33 @@ async def test_a_dry_run_and_a_second_drop_change_nothing(house: House) -> None:
     assert (await dropped(house.pool)).records == 0
     assert await house.picture() == before
     assert await house.pool.fetchval("SELECT count(*) FROM recalls") == 1
+
+
+@pytest.fixture
+async def slow(house: House) -> None:
+    """A drop takes more than a second."""
+    await house.pool.execute(
+        "CREATE FUNCTION store.wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END $$; "
+        "CREATE TRIGGER wait BEFORE INSERT ON store.replays FOR EACH STATEMENT EXECUTE FUNCTION store.wait()"
+    )
+
+
+@pytest.mark.usefixtures("slow")
+async def test_a_drop_may_take_longer_than_a_statement_of_its_connection(house: House) -> None:
+    await house.take(a_batch(HOT))
+    async with open_pool(house.dsn, application="test", statement_timeout_ms=500) as hasty:
+        assert (await dropped(hasty)).records == 1
+        with pytest.raises(UnavailableError, match="statement timeout"), translated():
+            await hasty.execute("SELECT pg_sleep(5)")
+
+
+@pytest.mark.usefixtures("slow")
+async def test_a_drop_may_take_longer_than_a_commit(house: House, tmp_path: Path) -> None:
+    await house.take(a_batch(HOT))
+    second = timedelta(seconds=1)
+    settings = load(home=tmp_path, postgres_dsn=house.dsn, statement_timeout=second, commit_timeout=second)
+    assert (await drop_by_command(settings, ANY, reason="old", by_whom="ada", apply=True)).records == 1
 
 
 async def test_the_act_is_append_only(house: House) -> None:

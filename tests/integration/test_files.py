@@ -24,6 +24,7 @@ from tests.fixtures.commit import CONTRACT, NOW
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.parquet import with_a_corrupt_group
 from tests.fixtures.replay import House, a_house
+from tests.fixtures.waiting import until
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 HEADER = "device_id,timestamp,temperature,humidity\n"
@@ -63,6 +64,20 @@ async def archived(root: Path, name: str) -> Path:
             return target
         await asyncio.sleep(0.05)
     pytest.fail(f"{name} was not archived")
+
+
+async def test_while_the_ledger_is_broken_a_file_waits(
+    listen: Headwater, connection: Connection, root: Path
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    await connection.execute("ALTER TABLE store.ledger RENAME TO away")
+    (root / "sensors" / "a.csv").write_text(HEADER + lines(0, 10))
+    await until(lambda: "ledger: waiting for a service" in listener.log.read_text())
+    await connection.execute("ALTER TABLE store.away RENAME TO ledger")
+    await archived(root, "a.csv")
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 10
+    assert listener.stop() == 0
 
 
 async def test_every_format_is_stored_and_archived(

@@ -15,7 +15,7 @@ from tasks.load.tables import prepare_table
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process
-from tests.fixtures.waiting import until_stored
+from tests.fixtures.waiting import until, until_stored
 
 TOPIC = "sensor-readings"
 PARTITIONS = 4
@@ -107,6 +107,18 @@ async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stand
     assert [row["next"] for row in nexts] == [250, 251, 250, 250]
     assert listener.stop() == 0
     assert await asyncio.to_thread(topic.committed) == [250, 251, 250, 250]
+
+
+async def test_while_the_offsets_are_broken_it_waits(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    await connection.execute("ALTER TABLE store.kafka_offsets RENAME TO away")
+    topic.publish(0, 10)
+    listener = listen()
+    await until(lambda: "offsets: waiting for a service" in listener.log.read_text())
+    await connection.execute("ALTER TABLE store.away RENAME TO kafka_offsets")
+    await until_stored(connection, READ, 10)
+    assert listener.stop() == 0
 
 
 async def test_killed_in_the_middle_nothing_is_lost_nothing_twice_and_all_is_proven(

@@ -4,10 +4,11 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
+from types import ModuleType
 
 import pytest
 
-from flows import limits
+from flows import limits, listener
 from flows.catalog import Pipeline
 from flows.doctor import REJECTED, examine
 from flows.limits import RateCap, RejectedLimit, at_limit, check
@@ -74,6 +75,29 @@ async def test_a_limit_that_cannot_be_counted_stays_reached(postgres_dsn: str) -
         await way.pool.execute("ALTER TABLE store.away RENAME TO rejected")
         await limit.look()
         assert not limit.reached
+
+
+@pytest.mark.parametrize(
+    ("module", "age", "table"),
+    [(limits, "COUNT_EVERY", "rejected"), (listener, "REGISTER_EVERY", "devices")],
+)
+async def test_a_listener_waits_while_what_it_looks_up_is_broken(
+    listeners: Listeners,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    age: str,
+    table: str,
+) -> None:
+    monkeypatch.setattr(module, age, type(getattr(module, age))(0))  # it is looked up for each batch
+    async with listeners.run() as listening, Publisher(listeners.broker) as publisher:
+        await connection.execute(f"ALTER TABLE store.{table} RENAME TO away")
+        for second in range(3):
+            await publisher.publish_many([message("b", second)])
+            await asyncio.sleep(0.3)
+        assert not listening.running.done(), listening.running.exception()
+        await connection.execute(f"ALTER TABLE store.away RENAME TO {table}")
+        await until_stored(connection, "SELECT count(*) FROM sensor_readings", 3)
 
 
 async def test_records_that_wait_since_before_the_start_count(

@@ -7,16 +7,18 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Crashed, Failed, Running, State
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 
+from console.resume import resume
 from flows.registry import load_flow
-from flows.resume import failed_runs
+from flows.resume import FailedRun, failed_runs
 from infra.local.addresses import Address
 from infra.postgres import connect
 from tests.fixtures.commit import a_batch, a_way, message
@@ -93,15 +95,38 @@ async def test_what_failed_is_run_again_as_the_same_run(
     assert (nothing.returncode, nothing.stderr.splitlines()[-1]) == (0, "none")
 
 
+def test_a_cancelled_run_is_run_again_only_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = Cancelled()
+    cancelled = FlowRun(flow_id=uuid4(), name="unwanted", state=state, state_type=state.type)
+
+    async def found() -> list[FailedRun]:
+        return [FailedRun(flow="proof", run=cancelled)]
+
+    async def completed(_: FailedRun) -> StateType:
+        return StateType.COMPLETED
+
+    monkeypatch.setattr("console.resume.start_prefect", lambda: None)
+    monkeypatch.setattr("flows.resume.failed_runs", found)
+    monkeypatch.setattr("flows.resume.resume", completed)
+    resume()
+    assert capsys.readouterr() == ("", "none\n")
+    resume(["unwanted"])
+    assert capsys.readouterr().out == "proof unwanted: completed\n"
+
+
 async def test_only_what_nobody_has_done_since_is_listed(client: PrefectClient) -> None:
     weekly, daily, monthly = ({"schedule": {"every": every}} for every in ("P7D", "P1D", "P30D"))
     before = await ended(client, weekly, Completed())
     failed = [await ended(client, weekly, Failed(message="no disk")) for _ in range(2)]
     crashed = await ended(client, daily, Crashed())
+    cancelled = await ended(client, {"schedule": {"every": "P90D"}}, Cancelled())
     repaired = await ended(client, monthly, Failed())
     await ended(client, monthly, Completed())
     found = {each.run.id: each for each in await failed_runs()}
-    assert {failed[1].id, crashed.id} <= found.keys()
+    assert {failed[1].id, crashed.id, cancelled.id} <= found.keys()
+    assert found[cancelled.id].reason == "Cancelled"
     assert not {before.id, failed[0].id, repaired.id} & found.keys()
     assert found[failed[1].id].reason == "no disk"
     assert found[failed[1].id].parameters == weekly

@@ -17,11 +17,15 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Pending, Running
+from prefect.states import Cancelled, Pending, Running
 
-from flows import warm
+from flows import process, serve, warm
+from flows.serve import start_flow
+from flows.trigger import RobotWatch
 from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
 from infra.local.addresses import Address
+from infra.simulators.robot import Robot, serial_dilution, serve_robot
+from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
 from tests.fixtures.waiting import until
 
 # Prefect leaves the socket of its events to the garbage collector.
@@ -46,6 +50,12 @@ async def noted(word: str) -> str:
     if word == "slow":
         await asyncio.sleep(0.5)
     return word
+
+
+@flow(name="refusing", persist_result=False)
+async def refusing(request: dict[str, str]) -> None:
+    executions.append(request["robot"])
+    raise ValueError("it cannot be stored")
 
 
 @pytest.fixture
@@ -84,16 +94,56 @@ async def test_a_run_of_ours_that_we_cancel_is_cancelled(client: PrefectClient, 
         await running
 
 
-@pytest.mark.parametrize(
-    ("word", "ended"), [("fails once", StateType.FAILED), ("loses its slot", StateType.CRASHED)]
-)
-async def test_what_did_not_complete_is_run_again_when_it_is_asked_for_again(
-    client: PrefectClient, deployment: UUID, word: str, ended: StateType
+async def test_what_crashed_is_run_again_when_it_is_asked_for_again(
+    client: PrefectClient, deployment: UUID
 ) -> None:
     runner = WarmRunner(client, noted, deployment, limit=4)
     key = uuid4().hex
-    assert await runner.run(key, {"word": word}) is ended
-    assert await runner.run(key, {"word": word}) is StateType.COMPLETED
+    assert await runner.run(key, {"word": "loses its slot"}) is StateType.CRASHED
+    assert await runner.run(key, {"word": "loses its slot"}) is StateType.COMPLETED
+
+
+async def test_what_failed_is_left_to_a_person(client: PrefectClient, deployment: UUID) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    key = uuid4().hex
+    for _ in range(2):
+        assert await runner.run(key, {"word": "fails once"}) is StateType.FAILED
+    assert executions == ["fails once"]
+
+
+async def test_what_a_person_cancelled_stays_so(client: PrefectClient, deployment: UUID) -> None:
+    key, parameters = uuid4().hex, {"word": "unwanted"}
+    run = await client.create_flow_run_from_deployment(deployment, parameters=parameters, idempotency_key=key)
+    await client.set_flow_run_state(run.id, Cancelled(), force=True)
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    assert await runner.run(key, parameters) is StateType.CANCELLED
+    assert executions == []
+
+
+async def test_a_robots_run_whose_flow_failed_is_told_once_and_asked_for_no_more(
+    client: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_id = await client.create_flow(refusing)
+    runner = WarmRunner(client, refusing, await client.create_deployment(flow_id, uuid4().hex), limit=4)
+    asked, told = list[str](), list[str]()
+    monkeypatch.setattr(serve.log, "warning", lambda said, **_: told.append(said))
+
+    async def start(key: str, seen: RunSeen) -> bool:
+        asked.append(key)
+        return await start_flow(runner, process.State(), "ot2", key, seen)
+
+    robot, source = Robot(), RobotSource(name="ot2", dataset="opentrons:ot2/runs")
+    async with serve_robot(robot) as url, robot_client(source, url) as http:
+        await robot.up()
+        watch = RobotWatch(source, http, RobotOptions(poll_every=timedelta(milliseconds=50)), start)
+        await robot.play(serial_dilution(1))
+        polling = asyncio.create_task(watch.poll())
+        await until(lambda: bool(told))
+        await asyncio.sleep(1)  # many polls
+        polling.cancel()
+        await watch.close()
+    assert (len(asked), executions) == (1, ["ot2"])
+    assert told == ["flow run not completed: see `headwater resume --list`"]
 
 
 async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClient, deployment: UUID) -> None:

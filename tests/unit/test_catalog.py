@@ -56,6 +56,16 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, change: dict[str,
     assert "sensors.yaml" in str(caught.value)
 
 
+def test_a_cap_on_what_is_no_stream_is_refused(tmp_path: Path) -> None:
+    text = yaml.safe_load((PIPELINES / "experiments.yaml").read_text())
+    path = tmp_path / "experiments.yaml"
+    path.write_text(yaml.safe_dump(text | {"max_per_second": 10}))
+    with pytest.raises(ContractError) as caught:
+        load_pipeline(path)
+    said = "Pipeline experiments is no stream, so max_per_second does nothing: leave it out."
+    assert str(caught.value) == said
+
+
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(NotFoundError, match="experiments, sensors"):
         pipeline("sensor")

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tasks.batch import Position, RawBatch
+from tasks.extract import files
 from tasks.extract.files import FileSource, FileWatch
+from tests.fixtures import waiting
 
 
 @pytest.fixture
@@ -91,6 +93,26 @@ async def test_an_archive_that_cannot_be_written_is_tried_again(inbox: Path) -> 
         archive.unlink()
         await until(archive / "b.csv", coming)
     assert names(archive) == ["a.csv", "b.csv"]
+
+
+async def test_why_a_file_cannot_be_read_is_said_once(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(inbox, "a.csv")
+    reason, looks, told = ["no right to it"], list[str](), list[str]()
+
+    def refuse(*_: object, **__: object) -> None:
+        looks.append(reason[0])
+        raise PermissionError(reason[0])
+
+    monkeypatch.setattr(files, "survey", refuse)
+    monkeypatch.setattr(files.log, "warning", lambda _said, reason, **_: told.append(reason))
+    async with aclosing(FileWatch(a_source(inbox), all_of).batches()) as coming:
+        looking = asyncio.ensure_future(anext(coming))
+        await waiting.until(lambda: len(looks) > 3)
+        reason[0] = "the disk is broken"
+        await waiting.until(lambda: looks.count(reason[0]) > 3)
+        monkeypatch.undo()
+        assert location(await looking) == "a.csv:2"
+    assert told == ["no right to it", "the disk is broken"]
 
 
 class OfOneThread(dict[Any, Any]):
