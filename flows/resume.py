@@ -29,7 +29,7 @@ PAGE: Final = 200  # runs, as many as the server gives at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRun:
-    """A run that failed, crashed or was cancelled, and whose work nobody did since; `reason`: what it said."""
+    """A run that did not complete and whose work nobody did since; `reason` is what it said."""
 
     flow: str
     run: FlowRun
