@@ -115,7 +115,7 @@ async def test_while_the_offsets_are_broken_it_waits(
     await connection.execute("ALTER TABLE store.kafka_offsets RENAME TO away")
     topic.publish(0, 10)
     listener = listen()
-    await until(lambda: "offsets: waiting for a service" in listener.log.read_text())
+    await until(lambda: "offsets: waiting for a service" in listener.log.read_text(), 90.0)
     await connection.execute("ALTER TABLE store.away RENAME TO kafka_offsets")
     await until_stored(connection, READ, 10)
     assert listener.stop() == 0
