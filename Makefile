@@ -60,7 +60,8 @@ bench: setup  ## measure throughput and latency on this machine
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
 	$(RUN) -m infra.local.provision mosquitto kafka $(filter neo4j,$(GRAPH))
 	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)" \
-		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph)
+		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph) \
+		$(if $(FAULTS),--faults $(FAULTS))
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi

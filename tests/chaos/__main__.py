@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from lineage.errors import SettingsError
+from tests.chaos.faults import UnknownFaultError
 from tests.chaos.run import Options, Run
 from tests.chaos.ways import MQTT, ROBOT, WAYS
 
@@ -27,7 +27,7 @@ def main() -> int:
     run = Run(root, options)
     try:
         run.run()
-    except SettingsError as error:
+    except UnknownFaultError as error:
         shutil.rmtree(root, ignore_errors=True)
         print(error, file=sys.stderr)
         return 2
@@ -65,9 +65,7 @@ def _options() -> Options:
     parser.add_argument("--downloads", type=Path, default=Path(".headwater/downloads"))
     given = vars(parser.parse_args())
     if MQTT.name not in given["ways"]:
-        parser.error(
-            f"--ways must name {MQTT.name}: what the broker forgets is published again by its outbox."
-        )
+        parser.error(f"--ways must name {MQTT.name}, which several faults are of: add it.")
     return Options(**{**given, "ways": frozenset(given["ways"])})
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Sequence
 
-from lineage.errors import SettingsError
 from tests.chaos.ground import Fault, Ground
 from tests.chaos.kills import of_moments, of_services
 from tests.chaos.trouble import of_clocks, of_connections, of_the_rest
 
-KNOWN = 8  # faults that are named to whoever named one that is not
+KNOWN = 8  # faults at most that are named to whoever named one that is not
+
+
+class UnknownFaultError(Exception):
+    """No fault of this run has the name that was given."""
 
 
 class Faults:
@@ -16,7 +19,7 @@ class Faults:
     def __init__(self, ground: Ground, *, only: Collection[str] | None, without: frozenset[str]) -> None:
         """`only`: names of faults, each once in a bag; `without`: targets that are left alone.
 
-        Raises SettingsError for a name that no fault of this run has.
+        Raises UnknownFaultError for a name that none of this run has.
         """
         kinds = (of_services, of_moments, of_connections, of_clocks, of_the_rest)
         faults = [
@@ -25,15 +28,14 @@ class Faults:
             for fault in kind(ground)
             if not (ground.gentle and fault.ends) and not without & set(fault.name.split())
         ]
-        self._full_bag = (
-            _named(only, faults) if only else [each for each in faults for _ in range(each.weight)]
-        )
+        weighed = [fault for fault in faults for _ in range(fault.weight)]
+        self._full = _named(only, faults) if only else weighed
         self._chance = ground.chance
         self._bag: list[Fault] = []
 
     def draw(self) -> Fault:
         if not self._bag:
-            self._bag = [*self._full_bag]
+            self._bag = [*self._full]
             self._chance.shuffle(self._bag)
         return self._bag.pop()
 
@@ -41,6 +43,6 @@ class Faults:
 def _named(names: Collection[str], faults: Sequence[Fault]) -> list[Fault]:
     known = {fault.name: fault for fault in faults}
     if unknown := [name for name in names if name not in known]:
-        some = ", ".join(f'"{name}"' for name in [*known][:: len(known) // KNOWN])
-        raise SettingsError(f'This run has no fault "{unknown[0]}": name others, for example {some}.')
+        some = ", ".join(f'"{name}"' for name in [*known][:: len(known) // KNOWN + 1])
+        raise UnknownFaultError(f'This run has no fault "{unknown[0]}": name others, for example {some}.')
     return [known[name] for name in dict.fromkeys(names)]
