@@ -47,7 +47,8 @@ def ground(relay: Process, *, gentle: bool = False, **rig: Any) -> Ground:
     ours = SimpleNamespace(all=(relay,), listeners={}, relay=relay, serve=None)
     given: Any = SimpleNamespace(targets=(relay,), ours=ours, proxies=(), disk=None, **rig)
     outbox: Any = None
-    return Ground(given, outbox, random.Random(7), 1.0, gentle=gentle)
+    chance = random.Random(7)  # noqa: S311 -- not a secret
+    return Ground(given, outbox, chance, 1.0, gentle=gentle)
 
 
 def drawn(faults: Faults, count: int) -> list[str]:
@@ -67,7 +68,7 @@ def test_all_faults_come_as_often_as_they_weigh(relay: Process) -> None:
 
 
 def test_an_unknown_name_is_told_with_known_ones(relay: Process) -> None:
-    with pytest.raises(UnknownFaultError, match='no fault "kill rely".* "kill relay"'):
+    with pytest.raises(UnknownFaultError, match=r'no fault "kill rely".* "kill relay"'):
         Faults(ground(relay), only=["kill relay", "kill rely"], without=frozenset())
 
 
