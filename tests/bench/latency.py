@@ -14,7 +14,7 @@ from tests.bench.mqtt import FILTER, OURS
 from tests.bench.readings import payloads, readings
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
-from tests.bench.wire import Blast, keep_for
+from tests.bench.wire import BURST, Blast, keep_for
 
 WARM_UP = 15
 """Seconds at the same rate before what is measured: a new graph server compiles itself first."""
@@ -50,7 +50,7 @@ async def _round(services: Services, sizes: Sizes) -> tuple[list[float], list[fl
                 await services.ready(child)
             await asyncio.to_thread(_publish, services.broker.url, sizes.rate, count)
             committed = _moments(await services.ended(listener, "listener"))
-            published = await _meant_once_carried(dsn)
+            published = _in_bursts(await _meant_once_carried(dsn), sizes.rate)
             carrier.terminate()
             carried = _moments(await services.ended(carrier, "carrier"))
     begin = min(at for _, at in published) + WARM_UP
@@ -65,6 +65,12 @@ def _publish(url: str, rate: int, count: int) -> None:
     time.sleep(max(0.0, (begin - datetime.now(UTC)).total_seconds()))
     blast.steady(messages, rate)
     blast.finish()
+
+
+def _in_bursts(published: list[tuple[int, float]], rate: int) -> list[tuple[int, float]]:
+    """Readings are spread evenly over time, and leave together with the first of their burst."""
+    began, size = min(at for _, at in published), round(rate * BURST)
+    return [(batch, began + round((at - began) * rate) // size * BURST) for batch, at in published]
 
 
 def _moments(found: Mapping[str, list[tuple[int, float]]]) -> dict[int, float]:

@@ -13,6 +13,8 @@ import paho.mqtt.client as mqtt
 
 WINDOW = 20_000
 """Messages on their way without the broker's acknowledgement."""
+BURST = 0.01
+"""Seconds between two bursts of a steady rate."""
 PUBACK_BYTES = 4
 
 Message = tuple[bytes, bytes]
@@ -69,11 +71,11 @@ class Blast:
         self._socket.sendall(b"\xe0\x00")
         self._socket.close()
 
-    def steady(self, messages: Sequence[Message], rate: int, step: float = 0.01) -> None:
-        """Publish so many a second, in a burst every `step` seconds."""
-        size, began = max(1, int(rate * step)), time.perf_counter()
+    def steady(self, messages: Sequence[Message], rate: int) -> None:
+        """Publish so many a second, at least 100, in bursts."""
+        size, began = round(rate * BURST), time.perf_counter()
         for burst, start in enumerate(range(0, len(messages), size)):
-            wait = began + burst * step - time.perf_counter()
+            wait = began + burst * BURST - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
             self.send(messages[start : start + size])

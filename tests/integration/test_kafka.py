@@ -155,6 +155,28 @@ async def test_two_listeners_share_the_partitions_and_one_dies(
     assert first.stop() == 0
 
 
+async def test_a_topic_made_anew_repeats_offsets_and_no_messages(
+    listen: Headwater, connection: Connection, topic: Topic
+) -> None:
+    """One by one, so that the same spans of offsets come again."""
+    listener = listen()
+    for number in range(0, 12, PARTITIONS):
+        topic.publish(number, number + 1)
+        await until_stored(connection, READ, number // PARTITIONS + 1)
+    assert listener.stop() == 0
+    topic.drop()
+    await asyncio.sleep(1)  # the broker deletes in the background
+    topic.make()
+    listener = listen()
+    await asyncio.to_thread(listener.wait_until, "listening")
+    for number in (100, 104):
+        topic.publish(number, number + 1)
+        await until_stored(connection, READ, 3 + (number - 96) // PARTITIONS)
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 5
+    assert await connection.fetchval("SELECT next FROM store.kafka_offsets WHERE partition = 0") == 2
+    assert listener.stop() == 0
+
+
 async def test_a_batch_that_another_consumer_overtook_is_dropped(
     listen: Headwater, connection: Connection, topic: Topic
 ) -> None:
