@@ -19,6 +19,7 @@ help:  ## list these commands
 	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
 	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
 	@echo "  SOAK=minutes  make chaos without killing ours · WITHOUT_GRAPH=1  the graph is away until the end"
+	@echo "  FAULTS='\"kill relay\"'  faults that make chaos is limited to"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
 
