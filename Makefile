@@ -19,6 +19,7 @@ help:  ## list these commands
 	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
 	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
 	@echo "  SOAK=minutes  make chaos without killing ours · WITHOUT_GRAPH=1  the graph is away until the end"
+	@echo "  FAULTS='\"kill relay\"'  faults that make chaos is limited to"
 
 setup: .venv/installed  ## make .venv with everything in it; .venv/bin/headwater is the command
 
@@ -60,7 +61,8 @@ bench: setup  ## measure throughput and latency on this machine
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
 	$(RUN) -m infra.local.provision mosquitto kafka $(filter neo4j,$(GRAPH))
 	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)" \
-		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph)
+		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph) \
+		$(if $(FAULTS),--faults $(FAULTS))
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi

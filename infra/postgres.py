@@ -62,10 +62,10 @@ def _lacks_partition(error: asyncpg.PostgresError) -> bool:
 
 
 def _is_of_the_data(error: asyncpg.PostgresError) -> bool:
-    """A value that does not fit (class 22), or a row against a constraint of its table (class 23)."""
+    """A value that does not fit (class 22; 54000: a key too long for an index) or breaks a constraint."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return bool(error.constraint_name or error.column_name)
-    return isinstance(error, asyncpg.DataError)
+    return isinstance(error, asyncpg.DataError) or type(error) is asyncpg.ProgramLimitExceededError
 
 
 async def connect(dsn: str, *, application: str, statement_timeout_ms: int = 60_000) -> Connection:

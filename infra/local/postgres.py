@@ -29,6 +29,7 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    "max_locks_per_transaction": "256",  # a batch may write to thousands of days, each a partition
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

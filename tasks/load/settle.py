@@ -41,6 +41,8 @@ _STORED_MESSAGE = (
     "LEFT JOIN store.raw_batches b ON s.part IS NULL AND b.batch = coalesce(s.raw_batch, s.batch)"
 )
 _STORED_DIGEST = "encode(substr(b.digests, s.sequence * 32 + 1, 32), 'hex')"
+# Key by key: for some thousand rows Postgres may hold it to be cheaper to read the whole table.
+_BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 CONFLICT = Refusal(
     rule="key.conflict",
     error_type="conflict",
@@ -61,6 +63,7 @@ class Settled:
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch, rid of what was judged before, with what is stored; store what is new."""
+    await commit.connection.execute(_BY_KEY)
     refined = await store_accepted(commit, refined)
     # Once more: our keys may have waited for a commit that stored what we reject as their rivals.
     refined = await without_stored_before(commit, refined)

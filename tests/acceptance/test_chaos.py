@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-CYCLES = 2
+FAULTS = ("kill mqtt0", "mqtt1 at committed", "kill postgres", "kill relay")
+"""Each once: a kill at any time of each kind, and one between COMMIT and acknowledgement."""
 
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pytest.Config) -> None:
     downloads = pytestconfig.rootpath / ".headwater" / "downloads"
     command = [sys.executable, "-m", "tests.chaos", "--seed", "11", "--rate", "200", "--longest", "2"]
-    command += ["--ways", "mqtt", "files", "--at-most", "30"]
+    command += ["--ways", "mqtt", "files", "--faults", *FAULTS]
     with subprocess.Popen(
-        [*command, "--cycles", str(CYCLES), "--downloads", downloads],
+        [*command, "--cycles", str(len(FAULTS)), "--downloads", downloads],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -29,7 +30,9 @@ def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pyt
     assert process.returncode == 0, out + errors
     figures = json.loads(out.splitlines()[-1])
     assert figures["ok"]
-    assert 1 <= figures["cycles"] <= CYCLES
+    assert figures["faults"] == dict.fromkeys(FAULTS, 1), errors
+    assert figures["not_reached"] == {}
+    assert figures["cycles"] == figures["kills"] == len(FAULTS)
     assert all(figures["by_way"][way] for way in ("mqtt", "files"))
     assert figures["published"] == figures["stored"] + figures["rejected"]
     assert figures["stored"] > figures["rejected"] > 0

@@ -1,6 +1,7 @@
 """`python -m tests.chaos --cycles 200 --seed 7`: break, count, and print one JSON object.
 
-Exit status 1 when anything was lost, duplicated or cannot be proven, or when a process ended by itself.
+Exit status 1 when anything was lost, duplicated or cannot be proven, when a process ended by itself, or when
+nothing was published or stored; 2 when what is asked for cannot be done.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from tests.chaos.faults import UnknownFaultError
 from tests.chaos.run import Options, Run
-from tests.chaos.ways import ROBOT, WAYS
+from tests.chaos.ways import MQTT, ROBOT, WAYS
 
 BAD = ("lost", "duplicated", "unproven")
 
@@ -25,10 +27,16 @@ def main() -> int:
     run = Run(root, options)
     try:
         run.run()
+    except UnknownFaultError as error:
+        shutil.rmtree(root, ignore_errors=True)
+        print(error, file=sys.stderr)
+        return 2
     except Exception as error:  # noqa: BLE001 -- whatever ended it is the reason that is told
         traceback.print_exc()
         run.figures["reason"] = f"{type(error).__name__}: {error}"
     figures = run.figures
+    if idle := [name for name in ("published", "stored") if not figures[name]]:
+        figures.setdefault("reason", f"Nothing was {idle[0]}.")
     figures["ok"] = "reason" not in figures and not any(figures[name] for name in BAD)
     if figures["ok"]:
         shutil.rmtree(root, ignore_errors=True)
@@ -49,10 +57,15 @@ def _options() -> Options:
     parser.add_argument("--at-most", type=float, help="seconds of breaking, however many cycles that gives")
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of what is away for long")
     parser.add_argument("--ways", nargs="+", default=[*WAYS, ROBOT], choices=[*WAYS, ROBOT])
+    parser.add_argument(
+        "--faults", nargs="+", metavar="NAME", help='none but these, e.g. "kill mqtt0" "mqtt1 at committed"'
+    )
     parser.add_argument("--without-graph", action="store_true", help="the graph is away until the end")
     parser.add_argument("--graph", default="embedded", choices=("embedded", "neo4j"))
     parser.add_argument("--downloads", type=Path, default=Path(".headwater/downloads"))
     given = vars(parser.parse_args())
+    if MQTT.name not in given["ways"]:
+        parser.error(f"--ways must name {MQTT.name}, which several faults are of: add it.")
     return Options(**{**given, "ways": frozenset(given["ways"])})
 
 

@@ -8,24 +8,26 @@ Their contracts are those in CHAOS_CONTRACTS, which a fault may tighten.
 import argparse
 import os
 import signal
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from console.start import run, start, start_prefect
+from console.start import guarded, run, start, start_prefect
 from infra.settings import Settings
 from lineage.errors import UnavailableError
 
 MOMENT = "moment"
 GROUP = "chaos"
+UNANSWERED = "unanswered"
 
 COMMIT = {
     "copied": "the rows are copied, nothing else is written",
     "uncommitted": "everything is written, the COMMIT is not sent",
     "committed": "the COMMIT is answered, and the source not: no acknowledgement, offset, or archive",
-    "unanswered": "committed, but the answer to the COMMIT is lost; it does not die",
+    UNANSWERED: "committed, but the answer to the COMMIT is lost; it does not die",
 }
 LISTEN = COMMIT | {
     "acknowledged": "the acknowledgements are handed to the network; the file is in the archive",
@@ -43,7 +45,7 @@ def reach(moment: str) -> None:
     if not trigger.exists() or trigger.read_text() != moment:
         return
     trigger.unlink()
-    if moment == "unanswered":
+    if moment == UNANSWERED:
         raise UnavailableError("Postgres", "the answer to COMMIT was lost")
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -71,7 +73,7 @@ def wrap_commit() -> None:
 
     def committed(*arguments: Any) -> None:
         reach("committed")
-        reach("unanswered")
+        reach(UNANSWERED)
         function(*arguments)
 
     wrap(commit, "write_raw", before="copied")
@@ -145,12 +147,13 @@ def resume(_settings: Settings) -> None:
 
 
 def refresh(settings: Settings) -> None:
-    """What the flow `aggregates` does."""
+    """What the flow `aggregates` does; its exit status is that of a command, e.g. 3: a service is away."""
     from flows.aggregates import refresh_all
     from lineage.model import Run
 
     now = datetime.now(UTC)
-    run(refresh_all(settings, Run(id=uuid4(), kind="command", name="aggregates", started_at=now), now))
+    by = Run(id=uuid4(), kind="command", name="aggregates", started_at=now)
+    sys.exit(guarded(lambda: run(refresh_all(settings, by, now))))
 
 
 def main() -> None:

@@ -29,10 +29,16 @@ class Fault:
 
 
 class Ground:
-    """Where faults strike; `longest`: seconds of what is away or stuck for long."""
+    """Where faults strike; `longest`: seconds of what is away or stuck for long.
 
-    def __init__(self, rig: Rig, outbox: Outbox, chance: random.Random, longest: float) -> None:
-        self.rig, self.outbox, self.chance, self.longest = rig, outbox, chance, longest
+    `gentle`: nothing ends a process of ours. `kills` counts the cycles that ended a process by SIGKILL.
+    """
+
+    def __init__(
+        self, rig: Rig, outbox: Outbox, chance: random.Random, longest: float, *, gentle: bool
+    ) -> None:
+        self.rig, self.outbox, self.chance, self.longest, self.gentle = rig, outbox, chance, longest, gentle
+        self.kills = 0
         self.memory: list[tuple[str, float, float]] = []  # who, MB before and after Postgres was away
         self._starting: dict[str, Future[object]] = {}
         self._beside: list[Future[object]] = []
@@ -54,6 +60,18 @@ class Ground:
             return target.start()
 
         self._starting[target.name] = self._workers.submit(start)
+
+    def kill(self, target: LocalService) -> None:
+        """End it by SIGKILL, which a fault does once; raises RuntimeError when it does not run."""
+        running(target)
+        target.kill()
+        self.kills += 1
+
+    def died(self, entry: Entry) -> None:
+        """Wait until one of ours that kills itself is gone."""
+        while entry.address() is not None:
+            time.sleep(0.02)
+        self.kills += 1
 
     def beside(self, work: Callable[[], object]) -> None:
         """Do something while other things break; what it raises is raised by `look`."""

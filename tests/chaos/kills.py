@@ -9,7 +9,7 @@ from functools import partial
 import psutil
 
 from infra.local.service import LocalService
-from tests.chaos.entry import LISTEN, RELAY, SERVE
+from tests.chaos.entry import LISTEN, RELAY, SERVE, UNANSWERED
 from tests.chaos.ground import Fault, Ground
 from tests.chaos.process import Entry
 from tests.chaos.rig import running
@@ -41,7 +41,7 @@ def of_moments(ground: Ground) -> list[Fault]:
     moments += [(ours.relay, moment) for moment in RELAY]
     moments += [(ours.serve, moment) for moment in SERVE if ours.serve]
     return [
-        Fault(f"{entry.name} at {moment}", 1, partial(at, ground, entry, moment), moment != "unanswered")
+        Fault(f"{entry.name} at {moment}", 1, partial(at, ground, entry, moment), moment != UNANSWERED)
         for entry, moment in moments
         if entry
     ]
@@ -50,7 +50,7 @@ def of_moments(ground: Ground) -> list[Fault]:
 def kill(ground: Ground, target: LocalService) -> bool:
     """As a power cut would."""
     ground.wait_for(target)
-    target.kill()
+    ground.kill(target)
     if target is ground.rig.broker:
         ground.outbox.again_after(ground.rig.snapshot_at())
     ground.start(target)
@@ -77,16 +77,18 @@ def freeze(ground: Ground, target: LocalService) -> bool:
 
 
 def at(ground: Ground, entry: Entry, moment: str) -> bool:
-    """Have a process of ours die at a moment."""
+    """Have a process of ours die at a moment, or, where that does not come in time, whatever it is at."""
     ground.wait_for(entry)
     entry.arm(moment)
     deadline = time.monotonic() + MOMENT_PATIENCE
     while entry.armed and time.monotonic() < deadline:
         time.sleep(0.02)
     reached = entry.disarm()
-    if reached and moment != "unanswered":
-        while entry.address() is not None:
-            time.sleep(0.02)
+    if not reached and not ground.gentle:
+        ground.kill(entry)
+        ground.start(entry)
+    elif reached and moment != UNANSWERED:
+        ground.died(entry)
         ground.start(entry)
     return reached
 

@@ -1,7 +1,6 @@
 """One run: publish, break, end, count."""
 
 import asyncio
-import json
 import random
 import sys
 import time
@@ -44,6 +43,7 @@ class Options:
     longest: float
     ways: frozenset[str]
     without_graph: bool
+    faults: list[str] | None
     graph: str
     downloads: Path
 
@@ -54,8 +54,10 @@ class Run:
     def __init__(self, root: Path, options: Options) -> None:
         self._root, self._options = root, options
         self.figures: dict[str, Any] = dict.fromkeys(
-            ("cycles", "published", "stored", "rejected", "lost", "duplicated", "unproven"), 0
+            ("cycles", "kills", "published", "stored", "rejected", "lost", "duplicated", "unproven"), 0
         )
+        self._came, self._missed = Counter[str](), Counter[str]()  # faults, by name
+        self.figures |= {"faults": self._came, "not_reached": self._missed}
 
     def run(self) -> None:
         """Raises what ended it early."""
@@ -89,25 +91,23 @@ class Run:
         return made
 
     def _break(self, rig: Rig, publishers: dict[Way, Publisher]) -> None:
-        """One fault per cycle, each told on stderr; then how often each came to pass."""
+        """One fault per cycle, each told on stderr."""
         options, outbox = self._options, publishers[MQTT]
         assert isinstance(outbox, Outbox)
-        chance, done = random.Random(options.seed), Counter[str]()  # noqa: S311 -- not a secret
+        chance, gentle = random.Random(options.seed), options.soak is not None  # noqa: S311 -- not a secret
         without = frozenset(("graph", rig.graph.name)) if options.without_graph else frozenset[str]()
-        with Ground(rig, outbox, chance, options.longest) as ground:
-            faults = Faults(ground, gentle=options.soak is not None, without=without)
+        with Ground(rig, outbox, chance, options.longest, gentle=gentle) as ground:
+            faults = Faults(ground, only=options.faults, without=without)
             began, before = time.monotonic(), dict[str, float]()
             while self._goes_on(time.monotonic() - began):
-                pause = LONGEST_PAUSE if options.soak is None else 2 * SOAK_EVERY
-                time.sleep(chance.uniform(0, pause))
-                done[self._strike(faults, ground)] += 1
+                time.sleep(chance.uniform(0, 2 * SOAK_EVERY if gentle else LONGEST_PAUSE))
+                self._strike(faults, ground)
                 if not before and time.monotonic() - began > WARM:
                     before = _memory(rig)
                 self._look(rig, publishers, ground)
             ground.wait_for_all()
             self.figures["memory_mb"] = {"start": before, "end": _memory(rig)}
             self.figures["away_mb"] = ground.memory
-        print(json.dumps(dict(sorted(done.items()))), file=sys.stderr)
         print(f"published again for want of a subscriber: {outbox.dropped}", file=sys.stderr)
 
     def _goes_on(self, seconds: float) -> bool:
@@ -118,12 +118,13 @@ class Run:
             return False
         return int(self.figures["cycles"]) < options.cycles
 
-    def _strike(self, faults: Faults, ground: Ground) -> str:
+    def _strike(self, faults: Faults, ground: Ground) -> None:
         fault, began = faults.draw(), time.monotonic()
-        name = fault.name if fault.strike() else f"{fault.name} (not reached)"
-        self.figures["cycles"] += 1
+        reached = fault.strike()
+        (self._came if reached else self._missed)[fault.name] += 1
+        self.figures |= {"cycles": self.figures["cycles"] + 1, "kills": ground.kills}
+        name = fault.name if reached else f"{fault.name} (not reached)"
         print(f"{self.figures['cycles']:4} {name} {time.monotonic() - began:.1f} s", file=sys.stderr)
-        return name
 
     def _look(self, rig: Rig, publishers: dict[Way, Publisher], ground: Ground) -> None:
         """Raise what ended a process or a publisher; let the robot go on when its runs are stored."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import yaml
 
+from console.start import UNAVAILABLE
 from lineage.errors import UnavailableError
 from tests.chaos import clock
 from tests.chaos.ground import Fault, Ground
@@ -85,9 +86,16 @@ def stuck(ground: Ground) -> bool:
 
 
 def refresh(ground: Ground) -> bool:
-    """Refresh the aggregates while everything is written to."""
+    """Refresh the aggregates while everything is written to; a service may be away, nothing else."""
     number = ground.chance.randrange(1_000_000)
-    ground.beside(partial(ground.rig.entry, "refresh", log=f"refresh{number}"))
+
+    def refreshed() -> None:
+        status, _ = ground.rig.entry("refresh", log=f"refresh{number}")
+        if status not in (0, UNAVAILABLE):
+            log = ground.rig.root / "log" / f"refresh{number}.log"
+            raise RuntimeError(f"A refresh failed with exit status {status}: see {log}.")
+
+    ground.beside(refreshed)
     return True
 
 
@@ -108,7 +116,7 @@ def forget(ground: Ground) -> bool:
     """The broker loses all it knew; its packet ids begin at 1 again, and everything is delivered again."""
     rig = ground.rig
     ground.wait_for(rig.broker)
-    rig.broker.kill()
+    ground.kill(rig.broker)
     rig.database.unlink(missing_ok=True)
     ground.outbox.again_after(0.0)
     ground.start(rig.broker, away=0.0)
@@ -120,7 +128,7 @@ def dies_for_good(ground: Ground) -> bool:
     rig = ground.rig
     entry, client_id = rig.ours.listeners[MQTT][1], "headwater-1"
     ground.wait_for_all()
-    entry.kill()
+    ground.kill(entry)
     rig.sql(SILENT.format(client_id=client_id))
     _, said = rig.run(HEADWATER, "doctor", "--json", log="doctor")
     if not any(client_id in finding["sentence"] for finding in json.loads(said)):

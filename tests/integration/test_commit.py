@@ -13,6 +13,7 @@ from infra.local.addresses import Address
 from infra.postgres import ENCODED_ROWS, connect, copy_frame
 from lineage import graph as graphs
 from lineage import relay
+from lineage.errors import DataError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.projection import digest
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout
@@ -154,6 +155,18 @@ async def test_a_record_of_a_file_that_came_too_early_stays_rejected_wherever_in
     later = NOW + timedelta(days=2)
     again = await way.take(replace(batch, messages=chunk, received_at=later, received_until=later))
     assert (again.way, again.accepted["sensor_readings"], again.duplicates) == ("staging", 1, 1)
+
+
+async def test_a_key_longer_than_an_index_holds_is_the_datas_fault(way: Way) -> None:
+    """So that the batch is halved to the one record, and the others are stored."""
+    columns = tuple(
+        column.model_copy(update={"max_length": None}) if column.name == "device_id" else column
+        for column in CONTRACT.columns
+    )
+    device = token_hex(5_000)
+    batch = a_batch(message("a", 1), message(device, 2))
+    with pytest.raises(DataError, match="index"):
+        await way.take(batch, CONTRACT.model_copy(update={"columns": columns}))
 
 
 async def test_a_topic_longer_than_an_index_holds_is_rejected_and_known_again(way: Way) -> None:

@@ -3,6 +3,7 @@
 The tables hold thousands of rows over a week and have statistics, so the choice is the planner's own.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -15,18 +16,21 @@ from tasks.load.origin import row_query
 from tasks.load.partitions import Partitions
 from tests.bench import reads
 from tests.fixtures.aggregates import HOURLY, at
-from tests.fixtures.commit import CONTRACT
+from tests.fixtures.commit import CONTRACT, a_batch, message
 from tests.fixtures.plans import Plan, plan_of
-from tests.fixtures.recall import a_house
+from tests.fixtures.recall import House, a_house
 
 DAYS = 7
 # Seven days, 50 devices, a reading every ten minutes, in batches of 100; and an hourly mean of each.
-_FILL = """
+_FILL_READINGS = """
 INSERT INTO store.sensor_readings
     (device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash)
 SELECT 'd' || i % 50, '2026-11-14'::timestamptz + i / 50 * interval '10 min', 20, now(), i / 100, i % 100, i
 FROM generate_series(0, 7 * 144 * 50 - 1) AS i;
-
+"""
+_FILL = (
+    _FILL_READINGS
+    + """
 INSERT INTO store.sensor_readings_history
     (device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash, replaced_by)
 SELECT device_id, "timestamp", temperature, processed_at, batch, sequence, input_hash, batch + 1
@@ -67,6 +71,7 @@ INSERT INTO store.lineage_writers (application) SELECT 'listen' FROM generate_se
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
 SELECT i, 'quarantine', '{}', 'r', 'ada', gen_random_uuid(), now() FROM generate_series(1, 5000) AS i;
 """
+)
 
 
 @pytest.fixture
@@ -123,6 +128,37 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
     for rejected_as, index in ((settle.PASSING, "rejected_passing"), (settle.ANYTHING, "rejected_location")):
         suspect = await plan_of(connection, settle._AT_LOCATIONS % rejected_as, "mqtt:1", places)
         assert looks_up(suspect, index)
+
+
+@pytest.mark.parametrize("stored", ["the same", "another value"])
+async def test_what_is_delivered_again_is_looked_up_however_much_is_stored(
+    postgres_dsn: str, stored: str
+) -> None:
+    """Of 2,000 rows Postgres would read the whole table."""
+    change = {} if stored == "the same" else {"temperature": 21.0}
+    async with a_house(postgres_dsn) as house:
+        batch = a_batch(*(message(f"d{n % 50}", n // 50) for n in range(2_000)))
+        again = a_batch(*(message(f"d{n % 50}", n // 50, **change) for n in range(2_000)), may_repeat=True)
+        await house.way.take(batch)
+        days = pl.Series([at(0) - timedelta(days=day) for day in range(DAYS)])
+        await Partitions(house.way.pool).ensure(CONTRACT, days)
+        await house.connection.execute(_FILL_READINGS)
+        await house.connection.execute("VACUUM ANALYZE")
+        before = await _read_from_end_to_end(house)
+        receipt = await house.way.take(again)
+        assert (receipt.way, receipt.accepted["sensor_readings"]) == ("staging", 0)
+        assert await _read_from_end_to_end(house) == before
+
+
+async def _read_from_end_to_end(house: House) -> int:
+    """How often a partition of readings that holds any was."""
+    await asyncio.sleep(1.1)  # a connection tells what it did at the end of a transaction, once a second
+    await house.way.take(a_batch())
+    found: int = await house.connection.fetchval(
+        "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables "
+        "WHERE relname ~ '^sensor_readings_2' AND n_live_tup > 0"
+    )
+    return found
 
 
 async def test_open_rejected_records_are_found_however_many_were_resolved(connection: Connection) -> None:
