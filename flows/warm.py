@@ -5,8 +5,9 @@
 Starting a process for a run takes seconds, this takes tenths. The run belongs to its deployment, so its
 concurrency limit holds: slots are taken on entering PENDING, and a run that got none is left to the worker.
 The same key gives the same run, and only whoever moved it to PENDING runs it. A lease, a tag that is renewed
-while the run goes, tells a run whose process was killed: it is started again once its lease is over. One that
-failed has had its tries, and one that a person cancelled is not wanted: those are left to `headwater resume`.
+while the run goes, tells a run whose process was killed: it is started again once its lease is over. So is
+one that failed because a service was away: a robot forgets its runs. One that failed otherwise has had its
+tries, and one that a person cancelled is not wanted: those are left to `headwater resume`.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from prefect.states import Pending, Scheduled
 from prefect.utilities.engine import propose_state
 
 from flows.history import asked
-from lineage.errors import HeadwaterError
+from lineage.errors import HeadwaterError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -54,16 +55,21 @@ class WarmRunner:
     async def run(self, key: str, parameters: Mapping[str, Any]) -> StateType:
         """Run what the key stands for, unless it was or is run; the state it is in afterwards.
 
-        A run of that key that crashed is run again, one that failed or was cancelled is not.
+        A run of that key that crashed or lacked a service is run again; one that failed otherwise, or was
+        cancelled, is not. Raises UnavailableError when it lacked a service now.
         """
         flow_run = await self._client.create_flow_run_from_deployment(
             self._deployment, parameters=dict(parameters), idempotency_key=key
         )
-        if flow_run.state_type is StateType.CRASHED:
-            await schedule_again(self._client, flow_run, "Started again: it had crashed.")
+        if flow_run.state_type is StateType.CRASHED or _lacked_a_service(flow_run):
+            await schedule_again(self._client, flow_run, "Started again: it had crashed or lacked a service.")
         elif flow_run.state_type is not StateType.SCHEDULED:
             return flow_run.state_type or StateType.PENDING
-        return await self._claim_and_run(flow_run)
+        ended = await self._claim_and_run(flow_run)
+        flow_run = await self._client.read_flow_run(flow_run.id)
+        if _lacked_a_service(flow_run):
+            raise UnavailableError(f"what {flow_run.name} needs", "it failed for that as often as it may")
+        return ended
 
     async def recover(self) -> int:
         """Start again the runs whose process is gone: their lease is over; how many."""
@@ -82,6 +88,12 @@ class WarmRunner:
     async def _claim_and_run(self, flow_run: FlowRun) -> StateType:
         async with self._room:
             return await claim_and_run(self._client, self._flow, flow_run)
+
+
+def _lacked_a_service(flow_run: FlowRun) -> bool:
+    """Whether a run failed because a service was away: Prefect's message begins with the error's name."""
+    state = flow_run.state
+    return state is not None and state.is_failed() and UnavailableError.__name__ in (state.message or "")
 
 
 async def schedule_again(client: PrefectClient, flow_run: FlowRun, why: str) -> None:

@@ -30,7 +30,7 @@ def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
             _until(lambda: int(rig.sql(READ)) >= publisher.records, "read the topic", patience)  # noqa: B023
     if rig.player:
         runs = len(rig.player.runs)
-        _until(lambda: resumed_runs(rig, runs) >= runs, "stored every run", patience)
+        _until(lambda: stored_runs(rig) >= runs, "stored every run", patience)
     listeners = [each for group in rig.ours.listeners.values() for each in group]
     with ThreadPoolExecutor(len(listeners)) as together:
         list(together.map(LocalService.stop, listeners))
@@ -42,14 +42,6 @@ def stored_runs(rig: Rig) -> int:
     if rig.sql("SELECT to_regclass('experiments') IS NULL") == "t":
         return 0
     return int(rig.sql(ENDED))
-
-
-def resumed_runs(rig: Rig, wanted: int) -> int:
-    """How many are stored; when fewer than wanted, what failed is run again, as a person would."""
-    if (stored := stored_runs(rig)) >= wanted:
-        return stored
-    rig.entry("resume", log="resume")
-    return stored_runs(rig)
 
 
 def _until(done: Callable[[], bool], what: str, patience: float) -> None:

@@ -135,17 +135,6 @@ def serve(settings: Settings) -> None:
     run(worker.serve(settings))
 
 
-def resume(_settings: Settings) -> None:
-    """`headwater resume` of what fetches the robot's runs; what fails again is resumed the next time."""
-    from flows.experiments import PIPELINE
-    from flows.resume import failed_runs
-    from flows.resume import resume as again
-
-    for failed in run(failed_runs()):
-        if failed.flow == PIPELINE:
-            run(again(failed))
-
-
 def refresh(settings: Settings) -> None:
     """What the flow `aggregates` does; its exit status is that of a command, e.g. 3: a service is away."""
     from flows.aggregates import refresh_all
@@ -158,18 +147,18 @@ def refresh(settings: Settings) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=("listen", "relay", "serve", "resume", "refresh"))
+    parser.add_argument("command", choices=("listen", "relay", "serve", "refresh"))
     parser.add_argument("--pipeline", default="sensors")
     parser.add_argument("--drain", action="store_true")
     given = parser.parse_args()
-    settings = start_prefect() if given.command in ("serve", "resume") else start()
+    settings = start_prefect() if given.command == "serve" else start()
     from flows import catalog
 
     catalog.CONTRACTS = Path(os.environ["CHAOS_CONTRACTS"])
     if given.command == "listen":
         listen(settings, given.pipeline, leave=given.drain)
     else:
-        {"relay": relay, "serve": serve, "resume": resume, "refresh": refresh}[given.command](settings)
+        {"relay": relay, "serve": serve, "refresh": refresh}[given.command](settings)
 
 
 if __name__ == "__main__":

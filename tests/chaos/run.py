@@ -13,7 +13,7 @@ from typing import Any
 
 from lineage.errors import UnavailableError
 from tests.chaos import aggregates, count, lineage, runs
-from tests.chaos.ending import end, resumed_runs
+from tests.chaos.ending import end, stored_runs
 from tests.chaos.faults import Faults
 from tests.chaos.folder import Folder
 from tests.chaos.ground import Ground
@@ -25,7 +25,6 @@ from tests.chaos.topic import Topic
 from tests.chaos.ways import FILES, KAFKA, MQTT, Way
 
 LONGEST_PAUSE = 1.0  # seconds between two faults
-BEHIND = 6  # runs of the robot that may wait to be stored; with more, what failed is resumed
 PATIENCE = 180.0  # seconds for what was published to be taken in, and for the relay to catch up
 SOAK_EVERY = 10.0  # seconds between two faults of a soak
 WARM = 60.0  # seconds of a soak after which memory is looked at first
@@ -135,7 +134,7 @@ class Run:
                 raise publisher.error
         if rig.player:
             with suppress(UnavailableError):  # asked again after the next fault
-                rig.player.stored = resumed_runs(rig, len(rig.player.runs) - BEHIND)
+                rig.player.stored = stored_runs(rig)
 
     def _count(self, rig: Rig, publishers: dict[Way, Publisher]) -> None:
         """Of readings and of runs."""

@@ -25,6 +25,7 @@ from flows.trigger import RobotWatch
 from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
 from infra.local.addresses import Address
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
+from lineage.errors import UnavailableError
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
 from tests.fixtures.waiting import until
 
@@ -43,6 +44,8 @@ async def noted(word: str) -> str:
     executions.append(word)
     if word == "fails once" and executions.count(word) == 1:
         raise ValueError(word)
+    if word == "needs a service" and executions.count(word) < 3:
+        raise UnavailableError("Postgres", "it is away")
     if word == "loses its slot" and executions.count(word) == 1:
         with AsyncCancelScope() as scope:  # as Prefect does when the lease of a run's slot is gone
             scope.cancel()
@@ -109,6 +112,17 @@ async def test_what_failed_is_left_to_a_person(client: PrefectClient, deployment
     for _ in range(2):
         assert await runner.run(key, {"word": "fails once"}) is StateType.FAILED
     assert executions == ["fails once"]
+
+
+async def test_what_lacked_a_service_is_run_again_when_it_is_asked_for_again(
+    client: PrefectClient, deployment: UUID
+) -> None:
+    key = uuid4().hex
+    for _ in range(2):  # the second time by another process, which knows only what Prefect's server says
+        with pytest.raises(UnavailableError):
+            await WarmRunner(client, noted, deployment, limit=4).run(key, {"word": "needs a service"})
+    runner = WarmRunner(client, noted, deployment, limit=4)
+    assert await runner.run(key, {"word": "needs a service"}) is StateType.COMPLETED
 
 
 async def test_what_a_person_cancelled_stays_so(client: PrefectClient, deployment: UUID) -> None:
