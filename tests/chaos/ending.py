@@ -25,12 +25,12 @@ def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
         rig.player.play_no_more(patience)
     for publisher in publishers:
         if isinstance(publisher, Folder):
-            _until(lambda: publisher.left() == 0, "archived every file", patience)  # noqa: B023
+            _wait_for_none(publisher.left, "files are not archived", patience)
         elif isinstance(publisher, Topic):
-            _until(lambda: int(rig.sql(READ)) >= publisher.records, "read the topic", patience)  # noqa: B023
+            _wait_for_none(lambda: publisher.records - int(rig.sql(READ)), "messages are not read", patience)  # noqa: B023
     if rig.player:
         runs = len(rig.player.runs)
-        _until(lambda: stored_runs(rig) >= runs, "stored every run", patience)
+        _wait_for_none(lambda: runs - stored_runs(rig), "runs are not stored", patience)
     listeners = [each for group in rig.ours.listeners.values() for each in group]
     with ThreadPoolExecutor(len(listeners)) as together:
         list(together.map(LocalService.stop, listeners))
@@ -44,10 +44,12 @@ def stored_runs(rig: Rig) -> int:
     return int(rig.sql(ENDED))
 
 
-def _until(done: Callable[[], bool], what: str, patience: float) -> None:
-    """Wait for it; what is missing after that is for the count to tell."""
-    deadline = time.monotonic() + patience
-    while not done() and time.monotonic() < deadline:
+def _wait_for_none(left: Callable[[], int], what: str, patience: float) -> None:
+    """Wait for as long as it becomes less; what is left after that is for the count to tell."""
+    least, deadline = left(), time.monotonic() + patience
+    while least > 0 and time.monotonic() < deadline:
         time.sleep(0.5)
-    if not done():
-        print(f"Nobody has {what} in {patience:.0f} s.")
+        if (now := left()) < least:
+            least, deadline = now, time.monotonic() + patience
+    if least > 0:
+        print(f"{least} {what}, and for {patience:.0f} s none was.")
