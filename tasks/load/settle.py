@@ -63,7 +63,6 @@ class Settled:
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
     """Compare a batch, rid of what was judged before, with what is stored; store what is new."""
-    await commit.connection.execute(_BY_KEY)
     refined = await store_accepted(commit, refined)
     # Once more: our keys may have waited for a commit that stored what we reject as their rivals.
     refined = await without_stored_before(commit, refined)
@@ -89,6 +88,7 @@ async def looks_stored(commit: Commit, refined: Refined) -> bool:
 
 async def store_accepted(commit: Commit, refined: Refined) -> Refined:
     """Store the accepted rows that are new; the others become duplicates, conflicts or revisions."""
+    await commit.connection.execute(_BY_KEY)
     for table in sorted(refined.accepted):
         contract, rows = commit.plan.contracts[table], refined.accepted[table]
         if contract.on_return is OnReturn.REVISE:
