@@ -7,9 +7,9 @@ partition gives nothing before that.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
@@ -70,7 +70,7 @@ class Polled:
     partitions: list[int]
     offsets: list[int]
     payloads: list[bytes]
-    lost: set[int] = field(default_factory=set)
+    lost: set[int]
 
 
 class Consumer:
@@ -113,21 +113,27 @@ class Consumer:
             messages = self._consumer.consume(1, wait.total_seconds())
             if messages and most > 1:
                 messages += self._consumer.consume(most - 1, gather.total_seconds())
-        polled = Polled([], [], [])
-        for message in messages:
-            if (error := message.error()) is None:
-                self._keep(message, polled)
-            elif error.code() in _OUT_OF_RANGE:
-                polled.lost.add(int(message.partition() or 0))
-            else:
-                self._failed(error)
-        return polled
+        good = [message for message in messages if message.error() is None]
+        lost = set[int]() if len(good) == len(messages) else self._lost(messages)
+        if good:
+            self.reason = None
+        return Polled(
+            partitions=[message.partition() or 0 for message in good],
+            offsets=[message.offset() or 0 for message in good],
+            payloads=[message.value() or b"" for message in good],
+            lost=lost,
+        )
 
-    def _keep(self, message: Message, polled: Polled) -> None:
-        self.reason = None
-        polled.partitions.append(message.partition() or 0)
-        polled.offsets.append(message.offset() or 0)
-        polled.payloads.append(message.value() or b"")
+    def _lost(self, messages: Sequence[Message]) -> set[int]:
+        """The partitions whose next offset is gone; other errors are noted."""
+        lost = set[int]()
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() in _OUT_OF_RANGE:
+                lost.add(int(message.partition() or 0))
+            elif error is not None:
+                self._failed(error)
+        return lost
 
     def begin(self, offsets: Mapping[int, int]) -> None:
         """Read the partitions that are ours from these offsets on."""
