@@ -11,7 +11,6 @@ anything new, every row of the same place is looked up (`rejected_before`).
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -126,21 +125,22 @@ async def _suspect(commit: Commit, rejected: str) -> pl.Series:
 
 
 async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
-    """Records rejected in an earlier batch are duplicates now, whatever they are worth today."""
-    suspect = await _suspect(commit, ANYTHING)
-    if not suspect.any():
+    """Records rejected in an earlier batch are duplicates now, whatever they are worth today.
+
+    Those that are rejected again are told where they are inserted: their identity is there.
+    """
+    accepted, suspect = refined.accepted, await _suspect(commit, ANYTHING)
+    if not (accepted and suspect.any()):
         return refined
-    frames = {**refined.accepted, "": refined.rejected}
-    asked = {table: frame.filter(suspect.gather(frame["sequence"])) for table, frame in frames.items()}
-    ids = {table: await asyncio.to_thread(identities, commit, frame) for table, frame in asked.items()}
+    asked = {table: rows.filter(suspect.gather(rows["sequence"])) for table, rows in accepted.items()}
+    ids = {table: await asyncio.to_thread(identities, commit, rows) for table, rows in asked.items()}
     known = await rejected_among(commit.connection, pl.concat(list(ids.values())))
     if known.is_empty():
         return refined
-    again = {table: frame.filter(ids[table].is_in(known.implode())) for table, frame in asked.items()}
-    kept = {table: without(frame, again[table]) for table, frame in frames.items()}
-    rejected = kept.pop("")
-    dropped = sum(f.height for f in frames.values()) - sum(f.height for f in kept.values()) - rejected.height
-    return replace(refined, accepted=kept, rejected=rejected, duplicates=refined.duplicates + dropped)
+    again = {table: rows.filter(ids[table].is_in(known.implode())) for table, rows in asked.items()}
+    kept = {table: without(rows, again[table]) for table, rows in accepted.items()}
+    dropped = sum(rows.height for rows in accepted.values()) - sum(rows.height for rows in kept.values())
+    return replace(refined, accepted=kept, duplicates=refined.duplicates + dropped)
 
 
 async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
@@ -162,22 +162,26 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
 
 
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
-    digests = commit.digests.gather(candidates["sequence"])
-    asked = [
-        json.loads(key) | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
-        for (row, key, hash_, part), digest in zip(
-            candidates.select("row", "key", "input_hash", "part").iter_rows(), digests, strict=True
-        )
-    ]
     columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
     rows = await commit.connection.fetch(
         f"SELECT a.row FROM json_to_recordset($1::json) "
         f"AS a({columns}, row int, input_hash bigint, digest text) "
         f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) {_STORED_MESSAGE} "
         f"WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a.digest",
-        json.dumps(asked),
+        await asyncio.to_thread(_asked, commit, candidates),
     )
     return [row["row"] for row in rows]
+
+
+def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
+    """JSON: each candidate's key, row and input hash; its digest where the message is one record."""
+    digest = (
+        pl.when(pl.col("part").is_null()).then(pl.format(',"digest":"{}"', "digest")).otherwise(pl.lit(""))
+    )
+    objects = candidates.with_columns(commit.digests.gather(candidates["sequence"]).alias("digest")).select(
+        pl.format('{},"row":{},"input_hash":{}{}}}', pl.col("key").str.head(-1), "row", "input_hash", digest)
+    )
+    return f"[{','.join(objects.to_series())}]"
 
 
 async def _append(
