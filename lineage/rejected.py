@@ -7,6 +7,7 @@ sum over a batch's verdicts can be computed again at any time.
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -44,6 +45,8 @@ VERDICT: Mapping[str, pl.DataType] = {
     "rules": pl.String(),
     "before": pl.Int64(),
 }
+
+_RULES = ("rules", "rules_before")
 
 # The records each batch rejected, first or again, as they stand; `before`: their hash before a later replay.
 _JUDGED = """
@@ -120,16 +123,21 @@ async def _judged(connection: Connection, first: int, end: int) -> dict[int, tup
 
 
 def _hashes(rows: Sequence[Any], columns: Mapping[str, pl.DataType]) -> pl.Series:
-    frame = pl.DataFrame(
-        {name: pl.Series([_plain(row[name]) for row in rows], dtype=type_) for name, type_ in columns.items()}
-    )
-    return row_hashes(frame, list(columns))
+    series = {
+        name: pl.Series(_plain(name, [row[name] for row in rows]), dtype=columns[name]) for name in columns
+    }
+    return row_hashes(pl.DataFrame(series), list(columns))
 
 
-def _plain(value: Any) -> Any:
-    match value:
-        case bytes():
-            return value.hex()
-        case list():
-            return json.dumps(value)
-    return value
+def _plain(name: str, values: list[Any]) -> list[Any]:
+    """Values of a column as they are hashed: bytes in hexadecimal, rules as JSON."""
+    if name == "identity":
+        return [value.hex() for value in values]
+    if name in _RULES:
+        return [None if value is None else _rules_text(tuple(value)) for value in values]
+    return values
+
+
+@lru_cache(maxsize=1_000)
+def _rules_text(rules: tuple[str, ...]) -> str:
+    return json.dumps(rules)
