@@ -11,6 +11,7 @@ anything new, every row of the same place is looked up (`rejected_before`).
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -162,26 +163,22 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
 
 
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
+    digests = commit.digests.gather(candidates["sequence"])
+    asked = [
+        json.loads(key) | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
+        for (row, key, hash_, part), digest in zip(
+            candidates.select("row", "key", "input_hash", "part").iter_rows(), digests, strict=True
+        )
+    ]
     columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
     rows = await commit.connection.fetch(
         f"SELECT a.row FROM json_to_recordset($1::json) "
         f"AS a({columns}, row int, input_hash bigint, digest text) "
         f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) {_STORED_MESSAGE} "
         f"WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a.digest",
-        await asyncio.to_thread(_asked, commit, candidates),
+        json.dumps(asked),
     )
     return [row["row"] for row in rows]
-
-
-def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
-    """JSON: each candidate's key, row and input hash; its digest where the message is one record."""
-    digest = (
-        pl.when(pl.col("part").is_null()).then(pl.format(',"digest":"{}"', "digest")).otherwise(pl.lit(""))
-    )
-    objects = candidates.with_columns(commit.digests.gather(candidates["sequence"]).alias("digest")).select(
-        pl.format('{},"row":{},"input_hash":{}{}}}', pl.col("key").str.head(-1), "row", "input_hash", digest)
-    )
-    return f"[{','.join(objects.to_series())}]"
 
 
 async def _append(
