@@ -39,6 +39,7 @@ class Ground:
     ) -> None:
         self.rig, self.outbox, self.chance, self.longest, self.gentle = rig, outbox, chance, longest, gentle
         self.kills = 0
+        self.without = frozenset[str]()  # names of targets that do not run, as it should be
         self.memory: list[tuple[str, float, float]] = []  # who, MB before and after Postgres was away
         self._starting: dict[str, Future[object]] = {}
         self._beside: list[Future[object]] = []
@@ -85,7 +86,7 @@ class Ground:
 
     def look(self) -> None:
         """Raise RuntimeError when a process ended by itself, and what work beside has raised."""
-        for target in self.rig.targets:
+        for target in self._expected():
             starting = self._starting.get(target.name)
             if starting is None or starting.done():
                 self.wait_for(target)
@@ -95,10 +96,13 @@ class Ground:
 
     def wait_for_all(self) -> None:
         """Wait until everything runs again."""
-        for target in self.rig.targets:
+        for target in self._expected():
             self.wait_for(target)
         for work in self._beside:
             work.result()
+
+    def _expected(self) -> list[LocalService]:
+        return [target for target in self.rig.targets if target.name not in self.without]
 
     def again(self, entry: Entry) -> None:
         """End one of ours in good order, and start it again; one that only starts is left alone."""

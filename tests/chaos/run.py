@@ -96,6 +96,7 @@ class Run:
         chance, gentle = random.Random(options.seed), options.soak is not None  # noqa: S311 -- not a secret
         without = frozenset(("graph", rig.graph.name)) if options.without_graph else frozenset[str]()
         with Ground(rig, outbox, chance, options.longest, gentle=gentle) as ground:
+            ground.without = without
             faults = Faults(ground, only=options.faults, without=without)
             began, before = time.monotonic(), dict[str, float]()
             while self._goes_on(time.monotonic() - began):
