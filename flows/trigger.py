@@ -108,7 +108,7 @@ class RobotWatch:
         try:
             settled = await self._start(key, seen)
         except HeadwaterError as error:
-            log.warning("flow not started", key=key, reason=str(error))
+            log.warning("flow not completed, tried again", key=key, reason=str(error))
             self._handled.pop(seen.run_id, None)
             self.notice(seen.run_id, AGAIN_AFTER)
             return

@@ -66,8 +66,7 @@ class WarmRunner:
         elif flow_run.state_type is not StateType.SCHEDULED:
             return flow_run.state_type or StateType.PENDING
         ended = await self._claim_and_run(flow_run)
-        flow_run = await self._client.read_flow_run(flow_run.id)
-        if _lacked_a_service(flow_run):
+        if ended is StateType.FAILED and _lacked_a_service(await self._client.read_flow_run(flow_run.id)):
             raise UnavailableError(f"what {flow_run.name} needs", "it failed for that as often as it may")
         return ended
 
@@ -91,7 +90,7 @@ class WarmRunner:
 
 
 def _lacked_a_service(flow_run: FlowRun) -> bool:
-    """Whether a run failed because a service was away: Prefect's message begins with the error's name."""
+    """Whether a run failed because a service was away: Prefect's message names the error."""
     state = flow_run.state
     return state is not None and state.is_failed() and UnavailableError.__name__ in (state.message or "")
 

@@ -130,8 +130,11 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
 
     Those that are rejected again are told where they are inserted: their identity is there.
     """
-    accepted, suspect = refined.accepted, await _suspect(commit, ANYTHING)
-    if not (accepted and suspect.any()):
+    accepted = refined.accepted
+    if not any(rows.height for rows in accepted.values()):
+        return refined
+    suspect = await _suspect(commit, ANYTHING)
+    if not suspect.any():
         return refined
     asked = {table: rows.filter(suspect.gather(rows["sequence"])) for table, rows in accepted.items()}
     ids = {table: await asyncio.to_thread(identities, commit, rows) for table, rows in asked.items()}
@@ -163,22 +166,28 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
 
 
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
-    digests = commit.digests.gather(candidates["sequence"])
-    asked = [
-        json.loads(key) | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
-        for (row, key, hash_, part), digest in zip(
-            candidates.select("row", "key", "input_hash", "part").iter_rows(), digests, strict=True
-        )
-    ]
     columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
     rows = await commit.connection.fetch(
         f"SELECT a.row FROM json_to_recordset($1::json) "
         f"AS a({columns}, row int, input_hash bigint, digest text) "
         f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) {_STORED_MESSAGE} "
         f"WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a.digest",
-        json.dumps(asked),
+        await asyncio.to_thread(_asked, commit, candidates),
     )
     return [row["row"] for row in rows]
+
+
+def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
+    """JSON: each candidate's key, row and input hash; its digest where the message is one record."""
+    digests = commit.digests.gather(candidates["sequence"])
+    rows = candidates.select("row", "key", "input_hash", "part").iter_rows()
+    return json.dumps(
+        [
+            json.loads(key)
+            | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
+            for (row, key, hash_, part), digest in zip(rows, digests, strict=True)
+        ]
+    )
 
 
 async def _append(

@@ -16,17 +16,14 @@ class UnknownFaultError(Exception):
 class Faults:
     """A bag of them, filled again when it is empty."""
 
-    def __init__(self, ground: Ground, *, only: Collection[str] | None, without: frozenset[str]) -> None:
-        """`only`: names of faults, each once in a bag; `without`: targets that are left alone.
-
-        Raises UnknownFaultError for a name that none of this run has.
-        """
+    def __init__(self, ground: Ground, only: Collection[str] | None) -> None:
+        """`only`: names of faults, each once in a bag; raises UnknownFaultError for one that there is not."""
         kinds = (of_services, of_moments, of_connections, of_clocks, of_the_rest)
         faults = [
             fault
             for kind in kinds
             for fault in kind(ground)
-            if not (ground.gentle and fault.ends) and not without & set(fault.name.split())
+            if not (ground.gentle and fault.ends) and not ground.without & set(fault.name.split())
         ]
         weighed = [fault for fault in faults for _ in range(fault.weight)]
         self._full = _named(only, faults) if only else weighed

@@ -31,15 +31,23 @@ class Fault:
 class Ground:
     """Where faults strike; `longest`: seconds of what is away or stuck for long.
 
-    `gentle`: nothing ends a process of ours. `kills` counts the cycles that ended a process by SIGKILL.
+    `gentle`: nothing ends a process of ours; `without`: targets that do not run, and are left alone. `kills`
+    counts the cycles that ended a process by SIGKILL.
     """
 
     def __init__(
-        self, rig: Rig, outbox: Outbox, chance: random.Random, longest: float, *, gentle: bool
+        self,
+        rig: Rig,
+        outbox: Outbox,
+        chance: random.Random,
+        longest: float,
+        *,
+        gentle: bool,
+        without: frozenset[str],
     ) -> None:
-        self.rig, self.outbox, self.chance, self.longest, self.gentle = rig, outbox, chance, longest, gentle
+        self.rig, self.outbox, self.chance, self.longest = rig, outbox, chance, longest
+        self.gentle, self.without = gentle, without
         self.kills = 0
-        self.without = frozenset[str]()  # names of targets that do not run, as it should be
         self.memory: list[tuple[str, float, float]] = []  # who, MB before and after Postgres was away
         self._starting: dict[str, Future[object]] = {}
         self._beside: list[Future[object]] = []

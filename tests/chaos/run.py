@@ -95,9 +95,8 @@ class Run:
         assert isinstance(outbox, Outbox)
         chance, gentle = random.Random(options.seed), options.soak is not None  # noqa: S311 -- not a secret
         without = frozenset(("graph", rig.graph.name)) if options.without_graph else frozenset[str]()
-        with Ground(rig, outbox, chance, options.longest, gentle=gentle) as ground:
-            ground.without = without
-            faults = Faults(ground, only=options.faults, without=without)
+        with Ground(rig, outbox, chance, options.longest, gentle=gentle, without=without) as ground:
+            faults = Faults(ground, options.faults)
             began, before = time.monotonic(), dict[str, float]()
             while self._goes_on(time.monotonic() - began):
                 time.sleep(chance.uniform(0, 2 * SOAK_EVERY if gentle else LONGEST_PAUSE))

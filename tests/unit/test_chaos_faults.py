@@ -43,12 +43,14 @@ def relay(monkeypatch: pytest.MonkeyPatch) -> Process:
     return Process("relay")
 
 
-def ground(relay: Process, *, gentle: bool = False, **rig: Any) -> Ground:
+def ground(
+    relay: Process, *, gentle: bool = False, without: frozenset[str] = frozenset(), **rig: Any
+) -> Ground:
     ours = SimpleNamespace(all=(relay,), listeners={}, relay=relay, serve=None)
     given: Any = SimpleNamespace(targets=(relay,), ours=ours, proxies=(), disk=None, **rig)
     outbox: Any = None
     chance = random.Random(7)  # noqa: S311 -- not a secret
-    return Ground(given, outbox, chance, 1.0, gentle=gentle)
+    return Ground(given, outbox, chance, 1.0, gentle=gentle, without=without)
 
 
 def drawn(faults: Faults, count: int) -> list[str]:
@@ -57,19 +59,34 @@ def drawn(faults: Faults, count: int) -> list[str]:
 
 def test_a_bag_of_named_faults_holds_each_once(relay: Process) -> None:
     names = ["kill relay", "refresh", "relay at sealed"]
-    faults = Faults(ground(relay), only=names, without=frozenset())
+    faults = Faults(ground(relay), names)
     assert sorted(drawn(faults, 3)) == sorted(drawn(faults, 3)) == names
 
 
 def test_all_faults_come_as_often_as_they_weigh(relay: Process) -> None:
-    bag = drawn(Faults(ground(relay), only=None, without=frozenset()), 15)
+    bag = drawn(Faults(ground(relay), None), 15)
     assert (bag.count("kill relay"), bag.count("refresh"), bag.count("relay at sealed")) == (2, 3, 1)
-    assert bag == drawn(Faults(ground(relay), only=None, without=frozenset()), 15)
+    assert bag == drawn(Faults(ground(relay), None), 15)
+
+
+def test_who_is_away_on_purpose_is_left_alone_and_not_taken_for_one_that_ended(
+    relay: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(target: Process) -> None:
+        raise RuntimeError(f"{target.name} does not run")
+
+    monkeypatch.setattr(grounds, "running", ended)
+    for look in (Ground.look, Ground.wait_for_all):
+        look(ground(relay, without=frozenset(["relay"])))
+        with pytest.raises(RuntimeError, match="relay does not run"):
+            look(ground(relay))
+    with pytest.raises(UnknownFaultError):
+        Faults(ground(relay, without=frozenset(["relay"])), ["kill relay"])
 
 
 def test_an_unknown_name_is_told_with_known_ones(relay: Process) -> None:
     with pytest.raises(UnknownFaultError, match=r'no fault "kill rely".* "kill relay"'):
-        Faults(ground(relay), only=["kill relay", "kill rely"], without=frozenset())
+        Faults(ground(relay), ["kill relay", "kill rely"])
 
 
 @pytest.mark.parametrize(("gentle", "did", "killed"), [(False, ["kill", "start"], 1), (True, [], 0)])
