@@ -29,7 +29,7 @@ DEVICES, READINGS, BAD, SEED = 20, 4_000, 0.03, 7
 SPAN = timedelta(hours=3)
 EVERY = timedelta(seconds=5)
 """How often the scheduled flows run here, instead of every hour."""
-PATIENCE = 120.0  # seconds for what was sent to have arrived everywhere
+PATIENCE = 300.0  # seconds for what was sent to have arrived everywhere
 
 Graph = Annotated[
     GraphEngine,
