@@ -22,7 +22,7 @@ from tasks.load.status import open_rejected
 
 log = structlog.get_logger(__name__)
 
-PAUSE = 0.1  # seconds, when there was nothing to carry
+PAUSE = 0.1  # seconds, when nothing waits: what is committed meanwhile is carried together
 LAG_EVERY = timedelta(seconds=1)
 REJECTED_EVERY = timedelta(seconds=15)
 ANCHOR_EVERY = timedelta(minutes=1)
@@ -70,14 +70,14 @@ async def _carry_on(
 
 
 async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
-    """One round; whether there was anything to carry."""
+    """One round; whether more waits."""
     carried = await log_relay.carry(connection, graph)
     if carried.oldest is None:
         return False
     metrics.in_graph(carried.oldest, datetime.now(UTC))
     state.did("carry", entries=carried.entries)
     log.debug("carried", entries=carried.entries)
-    return True
+    return carried.behind
 
 
 async def _anchor(connection: Connection, settings: Settings) -> None:

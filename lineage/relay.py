@@ -57,6 +57,7 @@ class Carried:
 
     entries: int
     oldest: datetime | None
+    behind: bool = False  # whether more waits, or may
 
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
@@ -68,7 +69,8 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
         if sealed is None:
             return Carried(0, None)
         await _write(connection, graph, sealed)
-        return Carried(len(sealed.entries), sealed.oldest)
+        behind = sealed is not newest or sealed.full
+        return Carried(len(sealed.entries), sealed.oldest, behind)
 
 
 async def _write(connection: Connection, graph: Graph, sealed: Seal) -> None:

@@ -103,6 +103,11 @@ class Seal:
         return frozenset(entry.batch for entry in self.entries)
 
     @property
+    def full(self) -> bool:
+        """Whether more may have been committed than it had room for."""
+        return len(self.entries) >= PAGE
+
+    @property
     def oldest(self) -> datetime | None:
         """When the first of its entries was made; None if none of them stands there any more."""
         return min((entry.edge.created_at for entry in self.entries), default=None)

@@ -185,6 +185,21 @@ async def test_who_has_waited_longest_is_carried_first(
         rounds = [await relay.carry(house.connection, house.graph) for _ in range(3)]
         oldest = [each.oldest for each in rounds]
         assert oldest == sorted(moment for moment in oldest if moment is not None)
+        assert all(each.behind for each in rounds), "a full seal says that more may wait"
+
+
+async def test_what_waits_is_told_so_that_only_an_idle_relay_pauses(
+    postgres_dsn: str, graph_address: Address
+) -> None:
+    async with a_house(postgres_dsn, graph_address) as house:
+        await commit(house, 1)
+        await seal.seal(house.connection)
+        await commit(house, 1)
+        rounds = [await relay.carry(house.connection, house.graph) for _ in range(3)]
+        assert [each.behind for each in rounds] == [True, True, False]
+        assert rounds[2].entries == 0
+        await commit(house, 1)
+        assert not (await relay.carry(house.connection, house.graph)).behind
 
 
 LOG = """
