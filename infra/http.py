@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import httpx
 
 from lineage.errors import RejectedError, SettingsError, UnavailableError
+
+IDLE: Final = 2.0  # s; uvicorn, as in an OT-2, closes after 5: who asks at that moment gets no answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,10 @@ async def http_client(
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"the URL of {service} must start with http:// or https://")
     async with httpx.AsyncClient(
-        base_url=url, headers=dict(headers), timeout=patience.total_seconds(), trust_env=False
+        base_url=url,
+        headers=dict(headers),
+        timeout=patience.total_seconds(),
+        limits=httpx.Limits(keepalive_expiry=IDLE),
+        trust_env=False,
     ) as client:
         yield HttpClient(service, client)

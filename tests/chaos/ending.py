@@ -12,7 +12,7 @@ from tests.chaos.topic import Topic
 from tests.chaos.ways import MQTT
 
 READ = "SELECT coalesce(sum(next), 0) FROM store.kafka_offsets"
-ENDED = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
+ENDED = "SELECT experiment_id FROM experiments WHERE status IN ('succeeded', 'failed')"
 
 
 def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
@@ -29,19 +29,19 @@ def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
         elif isinstance(publisher, Topic):
             _wait_for_none(lambda: publisher.records - int(rig.sql(READ)), "messages are not read", patience)  # noqa: B023
     if rig.player:
-        runs = len(rig.player.runs)
-        _wait_for_none(lambda: runs - stored_runs(rig), "runs are not stored", patience)
+        runs = rig.player.runs.keys()
+        _wait_for_none(lambda: len(runs - stored_runs(rig)), "runs are not stored", patience)
     listeners = [each for group in rig.ours.listeners.values() for each in group]
     with ThreadPoolExecutor(len(listeners)) as together:
         list(together.map(LocalService.stop, listeners))
         list(together.map(rig.drain, range(MQTT.listeners)))
 
 
-def stored_runs(rig: Rig) -> int:
-    """How many of the robot's runs are stored with their end."""
+def stored_runs(rig: Rig) -> frozenset[str]:
+    """The robot's runs that are stored with their end."""
     if rig.sql("SELECT to_regclass('experiments') IS NULL") == "t":
-        return 0
-    return int(rig.sql(ENDED))
+        return frozenset()
+    return frozenset(rig.sql(ENDED).split())
 
 
 def _wait_for_none(left: Callable[[], int], what: str, patience: float) -> None:

@@ -8,7 +8,7 @@ from itertools import cycle
 from infra.simulators.robot import Robot, mqtt_publisher, protocols_of, serve_robot
 
 PAUSE = 1.0  # seconds between two runs
-AHEAD = 12  # runs that may not be stored yet; the robot forgets all but 20
+AHEAD = 12  # how many runs ago the first one that is not stored yet may be; the robot forgets all but 20
 SECONDS = 0.02  # per command
 
 
@@ -21,12 +21,12 @@ class Run:
 
 
 class Player(threading.Thread):
-    """Plays until `finish`; `stored` is told how many runs the store has, and it does not run far ahead."""
+    """Plays until `finish`; `stored` is told which runs the store has, and it does not run far ahead."""
 
     def __init__(self, broker: str, seed: int) -> None:
         super().__init__(name="robot", daemon=True)
         self.runs: dict[str, Run] = {}
-        self.stored = 0
+        self.stored: frozenset[str] = frozenset()
         self.url = ""
         self.error: BaseException | None = None
         self._broker, self._seed = broker, seed
@@ -66,7 +66,7 @@ class Player(threading.Thread):
         for protocol in cycle(list(robot.protocols.values())):
             if self._finishing.is_set():
                 return
-            if len(self.runs) < self.stored + AHEAD:
+            if self.stored.issuperset([*self.runs][:-AHEAD]):
                 run = await robot.play(protocol)
                 self.runs[run.id] = Run(run.status, {each["id"]: each["status"] for each in run.commands})
             await asyncio.sleep(PAUSE)
