@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from .books import Books, Counts
-from .digest import row_hashes, signed
+from .digest import row_hashes, signed, sum_of
 from .ports import Connection
 from .stored import chunks
 
@@ -83,6 +83,13 @@ async def rejected_sums(connection: Connection, first: int, end: int) -> dict[in
 def record_hashes(rows: Sequence[Any]) -> pl.Series:
     """The hashes (Int64, n) of rows of `store.rejected`."""
     return _hashes(rows, RECORD)
+
+
+def sum_of_new(records: pl.DataFrame) -> int:
+    """The sum of the verdicts of records that are to be stored (the columns of RECORD as stored, n)."""
+    identity = records["identity"].bin.encode("hex")
+    rules = pl.Series("rules", _plain("rules", records["rules"].to_list()), pl.String)
+    return sum_of(row_hashes(records.with_columns(identity, rules), list(RECORD)))
 
 
 async def check_rejected(

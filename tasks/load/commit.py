@@ -1,14 +1,16 @@
 """The commit: raw, curated, rejected, ledger and lineage of one batch in one Postgres transaction.
 
-Fast by default: the rows are copied straight into their keyed tables under a savepoint. A batch that meets
-a key that is there, or a record rejected before, takes the staging way (`settle.py`); one that may have
+Fast by default: the rows are copied straight into their keyed tables. A batch that meets a key that is
+there, or a record rejected before, is rolled back and takes the staging way (`settle.py`); one that may have
 been delivered before is first rid of what was judged otherwise then, and is copied where a few of its keys
 are all new.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import polars as pl
 
@@ -38,6 +40,17 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
+
+StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a commit wrote about itself, and what the store may remember once it is committed."""
+
+    receipt: Receipt
+    span: Span
+    new: list[edges.Subject]
 
 
 async def load(store: Store, plan: LoadPlan, prepared: Prepared) -> Receipt:
@@ -85,22 +98,23 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         raw_digest=prepared.raw.digest,
     )
     prepared.number, prepared.writer = commit.number, session.writer.id
-    async with session.connection.transaction():
-        await advance(commit)
-        settled = await _store_rows(commit, as_stored(commit, prepared.refined))
-        await write_raw(commit, prepared.raw)
-        written = await write_books(session, commit, settled)
+    try:
+        written = await _write(session, commit, prepared, _store_rows)
+    except UniqueViolation:  # a key or a rejected record is there already: the staging way tells which
+        written = await _write(session, commit, prepared, _settle)
     committed(session, commit, written)
     return written.receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a commit wrote about itself, and what the store may remember once it is committed."""
-
-    receipt: Receipt
-    span: Span
-    new: list[edges.Subject]
+async def _write(
+    session: WriterSession, commit: Commit, prepared: Prepared, store_rows: StoreRows
+) -> Written:
+    """The transaction."""
+    async with session.connection.transaction():
+        await advance(commit)
+        settled = await store_rows(commit, as_stored(commit, prepared.refined))
+        await write_raw(commit, prepared.raw)
+        return await write_books(session, commit, settled)
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
@@ -143,26 +157,28 @@ async def _known(commit: Commit, refined: Refined) -> bool:
 
 
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
+    """Copy the rows, unless that looks to be in vain; a key that is there is a unique violation."""
     contracts = commit.plan.contracts
     revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
     judged = commit.batch.may_repeat or revises
     refined = await (without_judged_before if judged else without_stored_before)(commit, refined)
-    if not revises and not await _known(commit, refined):
-        try:
-            async with commit.connection.transaction():
-                sums, _ = await asyncio.gather(
-                    asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
-                )
-            return Settled(refined, "fast", sums)
-        except UniqueViolation:
-            pass  # a key or a rejected record is there already: the staging way tells which
-    return await settle(commit, refined if judged else await without_judged_before(commit, refined))
+    if revises or await _known(commit, refined):
+        return await settle(commit, refined if judged else await without_judged_before(commit, refined))
+    sums, rejected_sum = await asyncio.gather(
+        asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
+    )
+    return Settled(refined, "fast", sums, rejected_sum)
 
 
-async def _copy(commit: Commit, refined: Refined) -> None:
+async def _settle(commit: Commit, refined: Refined) -> Settled:
+    return await settle(commit, await without_judged_before(commit, refined))
+
+
+async def _copy(commit: Commit, refined: Refined) -> int:
+    """Returns the sum of the verdicts on what is rejected."""
     for table in sorted(refined.accepted):
         await copy_frame(commit.connection, refined.accepted[table], table)
-    await copy_rejected(commit, refined.rejected)
+    return await copy_rejected(commit, refined.rejected)
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:

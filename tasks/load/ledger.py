@@ -19,8 +19,14 @@ _COLUMNS = (
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
     "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum"
 )
-_PLACES = ", ".join(f"${place}" for place in range(1, _COLUMNS.count(",") + 2))
-_INSERT = f"INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES})"
+_COUNT = _COLUMNS.count(",") + 1
+_PLACES = ", ".join(f"${place}" for place in range(1, _COUNT + 1))
+# One statement: each takes a turn between us and Postgres, and a batch waits for a dozen of them.
+_INSERT = f"""
+WITH booked AS (INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES}))
+INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum)
+SELECT $1::bigint, * FROM unnest(${_COUNT + 1}::text[], ${_COUNT + 2}::bigint[], ${_COUNT + 3}::bigint[])
+"""
 
 
 async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
@@ -29,6 +35,12 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
     A replay brought no bytes: it has `raw_batch`, where they are, and no `raw_digest`.
     """
     receipt, batch, position = _receipt(commit, settled), commit.batch, commit.batch.position
+    accepted = settled.refined.accepted
+    sums = settled.sums or values_sums(commit.plan.contracts, accepted)
+    outputs = [(table, rows.height, sums[table]) for table, rows in accepted.items() if rows.height]
+    rejected_sum = settled.rejected_sum
+    if rejected_sum is None:
+        rejected_sum = await _rejected_sum(commit, receipt)
     await commit.connection.execute(
         _INSERT,
         receipt.batch,
@@ -52,16 +64,8 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         span.last,
         span.head,
         commit.raw_batch,
-        await _rejected_sum(commit, receipt),
-    )
-    accepted = settled.refined.accepted
-    sums = settled.sums or values_sums(commit.plan.contracts, accepted)
-    outputs = [
-        (receipt.batch, table, rows.height, sums[table]) for table, rows in accepted.items() if rows.height
-    ]
-    await commit.connection.executemany(
-        "INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum) VALUES ($1, $2, $3, $4)",
-        outputs,
+        rejected_sum,
+        *([output[column] for output in outputs] for column in range(3)),
     )
     return receipt
 

@@ -1,5 +1,6 @@
 """Rejected records as they are stored: pointing to their bytes, and known again when they come back."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import polars_hash as plh
 
 from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
+from lineage.rejected import sum_of_new
 from tasks.batch import REJECTED_SCHEMA
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
@@ -72,11 +74,18 @@ def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
     return hashes["text"].alias("identity")
 
 
-async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> None:
-    """Copy rejected records (REJECTED_SCHEMA, n) into their table; a known one is a unique violation."""
-    if rejected.height:
-        ids = identities(commit, rejected)
-        await copy_frame(commit.connection, _stored_form(commit, rejected, ids), "rejected")
+async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> int:
+    """Copy rejected records (REJECTED_SCHEMA, n) into their table; returns the sum of their verdicts.
+
+    One that is known is a unique violation.
+    """
+    if rejected.is_empty():
+        return 0
+    stored = await asyncio.to_thread(lambda: _stored_form(commit, rejected, identities(commit, rejected)))
+    total, _ = await asyncio.gather(
+        asyncio.to_thread(sum_of_new, stored), copy_frame(commit.connection, stored, "rejected")
+    )
+    return total
 
 
 async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:

@@ -30,11 +30,13 @@ from tasks.load.tables import same_key
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
 
-_IN_DATASET = "SELECT FROM store.rejected r WHERE r.dataset = $1"
+_IN_DATASET = "FROM store.rejected r WHERE r.dataset = $1"
+# In the order of an index: else Postgres may hope to meet one soon, and read all of other datasets.
+_ANYWHERE = f"SELECT true {_IN_DATASET} %s ORDER BY left(r.location, 500) LIMIT 1"
 # Of these locations, those where something was rejected; only their beginning is indexed, and that is enough.
 _AT_LOCATIONS = (
     f"SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL "
-    f"OR EXISTS ({_IN_DATASET} AND left(r.location, 500) = left(location.location, 500) %s)"
+    f"OR EXISTS (SELECT {_IN_DATASET} AND left(r.location, 500) = left(location.location, 500) %s)"
 )
 # The message of a stored row `s`, where it is one to a message, and its digest, hexadecimal.
 _STORED_MESSAGE = (
@@ -59,6 +61,7 @@ class Settled:
     refined: Refined
     way: str
     sums: Mapping[str, int] | None = None  # table → the sum of its accepted rows' hashes, where it is known
+    rejected_sum: int | None = None  # of the verdicts on what is rejected, where it is known
 
 
 async def settle(commit: Commit, refined: Refined) -> Settled:
@@ -113,11 +116,11 @@ async def rejected_before(commit: Commit, refined: Refined) -> bool:
 async def _suspect(commit: Commit, rejected: str) -> pl.Series:
     """Whether each message (Boolean, n) comes from where something was `rejected` before.
 
-    Records within a file have a location each: there the whole dataset is asked.
+    Records within a file have a location each: there the whole dataset is asked, and nothing more.
     """
     locations, dataset = commit.batch.messages["location"], commit.batch.dataset
-    if commit.batch.layout is not None:
-        anywhere = await commit.connection.fetchval(f"SELECT EXISTS ({_IN_DATASET} {rejected})", dataset)
+    anywhere = bool(await commit.connection.fetchval(_ANYWHERE % rejected, dataset))
+    if commit.batch.layout is not None or not anywhere:
         return pl.repeat(anywhere, locations.len(), dtype=pl.Boolean, eager=True)
     asked = locations.unique().to_list()
     rows = await commit.connection.fetch(_AT_LOCATIONS % rejected, dataset, asked)
@@ -178,16 +181,18 @@ async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) 
 
 
 def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
-    """JSON: each candidate's key, row and input hash; its digest where the message is one record."""
+    """JSON: each candidate's key, row and input hash; its digest where the message is one record.
+
+    A key is a JSON object that names its columns: the rest is written behind them.
+    """
     digests = commit.digests.gather(candidates["sequence"])
     rows = candidates.select("row", "key", "input_hash", "part").iter_rows()
-    return json.dumps(
-        [
-            json.loads(key)
-            | {"row": row, "input_hash": hash_, "digest": None if part is not None else digest}
-            for (row, key, hash_, part), digest in zip(rows, digests, strict=True)
-        ]
+    asked = (
+        f'{key[:-1]},"row":{row},"input_hash":{hash_},'
+        f'"digest":{json.dumps(None if part is not None else digest)}}}'
+        for (row, key, hash_, part), digest in zip(rows, digests, strict=True)
     )
+    return f"[{','.join(asked)}]"
 
 
 async def _append(

@@ -128,6 +128,8 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
     for rejected_as, index in ((settle.PASSING, "rejected_passing"), (settle.ANYTHING, "rejected_location")):
         suspect = await plan_of(connection, settle._AT_LOCATIONS % rejected_as, "mqtt:1", places)
         assert looks_up(suspect, index)
+        for dataset in ("mqtt:1", "mqtt:none"):
+            assert looks_up(await plan_of(connection, settle._ANYWHERE % rejected_as, dataset), index)
 
 
 @pytest.mark.parametrize("stored", ["the same", "another value"])
