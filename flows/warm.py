@@ -58,6 +58,10 @@ class WarmRunner:
         A run of that key that crashed or lacked a service is run again; one that failed otherwise, or was
         cancelled, is not. Raises UnavailableError when it lacked a service now.
         """
+        async with self._room:  # whoever has waited longest is next: a robot forgets its oldest runs first
+            return await self._run(key, parameters)
+
+    async def _run(self, key: str, parameters: Mapping[str, Any]) -> StateType:
         flow_run = await self._client.create_flow_run_from_deployment(
             self._deployment, parameters=dict(parameters), idempotency_key=key
         )
@@ -65,7 +69,7 @@ class WarmRunner:
             await schedule_again(self._client, flow_run, "Started again: it had crashed or lacked a service.")
         elif flow_run.state_type is not StateType.SCHEDULED:
             return flow_run.state_type or StateType.PENDING
-        ended = await self._claim_and_run(flow_run)
+        ended = await claim_and_run(self._client, self._flow, flow_run)
         if ended is StateType.FAILED and _lacked_a_service(await self._client.read_flow_run(flow_run.id)):
             raise UnavailableError(f"what {flow_run.name} needs", "it failed for that as often as it may")
         return ended
@@ -81,12 +85,12 @@ class WarmRunner:
         for run in abandoned:
             log.warning("a flow run was abandoned: starting it again", flow_run=run.name)
             await schedule_again(self._client, run, "Started again: its process is gone.")
-        await asyncio.gather(*(self._claim_and_run(run) for run in abandoned))
+        await asyncio.gather(*map(self._run_again, abandoned))
         return len(abandoned)
 
-    async def _claim_and_run(self, flow_run: FlowRun) -> StateType:
+    async def _run_again(self, flow_run: FlowRun) -> None:
         async with self._room:
-            return await claim_and_run(self._client, self._flow, flow_run)
+            await claim_and_run(self._client, self._flow, flow_run)
 
 
 def _lacked_a_service(flow_run: FlowRun) -> bool:

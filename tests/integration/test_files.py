@@ -20,7 +20,7 @@ from tasks.load.rejected_queries import Which, list_rejected, show_rejected
 from tasks.load.row_key import typed_key
 from tasks.load.trace import trace
 from tests.acceptance.test_listen import prove
-from tests.fixtures.commit import CONTRACT, NOW
+from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.parquet import with_a_corrupt_group
 from tests.fixtures.replay import House, a_house
@@ -327,8 +327,8 @@ async def test_a_rejected_line_is_replayed_with_its_line_and_its_bytes(house: Ho
     batch = RawBatch(
         dataset="file:sensors/**/*",
         messages=frame,
-        received_at=NOW,
-        received_until=NOW,
+        received_at=START,
+        received_until=START,
         layout=Layout(format=Format.CSV),
     )
     receipt = await house.take(batch)
