@@ -21,7 +21,7 @@ _COLUMNS = (
 )
 _COUNT = _COLUMNS.count(",") + 1
 _PLACES = ", ".join(f"${place}" for place in range(1, _COUNT + 1))
-# One statement: each takes a turn between us and Postgres, and a batch waits for a dozen of them.
+# One statement: each is a turn between us and Postgres, for which a batch waits.
 _INSERT = f"""
 WITH booked AS (INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES}))
 INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum)

@@ -76,6 +76,10 @@ async def deployment(client: PrefectClient) -> UUID:
     return await client.create_deployment(flow_id, f"noted-{uuid4().hex[:8]}")
 
 
+def only(deployment: UUID) -> DeploymentFilter:
+    return DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+
+
 async def test_a_key_is_run_once_however_often_it_is_asked_for(
     client: PrefectClient, deployment: UUID
 ) -> None:
@@ -86,6 +90,18 @@ async def test_a_key_is_run_once_however_often_it_is_asked_for(
     assert StateType.COMPLETED in states
     assert await runner.run(key, {"word": "slow"}) is StateType.COMPLETED
     assert executions == ["slow"]
+
+
+async def test_who_has_waited_longest_is_next_and_prefect_is_asked_for_nobody_before(
+    client: PrefectClient, deployment: UUID
+) -> None:
+    runner = WarmRunner(client, noted, deployment, limit=1)
+    words = ["slow", "second", "third"]
+    asked = [asyncio.create_task(runner.run(uuid4().hex, {"word": word})) for word in words]
+    await until(lambda: executions == ["slow"])
+    assert len(await client.read_flow_runs(deployment_filter=only(deployment))) == 1
+    await asyncio.gather(*asked)
+    assert executions == words
 
 
 async def test_a_run_of_ours_that_we_cancel_is_cancelled(client: PrefectClient, deployment: UUID) -> None:
