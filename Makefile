@@ -17,7 +17,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
 	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
-	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks"
+	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks · RATE=n  readings a second"
 	@echo "  SOAK=minutes  make chaos without killing ours · WITHOUT_GRAPH=1  the graph is away until the end"
 	@echo "  FAULTS='\"kill relay\"'  faults that make chaos is limited to"
 
@@ -62,7 +62,7 @@ chaos: setup  ## kill and cut things while data flows, and prove that nothing is
 	$(RUN) -m infra.local.provision mosquitto kafka $(filter neo4j,$(GRAPH))
 	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)" \
 		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph) \
-		$(if $(FAULTS),--faults $(FAULTS))
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE))
 
 clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi

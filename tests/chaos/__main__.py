@@ -52,7 +52,7 @@ def _options() -> Options:
     parser.add_argument("--seed", type=int, default=7, help="which faults, and which readings")
     parser.add_argument("--soak", type=float, help="minutes, without faults that end a process of ours")
     parser.add_argument(
-        "--rate", type=int, default=400, help="readings a second over MQTT; half by Kafka, files"
+        "--rate", type=int, default=100, help="readings a second over MQTT; half by Kafka, files"
     )
     parser.add_argument("--at-most", type=float, help="seconds of breaking, however many cycles that gives")
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of what is away for long")
