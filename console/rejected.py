@@ -51,9 +51,9 @@ def ls(
 ) -> None:
     """List rejected records, the newest first."""
     settings = start()
-    from flows.rejected import listed
+    from flows import rejected
 
-    found = run(listed(settings, _which(dataset, rule, stage, since, resolved), limit))
+    found = run(rejected.ls(settings, _which(dataset, rule, stage, since, resolved), limit))
     _print(form, found)
     if not found.total and form is not Format.JSON:
         typer.echo("none", err=True)
@@ -72,9 +72,9 @@ def show(
 ) -> None:
     """Show every field of one record, and the message it stands in."""
     settings = start()
-    from flows.rejected import shown
+    from flows import rejected
 
-    found = run(shown(settings, identity))
+    found = run(rejected.show(settings, identity))
     if raw:
         if found.payload is None:
             raise RejectedError("The message was erased: only its digest is left.")
@@ -107,10 +107,10 @@ def replay(
     What today's version has judged before is left alone, so a second replay changes nothing.
     """
     settings = start()
-    from flows.replay import replayed
+    from flows import replay as replays
 
     total = run(
-        replayed(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=progress)
+        replays.replay(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=progress)
     )
     if as_json:
         print_json({"dry_run": dry_run, **total})
@@ -145,10 +145,10 @@ def drop(
     if apply and not reason:
         raise RejectedError("--apply takes a --reason.")
     settings = start()
-    from flows.rejected import dropped
+    from flows import rejected
 
     which = _which(dataset, rule, stage, since, False)
-    done = run(dropped(settings, which, reason=reason, by_whom=by or user_name(), apply=apply))
+    done = run(rejected.drop(settings, which, reason=reason, by_whom=by or user_name(), apply=apply))
     if as_json:
         print_json({"applied": apply, **asdict(done)})
         return

@@ -14,8 +14,8 @@ from prefect import get_client
 from flows import stores
 from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
-from flows.history import asked
 from flows.limits import at_limit
+from flows.prefect_errors import translated
 from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
 from infra.doctor.finding import Finding, Level, away, readable
@@ -77,7 +77,7 @@ async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding
 async def _prefect(settings: Settings) -> tuple[Finding, ...]:
     url = urlsplit(resolve_prefect(settings, endpoints(settings.home)))
     try:
-        with asked():
+        with translated():
             async with get_client() as client:
                 version = await client.api_version()
                 deployed = {deployment.name for deployment in await client.read_deployments()}
@@ -114,9 +114,10 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
 
 
 def _absent(listener: Absent) -> Finding:
+    slot = listener.client_id.rpartition("-")[2]
     sentence = f"listener {listener.client_id} is away since {listener.seen_at:%Y-%m-%d %H:%M} UTC"
     fix = (
-        "The broker keeps its share of the messages: start it again with HEADWATER_SLOT="
-        f"{listener.client_id.rpartition('-')[2]}, or let it leave with `headwater listen --drain`."
+        f"The broker keeps its share of the messages: start it again with HEADWATER_SLOT={slot}, or empty it "
+        f"for good by `HEADWATER_SLOT={slot} headwater listen --pipeline {listener.pipeline} --drain`."
     )
     return Finding("Listeners", Level.WARNING, sentence, fix)

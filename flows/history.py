@@ -1,7 +1,5 @@
 """Which flows ran lately, as Prefect's server remembers them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,8 +8,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from infra.http import translated
-from lineage.errors import RejectedError
+from flows.prefect_errors import translated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,20 +23,9 @@ class FlowRunSeen:
     duration: timedelta
 
 
-@contextmanager
-def asked() -> Iterator[None]:
-    """Raise our errors for a server that is away, refuses us, or is not Prefect's."""
-    try:
-        with translated("Prefect"):
-            yield
-    except ValueError as error:  # what came is not JSON, or not what Prefect's API answers
-        sentence = "What answers is not Prefect's API: correct HEADWATER_PREFECT_API_URL, which ends in /api."
-        raise RejectedError(sentence) from error
-
-
 async def flow_runs(limit: int = 200) -> list[FlowRunSeen]:
     """The newest runs that have started, newest first; raises UnavailableError or RejectedError."""
-    with asked():
+    with translated():
         async with get_client() as client:
             flows = {flow.id: flow.name for flow in await client.read_flows()}
             started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))

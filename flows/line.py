@@ -28,7 +28,7 @@ class Line:
         self._last.set()
 
     def join(self) -> Turn:
-        """The last turn so far."""
+        """Take a place at the end of the line; `leave` it when done."""
         before = self._last
         if self._in_order:
             self._last = asyncio.Event()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import structlog
 
@@ -14,8 +14,7 @@ from flows.catalog import Pipeline
 from flows.counting import count
 from flows.limits import Gate
 from flows.line import Line, Turn
-from flows.refused import halves, refused
-from flows.retry import When, is_broken, is_refused, must_wait, without_end
+from flows.retry import When, cannot_be_stored, is_away, must_wait, without_end
 from flows.streams import Stream
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
@@ -28,13 +27,14 @@ from tasks.load.devices import read_devices
 from tasks.load.offsets import OvertakenError
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import Prepared, prepare
+from tasks.load.refused import halves, refused
 from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
 
-PRESENT_EVERY = timedelta(minutes=1)
+PRESENT_EVERY = 60.0  # seconds between two signs that we are here
 WATCH_EVERY = 1.0  # seconds between two looks at the session
-REGISTER_EVERY = timedelta(seconds=10)  # how old the device register may be
+REGISTER_EVERY = 10.0  # seconds; how old the device register may be
 
 
 class Listener:
@@ -58,7 +58,8 @@ class Listener:
         self._gate = Gate(self._store.pool, pipeline)
         self._reference = Reference(frames={})
         self._broken = ""
-        self._reference_until = self._present_at = plan.run.started_at
+        self._reference_until = float("-inf")
+        self._present_at = monotonic()
 
     async def enter(self, settings: Settings) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
@@ -112,7 +113,7 @@ class Listener:
 
     async def _show_presence(self) -> None:
         """Say now and then that we are here: who is silent and has not left holds messages back."""
-        now, client_id = datetime.now(UTC), self._stream.client_id
+        now, client_id = monotonic(), self._stream.client_id
         if client_id is None or now - self._present_at < PRESENT_EVERY:
             return
         self._present_at = now
@@ -122,19 +123,19 @@ class Listener:
             log.warning("presence not shown", reason=str(error))
 
     async def _take(self, batch: RawBatch, turn: Turn) -> None:
-        """Ingest a batch, or drop all that is left of it where another consumer overtook it."""
+        """Ingest a batch, or abandon all that is left of it where another consumer overtook it."""
+        gathering = (batch.received_until - batch.received_at).total_seconds()
+        latency = self._metrics.data_processing_latency_seconds
+        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             await self._ingest(batch, turn)
         except OvertakenError as error:
-            log.warning("batch dropped", reason=str(error))
-            await batch.drop()
+            log.warning("batch abandoned", reason=str(error))
+            await batch.abandon()
 
     async def _ingest(self, batch: RawBatch, turn: Turn) -> None:
         """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
         reference = await self._current_reference()
-        gathering = (batch.received_until - batch.received_at).total_seconds()
-        latency = self._metrics.data_processing_latency_seconds
-        latency.labels(self._name, Stage.EXTRACT, Status.OK).observe(gathering)
         try:
             self._report(await ingest(batch, reference, self._steps(turn)))
         except DataError as error:
@@ -165,7 +166,7 @@ class Listener:
     async def _load(self, prepared: Prepared, when: When = must_wait) -> Receipt:
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
-            with self._metrics.timed(self._name, Stage.LOAD), self._held():
+            with self._metrics.timed(self._name, Stage.LOAD), self._held(when):
                 receipt = await load(store, self._plan, prepared)
             return receipt, perf_counter() - began
 
@@ -178,34 +179,34 @@ class Listener:
         return receipt
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Tell at /health that Postgres is there and refuses what is right, for as long as it does."""
+    def _held(self, when: When) -> Iterator[None]:
+        """Tell at /health that Postgres is there and refuses what is tried again, for as long as it does."""
         try:
             yield
         except HeadwaterError as error:
-            self._broken = str(error) if is_broken(error) else ""
+            self._broken = str(error) if when(error) and not is_away(error) else ""
             raise
         self._broken = ""
 
     async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Keep a record that the database refuses, and why, as a rejected one; there is no other way.
+        """Store a record that Postgres refuses as a rejected one; without end, for it has no other place.
 
         Before a constraint refused it, it may have been stored: it is looked up as one that may repeat.
         """
         refined = await self._refine(batch, await self._current_reference())
         record = refused(batch, refined, self._plan.contracts, reason)
         prepared = prepare(replace(batch, may_repeat=True), record, self._plan)
-        receipt = await self._load(prepared, is_refused)
+        receipt = await self._load(prepared, cannot_be_stored)
         await batch.acknowledge()
         return receipt
 
     async def _current_reference(self) -> Reference:
-        if datetime.now(UTC) >= self._reference_until:
+        if monotonic() >= self._reference_until:
             devices = await without_end(
                 lambda: read_devices(self._store.pool), what="device register", when=must_wait
             )
             self._reference = Reference(frames={"devices": devices})
-            self._reference_until = datetime.now(UTC) + REGISTER_EVERY
+            self._reference_until = monotonic() + REGISTER_EVERY
         return self._reference
 
     def _report(self, receipt: Receipt) -> None:

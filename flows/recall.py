@@ -17,7 +17,6 @@ from infra.postgres import translated
 from infra.settings import Settings
 from lineage.model import Run
 from tasks.batch import Reference
-from tasks.load.again import CurrentPipeline
 from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
@@ -32,6 +31,7 @@ from tasks.load.recall import (
     scope_of,
 )
 from tasks.load.reprocess import Reprocessed, reprocess
+from tasks.load.reread import CurrentPipeline
 from tasks.load.seen import refuse_unknown
 from tasks.load.store import Store
 from tasks.load.tables import has_history

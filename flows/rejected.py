@@ -8,24 +8,25 @@ from uuid import uuid4
 from flows import stores
 from infra.settings import Settings
 from lineage.model import Run
-from tasks.load.drop import Dropped, drop
+from tasks.load.drop import Dropped
+from tasks.load.drop import drop as drop_records
 from tasks.load.quarantine import Act
 from tasks.load.rejected_queries import Listed, Shown, Which, list_rejected, show_rejected
 
 
-async def listed(settings: Settings, which: Which, limit: int) -> Listed:
+async def ls(settings: Settings, which: Which, limit: int) -> Listed:
     """Chosen records, the newest first, and how many there are."""
     async with stores.open_store(settings, "rejected") as store:
         return await list_rejected(store.pool, which, limit)
 
 
-async def shown(settings: Settings, prefix: str) -> Shown:
+async def show(settings: Settings, prefix: str) -> Shown:
     """The one record whose identity begins so, with its bytes."""
     async with stores.open_store(settings, "rejected") as store:
         return await show_rejected(store.pool, prefix)
 
 
-async def dropped(settings: Settings, which: Which, *, reason: str, by_whom: str, apply: bool) -> Dropped:
+async def drop(settings: Settings, which: Which, *, reason: str, by_whom: str, apply: bool) -> Dropped:
     """Drop what is chosen, or tell what would be dropped."""
     now = datetime.now(UTC)
     act = Act(
@@ -38,4 +39,4 @@ async def dropped(settings: Settings, which: Which, *, reason: str, by_whom: str
     )
     await stores.prepare_tables(settings, ())
     async with stores.open_connection(settings, "rejected drop") as connection:
-        return await drop(connection, which, act, dry_run=not apply)
+        return await drop_records(connection, which, act, dry_run=not apply)

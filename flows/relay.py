@@ -1,7 +1,9 @@
 """The relay as a process: carries what is committed to the graph until it is told to stop."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -23,9 +25,10 @@ from tasks.load.status import open_rejected
 log = structlog.get_logger(__name__)
 
 PAUSE = 0.1  # seconds, when nothing waits: what is committed meanwhile is carried together
-LAG_EVERY = timedelta(seconds=1)
-REJECTED_EVERY = timedelta(seconds=15)
-ANCHOR_EVERY = timedelta(minutes=1)
+LAG_EVERY = 1.0  # seconds, as all below; by a clock that does not jump
+REJECTED_EVERY = 15.0
+END_WRITERS_EVERY = 15.0
+ANCHOR_EVERY = 60.0
 
 
 async def relay(settings: Settings) -> None:
@@ -53,20 +56,30 @@ async def _carry_on(
     settings: Settings, connection: Connection, graph: Graph, metrics: Metrics, state: process.State
 ) -> None:
     """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
-    looked = counted = anchored = datetime.now(UTC) - ANCHOR_EVERY
+    now_and_then = (
+        _Every(LAG_EVERY, lambda: _show_lag(connection, metrics)),
+        _Every(REJECTED_EVERY, lambda: _show_rejected(connection, metrics)),
+        _Every(END_WRITERS_EVERY, lambda: seal.end_writers(connection)),
+        _Every(ANCHOR_EVERY, lambda: _anchor(connection, settings)),
+    )
     while True:
-        if datetime.now(UTC) - looked >= LAG_EVERY:
-            looked = datetime.now(UTC)
-            await _show_lag(connection, metrics, looked)
-        if datetime.now(UTC) - counted >= REJECTED_EVERY:
-            counted = datetime.now(UTC)
-            await _show_rejected(connection, metrics)
-            await seal.end_writers(connection)
-        if datetime.now(UTC) - anchored >= ANCHOR_EVERY:
-            anchored = datetime.now(UTC)
-            await _anchor(connection, settings)
+        for each in now_and_then:
+            await each.when_due()
         if not await _carry(connection, graph, metrics, state):
             await asyncio.sleep(PAUSE)
+
+
+class _Every:
+    """Work that is due every so many seconds, the first time at once."""
+
+    def __init__(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        self._seconds, self._work = seconds, work
+        self._due = float("-inf")
+
+    async def when_due(self) -> None:
+        if (now := monotonic()) >= self._due:
+            self._due = now + self._seconds
+            await self._work()
 
 
 async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
@@ -87,8 +100,8 @@ async def _anchor(connection: Connection, settings: Settings) -> None:
         await asyncio.to_thread(anchors.append, settings.anchors, await seal.identity(connection), newest)
 
 
-async def _show_lag(connection: Connection, metrics: Metrics, now: datetime) -> None:
-    lag = await log_relay.lag(connection)
+async def _show_lag(connection: Connection, metrics: Metrics) -> None:
+    lag, now = await log_relay.lag(connection), datetime.now(UTC)
     oldest = now - lag.oldest if lag.oldest else timedelta(0)
     metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now)
 

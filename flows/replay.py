@@ -14,17 +14,17 @@ from infra.settings import Settings
 from lineage.errors import DataError, NotFoundError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.load.again import CurrentPipeline
 from tasks.load.devices import read_devices
 from tasks.load.rejected_queries import OpenBatch, Which, open_batches
-from tasks.load.replay import replay
+from tasks.load.replay import replay as replay_batch
+from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
 from tasks.transform.registry import transform
 
 log = structlog.get_logger(__name__)
 
 
-async def replayed(
+async def replay(
     settings: Settings, which: Which, *, dry_run: bool, tell: Callable[[int, int], None]
 ) -> dict[str, int]:
     """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
@@ -50,23 +50,27 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline
     """The pipeline that reads a dataset today; raises NotFoundError when none does."""
     pipeline = next((one for one in catalog.pipelines().values() if one.source.gives(dataset)), None)
     if pipeline is None:
-        raise NotFoundError(f"no pipeline reads {dataset} today: leave it out by --dataset, or add one")
+        raise NotFoundError(
+            f"No pipeline reads {dataset} today: name another by --dataset, or add a pipeline that reads it."
+        )
     function = pipeline.refine()
 
     async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
         return await asyncio.to_thread(function, batch, looked_up)
 
-    alone = transform(pipeline.transform).alone
-    return CurrentPipeline(plan=pipeline.load_plan(run), refine=refine, reference=reference, alone=alone)
+    row_local = transform(pipeline.transform).row_local
+    return CurrentPipeline(
+        plan=pipeline.load_plan(run), refine=refine, reference=reference, row_local=row_local
+    )
 
 
 async def _one(store: Store, pipeline: CurrentPipeline, batch: OpenBatch, dry_run: bool) -> dict[str, int]:
     """One raw batch. Where Postgres refuses its data, halves are tried: one record spoils no other."""
     try:
-        receipt = await replay(store, pipeline, batch.raw_batch, batch.identities, dry_run=dry_run)
+        receipt = await replay_batch(store, pipeline, batch.raw_batch, batch.identities, dry_run=dry_run)
     except DataError as error:
         count = len(batch.identities)
-        if count == 1 or not pipeline.alone:
+        if count == 1 or not pipeline.row_local:
             log.warning("replay refused", raw_batch=batch.raw_batch, records=count, reason=str(error))
             return {"refused": count}
         halves = (batch.identities[: count // 2], batch.identities[count // 2 :])

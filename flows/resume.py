@@ -18,10 +18,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.history import asked
+from flows.prefect_errors import translated
 from flows.registry import load_flow, names
 from flows.warm import claim_and_run, schedule_again
-from infra.http import translated
 
 FAILED: Final = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 PAGE: Final = 200  # runs, as many as the server gives at once
@@ -60,7 +59,7 @@ async def failed_runs() -> list[FailedRun]:
 
     One is left out when a later run of that flow with those parameters has completed.
     """
-    with asked():
+    with translated():
         async with get_client() as client:
             return [each for name in _flows() async for each in _failed(client, name)]
 
@@ -70,7 +69,7 @@ async def resume(failed: FailedRun) -> StateType:
 
     PENDING when a worker was faster and runs it.
     """
-    with translated("Prefect"):
+    with translated():
         async with get_client() as client:
             await schedule_again(client, failed.run, "Resumed: it had not completed.")
             return await claim_and_run(client, _flows()[failed.flow], failed.run)

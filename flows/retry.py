@@ -1,7 +1,7 @@
 """How work is tried again when a service is away: without end by a long-lived process.
 
-A flow's steps are tried as often as its pipeline says (`flows/catalog.py`). UnavailableError is tried again,
-bad data is rejected, and everything else is raised, unless there is something to lose: `must_wait`.
+A flow's steps are tried as often as its pipeline says (`flows/catalog.py`). UnavailableError is tried again;
+every other error is raised, except where giving up would stop a source: `must_wait`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,8 +14,8 @@ from lineage.errors import DataError, QueryError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
-SHORTEST = 0.2  # seconds
-LONGEST = 30.0  # seconds
+FIRST_AT_MOST = 0.2  # seconds; each wait is a random part of its bound, which doubles
+LONGEST_AT_MOST = 30.0  # seconds
 
 Result = TypeVar("Result")
 When: TypeAlias = Callable[[BaseException], bool]
@@ -36,8 +36,8 @@ def must_wait(error: BaseException) -> bool:
     return is_away(error) or is_broken(error)
 
 
-def is_refused(error: BaseException) -> bool:
-    """Whether a service is away, broken, or refuses the data."""
+def cannot_be_stored(error: BaseException) -> bool:
+    """Whether the database is away, broken, or refuses the data."""
     return is_away(error) or isinstance(error, QueryError)
 
 
@@ -46,11 +46,13 @@ async def without_end(work: Callable[[], Awaitable[Result]], *, what: str, when:
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning(f"{what}: waiting for a service", reason=str(error), tries=state.attempt_number)
+        waiting = error is None or is_away(error)
+        said = "waiting for a service" if waiting else "refused, tried again"
+        log.warning(f"{what}: {said}", reason=str(error), tries=state.attempt_number)
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(when),
-        wait=wait_random_exponential(multiplier=SHORTEST, max=LONGEST),
+        wait=wait_random_exponential(multiplier=FIRST_AT_MOST, max=LONGEST_AT_MOST),
         before_sleep=report,
     )
 

@@ -28,11 +28,11 @@ from flows.counting import metrics
 from flows.deploy import WORK_POOL, deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
 from flows.partitions import extend
+from flows.prefect_errors import translated
 from flows.retry import without_end
 from flows.trigger import RobotWatch, Start
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
-from infra.http import translated
 from infra.mqtt.address import SYSTEM
 from infra.mqtt.client import Subscriber
 from infra.settings import Settings
@@ -71,13 +71,13 @@ async def _serve(settings: Settings, state: process.State) -> None:
 
 
 async def _deploy(client: PrefectClient, settings: Settings) -> list[DeploymentResponse]:
-    with translated("Prefect"):
+    with translated():
         return await deploy(client, settings.schedule_every)
 
 
 async def _recover(runner: WarmRunner) -> None:
     async def once() -> int:
-        with translated("Prefect"):
+        with translated():
             return await runner.recover()
 
     while True:
@@ -105,7 +105,7 @@ async def _trigger(
 
 async def start_flow(runner: WarmRunner, state: process.State, robot: str, key: str, seen: RunSeen) -> bool:
     """Run the flow for a robot's run as it was seen; whether that is settled, by its end or for a person."""
-    with translated("Prefect"):
+    with translated():
         request = {"robot": robot, "experiment_id": str(seen.run_id)}
         ended = await runner.run(key, {"request": request})
     state.did("flow run", key=key, outcome=ended.value)

@@ -8,9 +8,9 @@ end, and slowly without any. A run that is still going is stored at most every `
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -34,7 +34,8 @@ class RobotWatch:
 
     def __init__(self, robot: RobotSource, client: HttpClient, options: RobotOptions, start: Start) -> None:
         self._robot, self._client, self._options, self._start = robot, client, options, start
-        self._visits: dict[What, asyncio.Task[None]] = {}
+        self._due: set[What] = set()  # visits that have not begun
+        self._tasks: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._handled: dict[UUID, str] = {}  # run → the key last started
         self._started_at: dict[UUID, float] = {}
@@ -42,8 +43,9 @@ class RobotWatch:
 
     def notice(self, what: What, after: timedelta = timedelta(0)) -> None:
         """Look at a run, or at all of them, soon; a visit that is already due is enough."""
-        if what not in self._visits:
-            self._visits[what] = asyncio.create_task(self._visit(what, after.total_seconds()))
+        if what not in self._due:
+            self._due.add(what)
+            self._begin(self._visit(what, after.total_seconds()))
 
     async def poll(self) -> None:
         """Look at all runs now and then, without end: notices get lost."""
@@ -52,16 +54,26 @@ class RobotWatch:
             await asyncio.sleep(self._options.poll_every.total_seconds())
 
     async def close(self) -> None:
-        """Drop the visits that are due."""
-        visits = list(self._visits.values())
-        for visit in visits:
-            visit.cancel()
-        await asyncio.gather(*visits, return_exceptions=True)
+        """End the visits that are due, and what is under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("unforeseen, the next poll looks again", robot=self._robot.name, exc_info=error)
 
     async def _visit(self, what: What, after: float) -> None:
         await asyncio.sleep(after)
         async with self._looking:
-            del self._visits[what]  # a notice from here on means another visit
+            self._due.discard(what)  # a notice from here on means another visit
             try:
                 found = await (self._all() if what == "all" else self._one(what))
             except UnavailableError as error:
@@ -71,14 +83,22 @@ class RobotWatch:
             except HeadwaterError as error:
                 log.warning("robot's answer refused", robot=self._robot.name, reason=str(error))
                 return
-        await asyncio.gather(*(self._handle(key, seen) for key, seen in found))
+        for key, seen in found:
+            self._begin(self._handle(key, seen))
 
     async def _all(self) -> list[tuple[str, RunSeen]]:
         """Every run that is not known to be settled."""
         listed = await list_runs(self._client, self._robot)
-        self._settled &= {run.run_id for run in listed}
-        unsettled = [run.run_id for run in listed if run.run_id not in self._settled]
+        self._forget(self._started_at.keys() - set(listed))
+        unsettled = [run_id for run_id in listed if run_id not in self._settled]
         return [news for run_id in unsettled for news in await self._one(run_id)]
+
+    def _forget(self, gone: set[UUID]) -> None:
+        """The robot keeps few runs, and so do we."""
+        for run_id in gone:
+            del self._started_at[run_id]
+            self._handled.pop(run_id, None)
+            self._settled.discard(run_id)
 
     async def _one(self, run_id: UUID) -> list[tuple[str, RunSeen]]:
         """The run if it has changed and is due; nothing for one the robot does not know."""
@@ -107,10 +127,12 @@ class RobotWatch:
     async def _handle(self, key: str, seen: RunSeen) -> None:
         try:
             settled = await self._start(key, seen)
-        except HeadwaterError as error:
-            log.warning("flow not completed, tried again", key=key, reason=str(error))
+        except Exception as error:
             self._handled.pop(seen.run_id, None)
             self.notice(seen.run_id, AGAIN_AFTER)
+            if not isinstance(error, HeadwaterError):
+                raise
+            log.warning("flow not completed, tried again", key=key, reason=str(error))
             return
         if not settled:
             self._handled.pop(seen.run_id, None)

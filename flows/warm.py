@@ -6,8 +6,8 @@ Starting a process for a run takes seconds, this takes tenths. The run belongs t
 concurrency limit holds: slots are taken on entering PENDING, and a run that got none is left to the worker.
 The same key gives the same run, and only whoever moved it to PENDING runs it. A lease, a tag that is renewed
 while the run goes, tells a run whose process was killed: it is started again once its lease is over. So is
-one that failed because a service was away: a robot forgets its runs. One that failed otherwise has had its
-tries, and one that a person cancelled is not wanted: those are left to `headwater resume`.
+one that failed because a service was away, for the robot soon forgets the run. One that failed otherwise has
+had its tries, and one that a person cancelled is not wanted: those are left to `headwater resume`.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Pending, Scheduled
 from prefect.utilities.engine import propose_state
 
-from flows.history import asked
-from lineage.errors import HeadwaterError, UnavailableError
+from flows.prefect_errors import translated
+from lineage.errors import HeadwaterError, NotFoundError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,11 @@ class WarmRunner:
             return flow_run.state_type or StateType.PENDING
         ended = await claim_and_run(self._client, self._flow, flow_run)
         if ended is StateType.FAILED and _lacked_a_service(await self._client.read_flow_run(flow_run.id)):
-            raise UnavailableError(f"what {flow_run.name} needs", "it failed for that as often as it may")
+            raise UnavailableError(
+                f"a service that flow run {flow_run.name} needs",
+                "each of its tries failed",
+                "It is started again by itself.",
+            )
         return ended
 
     async def recover(self) -> int:
@@ -82,15 +86,18 @@ class WarmRunner:
             flow_run_filter=FlowRunFilter(state=going),
         )
         abandoned = [run for run in runs if is_abandoned(run, datetime.now(UTC))]
-        for run in abandoned:
-            log.warning("a flow run was abandoned: starting it again", flow_run=run.name)
-            await schedule_again(self._client, run, "Started again: its process is gone.")
         await asyncio.gather(*map(self._run_again, abandoned))
         return len(abandoned)
 
     async def _run_again(self, flow_run: FlowRun) -> None:
         async with self._room:
-            await claim_and_run(self._client, self._flow, flow_run)
+            log.warning("a flow run was abandoned: starting it again", flow_run=flow_run.name)
+            try:
+                with translated():
+                    await schedule_again(self._client, flow_run, "Started again: its process is gone.")
+                    await claim_and_run(self._client, self._flow, flow_run)
+            except NotFoundError as error:  # a person deleted it: the watch starts a new one where one is due
+                log.warning("flow run not started again", flow_run=flow_run.name, reason=str(error))
 
 
 def _lacked_a_service(flow_run: FlowRun) -> bool:
@@ -142,7 +149,7 @@ async def _lease(client: PrefectClient, flow_run: FlowRun) -> None:
     while True:
         over = time.time() + TERM.total_seconds()
         try:
-            with asked():
+            with translated():
                 await client.update_flow_run(flow_run.id, tags=[*tags, f"{LEASE}{over:.0f}"])
         except HeadwaterError as error:
             log.warning("lease not renewed", flow_run=flow_run.name, reason=str(error))

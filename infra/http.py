@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from lineage.errors import RejectedError, SettingsError, UnavailableError
+from lineage.errors import NotFoundError, RejectedError, SettingsError, UnavailableError
 
 IDLE: Final = 2.0  # s; uvicorn, as in an OT-2, closes after 5: who asks at that moment gets no answer
 
@@ -23,7 +23,7 @@ class Answer:
 
     location: str  # the path with its query, without scheme, host and port
     status: int
-    body: bytes  # as received, after transfer and content encoding
+    body: bytes  # with transfer and content encoding undone
 
 
 class HttpClient:
@@ -41,7 +41,7 @@ class HttpClient:
             response = await self._client.get(path, params=dict(params or {}))
         except (httpx.TransportError, httpx.DecodingError) as error:
             reason = str(error) or type(error).__name__
-            raise UnavailableError(self._service, reason, "Check that it runs and its URL.") from error
+            raise UnavailableError(self._service, reason, "Check that it runs, and its URL.") from error
         answer = Answer(
             location=response.request.url.raw_path.decode("ascii"),
             status=response.status_code,
@@ -56,7 +56,8 @@ class HttpClient:
 def translated(service: str) -> Iterator[None]:
     """Raise our errors for what another library's use of httpx raises.
 
-    UnavailableError when the service is away, RejectedError when it refuses what was asked.
+    UnavailableError when the service is away, NotFoundError when it has not what was asked for, RejectedError
+    when it refuses.
     """
     try:
         yield
@@ -66,6 +67,9 @@ def translated(service: str) -> Iterator[None]:
         status, path = error.response.status_code, error.request.url.path
         if status == 429 or status >= 500:
             raise UnavailableError(service, f"it answered {status} to {path}") from error
+        if status == 404:
+            sentence = f"{service} answered 404 to {path}: it was deleted, or the URL is wrong; check both."
+            raise NotFoundError(sentence) from error
         raise RejectedError(f"{service} answered {status} to {path}: check its URL and its key.") from error
 
 
@@ -78,7 +82,7 @@ async def http_client(
     Raises SettingsError when `url` is not an http(s) URL.
     """
     if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"the URL of {service} must start with http:// or https://")
+        raise SettingsError(f"The URL of {service} must start with http:// or https://: correct it.")
     async with httpx.AsyncClient(
         base_url=url,
         headers=dict(headers),

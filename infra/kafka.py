@@ -1,16 +1,15 @@
 """Kafka: the only place that imports confluent-kafka, and that turns its errors into ours.
 
-A `Consumer` blocks: call it in a thread. One call waits for the other: a poll that nobody waits for any more
-goes on in its thread, and `close` comes after it. Only `note` waits for nothing: call it before `close`.
-Its group shares out the partitions; where reading one begins is said by `begin`, never by the group: a
-partition gives nothing before that.
+A `Consumer` blocks: call it in a thread. Calls wait for each other, so `close` waits for a poll under way
+that nobody waits for any more; `commit_group_offsets` alone does not wait, and must not come after `close`.
+The group assigns the partitions; a partition gives nothing before `start_at` says at which offset it begins.
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlsplit
@@ -65,12 +64,14 @@ class KafkaAddress:
 
 @dataclass(slots=True)
 class Polled:
-    """Messages of one poll, in the order of each partition; `lost`: partitions whose next offset is gone."""
+    """Messages of one poll, in the order of each partition: lists of n, in step."""
 
     partitions: list[int]
     offsets: list[int]
     payloads: list[bytes]
-    lost: set[int]
+    out_of_range: bool  # the next offset of a partition is gone
+    first_at: datetime  # UTC; when the first message came
+    last_at: datetime  # UTC; when the last had come
 
 
 class Consumer:
@@ -80,8 +81,8 @@ class Consumer:
         self, address: KafkaAddress, topic: str, group: str, client_id: str, *, session_timeout: timedelta
     ) -> None:
         self.topic = topic
-        self.assigned: frozenset[int] = frozenset()
-        self.assignment = 0  # counts the times that the group shared out the partitions
+        self.assignment: frozenset[int] = frozenset()  # the partitions that are ours
+        self.generation = 0  # counts the assignments
         self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
         self._calls = Lock()  # held by the call under way
         configuration: dict[str, object] = {
@@ -111,49 +112,49 @@ class Consumer:
         """
         with self._calls, _translated():
             messages = self._consumer.consume(1, wait.total_seconds())
+            first_at = datetime.now(UTC)
             if messages and most > 1:
                 messages += self._consumer.consume(most - 1, gather.total_seconds())
         good = [message for message in messages if message.error() is None]
-        lost = set[int]() if len(good) == len(messages) else self._lost(messages)
+        out_of_range = len(good) < len(messages) and self._is_out_of_range(messages)
         if good:
             self.reason = None
         return Polled(
             partitions=[message.partition() or 0 for message in good],
             offsets=[message.offset() or 0 for message in good],
             payloads=[message.value() or b"" for message in good],
-            lost=lost,
+            out_of_range=out_of_range,
+            first_at=first_at,
+            last_at=datetime.now(UTC),
         )
 
-    def _lost(self, messages: Sequence[Message]) -> set[int]:
-        """The partitions whose next offset is gone; other errors are noted."""
-        lost = set[int]()
-        for message in messages:
-            error = message.error()
-            if error is not None and error.code() in _OUT_OF_RANGE:
-                lost.add(int(message.partition() or 0))
-            elif error is not None:
+    def _is_out_of_range(self, messages: Sequence[Message]) -> bool:
+        """Whether one of them says that an offset is gone; other errors are noted."""
+        errors = [error for message in messages if (error := message.error()) is not None]
+        for error in errors:
+            if error.code() not in _OUT_OF_RANGE:
                 self._failed(error)
-        return lost
+        return any(error.code() in _OUT_OF_RANGE for error in errors)
 
-    def begin(self, offsets: Mapping[int, int]) -> None:
+    def start_at(self, offsets: Mapping[int, int]) -> None:
         """Read the partitions that are ours from these offsets on."""
-        places = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+        partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         with self._calls, _translated():
-            self._consumer.assign(places)
-            self._consumer.resume(places)
+            self._consumer.assign(partitions)
+            self._consumer.resume(partitions)
         self.reason = None
 
-    def span(self, partition: int) -> tuple[int, int]:
+    def watermarks(self, partition: int) -> tuple[int, int]:
         """The first offset that the partition holds, and the next to come."""
         with self._calls, _translated():
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _ASK)
         return low, high
 
-    def note(self, offsets: Mapping[int, int]) -> None:
+    def commit_group_offsets(self, offsets: Mapping[int, int]) -> None:
         """Tell the group how far we are, for those who watch its lag; nothing depends on it."""
-        places = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+        partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._consumer.commit(offsets=places, asynchronous=True)
+            self._consumer.commit(offsets=partitions, asynchronous=True)
         except KafkaException as error:
             self._failed(error.args[0])
 
@@ -162,23 +163,28 @@ class Consumer:
         with self._calls:
             self._consumer.close()
 
-    def _assign(self, consumer: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
-        consumer.assign(places)
-        consumer.pause(places)  # until `begin`
-        self._shared(frozenset(place.partition for place in places))
+    def _assign(self, consumer: confluent_kafka.Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign(partitions)
+        consumer.pause(partitions)  # until `start_at`
+        self._rebalanced(frozenset(each.partition for each in partitions))
 
-    def _revoke(self, consumer: confluent_kafka.Consumer, _places: list[TopicPartition]) -> None:
+    def _revoke(self, consumer: confluent_kafka.Consumer, _partitions: list[TopicPartition]) -> None:
         consumer.unassign()
-        self._shared(frozenset())
+        self._rebalanced(frozenset())
 
-    def _shared(self, partitions: frozenset[int]) -> None:
-        self.assigned, self.assignment = partitions, self.assignment + 1
+    def _rebalanced(self, partitions: frozenset[int]) -> None:
+        self.assignment, self.generation = partitions, self.generation + 1
 
     def _failed(self, error: KafkaError) -> None:
         """An error that the client mends by itself, or one that it never can."""
         if error.code() in _REFUSED:
-            raise RejectedError(f"Kafka refuses us: {error.str()}")
+            raise _refusal(error)
         self.reason = error.str()
+
+
+def _refusal(error: KafkaError) -> RejectedError:
+    hint = "check HEADWATER_KAFKA_URL, and its user's rights on the topic and the group"
+    return RejectedError(f"Kafka refuses us: {error.str()}; {hint}.")
 
 
 @contextmanager
@@ -188,5 +194,6 @@ def _translated() -> Iterator[None]:
     except KafkaException as failure:
         error = failure.args[0]
         if error.code() in _REFUSED:
-            raise RejectedError(f"Kafka refuses us: {error.str()}") from failure
-        raise UnavailableError("Kafka", error.str()) from failure
+            raise _refusal(error) from failure
+        hint = "Check that it runs, and HEADWATER_KAFKA_URL."
+        raise UnavailableError("Kafka", error.str(), hint) from failure

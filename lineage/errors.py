@@ -6,13 +6,16 @@
     │   ├── SettingsError         settings are missing or contradict each other
     │   ├── ContractError         a contract or a pipeline's definition is wrong
     │   ├── NotFoundError         something was asked for by a name that is not there
+    │   ├── MalformedFrameError   what came is not MQTT 3.1.1 (infra/mqtt/frames.py)
     │   └── QueryError            a database refused a statement
     │       └── DataError         … for a value or a row in it, not for the statement
+    ├── OvertakenError            another consumer committed these offsets (tasks/load/offsets.py)
     └── VerificationError         what is stored is not what was recorded
+        └── DifferencesError      … as a proof found (flows/proof.py)
 
 A bad *record* is never an exception: it is a row of the rejected half of its batch.
-Drivers' errors are translated where the driver is imported (`infra/postgres.py`, `infra/graph.py`,
-`infra/mqtt`), so that callers know two kinds: try again, or do not.
+Drivers' errors are translated where the driver is imported (`pyproject.toml` lists the places), so that
+callers know two kinds: try again, or do not.
 """
 
 from collections.abc import Sequence

@@ -124,7 +124,7 @@ class _Proving:
     async def run(self) -> Proof:
         with ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proof-")))
-            async with relay.alone(self.connection):
+            async with relay.relay_lock(self.connection):
                 carried = await relay.catch_up(self.connection, self.graph)
                 self.progress("entries carried to the graph first", carried)
                 reached = await relay.cursor(self.connection)

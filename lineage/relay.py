@@ -62,7 +62,7 @@ class Carried:
 
 async def carry(connection: Connection, graph: Graph) -> Carried:
     """Seal what is committed, and carry the first seal that the graph does not have."""
-    async with alone(connection):
+    async with relay_lock(connection):
         newest = await seal(connection)
         following = await cursor(connection) + 1
         sealed = newest if newest and newest.number == following else await read_seal(connection, following)
@@ -88,7 +88,7 @@ async def _told(connection: Connection, sealed: Seal) -> Projection:
 
 
 @asynccontextmanager
-async def alone(connection: Connection) -> AsyncIterator[None]:
+async def relay_lock(connection: Connection) -> AsyncIterator[None]:
     """Hold the relay's lock, waiting as long as it takes; nobody else seals or writes to the graph then.
 
     Postgres lets it go when this connection ends, however it ends.
@@ -116,7 +116,7 @@ async def seal_all(connection: Connection) -> None:
     """Seal all that is committed now."""
     heads = {row["writer"]: row["head"] for row in await connection.fetch(UNSEALED)}
     while heads:
-        async with alone(connection):
+        async with relay_lock(connection):
             await seal(connection)
         waiting = {row["writer"]: row["number"] for row in await connection.fetch(UNSEALED)}
         heads = {writer: head for writer, head in heads.items() if waiting.get(writer, head) < head}
@@ -138,7 +138,7 @@ async def lag(connection: Connection) -> Lag:
 
 async def resume(connection: Connection, graph: Graph) -> bool:
     """Whether the graph is the one that the cursor is about; another one is carried the whole log again."""
-    async with alone(connection):
+    async with relay_lock(connection):
         reached = await cursor(connection)
         sealed = await read_seal(connection, reached)
         if sealed is None:
@@ -153,7 +153,7 @@ async def resume(connection: Connection, graph: Graph) -> bool:
 
 async def rebuild(connection: Connection, graph: Graph) -> int:
     """Empty the graph and carry the whole log again; returns the entries carried."""
-    async with alone(connection):
+    async with relay_lock(connection):
         await connection.execute(_FORGET, SINK)
         await graphs.clear(graph)
         await graphs.migrate(graph)

@@ -1,4 +1,4 @@
-"""Seals: while anything is new, the end of what is known is written down, and every entry belongs to one.
+"""Seals: the relay writes down how far each writer's log is known; every entry belongs to exactly one seal.
 
     entries of many writers ─▶ spans (writer, first..last, head) ─▶ seal: number, time, digests, hash
 
@@ -116,7 +116,7 @@ class Seal:
 async def seal(connection: Connection) -> Seal | None:
     """Seal up to a page of the entries that are committed and not sealed yet; None when there are none.
 
-    Call it with the relay's lock held (`relay.alone`): seals are made one after the other.
+    Call it with the relay's lock held (`relay.relay_lock`): seals are made one after the other.
     """
     async with connection.transaction():
         entries, spans = await _unsealed(connection)

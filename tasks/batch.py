@@ -107,7 +107,7 @@ class RawBatch:
     offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
-    drop: Callable[[], Awaitable[None]] = field(default=nothing)  # its offsets were overtaken
+    abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # its offsets were overtaken
     halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
     """Cut where its position can be cut, neither half with a way to acknowledge; None for one record."""
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from infra.doctor.finding import Finding, Level, readable
+from infra.doctor.mqtt_probe import probe
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import Address
-from infra.mqtt.probe import probe
 
 PART: Final = "MQTT broker"
 FORGETS_SHARED: Final = "mosquitto"

@@ -225,8 +225,8 @@ class Subscriber:
 
     It reconnects by itself, and its session is kept for `expiry`, so that what came while it was away comes
     later, and a notice can come twice. A message counts as delivered once it is in our queue: fit for
-    notices, which say only that something changed, not for data. When the queue is full the oldest is dropped
-    and counted in `dropped`.
+    notices, which say only that something changed, not for data. When the queue is full the oldest is
+    dropped and counted in `dropped`; the first time it is logged.
     """
 
     def __init__(
@@ -246,6 +246,7 @@ class Subscriber:
         self._keepalive, self._expiry = keepalive, expiry
         self._queue: asyncio.Queue[Message | RejectedError] = asyncio.Queue(queue_size)
         self._granted: asyncio.Future[None] | None = None
+        self._refused: RejectedError | None = None  # the last in the queue: nothing comes after it
         self._link = _Link(url, client_id, MQTTProtocolVersion.MQTTv5, tls, patience)
         self._link.client.on_message = self._on_message
         self._link.client.on_subscribe = self._on_subscribe
@@ -320,7 +321,15 @@ class Subscriber:
         self._link.call(self._put, (message.topic, message.payload))
 
     def _put(self, message: Message | RejectedError) -> None:
+        if self._refused is not None:
+            return
+        if isinstance(message, RejectedError):
+            self._refused = message
         if self._queue.full():
+            if not self.dropped:
+                log.warning(
+                    "notices dropped: they come faster than they are taken", broker=self._link.service
+                )
             self._queue.get_nowait()
             self.dropped += 1
         self._queue.put_nowait(message)

@@ -1,11 +1,10 @@
 """A persistent MQTT session: one client id over as many connections as it takes.
 
 The broker keeps what was not acknowledged while we are away (clean session off). A session that should
-be there and is not means that messages are gone: that is counted, logged and told to `on_lost`.
+be there and is not means that messages are gone: that is counted and logged.
 """
 
 import ssl
-from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -16,10 +15,6 @@ from infra.mqtt.address import SYSTEM, Address, Tls
 from infra.mqtt.connection import Connection, Limits, Numbers
 
 log = structlog.get_logger(__name__)
-
-
-def _ignore() -> None:
-    """Nobody asked to be told."""
 
 
 class Session:
@@ -44,7 +39,6 @@ class Session:
         repeat_window: timedelta = timedelta(seconds=10),
         tls: Tls = SYSTEM,
         expected: bool = False,
-        on_lost: Callable[[], None] = _ignore,
     ) -> None:
         self.address = Address.parse(url)
         self.client_id = client_id
@@ -56,7 +50,6 @@ class Session:
         self._limits = limits or Limits()
         self._repeat_window = repeat_window
         self._expected = expected
-        self._on_lost = on_lost
 
     async def connect(self, *, subscribe: bool = True) -> Connection:
         """Connect, and subscribe at QoS 1; the connection before it must be lost or closed.
@@ -134,5 +127,4 @@ class Session:
                 broker=str(self.address),
                 client_id=self.client_id,
             )
-            self._on_lost()
         self._expected = True

@@ -10,7 +10,7 @@ after all. Better: write it under a name that begins with a dot or ends in `.par
 import asyncio
 import fcntl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -19,7 +19,7 @@ import structlog
 from pydantic import Field
 
 from lineage import naming
-from tasks.batch import Layout, Position, RawBatch, nothing
+from tasks.batch import Layout, Position, RawBatch
 from tasks.contract import Frozen
 from tasks.extract.cuts import Cut, Part, Survey, is_unchanged
 from tasks.extract.file_parts import halved, parts, survey
@@ -73,6 +73,10 @@ class FileSource(FileOptions):
     @property
     def archived(self) -> Path:
         return self.root / self.archive
+
+
+_Span = tuple[datetime, datetime]
+"""When a part began to be read, and when it was."""
 
 
 @dataclass(slots=True)
@@ -147,8 +151,10 @@ class FileWatch:
         taken.left = len(wanted)
         self._taken[path] = taken
         reading = parts(found, wanted)
+        began = datetime.now(UTC)
         while part := await self._next(taken, reading):
-            yield self._batch(taken, part)
+            yield self._batch(taken, part, (began, datetime.now(UTC)))
+            began = datetime.now(UTC)
         if not wanted:
             await self._archive(taken)
 
@@ -185,32 +191,28 @@ class FileWatch:
             raise
         return _Taken(found, lock, left=0)
 
-    def _batch(self, taken: _Taken, part: Part) -> RawBatch:
+    def _batch(self, taken: _Taken, part: Part, read: _Span) -> RawBatch:
         async def acknowledge() -> None:
             taken.left -= 1
             if not taken.left:
                 await self._archive(taken)
 
-        return self._of(taken.found, part, acknowledge=acknowledge)
+        return replace(self._of(taken.found, part, read), acknowledge=acknowledge)
 
-    def _of(
-        self, found: Survey, part: Part, acknowledge: Callable[[], Awaitable[None]] = nothing
-    ) -> RawBatch:
+    def _of(self, found: Survey, part: Part, read: _Span) -> RawBatch:
         def halve() -> tuple[RawBatch, RawBatch] | None:
             halves = halved(found, part)
-            return halves and (self._of(found, halves[0]), self._of(found, halves[1]))
+            return halves and (self._of(found, halves[0], read), self._of(found, halves[1], read))
 
-        now = datetime.now(UTC)
         return RawBatch(
             dataset=self._source.dataset,
             messages=part.messages,
-            received_at=now,
-            received_until=now,
+            received_at=read[0],
+            received_until=read[1],
             position=self._position(found, part.cut),
             layout=Layout(
                 format=found.format, delimiter=self._source.delimiter, columns=self._source.columns
             ),
-            acknowledge=acknowledge,
             halve=halve,
         )
 

@@ -1,6 +1,6 @@
 """A Kafka topic in: micro-batches of several partitions, read on from the offsets kept with the rows.
 
-    group shares out partitions ─▶ begin at Postgres' offsets ─▶ poll ─▶ batch ─commit advances them─▶ poll …
+    group assigns partitions ─▶ start at Postgres' offsets ─▶ poll ─▶ batch ─commit advances them─▶ poll …
 
 The group's own offsets are for those who watch its lag. After a rebalance, a crash or a batch that another
 consumer overtook, reading begins again where Postgres says, so each message is committed exactly once.
@@ -9,7 +9,7 @@ consumer overtook, reading begins again where Postgres says, so each message is 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import polars as pl
@@ -68,47 +68,48 @@ class KafkaReader:
         self._options, self._consumer, self._offsets = options, consumer, offsets
         self._next: dict[int, int] = {}  # partition → the offset that comes next
         self._repeating: set[int] = set()  # partitions that were reset: what comes may have come before
-        self._begun: int | None = None  # the assignment that was begun
+        self._begun: int | None = None  # the generation that was begun
         self._beginnings = 0
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Batches without end; the caller closes the consumer. Raises RejectedError when we are refused.
 
-        They are committed in this order, or dropped; after a drop reading begins again at the kept offsets.
+        They are committed in this order, or abandoned; then reading begins again at the kept offsets.
         """
         options = self._options
         while True:
-            if self._begun != self._consumer.assignment and not await self._begin():
+            if self._begun != self._consumer.generation and not await self._begin():
                 continue
-            began = datetime.now(UTC)
             wait, gather = timedelta(milliseconds=200), options.max_delay
             polled = await asyncio.to_thread(self._consumer.poll, options.max_messages, wait, gather)
-            if polled.lost:
+            if polled.out_of_range:
                 self._begun = None
-            elif polled.offsets and self._begun == self._consumer.assignment:
+            elif polled.offsets and self._begun == self._consumer.generation:
                 messages = _Messages.of(options.topic, polled, self._next)
                 self._next |= {span.partition: span.end for span in messages.spans}
-                yield self._batch(messages, began)
+                yield self._batch(messages)
 
     async def _begin(self) -> bool:
         """Begin the partitions that are ours now; False when the brokers do not answer."""
-        assignment, partitions = self._consumer.assignment, self._consumer.assigned
+        generation, partitions = self._consumer.generation, self._consumer.assignment
         try:
             known = await self._offsets.read()
-            self._next = {partition: await self._place(partition, known) for partition in sorted(partitions)}
-            await asyncio.to_thread(self._consumer.begin, self._next)
+            self._next = {
+                partition: await self._start_of(partition, known) for partition in sorted(partitions)
+            }
+            await asyncio.to_thread(self._consumer.start_at, self._next)
         except UnavailableError as error:
             log.warning("kafka: waiting for the brokers", reason=str(error), topic=self._options.topic)
             await asyncio.sleep(1)
             return False
-        self._begun = assignment
+        self._begun = generation
         self._beginnings += 1
         log.info("partitions begun", topic=self._options.topic, next=self._next)
         return True
 
-    async def _place(self, partition: int, known: Mapping[int, int]) -> int:
+    async def _start_of(self, partition: int, known: Mapping[int, int]) -> int:
         """Where a partition goes on; offsets that are kept and gone are an alarm."""
-        low, high = await asyncio.to_thread(self._consumer.span, partition)
+        low, high = await asyncio.to_thread(self._consumer.watermarks, partition)
         offset = known.get(partition)
         if offset is None:
             offset = low if self._options.start == "earliest" else high
@@ -122,34 +123,34 @@ class KafkaReader:
         self._repeating.add(partition)
         return (await self._offsets.read())[partition]
 
-    def _batch(self, messages: "_Messages", began: datetime) -> RawBatch:
+    def _batch(self, messages: "_Messages") -> RawBatch:
         beginning = self._beginnings
 
         async def acknowledge() -> None:
-            self._consumer.note({span.partition: span.end for span in messages.spans})
+            self._consumer.commit_group_offsets({span.partition: span.end for span in messages.spans})
 
-        async def drop() -> None:
+        async def abandon() -> None:
             if beginning == self._beginnings:  # else it was read before reading began again already
                 self._begun = None
 
-        return replace(self._of(messages, began, drop), acknowledge=acknowledge)
+        return replace(self._of(messages, abandon), acknowledge=acknowledge)
 
-    def _of(self, messages: "_Messages", began: datetime, drop: Callable[[], Awaitable[None]]) -> RawBatch:
+    def _of(self, messages: "_Messages", abandon: Callable[[], Awaitable[None]]) -> RawBatch:
         def halve() -> tuple[RawBatch, RawBatch] | None:
             halves = messages.halves()
-            return halves and (self._of(halves[0], began, drop), self._of(halves[1], began, drop))
+            return halves and (self._of(halves[0], abandon), self._of(halves[1], abandon))
 
         dataset = naming.kafka(messages.topic)
         detail = {str(span.partition): [span.first, span.end] for span in messages.spans}
         return RawBatch(
             dataset=dataset,
             messages=messages.frame,
-            received_at=began,
-            received_until=datetime.now(UTC),
+            received_at=messages.first_at,
+            received_until=messages.last_at,
             position=Position(source=dataset, detail={"topic": messages.topic, "offsets": detail}),
             offsets=messages.spans,
             may_repeat=any(span.partition in self._repeating for span in messages.spans),
-            drop=drop,
+            abandon=abandon,
             halve=halve,
         )
 
@@ -159,9 +160,11 @@ class _Messages:
     """Messages (MESSAGE_SCHEMA, n) sorted by partition and offset, and the spans of offsets they fill."""
 
     topic: str
-    places: pl.DataFrame  # partition, offset (n)
+    offsets: pl.DataFrame  # partition, offset (n)
     frame: pl.DataFrame
     spans: tuple[OffsetSpan, ...]
+    first_at: datetime  # UTC; when the first of their poll came
+    last_at: datetime
 
     @classmethod
     def of(cls, topic: str, polled: Polled, following: Mapping[int, int]) -> "_Messages":
@@ -176,21 +179,23 @@ class _Messages:
             OffsetSpan(topic, partition, following[partition], end) for partition, end in ends.iter_rows()
         ]
         frame = read.select(location, "payload").cast(MESSAGE_SCHEMA)
-        return cls(topic, read.select("partition", "offset"), frame, tuple(spans))
+        return cls(
+            topic, read.select("partition", "offset"), frame, tuple(spans), polled.first_at, polled.last_at
+        )
 
     def halves(self) -> "tuple[_Messages, _Messages] | None":
         """The first and the second half; None when there is one message."""
         middle = self.frame.height // 2
         if not middle:
             return None
-        partition, offset = self.places.row(middle)
+        partition, offset = self.offsets.row(middle)
         before = [span for span in self.spans if span.partition < partition]
         (cut,) = (span for span in self.spans if span.partition == partition)
         after = [span for span in self.spans if span.partition > partition]
-        if self.places.row(middle - 1)[0] == partition:
+        if self.offsets.row(middle - 1)[0] == partition:
             before.append(OffsetSpan(self.topic, partition, cut.first, offset))
             cut = OffsetSpan(self.topic, partition, offset, cut.end)
         return (
-            _Messages(self.topic, self.places[:middle], self.frame[:middle], tuple(before)),
-            _Messages(self.topic, self.places[middle:], self.frame[middle:], (cut, *after)),
+            replace(self, offsets=self.offsets[:middle], frame=self.frame[:middle], spans=tuple(before)),
+            replace(self, offsets=self.offsets[middle:], frame=self.frame[middle:], spans=(cut, *after)),
         )

@@ -66,9 +66,9 @@ class RobotSource:
 
     def __post_init__(self) -> None:
         if self.version != "*" and not (self.version.isdecimal() and int(self.version) >= 2):
-            raise SettingsError(f"Opentrons-Version must be * or a number from 2 up, not {self.version!r}")
+            raise SettingsError(f"Opentrons-Version must be * or a number from 2 up, not {self.version!r}.")
         if self.page_length < 1:
-            raise SettingsError(f"the page length of robot {self.name} must be at least 1")
+            raise SettingsError(f"The page length of robot {self.name} must be at least 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +87,6 @@ class RunSeen:
         return self.status in ENDED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunListed:
-    """One line of the robot's list of runs."""
-
-    run_id: UUID
-    status: str
-    current: bool
-    created_at: str | None
-    completed_at: str | None
-
-
 @asynccontextmanager
 async def robot_client(robot: RobotSource, url: str) -> AsyncIterator[HttpClient]:
     """A client with the header the robot asks for; `url` like `http://ot2:31950`."""
@@ -112,7 +101,7 @@ def notice_key(seen: RunSeen) -> str:
     return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}"
 
 
-async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[RunListed, ...]:
+async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[UUID, ...]:
     """The runs the robot still keeps, oldest first, for the slow polling beside the notices.
 
     Raises UnavailableError when the robot is away, RejectedError when it refuses or answers something else.
@@ -121,8 +110,10 @@ async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[RunListed, 
     _refuse_errors(robot, answer)
     runs = objects(data_of(answer.body))
     if runs is None:
-        raise RejectedError(f"robot {robot.name} answered /runs with something that is no list of runs")
-    return tuple(listed for run in runs if (listed := _listed(run)) is not None)
+        raise RejectedError(
+            f"Robot {robot.name} answered /runs with something that is no list of runs: check its URL."
+        )
+    return tuple(run_id for run in runs if (run_id := _id_of(run)) is not None)
 
 
 async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen | None:
@@ -194,12 +185,11 @@ async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages
         pages.commands.update({str(command.get("id")): command for command in commands})
         if len(pages.commands) > robot.max_commands:
             raise RejectedError(
-                f"run {run_id} of robot {robot.name} has more than {robot.max_commands} commands; "
-                "raise the pipeline's max_commands"
+                f"Run {run_id} of robot {robot.name} has more than {robot.max_commands} commands: "
+                "raise the pipeline's max_commands."
             )
-        cursor = count(meta.get("cursor"), cursor) + len(
-            commands
-        )  # where it was clamped to, not where we asked
+        clamped = count(meta.get("cursor"), cursor)  # where it was clamped to, not where we asked
+        cursor = clamped + len(commands)
         if len(pages.commands) == known or cursor >= count(meta.get("totalLength"), cursor):
             return pages
 
@@ -227,7 +217,7 @@ def _refuse_errors(robot: RobotSource, answer: Answer) -> None:
     if answer.status == 200:
         return
     said = "; ".join(error_details(answer.body)) or "no reason given"
-    raise RejectedError(f"robot {robot.name} answered {answer.status} to {answer.location}: {said}")
+    raise RejectedError(f"Robot {robot.name} answered {answer.status} to {answer.location}: {said}.")
 
 
 def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, Any]], total: Any) -> RunSeen:
@@ -243,19 +233,12 @@ def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, A
     )
 
 
-def _listed(run: dict[str, Any]) -> RunListed | None:
-    """One run of the list; None for an id that is no UUID, which nothing could fetch."""
+def _id_of(run: Mapping[str, Any]) -> UUID | None:
+    """None for an id that is no UUID, which nothing could fetch."""
     try:
-        run_id = UUID(str(run.get("id")))
+        return UUID(str(run.get("id")))
     except ValueError:
         return None
-    return RunListed(
-        run_id=run_id,
-        status=text(run.get("status")) or "unreadable",
-        current=run.get("current") is True,
-        created_at=text(run.get("createdAt")),
-        completed_at=text(run.get("completedAt")),
-    )
 
 
 def _position(robot: RobotSource, seen: RunSeen, content: str) -> Position:

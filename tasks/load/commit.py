@@ -102,7 +102,7 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         written = await _write(session, commit, prepared, _store_rows)
     except UniqueViolation:  # a key or a rejected record is there already: the staging way tells which
         written = await _write(session, commit, prepared, _settle)
-    committed(session, commit, written)
+    remember(session, commit, written)
     return written.receipt
 
 
@@ -126,8 +126,8 @@ async def write_books(session: WriterSession, commit: Commit, settled: Settled) 
     return Written(await write_ledger(commit, settled, span), span, new)
 
 
-def committed(session: WriterSession, commit: Commit, written: Written) -> None:
-    """The transaction that holds these books is committed."""
+def remember(session: WriterSession, commit: Commit, written: Written) -> None:
+    """Once its transaction is committed: what this writer need not say or ask again."""
     session.writer.committed(written.span)
     session.known_subjects.update(written.new)
     session.announced.add((commit.plan.transformation.id, commit.plan.run.id))
@@ -136,11 +136,11 @@ def committed(session: WriterSession, commit: Commit, written: Written) -> None:
 def as_stored(commit: Commit, refined: Refined) -> Refined:
     """The accepted rows with the columns of their stored tables."""
     contracts = commit.plan.contracts
-    stored = {table: _place(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
+    stored = {table: _with_origin(commit, contracts[table], rows) for table, rows in refined.accepted.items()}
     return replace(refined, accepted=stored)
 
 
-def _place(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
+def _with_origin(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(processed_at=commit.now, batch=pl.lit(commit.number, dtype=pl.Int64))
     if commit.raw_batch is not None:
         rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
@@ -182,7 +182,7 @@ async def _copy(commit: Commit, refined: Refined) -> int:
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:
-    """Devices, experiments and what they used, new to every commit; in a fixed order against deadlocks."""
+    """What the rows are about or used and no commit has named yet; in a fixed order against deadlocks."""
     seen: set[edges.Subject] = set()
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:

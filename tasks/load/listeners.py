@@ -9,11 +9,11 @@ _ENTER = """
 INSERT INTO store.listeners AS l (client_id, pipeline) VALUES ($1, $2)
 ON CONFLICT (client_id) DO UPDATE SET pipeline = excluded.pipeline, started_at = clock_timestamp(),
     seen_at = clock_timestamp(), left_at = NULL
-RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS known
+RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS expected
 """
 _SEEN = "UPDATE store.listeners SET seen_at = clock_timestamp() WHERE client_id = $1"
 _ABSENT = """
-SELECT client_id, seen_at FROM store.listeners
+SELECT client_id, pipeline, seen_at FROM store.listeners
 WHERE left_at IS NULL AND seen_at < clock_timestamp() - $1::interval ORDER BY client_id
 """
 _LEAVE = "UPDATE store.listeners SET left_at = clock_timestamp() WHERE client_id = $1"
@@ -24,6 +24,7 @@ class Absent:
     """A listener that has not left and is not there."""
 
     client_id: str
+    pipeline: str
     seen_at: datetime
 
 
@@ -50,4 +51,4 @@ async def absent(pool: Pool, silent: timedelta) -> list[Absent]:
     with translated():
         if await pool.fetchval("SELECT to_regclass('store.listeners')") is None:
             return []
-        return [Absent(row["client_id"], row["seen_at"]) for row in await pool.fetch(_ABSENT, silent)]
+        return [Absent(**row) for row in await pool.fetch(_ABSENT, silent)]

@@ -17,7 +17,7 @@ class Prepared:
     refined: Refined  # rows in the order of their keys
     raw: PackedRaw
     number: int | None = None  # of the last try
-    writer: int | None = None
+    writer: int | None = None  # that tried it
 
 
 def prepare(batch: RawBatch, refined: Refined, plan: LoadPlan) -> Prepared:

@@ -26,11 +26,11 @@ SELECT b.*, l.position FROM store.raw_batches b LEFT JOIN store.ledger l USING (
 
 @dataclass(frozen=True, slots=True)
 class StoredRaw:
-    """A raw batch as stored; `messages` (n) with nulls where one was erased."""
+    """A raw batch as stored; the payload of an erased message is null."""
 
     number: int
     batch: RawBatch
-    digests: pl.Series
+    digests: pl.Series  # of each message, hexadecimal (n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ import polars as pl
 
 from infra.postgres import Connection
 from tasks.batch import Receipt, Refined
-from tasks.load.again import LOCK, CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.commit import as_stored
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
+from tasks.load.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock, refine_some
 from tasks.load.settle import Settled, store_accepted
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
@@ -51,7 +51,7 @@ async def replay(
     """
     async with store.work() as session:
         await session.connection.execute("SELECT pg_advisory_lock_shared($1, $2)", *DROPPING)
-        async with alone(session, raw_batch):
+        async with raw_batch_lock(session, raw_batch):
             receipt = await _replay(session, current, raw_batch, chosen, dry_run)
         await session.connection.execute("SELECT pg_advisory_unlock_shared($1, $2)", *DROPPING)
         return receipt
@@ -64,7 +64,7 @@ async def _replay(
     chosen: Sequence[bytes] | None,
     dry_run: bool,
 ) -> Receipt | None:
-    wanted = chosen if current.alone else None
+    wanted = chosen if current.row_local else None
     records = await _open(session.connection, raw_batch, wanted, current.plan)
     if records.is_empty():
         return None
@@ -94,7 +94,7 @@ def _with_bytes(records: pl.DataFrame, raw: StoredRaw) -> pl.DataFrame:
 async def _refine(current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame) -> Refined:
     """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
     messages = raw.batch.messages
-    if raw.batch.layout is not None or not current.alone:
+    if raw.batch.layout is not None or not current.row_local:
         known = messages.with_columns(pl.col("payload").fill_null(b""))
         return await current.refine(replace(raw.batch, messages=known), current.reference)
     return await refine_some(current, raw.batch, records["sequence"].unique().sort())

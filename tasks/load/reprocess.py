@@ -15,13 +15,13 @@ import polars as pl
 
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract
-from tasks.load.again import CurrentPipeline, alone, begin, end, refine_some
 from tasks.load.changes import Changes, Compared, compare
 from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.rejected import identities, insert_rejected, rejected_among
+from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock, refine_some
 from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
@@ -51,7 +51,7 @@ async def reprocess(
     store: Store, current: CurrentPipeline, raw_batch: int, *, dry_run: bool = False
 ) -> Reprocessed:
     """Run a raw batch again. A dry run rolls everything back. Call again after UnavailableError."""
-    async with store.work() as session, alone(session, raw_batch):
+    async with store.work() as session, raw_batch_lock(session, raw_batch):
         return await _reprocess(session, current, raw_batch, dry_run)
 
 
@@ -61,13 +61,13 @@ async def _reprocess(
     raw = await read_raw(session.connection, raw_batch)
     kept = raw.batch.messages["payload"].is_not_null()
     erased = int((~kept).sum())
-    if erased and not (current.alone and kept.any()):
+    if erased and not (current.row_local and kept.any()):
         # Without one of its messages a batch that is read as a whole would lose rows that are right.
         return Reprocessed(raw_batch=raw_batch, changes={}, erased=erased)
     sequences = kept.arg_true().cast(pl.Int32)
     refined = await (
         refine_some(current, raw.batch, sequences)
-        if current.alone
+        if current.row_local
         else current.refine(raw.batch, current.reference)
     )
     await session.partitions.ensure_each(current.plan.contracts, refined.accepted)

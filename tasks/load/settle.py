@@ -5,9 +5,9 @@ duplicate, even if today's contract reads more of it or would reject it; a recor
 if today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
 (`revise`).
 
-The fast way knows it too, of what a source sends anew: a key that is stored is a unique violation, what it
-rejects is looked for among what is stored, and where a record was rejected that may pass today without
-anything new, every row of the same place is looked up (`rejected_before`).
+The fast way keeps this too: a stored key is a unique violation, each rejected row is looked for among the
+stored ones, and where a record that may pass on a second try was rejected, accepted rows from the same
+location are looked up (`rejected_before`).
 """
 
 import asyncio
@@ -56,7 +56,7 @@ ANYTHING, PASSING = "", "AND r.may_pass"
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A batch after it was compared with what is stored; its rows are stored already."""
+    """A batch whose rows are stored, with what was new, a duplicate or in conflict."""
 
     refined: Refined
     way: str

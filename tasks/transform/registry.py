@@ -22,13 +22,13 @@ class Transform:
     """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
 
     `columns` says for those contracts, a source (URI) and its name what each column comes from.
-    `alone`: each message is one record, judged without its neighbours in the batch (see `load/replay.py`).
+    `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
     """
 
     function: Callable[..., Refined]
     bind: Callable[[Mapping[str, Contract], str], Refine]
     columns: Callable[[Mapping[str, Contract], str, str], Columns]
-    alone: bool = False
+    row_local: bool = False
 
 
 def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
@@ -53,7 +53,7 @@ def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
 
 
 TRANSFORMS: dict[str, Transform] = {
-    "readings": Transform(readings.refine, _readings, _readings_columns, alone=True),
+    "readings": Transform(readings.refine, _readings, _readings_columns, row_local=True),
     "experiments": Transform(experiments.refine, _experiments, experiments.columns),
 }
 

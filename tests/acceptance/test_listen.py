@@ -304,6 +304,24 @@ async def test_while_postgres_is_broken_nothing_is_rejected_and_somebody_is_told
     assert listener.stop() == 0
 
 
+async def test_a_record_that_can_be_kept_nowhere_waits_and_somebody_is_told(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    await connection.execute("ALTER TABLE store.rejected ADD CONSTRAINT none CHECK (false) NOT VALID")
+    async with Publisher(mqtt_address.url_with_password) as publisher:
+        await publisher.publish_many([("sensors/s-1/readings", b"no reading"), reading(1)])
+    await until(lambda: '"none"' in listener.health().get("state", ""))
+    assert listener.health()["ok"] is False
+    assert "commit: refused, tried again" in listener.log.read_text()
+    await connection.execute("ALTER TABLE store.rejected DROP CONSTRAINT none")
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings", 1)
+    await until_stored(connection, "SELECT count(*) FROM rejected", 1)
+    await asyncio.to_thread(listener.wait_until, "listening")
+    assert listener.stop() == 0
+
+
 async def test_a_partition_that_was_dropped_is_made_again(
     listen: Headwater, connection: Connection, mqtt_address: Address
 ) -> None:

@@ -66,19 +66,19 @@ def wrap(module: ModuleType, name: str, *, before: str | None = None, after: str
 
 
 def wrap_commit() -> None:
-    """The moments of a commit; `committed` is called, not awaited, once a COMMIT is answered."""
+    """The moments of a commit; `remember` is called, not awaited, once a COMMIT is answered."""
     from tasks.load import commit
 
-    function = commit.committed
+    function = commit.remember
 
-    def committed(*arguments: Any) -> None:
+    def remember(*arguments: Any) -> None:
         reach("committed")
         reach(UNANSWERED)
         function(*arguments)
 
     wrap(commit, "write_raw", before="copied")
     wrap(commit, "write_books", after="uncommitted")
-    commit.committed = committed
+    commit.remember = remember
 
 
 def wrap_pages() -> None:

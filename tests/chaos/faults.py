@@ -1,4 +1,4 @@
-"""All faults, drawn by chance: each comes as often as its weight says before any comes again."""
+"""All faults, drawn from a bag by chance: in each bag a fault is as often as its weight says."""
 
 from collections.abc import Collection, Sequence
 

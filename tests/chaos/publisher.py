@@ -10,7 +10,7 @@ from tests.chaos.readings import Readings
 
 
 class Publisher(threading.Thread):
-    """Publishes its way's readings in order at `rate` per second until `finish`, whatever breaks."""
+    """Publishes its way's readings in order at `rate` per second until `publish_no_more`, whatever breaks."""
 
     tick: ClassVar[float] = 0.02  # seconds between two bursts
 

@@ -21,7 +21,7 @@ class Run:
 
 
 class Player(threading.Thread):
-    """Plays until `finish`; `stored` is told which runs the store has, and it does not run far ahead."""
+    """Plays until `play_no_more`; `stored` is told which runs the store has, so that it is not far ahead."""
 
     def __init__(self, broker: str, seed: int) -> None:
         super().__init__(name="robot", daemon=True)

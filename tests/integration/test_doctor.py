@@ -81,7 +81,7 @@ async def test_missing_partitions_and_silent_listeners_are_told_with_the_fix(
         monkeypatch.setattr("flows.doctor.SILENT", timedelta(0))
         (silent,) = of("Listeners", await examine(settings))
         assert silent.level is Level.WARNING
-        assert "HEADWATER_SLOT=3" in silent.fix
+        assert "`HEADWATER_SLOT=3 headwater listen --pipeline sensors --drain`" in silent.fix
         await listeners.leave(pool, "headwater-3")
     findings = await examine(settings)
     assert of("Listeners", findings) == []

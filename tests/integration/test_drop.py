@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.rejected import dropped as drop_by_command
+from flows.rejected import drop as drop_by_command
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool, translated
 from infra.settings import load

@@ -73,7 +73,7 @@ async def test_while_the_ledger_is_broken_a_file_waits(
     listener.wait_until("listening")
     await connection.execute("ALTER TABLE store.ledger RENAME TO away")
     (root / "sensors" / "a.csv").write_text(HEADER + lines(0, 10))
-    await until(lambda: "ledger: waiting for a service" in listener.log.read_text())
+    await until(lambda: "ledger: refused, tried again" in listener.log.read_text())
     await connection.execute("ALTER TABLE store.away RENAME TO ledger")
     await archived(root, "a.csv")
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 10

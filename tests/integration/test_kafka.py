@@ -115,7 +115,7 @@ async def test_while_the_offsets_are_broken_it_waits(
     await connection.execute("ALTER TABLE store.kafka_offsets RENAME TO away")
     topic.publish(0, 10)
     listener = listen()
-    await until(lambda: "offsets: waiting for a service" in listener.log.read_text(), 90.0)
+    await until(lambda: "offsets: refused, tried again" in listener.log.read_text(), 90.0)
     await connection.execute("ALTER TABLE store.away RENAME TO kafka_offsets")
     await until_stored(connection, READ, 10)
     assert listener.stop() == 0
@@ -231,7 +231,7 @@ WHEN (NEW.next = {end}) EXECUTE FUNCTION store.overtake()
         pytest.param("d0", 1, 2, id="the record that is refused"),  # 1: as a good one, 2: as a rejected one
     ],
 )
-async def test_a_batch_that_is_overtaken_while_it_is_halved_is_dropped_once_and_read_again(
+async def test_a_batch_that_is_overtaken_while_it_is_halved_is_abandoned_once_and_read_again(
     listen: Headwater, connection: Connection, topic: Topic, device: str, end: int, ask: int
 ) -> None:
     await prepare_table(connection, CONTRACT)
@@ -244,7 +244,7 @@ async def test_a_batch_that_is_overtaken_while_it_is_halved_is_dropped_once_and_
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 1
     assert await connection.fetchval(READ) == 4
     assert listener.stop() == 0
-    assert listener.log.read_text().count("batch dropped") == 1
+    assert listener.log.read_text().count("batch abandoned") == 1
 
 
 async def test_what_was_delivered_before_is_a_duplicate_when_the_offsets_are_set_back(

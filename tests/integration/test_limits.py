@@ -89,7 +89,7 @@ async def test_a_listener_waits_while_what_it_looks_up_is_broken(
     age: str,
     table: str,
 ) -> None:
-    monkeypatch.setattr(module, age, type(getattr(module, age))(0))  # it is looked up for each batch
+    monkeypatch.setattr(module, age, 0.0)  # it is looked up for each batch
     async with listeners.run() as listening, Publisher(listeners.broker) as publisher:
         await connection.execute(f"ALTER TABLE store.{table} RENAME TO away")
         for second in range(3):

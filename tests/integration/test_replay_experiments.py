@@ -15,12 +15,12 @@ from lineage import naming
 from lineage.model import Run, Transformation
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
-from tasks.load.again import CurrentPipeline
 from tasks.load.commit import load
 from tasks.load.open_steps import open_steps
 from tasks.load.prepare import prepare
 from tasks.load.replay import replay
 from tasks.load.reprocess import reprocess
+from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import experiments
@@ -68,7 +68,7 @@ def pipeline(minimum: float) -> CurrentPipeline:
         catalog.pipeline("experiments").load_plan(run),
         transformation=Transformation(name="experiments", version=str(minimum)),
     )
-    return CurrentPipeline(plan=plan, refine=refine, reference=Reference(frames={}), alone=False)
+    return CurrentPipeline(plan=plan, refine=refine, reference=Reference(frames={}), row_local=False)
 
 
 def _with_minimum(contract: Contract, minimum: float) -> Contract:

@@ -186,8 +186,7 @@ LISTS = answered("GET", r"/runs(\?.*)?")
 async def test_the_client_understands_every_recorded_list(recording: Recording) -> None:
     async with replaying({"/runs": recording}) as client:
         listed = await list_runs(client, SOURCE)
-    expected = [(run["id"], run["status"], run["current"]) for run in recording["body"]["data"]]
-    assert [(str(run.run_id), run.status, run.current) for run in listed] == expected
+    assert [str(run_id) for run_id in listed] == [run["id"] for run in recording["body"]["data"]]
 
 
 REFUSALS = [recording for recording in RECORDED.values() if recording["status"] >= 300 and recording["body"]]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from flows import trigger
 from flows.trigger import RobotWatch
@@ -126,6 +127,22 @@ async def test_what_could_not_be_started_is_started_later() -> None:
         watch.notice(UUID(run.id))
         await until(lambda: bool(started.keys))
     assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_an_unforeseen_error_is_told_whole_and_the_run_is_started_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trigger, "AGAIN_AFTER", timedelta(milliseconds=50))
+    robot, started = Robot(), Started()
+    started.failures = [ZeroDivisionError("nobody expected this")]
+    with capture_logs() as logs:
+        async with watching(robot, started) as watch:
+            run = await robot.play(serial_dilution(1))
+            watch.notice(UUID(run.id))
+            await until(lambda: bool(started.keys))
+    assert started.statuses(run.id) == ["succeeded"]
+    (told,) = (entry for entry in logs if entry["log_level"] == "error")
+    assert isinstance(told["exc_info"], ZeroDivisionError)
 
 
 async def test_what_did_not_complete_is_asked_for_again() -> None:

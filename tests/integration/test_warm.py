@@ -186,6 +186,24 @@ async def test_a_run_whose_process_is_gone_is_started_again(client: PrefectClien
     assert await runner.recover() == 0
 
 
+async def test_an_abandoned_run_that_a_person_deletes_does_not_keep_the_others_waiting(
+    client: PrefectClient, deployment: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = await _running(client, deployment, time.time() - 1)
+    kept = await _running(client, deployment, time.time() - 1)
+    again = warm.schedule_again
+
+    async def after_a_person(client: PrefectClient, run: FlowRun, why: str) -> None:
+        if run.id == deleted:
+            await client.delete_flow_run(deleted)
+        await again(client, run, why)
+
+    monkeypatch.setattr(warm, "schedule_again", after_a_person)
+    assert await WarmRunner(client, noted, deployment, limit=4).recover() == 2
+    assert (await client.read_flow_run(kept)).state_type is StateType.COMPLETED
+    assert executions == ["left"]
+
+
 async def test_the_run_of_a_killed_process_is_started_again(
     client: PrefectClient, deployment: UUID, prefect_server: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
 """The watch over a listener: it goes on without the right to show presence, and cannot end unseen."""
 
 import asyncio
-from datetime import timedelta
 
 import pytest
 
@@ -17,7 +16,7 @@ SEEN = "SELECT count(*) FROM store.listeners WHERE seen_at > clock_timestamp() -
 
 @pytest.fixture
 def present_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "PRESENT_EVERY", timedelta(0))
+    monkeypatch.setattr(listener, "PRESENT_EVERY", 0.0)
     monkeypatch.setattr(listener, "WATCH_EVERY", 0.1)
 
 

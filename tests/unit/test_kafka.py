@@ -13,8 +13,8 @@ from infra.kafka import Consumer, KafkaAddress
 
 CALLS: dict[str, Callable[[Consumer], object]] = {
     "poll": lambda consumer: consumer.poll(1, timedelta(seconds=1), timedelta(0)),
-    "begin": lambda consumer: consumer.begin({0: 0}),
-    "span": lambda consumer: consumer.span(0),
+    "start_at": lambda consumer: consumer.start_at({0: 0}),
+    "watermarks": lambda consumer: consumer.watermarks(0),
 }
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from infra.doctor.mqtt_probe import probe
 from infra.mqtt.client import Publisher, Subscriber, publish_many
-from infra.mqtt.probe import probe
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 from tests.fixtures.mosquitto import NO_MEMORY, Broker, MakeBroker
 from tests.fixtures.waiting import until

@@ -15,7 +15,7 @@ import polars as pl
 from infra.postgres import Transaction
 from lineage.append import next_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.load.commit import committed, write_books
+from tasks.load.commit import remember, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import StoredRaw
 from tasks.load.settle import Settled
@@ -28,7 +28,7 @@ LOCK = 0x48_50  # "HP": the first key of the advisory lock; the second is the ra
 class CurrentPipeline:
     """How records are judged today.
 
-    `alone`: each message is one record and is judged without its neighbours, so only the chosen ones are
+    `row_local`: each message is one record and is judged without its neighbours, so only the chosen ones are
     read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
     open records are replayed, chosen or not.
     """
@@ -36,11 +36,11 @@ class CurrentPipeline:
     plan: LoadPlan
     refine: Callable[[RawBatch, Reference], Awaitable[Refined]]
     reference: Reference
-    alone: bool
+    row_local: bool
 
 
 @asynccontextmanager
-async def alone(session: WriterSession, raw_batch: int) -> AsyncIterator[None]:
+async def raw_batch_lock(session: WriterSession, raw_batch: int) -> AsyncIterator[None]:
     """Nobody else reads this raw batch again meanwhile; a failure cuts the connection, and frees the lock."""
     key = (LOCK, raw_batch % (1 << 31))
     await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
@@ -87,5 +87,5 @@ async def end(
         await transaction.rollback()
     else:
         await transaction.commit()
-        committed(session, commit, written)
+        remember(session, commit, written)
     return written.receipt
