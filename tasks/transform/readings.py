@@ -1,18 +1,20 @@
-"""Readings of sensors: from the messages as received to rows of `sensor_readings`, and what was rejected.
+"""Records of one table: from the messages as received to its rows, and what was rejected.
 
     payloads ─decode─▶ cells ─rules─▶ good ─keys─▶ one row per key ─enrich─▶ accepted
                  └──────────┴───────────────┴─────▶ rejected
 
 Row-local but for keys that come twice in a batch, and without a clock: `received_at` is the batch's. The same
-message gets the same verdict in any batch.
+message gets the same verdict in any batch. What is added is what the contract derives (DERIVED).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
 from lineage import naming
 from lineage.columns import named
+from lineage.errors import ContractError
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
@@ -31,7 +33,40 @@ DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": 
 _NONE: Final = REJECTED_SCHEMA.to_frame()
 _LOCATION: Final = "message.location"
 _WEATHER: Final = (pl.col("temperature"), pl.col("humidity"))
+_REGISTER: Final = {"device_name": "name", "device_model": "model", "device_site": "site"}
 _INDICES: Final = {"heat_index": heat_index(*_WEATHER), "dew_point": dew_point(*_WEATHER)}
+_PLACE: Final = ("place", "country", "time_zone")
+_COORDINATES: Final = ("latitude", "longitude")
+
+DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_REGISTER, ("device_id",)),
+    **dict.fromkeys(_PLACE, _COORDINATES),
+    **dict.fromkeys(_INDICES, ("temperature", "humidity")),
+    "source_name": (),
+}
+"""What `enrich` can add, and of which columns: temperature in °C, humidity in %, coordinates in degrees."""
+
+
+def check(contract: Contract) -> None:
+    """Raise ContractError where the contract wants what cannot be added to its records."""
+    inputs = {column.name for column in contract.inputs}
+    for name in contract.names:
+        if name in inputs:
+            continue
+        if name not in DERIVED:
+            known = ", ".join(DERIVED)
+            raise ContractError(
+                f"{contract.table}: `readings` cannot derive {name}, only {known}: use a transform of your own."
+            )
+        if lacking := [needed for needed in DERIVED[name] if needed not in inputs]:
+            raise ContractError(
+                f"{contract.table}: {name} is derived from {', '.join(lacking)}, which is no column: add it."
+            )
+
+
+def finds_places(contract: Contract) -> bool:
+    """Whether the contract wants places: their data takes a second and 60 MB to load."""
+    return not contract.row_schema.keys().isdisjoint(_PLACE)
 
 
 def refine(
@@ -40,7 +75,7 @@ def refine(
     """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
     contract, decoded = decoder.contract, chunk.decode_batch(batch, decoder)
     readings = timestamps.parse(_located(decoded.records, batch), contract)
-    rules = [*_topic_rules(batch.dataset), *rules_of(contract, batch.received_at, readings.schema)]
+    rules = [*_topic_rules(batch.dataset, contract), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
@@ -63,15 +98,22 @@ def refine(
 
 def columns(contract: Contract, source: str, source_name: str) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
-    rules = _topic_rules(source)
+    rules = _topic_rules(source, contract)
     inputs = validated(decoded(contract, source, more=[_LOCATION] if rules else []), contract, rules)
     devices = named(DEVICES.to_frame().lazy(), naming.postgres("devices"))
     places = named(PLACE_SCHEMA.to_frame().lazy(), naming.library("reverse_geocode"))
-    return {contract.table: edges_of(enrich(inputs, devices, places, source_name), contract, source)}
+    return {
+        contract.table: edges_of(enrich(inputs, devices, places, source_name, contract), contract, source)
+    }
 
 
-def _topic_rules(source: str) -> list[Rule]:
-    return topic_rules() if source.startswith(naming.MQTT) else []
+def _is_topic_of_device(source: str, contract: Contract) -> bool:
+    """Whether a message's topic must be that of the device it is of."""
+    return source.startswith(naming.MQTT) and "device_id" in contract.names
+
+
+def _topic_rules(source: str, contract: Contract) -> list[Rule]:
+    return topic_rules() if _is_topic_of_device(source, contract) else []
 
 
 def topic_rules() -> list[Rule]:
@@ -86,36 +128,29 @@ def topic_rules() -> list[Rule]:
 
 
 def enrich(
-    readings: pl.LazyFrame, devices: pl.LazyFrame, places: pl.LazyFrame, source_name: str
+    readings: pl.LazyFrame, devices: pl.LazyFrame, places: pl.LazyFrame, source_name: str, contract: Contract
 ) -> pl.LazyFrame:
-    """Add every derived column to valid readings; all other columns pass, and rows keep their order.
+    """Add the contract's derived columns to valid readings; all others pass, and rows keep their order.
 
-    `readings` has device_id, temperature (°C), humidity (%), latitude and longitude (°); `devices` is the
-    register (DEVICES), `places` one row per cell (`place.PLACE_SCHEMA`). What neither knows is null.
+    `devices` is the register (DEVICES), `places` one row per cell (`place.PLACE_SCHEMA`). What neither knows
+    is null.
     """
-    register = devices.select(
-        "device_id",
-        device_name=pl.col("name"),
-        device_model=pl.col("model"),
-        device_site=pl.col("site"),
-    )
-    return (
-        readings.with_columns(
-            cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(("latitude", "longitude"))
+    wanted = contract.row_schema.keys()
+    if not wanted.isdisjoint(_PLACE):
+        located = readings.with_columns(
+            cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(_COORDINATES)
         )
-        .join(register, on="device_id", how="left", maintain_order="left")
-        .join(places, on=CELL, how="left", maintain_order="left")
-        .drop(CELL)
-        .with_columns(
-            **_INDICES,
-            source_name=pl.lit(source_name),
-        )
-    )
+        readings = located.join(places, on=CELL, how="left", maintain_order="left").drop(CELL)
+    if not wanted.isdisjoint(_REGISTER):
+        register = devices.select("device_id", **{name: pl.col(column) for name, column in _REGISTER.items()})
+        readings = readings.join(register, on="device_id", how="left", maintain_order="left")
+    indices = {name: index for name, index in _INDICES.items() if name in wanted}
+    return readings.with_columns(**indices, source_name=pl.lit(source_name))
 
 
 def cells_of(readings: pl.DataFrame) -> pl.DataFrame:
     """The distinct cells (`place.CELL`) of readings."""
-    latitude, longitude = cell(pl.col("latitude")), cell(pl.col("longitude"))
+    latitude, longitude = (cell(pl.col(name)) for name in _COORDINATES)
     return readings.select(latitude.alias(CELL[0]), longitude.alias(CELL[1])).unique()
 
 
@@ -131,9 +166,9 @@ def _enriched(
 ) -> pl.DataFrame:
     """The accepted rows in contract order, then where they came from."""
     filled = fill_defaults(kept, contract)
-    found = places.find(cells_of(filled))
+    found = places.find(cells_of(filled)) if finds_places(contract) else PLACE_SCHEMA.to_frame()
     devices = reference.frames.get("devices", DEVICES.to_frame())
-    plan = enrich(filled.lazy(), devices.lazy(), found.lazy(), source_name)
+    plan = enrich(filled.lazy(), devices.lazy(), found.lazy(), source_name, contract)
     schema = {**contract.row_schema, **ORIGIN_SCHEMA}
     rows = plan.with_columns(part=pl.lit(None)).select(
         pl.col(name).cast(dtype) for name, dtype in schema.items()
@@ -147,7 +182,7 @@ def _undecodable(
     """Messages that are no record; a wrong topic is named as well."""
     if refused.is_empty():
         return _NONE
-    if not batch.dataset.startswith(naming.MQTT):
+    if not _is_topic_of_device(batch.dataset, contract):
         listed = refused.with_columns(pl.concat_list("rule").alias(RULES))
         return rejected(listed, "decode", sentences, contract.table)
     fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC)

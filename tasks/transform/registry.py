@@ -32,9 +32,11 @@ class Transform:
 
 
 def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
-    places = PlaceFinder()
-    places.warm()
     (contract,) = contracts.values()
+    readings.check(contract)
+    places = PlaceFinder()
+    if readings.finds_places(contract):
+        places.warm()
     return partial(readings.refine, decoder=Decoder(contract), source_name=source_name, places=places)
 
 

@@ -98,7 +98,8 @@ def _with_care(
         return Decoded(cells.schema(contract).to_frame(), undecodable)
     rows = _read("\n".join(good["text"]).encode(), columns, delimiter)
     rows = rows.with_columns(pl.when(pl.all() != "").then(pl.all()))  # an empty cell in quotes
-    return Decoded(_typed(rows.insert_column(0, good[cells.SEQUENCE]), contract), undecodable)
+    found = good.select(cells.SEQUENCE)  # a header that names no column of ours gives no rows at all
+    return Decoded(_typed(found.hstack(rows) if rows.width else found, contract), undecodable)
 
 
 def _our_names(layout: Layout, contract: Contract) -> dict[str, str]:

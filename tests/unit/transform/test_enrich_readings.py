@@ -51,7 +51,7 @@ def test_the_input_hash_knows_nothing_of_the_enrichment(refined: Refine, contrac
     assert one["input_hash"].to_list() == row_hashes(one, [c.name for c in contract.inputs]).to_list()
 
 
-def test_the_plan_is_lazy_and_keeps_the_rows_and_their_order() -> None:
+def test_the_plan_is_lazy_and_keeps_the_rows_and_their_order(contract: Contract) -> None:
     readings = pl.LazyFrame(
         {
             "device_id": ["b", "a", "b"],
@@ -64,7 +64,7 @@ def test_the_plan_is_lazy_and_keeps_the_rows_and_their_order() -> None:
     )
     devices = pl.LazyFrame([("b", "B", "m", "s")], DEVICES, orient="row")
     places = pl.LazyFrame([(4814, 1158, "Munich", "DE", "Europe/Berlin")], PLACE_SCHEMA, orient="row")
-    plan = enrich(readings, devices, places, "src")
+    plan = enrich(readings, devices, places, "src", contract)
     assert isinstance(plan, pl.LazyFrame)
     rows = plan.collect()
     assert rows["carried"].to_list() == [1, 2, 3]
