@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
 
+import polars as pl
 import structlog
 
 from flows import process, stores
@@ -18,7 +19,7 @@ from flows.retry import When, cannot_be_stored, is_away, must_wait, without_end
 from flows.streams import Stream
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-from lineage.errors import DataError, HeadwaterError
+from lineage.errors import DataError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
@@ -27,7 +28,7 @@ from tasks.load.devices import read_devices
 from tasks.load.offsets import OvertakenError
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import Prepared, prepare
-from tasks.load.refused import halves, refused
+from tasks.load.refused import failed, halves, refused
 from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ class Listener:
         self._transform = pipeline.refine()
         self._gate = Gate(self._store.pool, pipeline)
         self._reference = Reference(frames={})
-        self._broken = ""
+        self._broken, self._waits = "", False  # why Postgres takes nothing; whether it is away
         self._reference_until = float("-inf")
         self._present_at = monotonic()
 
@@ -107,7 +108,7 @@ class Listener:
             if self._broken:
                 self._state.failing(self._broken)
             else:
-                self._state.running("not read" if full else doing)
+                self._state.running("not read" if full else "waiting for Postgres" if self._waits else doing)
             await self._show_presence()
             await asyncio.sleep(WATCH_EVERY)
 
@@ -134,14 +135,14 @@ class Listener:
             await batch.abandon()
 
     async def _ingest(self, batch: RawBatch, turn: Turn) -> None:
-        """Carry a batch the whole way; halved while its data is refused, to the one record that is."""
+        """Carry a batch the whole way; halved while its data is refused, to the one record that it is."""
         reference = await self._current_reference()
         try:
             self._report(await ingest(batch, reference, self._steps(turn)))
-        except DataError as error:
+        except (DataError, TransformError) as error:
             two = halves(batch)
             if two is None:
-                self._report(await self._reject(batch, str(error)))
+                self._report(await self._reject(batch, error))
                 return
             for half in two:
                 await self._ingest(half, turn)
@@ -180,21 +181,26 @@ class Listener:
 
     @contextmanager
     def _held(self, when: When) -> Iterator[None]:
-        """Tell at /health that Postgres is there and refuses what is tried again, for as long as it does."""
+        """Tell at /health that Postgres is away, or refuses what is tried again, for as long as it does."""
         try:
             yield
         except HeadwaterError as error:
-            self._broken = str(error) if when(error) and not is_away(error) else ""
+            self._waits = is_away(error)
+            self._broken = str(error) if when(error) and not self._waits else ""
             raise
-        self._broken = ""
+        self._broken, self._waits = "", False
 
-    async def _reject(self, batch: RawBatch, reason: str) -> Receipt:
-        """Store a record that Postgres refuses as a rejected one; without end, for it has no other place.
+    async def _reject(self, batch: RawBatch, error: DataError | TransformError) -> Receipt:
+        """Store a record that fails as a rejected one; without end, for it has no other place.
 
         Before a constraint refused it, it may have been stored: it is looked up as one that may repeat.
         """
-        refined = await self._refine(batch, await self._current_reference())
-        record = refused(batch, refined, self._plan.contracts, reason)
+        if isinstance(error, TransformError):
+            log.error("a record is rejected: the transform failed on it", exc_info=error.__cause__)
+            record = failed(batch, str(error))
+        else:
+            refined = await self._refine(batch, await self._current_reference())
+            record = refused(batch, refined, self._plan.contracts, str(error))
         prepared = prepare(replace(batch, may_repeat=True), record, self._plan)
         receipt = await self._load(prepared, cannot_be_stored)
         await batch.acknowledge()
@@ -202,12 +208,14 @@ class Listener:
 
     async def _current_reference(self) -> Reference:
         if monotonic() >= self._reference_until:
-            devices = await without_end(
-                lambda: read_devices(self._store.pool), what="device register", when=must_wait
-            )
+            devices = await without_end(self._read_devices, what="device register", when=must_wait)
             self._reference = Reference(frames={"devices": devices})
             self._reference_until = monotonic() + REGISTER_EVERY
         return self._reference
+
+    async def _read_devices(self) -> pl.DataFrame:
+        with self._held(must_wait):
+            return await read_devices(self._store.pool)
 
     def _report(self, receipt: Receipt) -> None:
         self._gate.add(receipt)

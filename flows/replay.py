@@ -11,7 +11,7 @@ import structlog
 
 from flows import catalog, stores
 from infra.settings import Settings
-from lineage.errors import DataError, NotFoundError
+from lineage.errors import DataError, NotFoundError, TransformError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.devices import read_devices
@@ -68,7 +68,7 @@ async def _one(store: Store, pipeline: CurrentPipeline, batch: OpenBatch, dry_ru
     """One raw batch. Where Postgres refuses its data, halves are tried: one record spoils no other."""
     try:
         receipt = await replay_batch(store, pipeline, batch.raw_batch, batch.identities, dry_run=dry_run)
-    except DataError as error:
+    except (DataError, TransformError) as error:
         count = len(batch.identities)
         if count == 1 or not pipeline.row_local:
             log.warning("replay refused", raw_batch=batch.raw_batch, records=count, reason=str(error))

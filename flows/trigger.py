@@ -34,7 +34,7 @@ class RobotWatch:
 
     def __init__(self, robot: RobotSource, client: HttpClient, options: RobotOptions, start: Start) -> None:
         self._robot, self._client, self._options, self._start = robot, client, options, start
-        self._due: set[What] = set()  # visits that have not begun
+        self._due: dict[What, tuple[float, asyncio.Task[None]]] = {}  # visits to come, and when
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._handled: dict[UUID, str] = {}  # run → the key last started
@@ -42,10 +42,14 @@ class RobotWatch:
         self._settled: set[UUID] = set()  # ended, and the same when looked at again
 
     def notice(self, what: What, after: timedelta = timedelta(0)) -> None:
-        """Look at a run, or at all of them, soon; a visit that is already due is enough."""
-        if what not in self._due:
-            self._due.add(what)
-            self._begin(self._visit(what, after.total_seconds()))
+        """Look at a run, or at all of them, soon; a visit that is due by then is enough."""
+        at = asyncio.get_running_loop().time() + after.total_seconds()
+        if what in self._due:
+            due, visit = self._due[what]
+            if due <= at:
+                return
+            visit.cancel()
+        self._due[what] = at, self._begin(self._visit(what, after.total_seconds()))
 
     async def poll(self) -> None:
         """Look at all runs now and then, without end: notices get lost."""
@@ -60,10 +64,11 @@ class RobotWatch:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -73,25 +78,22 @@ class RobotWatch:
     async def _visit(self, what: What, after: float) -> None:
         await asyncio.sleep(after)
         async with self._looking:
-            self._due.discard(what)  # a notice from here on means another visit
+            del self._due[what]  # a notice from here on means another visit
             try:
-                found = await (self._all() if what == "all" else self._one(what))
+                await (self._look_at_all() if what == "all" else self._look_at(what))
             except UnavailableError as error:
                 log.warning("robot away", robot=self._robot.name, reason=str(error))
                 self.notice(what, AGAIN_AFTER)
-                return
             except HeadwaterError as error:
                 log.warning("robot's answer refused", robot=self._robot.name, reason=str(error))
-                return
-        for key, seen in found:
-            self._begin(self._handle(key, seen))
 
-    async def _all(self) -> list[tuple[str, RunSeen]]:
-        """Every run that is not known to be settled."""
+    async def _look_at_all(self) -> None:
+        """A visit to every run that is not known to be settled: what one answers is nothing to the others."""
         listed = await list_runs(self._client, self._robot)
         self._forget(self._started_at.keys() - set(listed))
-        unsettled = [run_id for run_id in listed if run_id not in self._settled]
-        return [news for run_id in unsettled for news in await self._one(run_id)]
+        for run_id in listed:
+            if run_id not in self._settled:
+                self.notice(run_id)
 
     def _forget(self, gone: set[UUID]) -> None:
         """The robot keeps few runs, and so do we."""
@@ -100,24 +102,24 @@ class RobotWatch:
             self._handled.pop(run_id, None)
             self._settled.discard(run_id)
 
-    async def _one(self, run_id: UUID) -> list[tuple[str, RunSeen]]:
-        """The run if it has changed and is due; nothing for one the robot does not know."""
+    async def _look_at(self, run_id: UUID) -> None:
+        """Start the flow for the run if it has changed and is due; not for one the robot does not know."""
         seen = await look(self._client, self._robot, run_id)
         if seen is None:
             log.debug("run unknown to the robot", robot=self._robot.name, run=str(run_id))
-            return []
+            return
         key = notice_key(seen)
         if self._handled.get(run_id) == key:
             if seen.ended:
                 self._settled.add(run_id)
-            return []
+            return
         wait = self._wait(run_id) if not seen.ended else 0.0
         if wait > 0:
             self.notice(run_id, timedelta(seconds=wait))
-            return []
+            return
         self._handled[run_id] = key
         self._started_at[run_id] = asyncio.get_running_loop().time()
-        return [(key, seen)]
+        self._begin(self._handle(key, seen))
 
     def _wait(self, run_id: UUID) -> float:
         """Seconds until a run that still goes is stored again."""

@@ -6,6 +6,7 @@
     │   ├── SettingsError         settings are missing or contradict each other
     │   ├── ContractError         a contract or a pipeline's definition is wrong
     │   ├── NotFoundError         something was asked for by a name that is not there
+    │   ├── TransformError        a transform failed on what it was given: its code is wrong
     │   ├── MalformedFrameError   what came is not MQTT 3.1.1 (infra/mqtt/frames.py)
     │   └── QueryError            a database refused a statement
     │       └── DataError         … for a value or a row in it, not for the statement
@@ -50,6 +51,10 @@ class ContractError(RejectedError):
 
 class NotFoundError(RejectedError):
     """Something was asked for by a name that is not there."""
+
+
+class TransformError(RejectedError):
+    """A transform failed on what it was given, which no rule foresees: its code has to change."""
 
 
 class QueryError(RejectedError):

@@ -68,7 +68,8 @@ def _whole(value: Any) -> Any:
 def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     """The natural key of each row as canonical JSON (String, n): sorted names, no spaces, µs in UTC.
 
-    Null where a part of the key is missing or holds a NUL character, which no store takes.
+    Null where a part of the key is missing, holds a NUL character, or is a time outside the years 1 to 9999:
+    no store takes those.
     """
     names = sorted(contract.key)
     parts: list[pl.Expr] = []
@@ -78,13 +79,15 @@ def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     text = pl.concat_str(*parts, pl.lit("}"))
     held = [pl.col(n) for n in names if contract.column(n).type is ColumnType.TEXT]
     storable = pl.all_horizontal(pl.lit(True), *(~c.str.contains("\x00", literal=True) for c in held))
-    return frame.select(pl.when(storable).then(text).alias("key")).to_series()
+    whole = frame.select(names).rechunk()  # Polars 2.1 panics where chunks end within such an expression
+    return whole.select(pl.when(storable).then(text).alias("key")).to_series()
 
 
 def _as_json(name: str, kind: ColumnType) -> pl.Expr:
     column = pl.col(name)
     if kind is ColumnType.TIMESTAMP:
-        return pl.format('"{}"', column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+        iso = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        return pl.when(column.dt.year().is_between(1, 9999)).then(pl.format('"{}"', iso))
     if kind is ColumnType.TEXT:
         quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
         return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))

@@ -30,7 +30,7 @@ from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared
 from tasks.load.raw import write_raw
-from tasks.load.rejected import copy_rejected
+from tasks.load.rejected import ANYTHING, PASSING, copy_rejected
 from tasks.load.settle import (
     Settled,
     looks_stored,
@@ -149,29 +149,34 @@ def _with_origin(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.D
     return rows
 
 
-async def _known(commit: Commit, refined: Refined) -> bool:
-    """Whether to copy the batch would be in vain, as far as a look can tell."""
-    if commit.batch.may_repeat:
-        return await looks_stored(commit, refined)
-    return await rejected_before(commit, refined)
-
-
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     """Copy the rows, unless that looks to be in vain; a key that is there is a unique violation."""
-    contracts = commit.plan.contracts
-    revises = any(contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
-    judged = commit.batch.may_repeat or revises
-    refined = await (without_judged_before if judged else without_stored_before)(commit, refined)
-    if revises or await _known(commit, refined):
-        return await settle(commit, refined if judged else await without_judged_before(commit, refined))
+    if _comes_again(commit, refined):
+        refined = await without_judged_before(commit, refined)
+        if _revises(commit, refined) or await looks_stored(commit, refined):
+            return await settle(commit, refined)
+    else:
+        refined = await without_stored_before(commit, refined)
+        if await rejected_before(commit, refined):
+            return await _settle(commit, refined)
     sums, rejected_sum = await asyncio.gather(
-        asyncio.to_thread(values_sums, contracts, refined.accepted), _copy(commit, refined)
+        asyncio.to_thread(values_sums, commit.plan.contracts, refined.accepted), _copy(commit, refined)
     )
     return Settled(refined, "fast", sums, rejected_sum)
 
 
 async def _settle(commit: Commit, refined: Refined) -> Settled:
-    return await settle(commit, await without_judged_before(commit, refined))
+    rejected = ANYTHING if _comes_again(commit, refined) else PASSING
+    return await settle(commit, await without_judged_before(commit, refined, rejected))
+
+
+def _comes_again(commit: Commit, refined: Refined) -> bool:
+    """Whether some of it may have been judged before; a message that is sent anew is another one."""
+    return commit.batch.may_repeat or _revises(commit, refined)
+
+
+def _revises(commit: Commit, refined: Refined) -> bool:
+    return any(commit.plan.contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
 
 
 async def _copy(commit: Commit, refined: Refined) -> int:

@@ -1,4 +1,4 @@
-"""A batch that Postgres refuses for its data: halved, until the one record it refuses stands alone."""
+"""A batch on which the transform fails, or which Postgres refuses: halved, until one record stands alone."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,11 +31,16 @@ def refused(batch: RawBatch, refined: Refined, contracts: Mapping[str, Contract]
     return replace(refined, accepted={}, rejected=pl.concat([*rows, refined.rejected]))
 
 
-def _unread(batch: RawBatch, why: Refusal) -> Refined:
+def failed(batch: RawBatch, reason: str) -> Refined:
+    """A batch of one record, on which the transform fails, as a rejected record."""
+    return _unread(batch, Refusal(rule="transform.failed", error_type="failed", message=reason), "validate")
+
+
+def _unread(batch: RawBatch, why: Refusal, stage: str = "load") -> Refined:
     row = {
         "sequence": batch.messages.height - 1,
         "part": None if batch.layout is None else 0,
-        "stage": "load",
+        "stage": stage,
         "rules": [why.rule],
         "error_type": why.error_type,
         "message": why.message,

@@ -19,11 +19,13 @@ from tasks.load.plan import Commit
 NO_PART = "-"
 
 _RULE = pl.element()
-_PASSING_RULE = _RULE.str.ends_with(".furthest") | (_RULE == "load.refused")
+_PASSING_RULE = _RULE.str.ends_with(".furthest") | _RULE.is_in(["load.refused", "transform.failed"])
 MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
 """Whether a record rejected by these rules may pass when it comes again, its bytes the same."""
 
-_KNOWN = "SELECT identity FROM store.rejected WHERE identity = ANY($1::bytea[])"
+_KNOWN = "SELECT identity FROM store.rejected r WHERE identity = ANY($1::bytea[]) %s"
+ANYTHING, PASSING = "", "AND r.may_pass"
+"""What was rejected: for whatever reason; or where the same contract may take it when it comes again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +114,9 @@ async def insert_rejected(commit: Commit, rejected: pl.DataFrame) -> pl.DataFram
     return rejected.filter(ids.is_in(_identities_of(rows).implode()))
 
 
-async def rejected_among(connection: Connection, ids: pl.Series) -> pl.Series:
-    """Those of these identities (Binary, n) that were rejected before, whatever became of them since."""
-    return _identities_of(await connection.fetch(_KNOWN, ids.to_list()))
+async def rejected_among(connection: Connection, ids: pl.Series, rejected: str = ANYTHING) -> pl.Series:
+    """Those of these identities (Binary, n) that were `rejected` before, whatever became of them since."""
+    return _identities_of(await connection.fetch(_KNOWN % rejected, ids.to_list()))
 
 
 def _identities_of(rows: Sequence[Row]) -> pl.Series:

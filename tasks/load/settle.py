@@ -1,9 +1,9 @@
 """The staging way: what was stored or rejected before is told from what is new, row by row.
 
 A verdict never flips. A row whose key is stored with the same input hash, or from the same bytes, is a
-duplicate, even if today's contract reads more of it or would reject it; a record rejected before is one, even
-if today's contract would take it; a key stored with another input hash is a conflict (`append`) or a revision
-(`revise`).
+duplicate, even if today's contract reads more of it or would reject it. So is a record rejected before that
+is delivered again, even if today's contract would take it; one that is sent anew is another message. A key
+stored with another input hash is a conflict (`append`) or a revision (`revise`).
 
 The fast way keeps this too: a stored key is a unique violation, each rejected row is looked for among the
 stored ones, and where a record that may pass on a second try was rejected, accepted rows from the same
@@ -21,7 +21,15 @@ from infra.postgres import Row, copy_frame
 from tasks.batch import Refined
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
-from tasks.load.rejected import Refusal, as_rejected, identities, insert_rejected, rejected_among
+from tasks.load.rejected import (
+    ANYTHING,
+    PASSING,
+    Refusal,
+    as_rejected,
+    identities,
+    insert_rejected,
+    rejected_among,
+)
 from tasks.load.revise import revise
 from tasks.load.row_id import only, without
 from tasks.load.standing import taken
@@ -50,8 +58,6 @@ CONFLICT = Refusal(
     error_type="conflict",
     message="The key is stored with other values; the first one stands.",
 )
-ANYTHING, PASSING = "", "AND r.may_pass"
-"""What was rejected: for whatever reason; because of its time alone, or by Postgres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,9 @@ async def settle(commit: Commit, refined: Refined) -> Settled:
     return Settled(refined, "staging")
 
 
-async def without_judged_before(commit: Commit, refined: Refined) -> Refined:
-    """Records that were rejected before, or that are rejected now and stored, are duplicates."""
-    return await without_stored_before(commit, await _without_rejected_before(commit, refined))
+async def without_judged_before(commit: Commit, refined: Refined, rejected: str = ANYTHING) -> Refined:
+    """Records that were `rejected` before, or that are rejected now and stored, are duplicates."""
+    return await without_stored_before(commit, await _without_rejected_before(commit, refined, rejected))
 
 
 async def looks_stored(commit: Commit, refined: Refined) -> bool:
@@ -108,7 +114,7 @@ async def rejected_before(commit: Commit, refined: Refined) -> bool:
         return False
     for accepted in refined.accepted.values():
         asked = identities(commit, accepted.filter(suspect.gather(accepted["sequence"])))
-        if not (await rejected_among(commit.connection, asked.unique())).is_empty():
+        if not (await rejected_among(commit.connection, asked.unique(), PASSING)).is_empty():
             return True
     return False
 
@@ -128,7 +134,7 @@ async def _suspect(commit: Commit, rejected: str) -> pl.Series:
     return locations.is_in(found.implode(), nulls_equal=True)
 
 
-async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
+async def _without_rejected_before(commit: Commit, refined: Refined, rejected: str) -> Refined:
     """Records rejected in an earlier batch are duplicates now, whatever they are worth today.
 
     Those that are rejected again are told where they are inserted: their identity is there.
@@ -136,12 +142,12 @@ async def _without_rejected_before(commit: Commit, refined: Refined) -> Refined:
     accepted = refined.accepted
     if not any(rows.height for rows in accepted.values()):
         return refined
-    suspect = await _suspect(commit, ANYTHING)
+    suspect = await _suspect(commit, rejected)
     if not suspect.any():
         return refined
     asked = {table: rows.filter(suspect.gather(rows["sequence"])) for table, rows in accepted.items()}
     ids = {table: await asyncio.to_thread(identities, commit, rows) for table, rows in asked.items()}
-    known = await rejected_among(commit.connection, pl.concat(list(ids.values())))
+    known = await rejected_among(commit.connection, pl.concat(list(ids.values())), rejected)
     if known.is_empty():
         return refined
     again = {table: rows.filter(ids[table].is_in(known.implode())) for table, rows in asked.items()}

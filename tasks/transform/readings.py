@@ -56,7 +56,7 @@ def check(contract: Contract) -> None:
         if name not in DERIVED:
             known = ", ".join(DERIVED)
             raise ContractError(
-                f"{contract.table}: `readings` cannot derive {name}, only {known}: use a transform of your own."
+                f"{contract.table}: `readings` cannot derive {name}, only {known}: name a transform of yours."
             )
         if lacking := [needed for needed in DERIVED[name] if needed not in inputs]:
             raise ContractError(

@@ -6,7 +6,9 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from lineage.errors import ContractError
+import polars as pl
+
+from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
 from tasks.transform import experiments, readings
@@ -58,6 +60,20 @@ TRANSFORMS: dict[str, Transform] = {
     "readings": Transform(readings.refine, _readings, _readings_columns, row_local=True),
     "experiments": Transform(experiments.refine, _experiments, experiments.columns),
 }
+
+
+def foreseen(refine: Refine) -> Refine:
+    """The step, failing with TransformError alone: a mistake in it must not look like anything else."""
+
+    def run(batch: RawBatch, reference: Reference) -> Refined:
+        try:
+            return refine(batch, reference)
+        except (Exception, pl.exceptions.PanicException) as error:
+            if isinstance(error, (HeadwaterError, MemoryError)):
+                raise
+            raise TransformError(f"The transform failed, mend it: {type(error).__name__}: {error}") from error
+
+    return run
 
 
 def transform(name: str) -> Transform:

@@ -30,7 +30,7 @@ _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
     """Records of CSV under their header."""
     line = header.decode("utf-8-sig", "replace").rstrip("\r\n")
-    names = next(csv.reader([line], delimiter=layout.delimiter), [])
+    names = next(csv.reader([line], delimiter=layout.delimiter), []) or [""]  # a line has a cell at least
     ours = _our_names(layout, contract)
     columns = [ours.get(name) for name in names]
     plain = _plain(chunk, columns, layout.delimiter, contract)

@@ -350,7 +350,7 @@ async def test_with_postgres_away_the_broker_holds_what_comes(
             await publisher.publish_many([reading(n) for n in range(100)])
             await asyncio.to_thread(service.kill)
             await publisher.publish_many([reading(n) for n in range(100, 5_000)])
-            await asyncio.sleep(2)
+            await until(lambda: listener.health().get("state") == "waiting for Postgres")
             assert listener.process.poll() is None
             assert await asyncio.to_thread(service.start)
         connection = await connect(dsn, application="test")

@@ -239,6 +239,19 @@ async def test_a_file_that_is_still_written_is_not_taken(
     assert listener.stop() == 0
 
 
+async def test_lines_that_end_by_cr_alone_are_no_header_without_records(
+    listen: Headwater, connection: Connection, root: Path
+) -> None:
+    listener = listen()
+    await asyncio.to_thread(listener.wait_until, "listening")
+    text = (HEADER + lines(0, 5)).replace("\n", "\r")
+    (root / "sensors" / "mac.csv").write_bytes(text.encode())
+    await archived(root, "mac.csv")
+    rows = await connection.fetch("SELECT location, rules FROM rejected")
+    assert [tuple(row) for row in rows] == [("mac.csv:1", ["payload.cells"])]
+    assert listener.stop() == 0
+
+
 async def test_what_postgres_refuses_is_rejected_alone_by_its_line(
     listen: Headwater, connection: Connection, root: Path
 ) -> None:

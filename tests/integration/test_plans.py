@@ -124,7 +124,8 @@ async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> Non
 
 async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Connection) -> None:
     identities, places = [b"\0" * 32, b"\1" * 32], ["topic1", "topic5"]
-    assert looks_up(await plan_of(connection, rejected._KNOWN, identities), "rejected_pkey")
+    for rejected_as in (rejected.ANYTHING, rejected.PASSING):
+        assert looks_up(await plan_of(connection, rejected._KNOWN % rejected_as, identities), "rejected_pkey")
     for rejected_as, index in ((settle.PASSING, "rejected_passing"), (settle.ANYTHING, "rejected_location")):
         suspect = await plan_of(connection, settle._AT_LOCATIONS % rejected_as, "mqtt:1", places)
         assert looks_up(suspect, index)

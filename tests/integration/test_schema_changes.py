@@ -104,6 +104,22 @@ async def test_what_is_stored_is_a_duplicate_under_a_contract_that_reads_more_of
     await house.proves()
 
 
+@pytest.mark.parametrize("beside_what_is_stored", [False, True])
+async def test_a_rejected_record_sent_anew_is_judged_by_todays_contract_whatever_comes_with_it(
+    house: House, beside_what_is_stored: bool
+) -> None:
+    stored, hot = message("a", 1), message("a", 2, temperature=99)
+    old = await house.start(with_maximum(90))
+    assert (await old.take(a_batch(stored, hot))).rejected == 1
+    new = await house.start(with_maximum(100))
+    anew = (stored, hot) if beside_what_is_stored else (hot,)
+    receipt = await new.take(a_batch(*anew))
+    assert (receipt.accepted["sensor_readings"], receipt.duplicates) == (1, len(anew) - 1)
+    again = await new.take(a_batch(*anew, may_repeat=True))
+    assert (again.accepted["sensor_readings"], again.duplicates) == (0, len(anew))
+    await house.proves()
+
+
 async def test_a_new_field_comes_while_an_old_listener_runs(house: House) -> None:
     old = await house.start(CONTRACT)
     await old.take(a_batch(message("a", 1, battery=70)))

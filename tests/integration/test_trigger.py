@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from flows import trigger
 from flows.trigger import RobotWatch
+from infra.http import HttpClient
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
-from lineage.errors import UnavailableError
+from lineage.errors import HeadwaterError, RejectedError, UnavailableError
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
 from tests.fixtures.waiting import until
 
@@ -41,9 +42,9 @@ class Started:
 
 @asynccontextmanager
 async def watching(
-    robot: Robot, started: Started, revise_every: timedelta = timedelta(0)
+    robot: Robot, started: Started, revise_every: timedelta = timedelta(0), poll_every: float = 60.0
 ) -> AsyncIterator[RobotWatch]:
-    options = RobotOptions(revise_every=revise_every)
+    options = RobotOptions(revise_every=revise_every, poll_every=timedelta(seconds=poll_every))
     async with serve_robot(robot) as url, robot_client(SOURCE, url) as client:
         await robot.up()
         watch = RobotWatch(SOURCE, client, options, started)
@@ -79,6 +80,62 @@ async def test_a_run_that_goes_is_stored_again_and_its_end_always() -> None:
     statuses = started.statuses(run.id)
     assert statuses[-1] == "succeeded"
     assert 2 <= statuses.count("running") < len(run.commands)
+
+
+async def test_the_end_of_a_run_is_not_kept_waiting_for_what_is_due_later() -> None:
+    robot, started = Robot(seconds=0.05), Started()
+    async with watching(robot, started, timedelta(seconds=60)) as watch:
+        run = robot.create_run(robot.add_protocol(serial_dilution(1)))
+        robot.act(run, "play")
+        watch.notice(UUID(run.id))
+        await until(lambda: started.statuses(run.id) == ["running"])
+        commands = len(run.commands)
+        await until(lambda: len(run.commands) > commands + 1)
+        watch.notice(UUID(run.id))  # it has changed, and is due in a minute
+        await until(lambda: run.ended)
+        watch.notice(UUID(run.id))
+        await until(lambda: started.statuses(run.id) == ["running", "succeeded"], 10.0)
+
+
+@pytest.mark.parametrize("error", [UnavailableError("robot", "it answered 500"), RejectedError("403")])
+async def test_what_one_run_answers_is_nothing_to_the_others(
+    error: HeadwaterError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger, "AGAIN_AFTER", timedelta(milliseconds=50))
+    robot, started, look = Robot(), Started(), trigger.look
+    errors: list[HeadwaterError] = [error]
+
+    async def look_once(client: HttpClient, source: RobotSource, run_id: UUID) -> RunSeen | None:
+        if run_id == UUID(runs[1].id) and errors:
+            raise errors.pop()
+        return await look(client, source, run_id)
+
+    monkeypatch.setattr(trigger, "look", look_once)
+    async with watching(robot, started, poll_every=0.05) as watch:
+        runs = [await robot.play(serial_dilution(seed)) for seed in (1, 2, 3)]
+        polling = asyncio.create_task(watch.poll())
+        await until(lambda: len(started.keys) == 3)
+        polling.cancel()
+    assert {seen.run_id for seen in started.seen} == {UUID(run.id) for run in runs}
+
+
+async def test_closed_it_has_nothing_under_way() -> None:
+    async def never(_key: str, _seen: RunSeen) -> bool:
+        began.set()
+        await asyncio.sleep(60)
+        return True
+
+    robot, began, before = Robot(), asyncio.Event(), asyncio.all_tasks()
+    async with serve_robot(robot) as url, robot_client(SOURCE, url) as client:
+        await robot.up()
+        watch = RobotWatch(SOURCE, client, RobotOptions(), never)
+        run = await robot.play(serial_dilution(1))
+        watch.notice(UUID(run.id))
+        await began.wait()
+        watch.notice(uuid4(), timedelta(seconds=60))
+        await watch.close()
+        ours = [task for task in asyncio.all_tasks() - before if "RobotWatch" in repr(task.get_coro())]
+    assert ours == []
 
 
 async def test_a_run_that_is_gone_and_a_spurious_notice_are_ordinary() -> None:

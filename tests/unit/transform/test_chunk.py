@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
+from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.contract import load_contract
 from tasks.extract.file_parts import parts, survey
 from tasks.layout import exact, records_in, whole
 from tasks.transform.chunk import decode_batch
 from tasks.transform.decode import Decoder
+from tasks.transform.registry import transform
 from tasks.transform.table import decode_rows
 
 CONTRACT = load_contract(Path(__file__).parents[3] / "tasks" / "contracts" / "sensor_readings.yaml")
@@ -29,6 +30,18 @@ def a_part(chunk: bytes, layout: Layout | None = None, header: bytes = HEADER) -
     frame = pl.DataFrame(rows, MESSAGE_SCHEMA, orient="row")
     layout = layout or Layout(format=Format.CSV)
     return RawBatch(dataset="file:x", messages=frame, received_at=NOW, received_until=NOW, layout=layout)
+
+
+@pytest.mark.parametrize(
+    "header", [b"device_id;timestamp;temperature\n", b"foo,bar\n", b"\n", b"\r\n", b"\xef\xbb\xbf\n", b",,\n"]
+)
+def test_under_a_header_that_names_no_column_of_ours_every_record_is_rejected(header: bytes) -> None:
+    """Each of a batch that has one record as its header says, and one that has not."""
+    fitting = header.lstrip(b"\xef\xbb\xbf").replace(b"device_id", b"d") or b"x\n"
+    batch = a_part(fitting.replace(b"\n", b"x\n") + b"1,2,3,4\n", header=header)
+    contract = {CONTRACT.table: CONTRACT}
+    refined = transform("readings").bind(contract, "files")(batch, Reference(frames={}))
+    assert (refined.read, refined.rejected.height) == (2, 2)
 
 
 def cells_of(chunk: bytes) -> dict[int, dict[str, object]]:

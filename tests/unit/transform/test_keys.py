@@ -11,11 +11,27 @@ from hypothesis import strategies as st
 
 from tasks.batch import Refined
 from tasks.canonical import canonical_key
-from tasks.contract import Contract, OnReturn
+from tasks.contract import UTC_MICROS, Contract, OnReturn
 from tasks.transform.keys import deduplicate, hash_inputs
 from tests.fixtures.readings import message
 
 AT = datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def test_a_key_is_told_however_its_columns_lie_in_memory(contract: Contract) -> None:
+    """Polars 2.1 panicked where a chunk ended before a null."""
+    one, other = (
+        pl.DataFrame({"device_id": ["f"], "timestamp": [at]}, schema_overrides={"timestamp": UTC_MICROS})
+        for at in (AT, None)
+    )
+    found = canonical_key(pl.concat([one, other], rechunk=False), contract).to_list()
+    assert found == ['{"device_id":"f","timestamp":"2026-11-21T01:02:03.000004Z"}', None]
+
+
+@pytest.mark.parametrize("year", [0, 10_000])
+def test_a_year_that_no_store_takes_is_no_key(year: int, contract: Contract) -> None:
+    at = pl.DataFrame({"device_id": ["f"]}).with_columns(timestamp=pl.datetime(year, 1, 1, time_zone="UTC"))
+    assert canonical_key(at, contract).to_list() == [None]
 
 
 def test_the_same_again_is_a_duplicate(refined: Callable[..., Refined]) -> None:

@@ -11,7 +11,7 @@ from tasks.transform.reject import PAYLOAD_SENTENCES
 from tasks.transform.validate import rules_of
 
 ROOT = Path(__file__).parents[3]
-LISTENER = {"load.refused"}  # flows/listener.py: what Postgres refuses
+LISTENER = {"load.refused", "transform.failed"}  # tasks/load/refused.py
 
 
 def test_the_rules_documented_are_the_rules_there_are() -> None:
