@@ -1,4 +1,5 @@
-# Headwater's commands. `make` alone lists them. Everything lands in .venv/ and .headwater/, but for the caches of pip and uv.
+# Headwater's commands. `make` alone lists them. Everything lands in .venv/ and .headwater/, but for the caches of pip
+# and uv below ~/.cache and Prefect's ~/.prefect.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -18,6 +19,7 @@ help:  ## list these commands
 	@echo "  GRAPH=neo4j  demo and up on a real Neo4j (default: embedded) · KAFKA=1  up with a local Kafka"
 	@echo "  BENCH=\"mqtt --rounds 5\"  what to measure and how much (default: all)"
 	@echo "  WORKERS=n  tests at once · CYCLES=n SEED=n  what make chaos breaks · RATE=n  readings a second"
+	@echo "  WAYS=\"mqtt kafka\"  the ways in that make chaos feeds (default: all; mqtt must be one)"
 	@echo "  SOAK=minutes  make chaos without killing ours · WITHOUT_GRAPH=1  the graph is away until the end"
 	@echo "  FAULTS='\"kill relay\"'  faults that make chaos is limited to"
 
@@ -59,13 +61,13 @@ bench: setup  ## measure throughput and latency on this machine
 	$(RUN) -m tests.bench $(BENCH)
 
 chaos: setup  ## kill and cut things while data flows, and prove that nothing is lost
-	$(RUN) -m infra.local.provision mosquitto kafka $(filter neo4j,$(GRAPH))
+	$(RUN) -m infra.local.provision mosquitto $(if $(WAYS),$(filter kafka,$(WAYS)),kafka) $(filter neo4j,$(GRAPH))
 	$(RUN) -m tests.chaos --cycles $(CYCLES) --seed $(SEED) --graph "$(GRAPH)" \
 		$(if $(SOAK),--soak "$(SOAK)") $(if $(WAYS),--ways $(WAYS)) $(if $(WITHOUT_GRAPH),--without-graph) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE))
 
-clean:  ## stop the local services and delete their data and all caches; downloads and .venv stay
+clean:  ## stop the local services and delete their data and all caches; downloads, your files and .venv stay
 	@if [ -x $(HEADWATER) ]; then HEADWATER_HOME=.headwater $(HEADWATER) down; fi
-	@if [ -d .headwater ]; then find .headwater -mindepth 1 -maxdepth 1 ! -name downloads -exec rm -rf {} +; fi
+	@if [ -d .headwater ]; then find .headwater -mindepth 1 -maxdepth 1 ! -name downloads ! -name files -exec rm -rf {} +; fi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

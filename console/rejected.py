@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Form, Format, Json, print_csv, print_json, print_table, progress, text
+from console.table import Form, Format, Json, counted, print_csv, print_json, print_table, progress, text
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -56,9 +56,8 @@ def ls(
     found = run(rejected.ls(settings, _which(dataset, rule, stage, since, resolved), limit))
     _print(form, found)
     if not found.total and form is not Format.JSON:
-        typer.echo("none", err=True)
-    for sentence in found.unknown:
-        typer.echo(sentence, err=True)
+        typer.echo("No rejected record fits.", err=True)
+    _tell_unknown(found)
     if found.total > len(found.records) and form is not Format.JSON:
         typer.echo(f"Shown: {len(found.records)} of {found.total}; --limit shows more.", err=True)
 
@@ -107,11 +106,13 @@ def replay(
     What today's version has judged before is left alone, so a second replay changes nothing.
     """
     settings = start()
+    from flows import rejected
     from flows import replay as replays
 
-    total = run(
-        replays.replay(settings, _which(dataset, rule, stage, since, False), dry_run=dry_run, tell=progress)
-    )
+    which = _which(dataset, rule, stage, since, False)
+    total = run(replays.replay(settings, which, dry_run=dry_run, tell=progress))
+    if not total["batches"] and not total["unchanged"] + total["refused"]:
+        _tell_unknown(run(rejected.ls(settings, which, limit=1)))
     if as_json:
         print_json({"dry_run": dry_run, **total})
         return
@@ -149,12 +150,16 @@ def drop(
 
     which = _which(dataset, rule, stage, since, False)
     done = run(rejected.drop(settings, which, reason=reason, by_whom=by or user_name(), apply=apply))
+    if not done.records:
+        _tell_unknown(run(rejected.ls(settings, which, limit=1)))
     if as_json:
         print_json({"applied": apply, **asdict(done)})
         return
     for broken, records in done.rules.items():
         typer.echo(f"{broken}: {records:,}")
-    typer.echo(f"{done.records:,} records {'were' if apply else 'would be'} dropped.")
+    dropped = counted(done.records, "record")
+    were = "would be" if not apply else "was" if done.records == 1 else "were"
+    typer.echo(f"{dropped} {were} dropped.")
     if not apply:
         typer.echo("Nothing was changed; --apply with a --reason does it.")
 
@@ -170,6 +175,12 @@ def _which(
     from tasks.load.rejected_queries import Which
 
     return Which(dataset=dataset, rule=rule, stage=stage, since=moment(since, "--since"), resolved=resolved)
+
+
+def _tell_unknown(found: "Listed") -> None:
+    """A name among the filters that no rejected record ever had may be mistyped."""
+    for sentence in found.unknown:
+        typer.echo(sentence, err=True)
 
 
 def _print(form: Format, found: "Listed") -> None:

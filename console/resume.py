@@ -11,6 +11,7 @@ from console.table import Json, print_json, print_table
 if TYPE_CHECKING:
     from flows.resume import FailedRun
 
+NOTHING: Final = "No flow run waits to be resumed."
 _COLUMNS: Final = ("flow", "name", "ended_at", "parameters", "reason")
 
 Names = Annotated[
@@ -39,7 +40,7 @@ def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False
     for each, state in ended:
         typer.echo(f"{each.flow} {each.name}: {state.value.lower()}", err=as_json)
     if not ended:
-        typer.echo("none", err=True)
+        typer.echo(NOTHING, err=True)
     if any(state.value != "COMPLETED" for _, state in ended):
         raise typer.Exit(DIFFERENCES)
 
@@ -51,7 +52,7 @@ def _print(found: "list[FailedRun]", as_json: bool) -> None:
     elif rows:
         print_table(_COLUMNS, ([*row.values()] for row in rows))
     else:
-        typer.echo("none", err=True)
+        typer.echo(NOTHING, err=True)
 
 
 def _row(failed: "FailedRun") -> dict[str, object]:

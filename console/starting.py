@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -76,8 +77,14 @@ def start_services(
 
 
 def start_apps(settings: Settings) -> list[Address]:
-    """Start our own processes, with these settings."""
-    return _start(apps(settings.home, settings.environment()))
+    """Start our own processes, with these settings; tells which ran with others, never their values."""
+    ours = apps(settings.home, settings.environment())
+    addresses = _start(ours)
+    for each in ours:
+        if each.changed:
+            names = ", ".join(each.changed)
+            typer.echo(f"{TITLES[each.name]:<18} started anew, its settings changed: {names}", err=True)
+    return addresses
 
 
 def _start(services: Iterable[LocalService]) -> list[Address]:

@@ -9,7 +9,7 @@ import typer
 
 from console.start import UNAVAILABLE, run, start_or_warn
 from console.starting import TITLES
-from console.table import Json, print_json
+from console.table import Json, counted, print_json
 
 if TYPE_CHECKING:
     from flows.status import Status
@@ -46,7 +46,7 @@ def _print(found: "Status") -> None:
     _title("Addresses")
     for name, address in found.addresses.items():
         typer.echo(f"  {name:<18} {address}")
-    _title("Settings that are set")
+    _title("Settings of this call (a process has those it was started with)")
     for name, value in found.settings.items():
         typer.echo(f"  {name} = {value}")
     if not found.settings:
@@ -75,7 +75,9 @@ def _print_stored(found: "Status") -> None:
     if found.relay_lag_entries is not None:
         oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""
         typer.echo(f"  {found.relay_lag_entries:,} lineage entries are not in the graph yet{oldest}")
-        typer.echo(f"  {found.rejected_open:,} rejected records wait for a person")
+        rejected = counted(found.rejected_open or 0, "rejected record")
+        rejected += " waits" if found.rejected_open == 1 else " wait"
+        typer.echo(f"  {rejected} for a person")
     for sentence in found.at_limit:
         typer.echo(f"  {sentence}")
 

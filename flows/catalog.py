@@ -8,13 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
-from tasks.contract import Contract, Frozen, Name, load_contract
+from tasks.contract import Contract, Frozen, Name, load_contract, read_yaml
+from tasks.extract.files import FileOptions
 from tasks.extract.opentrons import RobotOptions
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
@@ -115,10 +115,21 @@ class Pipeline(Frozen):
 
 def load_pipeline(path: Path) -> Pipeline:
     """Read a pipeline from YAML; raises ContractError with the file and what is wrong."""
-    try:
-        return Pipeline.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ContractError(f"{path.name} is not a pipeline: {error}") from error
+    loaded = read_yaml(path, Pipeline)
+    if isinstance(loaded.source, FileOptions) and loaded.source.columns:
+        _check_columns(loaded.source.columns, loaded)
+    return loaded
+
+
+def _check_columns(given: Mapping[str, str], pipeline: Pipeline) -> None:
+    """Raise ContractError where a file's column is said to be one that no table reads."""
+    there = {column.name for contract in pipeline.contracts().values() for column in contract.inputs}
+    for theirs, ours in given.items():
+        if ours not in there:
+            raise ContractError(
+                f"Pipeline {pipeline.name}: columns says that {theirs} is {ours}, which no table reads: "
+                f"write `file's name: table's name`, of {', '.join(sorted(there))}."
+            )
 
 
 def all_contracts() -> list[Contract]:

@@ -47,8 +47,13 @@ async def examine(settings: Settings) -> list[Finding]:
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (PREFECT, _prefect),
     )
-    found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
-    return [*chain.from_iterable(found), *_ended(settings.home), *machine.check(settings.home)]
+    database, tables, *found = await asyncio.gather(
+        *(_guarded(part, check, settings) for part, check in checks)
+    )
+    if database[0].level is Level.UNREACHABLE and tables[0].level is Level.UNREACHABLE:
+        tables = (Finding(TABLES, Level.UNREACHABLE, "not looked at, Postgres is away."),)
+    services = chain(database, tables, *found)
+    return [*services, *_ended(settings.home), *machine.check(settings.home)]
 
 
 def _ended(home: Path) -> Iterator[Finding]:

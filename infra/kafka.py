@@ -15,10 +15,13 @@ from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 import confluent_kafka
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from pydantic import SecretStr
 
 from lineage.errors import RejectedError, UnavailableError
+
+log = structlog.get_logger(__name__)
 
 _REFUSED = frozenset(
     {
@@ -31,6 +34,7 @@ _REFUSED = frozenset(
 )
 _OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 _ASK = 10.0  # seconds for one question to the brokers
+_CRITICAL = 2  # of syslog: below it librdkafka writes a line for each vain connection; we say that once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class Consumer:
         self.assignment: frozenset[int] = frozenset()  # the partitions that are ours
         self.generation = 0  # counts the assignments
         self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
+        self._told = False  # that nothing comes
+        self._is_member = False  # of the group; it may have given us no partition
         self._calls = Lock()  # held by the call under way
         configuration: dict[str, object] = {
             **address.configuration(),
@@ -98,6 +104,7 @@ class Consumer:
             "queued.max.messages.kbytes": 32 * 1024,  # what is fetched ahead
             "fetch.wait.max.ms": 100,
             "error_cb": self._failed,
+            "log_level": _CRITICAL,
         }
         with _translated():
             self._consumer = confluent_kafka.Consumer(
@@ -118,7 +125,7 @@ class Consumer:
         good = [message for message in messages if message.error() is None]
         out_of_range = len(good) < len(messages) and self._is_out_of_range(messages)
         if good:
-            self.reason = None
+            self._well()
         return Polled(
             partitions=[message.partition() or 0 for message in good],
             offsets=[message.offset() or 0 for message in good],
@@ -142,7 +149,8 @@ class Consumer:
         with self._calls, _translated():
             self._consumer.assign(partitions)
             self._consumer.resume(partitions)
-        self.reason = None
+        if self._is_member:
+            self._well()
 
     def watermarks(self, partition: int) -> tuple[int, int]:
         """The first offset that the partition holds, and the next to come."""
@@ -166,10 +174,12 @@ class Consumer:
     def _assign(self, consumer: confluent_kafka.Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign(partitions)
         consumer.pause(partitions)  # until `start_at`
+        self._is_member = True
         self._rebalanced(frozenset(each.partition for each in partitions))
 
     def _revoke(self, consumer: confluent_kafka.Consumer, _partitions: list[TopicPartition]) -> None:
         consumer.unassign()
+        self._is_member = False  # when brokers are away too long, the client takes the partitions back itself
         self._rebalanced(frozenset())
 
     def _rebalanced(self, partitions: frozenset[int]) -> None:
@@ -180,6 +190,15 @@ class Consumer:
         if error.code() in _REFUSED:
             raise _refusal(error)
         self.reason = error.str()
+        if not self._told:
+            self._told = True
+            log.warning("Kafka is away, tried again", topic=self.topic, reason=self.reason)
+
+    def _well(self) -> None:
+        self.reason = None
+        if self._told:
+            self._told = False
+            log.info("Kafka is back", topic=self.topic)
 
 
 def _refusal(error: KafkaError) -> RejectedError:

@@ -109,5 +109,5 @@ def _bind(host: str, port: int, application: "WSGIApplication") -> WSGIServer:
     except OSError as error:
         raise SettingsError(
             f"Metrics cannot be served on {host}:{port} ({error.strerror or error}): "
-            "set HEADWATER_METRICS_HOST or HEADWATER_METRICS_PORT."
+            "set HEADWATER_METRICS_HOST or HEADWATER_METRICS_PORT; HEADWATER_METRICS_PORT=0 takes a free one."
         ) from error

@@ -3,14 +3,16 @@
 A rule is one line. The contract decides what is accepted; the table it names is created from the same lines.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lineage.errors import ContractError
 from lineage.model import micros
@@ -164,7 +166,49 @@ def time_literal(moment: datetime) -> pl.Expr:
 
 def load_contract(path: Path) -> Contract:
     """Read a contract from YAML; raises ContractError with the file and what is wrong."""
+    return read_yaml(path, Contract)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """A model from its YAML file; raises ContractError, one sentence with the file and all that is wrong."""
     try:
-        return Contract.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        wholes = {each["loc"][:length] for each in problems for length in range(len(each["loc"]))}
+        why = "; ".join(
+            _told(each["loc"], each["type"], each["msg"], model)
+            for each in problems
+            if each["loc"] not in wholes  # that a list is too short is because its parts are wrong
+        )
+        cause: Exception = error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ContractError(f"{path.name} is not a contract: {error}") from error
+        why, cause = " ".join(str(error).split()), error
+    raise ContractError(f"{path.name} is not a {model.__name__.lower()}: {why}") from cause
+
+
+def _told(place: Sequence[str | int], kind: str, message: str, model: type[BaseModel]) -> str:
+    """One problem: where, what, and for a name that is unknown the nearest one that may stand there."""
+    said = message.removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        nearest = get_close_matches(str(place[-1]), _names_at(model.model_json_schema(), place[:-1]), n=1)
+        said += f", did you mean {nearest[0]}?" if nearest else ""
+    where = ".".join(map(str, place))
+    return f"{where}: {said}" if where else said
+
+
+def _names_at(schema: Mapping[str, Any], place: Sequence[str | int]) -> Sequence[str]:
+    """The fields of the model at a place of pydantic's, whose union is followed by the kind's name."""
+    node = schema
+    for step in place:
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][step]}
+        else:
+            node = node["items"] if isinstance(step, int) else node["properties"][step]
+        node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # it may be null
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return list(node["properties"])

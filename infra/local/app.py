@@ -26,6 +26,7 @@ class App(LocalService):
         """`environment` is what the command reads its settings from (see `Settings.environment`)."""
         super().__init__(root, downloads)
         self._environment = dict(environment or {})
+        self.changed: tuple[str, ...] = ()  # settings for which `start` ended the one that ran
 
     def prepare(self) -> Launch:
         port = self.port()
@@ -42,8 +43,10 @@ class App(LocalService):
         return http_probe.status(address.port, "/health") == 200
 
     def is_as_asked(self, address: Address) -> bool:
-        """Whether it was started with the settings it is to have now."""
-        return _settings(process.environment(address.pid)) == _settings(self._environment)
+        """Whether it was started with the settings it is to have now; `changed` names those that differ."""
+        had, asked = _settings(process.environment(address.pid)), _settings(self._environment)
+        self.changed = tuple(sorted(name for name in had | asked if had.get(name) != asked.get(name)))
+        return not self.changed
 
 
 class Listener(App):

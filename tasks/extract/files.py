@@ -40,7 +40,10 @@ class FileOptions(Frozen):
     pattern: str = Field(min_length=1)  # as Path.glob takes it, e.g. **/*.csv
     archive: str = Field(min_length=1)  # on the same file system: a file is moved by renaming it
     delimiter: str = Field(default=",", min_length=1, max_length=1)  # of CSV
-    columns: dict[str, str] = Field(default_factory=dict)  # a file's column → the contract's, if they differ
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="A file's column → the table's, where they differ, e.g. {Sensor: device_id}",
+    )
     max_bytes: int = Field(default=8 * 1024 * 1024, ge=1)  # of CSV or NDJSON in a batch
     max_rows: int = Field(default=100_000, ge=1)  # of Parquet in a batch
     settle: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=1)

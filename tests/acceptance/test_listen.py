@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -361,3 +364,16 @@ async def test_with_postgres_away_the_broker_holds_what_comes(
         assert listener.stop() == 0
     finally:
         service.stop()
+
+
+async def test_the_example_of_docs_readings_is_stored(
+    listen: Headwater, connection: Connection, mqtt_address: Address
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "readings.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    listener = listen()
+    listener.wait_until("listening")
+    text = example.replace("PORT", str(mqtt_address.port))
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", text], check=True, timeout=60)
+    await until_stored(connection, "SELECT count(*) FROM sensor_readings WHERE temperature = 21.5", 1)
+    assert listener.stop() == 0

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.local.addresses import Address
+from infra.local.kafka_server import Kafka
 from infra.postgres import Connection
 from tasks.load.tables import prepare_table
 from tests.acceptance.test_listen import prove
@@ -278,3 +283,57 @@ async def test_messages_deleted_before_they_were_read_are_an_alarm(
     assert "offsets are gone" in listener.log.read_text()
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 600
     assert listener.stop() == 0
+
+
+async def test_the_example_of_the_page_is_stored(
+    listen: Headwater, connection: Connection, kafka_address: Address
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert f'"{TOPIC}"' in example
+    text = example.replace("127.0.0.1:PORT", kafka_address.url.removeprefix("kafka://"))
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", text], check=True, timeout=60)
+    listener = listen()
+    await until_stored(connection, READ, 1)
+    assert await connection.fetchval("SELECT temperature FROM sensor_readings") == 21.5
+    assert listener.stop() == 0
+
+
+async def test_a_second_listener_beside_it_takes_any_free_port(
+    listen: Headwater, headwater: Headwater, postgres_dsn: str, kafka_address: Address
+) -> None:
+    first = listen()
+    await asyncio.to_thread(first.wait_until, "listening")
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    assert "`HEADWATER_METRICS_PORT=0 headwater listen --pipeline sensors-kafka`" in page
+    urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_KAFKA_URL": kafka_address.url}
+    command = ("listen", "--pipeline", "sensors-kafka")
+    refused = headwater(*command, **urls, HEADWATER_METRICS_PORT=str(first.port))
+    assert await asyncio.to_thread(refused.process.wait, 60) == 2
+    assert "; HEADWATER_METRICS_PORT=0 takes a free one." in refused.log.read_text()
+    second = headwater(*command, **urls, HEADWATER_SLOT="1", HEADWATER_METRICS_PORT="0")
+    await until(lambda: "serving /metrics and /health" in second.log.read_text(), 90.0)
+    assert second.stop() == 0
+    assert first.stop() == 0
+
+
+async def test_a_broker_that_is_away_is_told_once_and_so_is_its_return(
+    listen: Headwater, connection: Connection, topic: Topic, kafka: Kafka
+) -> None:
+    listener = listen()
+    topic.publish(0, 4)
+    await until_stored(connection, READ, 4)
+    await asyncio.to_thread(kafka.kill)
+    try:
+        await until(lambda: "Kafka is away, tried again" in listener.log.read_text(), 60.0)
+        await until(lambda: listener.health().get("state") == "waiting for the broker", 30.0)
+        await asyncio.sleep(5)
+    finally:
+        await asyncio.to_thread(kafka.start)
+    topic.publish(4, 8)
+    await until_stored(connection, READ, 8)
+    assert listener.stop() == 0
+    log = listener.log.read_text()
+    assert log.count("Kafka is away, tried again") == 1, log
+    assert log.count("Kafka is back") == 1
+    assert "FAIL" not in log

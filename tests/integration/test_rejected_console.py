@@ -50,12 +50,21 @@ async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None
         typo = command("rejected", "ls", "--rule", "temperature.rang", "--dataset", "file:*.csv")
         assert typo.returncode == 0
         none, rules, datasets = typo.stderr.decode().splitlines()
-        assert none == "none"
+        assert none == "No rejected record fits."
         assert "the rule temperature.rang; " in rules
         assert "temperature.range" in rules.partition("; ")[2]
         assert datasets.endswith("those there are: mqtt:sensors/+/readings.")
         decoded = command("rejected", "ls", "--rule", "payload.utf8", "--stage", "validate")
-        assert (decoded.returncode, decoded.stderr) == (0, b"none\n")
+        assert (decoded.returncode, decoded.stderr) == (0, b"No rejected record fits.\n")
+        for act in ("replay", "drop"):
+            mistyped = command("rejected", act, "--rule", "temperature.rang")
+            assert mistyped.returncode == 0
+            assert mistyped.stderr.decode().splitlines() == [rules], act
+            known = command("rejected", act, "--rule", "payload.utf8", "--stage", "validate")
+            assert known.stderr == b"", act
+        one = command("rejected", "drop", "--rule", "payload.utf8")
+        assert b"\n1 record would be dropped.\n" in one.stdout
+        assert one.stderr == b""
 
         dry = command("rejected", "replay", "--dry-run", "--json")
         assert json.loads(dry.stdout)["rejected"] == 3

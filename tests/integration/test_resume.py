@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 
-from console.resume import resume
+from console.resume import NOTHING, resume
 from flows.registry import load_flow
 from flows.resume import FailedRun, failed_runs
 from infra.local.addresses import Address
@@ -92,7 +92,7 @@ async def test_what_failed_is_run_again_as_the_same_run(
     assert (run.state_type, run.parameters) == (StateType.COMPLETED, seen.parameters)
     assert failed["name"] not in command("resume", "--list").stdout
     nothing = command("resume", failed["name"])
-    assert (nothing.returncode, nothing.stderr.splitlines()[-1]) == (0, "none")
+    assert (nothing.returncode, nothing.stderr.splitlines()[-1]) == (0, NOTHING)
 
 
 def test_a_cancelled_run_is_run_again_only_by_its_name(
@@ -111,7 +111,8 @@ def test_a_cancelled_run_is_run_again_only_by_its_name(
     monkeypatch.setattr("flows.resume.failed_runs", found)
     monkeypatch.setattr("flows.resume.resume", completed)
     resume()
-    assert capsys.readouterr() == ("", "none\n")
+    assert NOTHING == "No flow run waits to be resumed."
+    assert capsys.readouterr() == ("", f"{NOTHING}\n")
     resume(["unwanted"])
     assert capsys.readouterr().out == "proof unwanted: completed\n"
 

@@ -50,6 +50,15 @@ def test_without_anything_every_part_says_so(tmp_path: Path) -> None:
     assert set(said["settings"]) == {"HEADWATER_POSTGRES_DSN"}
     assert said["settings"]["HEADWATER_POSTGRES_DSN"] == "postgresql://me:***@127.0.0.1:9/x"
     assert SECRET not in output
+    shown = subprocess.run(
+        [COMMAND, "status"],
+        cwd=tmp_path,
+        env={**os.environ, "HEADWATER_POSTGRES_DSN": AWAY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "\nSettings of this call (a process has those it was started with)\n" in shown.stdout
 
 
 async def test_what_is_stored_per_dataset_and_not_in_the_graph_yet(postgres_dsn: str, tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from console.starting import GraphEngine, graph_engine
+from console.starting import GraphEngine, graph_engine, start_apps
 from infra.local import app, process
 from infra.local.addresses import Address
 from infra.local.app import Relay
@@ -39,6 +39,24 @@ def test_a_process_is_started_anew_when_its_settings_changed(home: Path, postgre
     assert there["HEADWATER_ROBOTS"] == "ot2=http://127.0.0.1:31951"
     assert there["PYTHONPATH"] == str(app.CODE)
     assert (app.CODE / "console" / "app.py").exists()
+
+
+def test_up_says_which_settings_of_a_process_changed_and_no_value(
+    home: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def only_relay(root: Path, environment: Mapping[str, str]) -> tuple[Relay, ...]:
+        return (Relay(root, environment=environment),)
+
+    monkeypatch.setattr("console.starting.apps", only_relay)
+    settings = {"postgres_dsn": postgres_dsn, "graph_uri": "bolt://127.0.0.1:9"}
+    start_apps(load(home=home, **settings, robots="ot2=http://127.0.0.1:31950"))
+    start_apps(load(home=home, **settings, robots="ot2=http://127.0.0.1:31950"))
+    assert "anew" not in capsys.readouterr().err
+    start_apps(load(home=home, **settings, mqtt_url="mqtt://127.0.0.1:9"))
+    captured = capsys.readouterr()
+    told = "headwater relay    started anew, its settings changed: HEADWATER_MQTT_URL, HEADWATER_ROBOTS\n"
+    assert told in captured.err
+    assert captured.out == ""
 
 
 def test_another_graph_than_the_one_that_runs_is_refused(home: Path) -> None:

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,34 @@ def test_the_hooks_run_what_make_check_runs() -> None:
     check = makefile.split("\ncheck:")[1].split("\n\n")[0]
     lines = re.findall(r"^\t(\.venv/bin/.+)$", check, re.MULTILINE)
     assert [hook["entry"] for hook in hooks[0]["hooks"]] == [line.removesuffix(" .") for line in lines]
+
+
+def make(*arguments: str, place: Path = ROOT) -> str:
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("ways", "services"),
+    [("", "mosquitto kafka"), ("WAYS=mqtt", "mosquitto"), ("WAYS=mqtt kafka", "mosquitto kafka")],
+)
+def test_chaos_provisions_what_its_ways_need(ways: str, services: str) -> None:
+    said = make("-n", "-o", ".venv/installed", "chaos", *filter(None, [ways]))
+    assert f"infra.local.provision {services}" in [" ".join(line.split()[2:]) for line in said.splitlines()]
+
+
+def test_clean_keeps_downloads_and_the_files_of_who_uses_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("downloads/kafka", "files/sensors", "postgres/data", "log"):
+        (tmp_path / ".headwater" / name).mkdir(parents=True)
+    (tmp_path / ".headwater" / "files" / "sensors" / "unread.csv").touch()
+    make("clean", place=tmp_path)
+    assert {path.name for path in (tmp_path / ".headwater").iterdir()} == {"downloads", "files"}
+    assert (tmp_path / ".headwater" / "files" / "sensors" / "unread.csv").exists()
+
+
+def test_the_ways_of_chaos_are_listed() -> None:
+    assert "WAYS=" in make("help")
 
 
 def test_the_commands_name_every_flow_that_can_be_run() -> None:

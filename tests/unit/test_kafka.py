@@ -1,6 +1,7 @@
 """Our Kafka consumer over a client that only notes in what order it is called."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Event
@@ -8,6 +9,7 @@ from threading import Event
 import confluent_kafka
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from infra.kafka import Consumer, KafkaAddress
 
@@ -43,6 +45,39 @@ class Client:
 
     def close(self) -> None:
         self.ended.append("close")
+
+
+def test_brokers_that_are_away_are_told_once() -> None:
+    address = KafkaAddress(url=SecretStr("kafka://127.0.0.1:9"))
+    caught = LogCapture()
+    logger = logging.getLogger("confluent_kafka")
+    logger.addHandler(caught)
+    consumer = Consumer(address, "topic", "group", "client", session_timeout=timedelta(seconds=10))
+    try:
+        with capture_logs() as logs:
+            for _ in range(20):
+                consumer.poll(1, timedelta(milliseconds=100), timedelta(0))
+            assert [(entry["log_level"], entry["event"]) for entry in logs] == [
+                ("warning", "Kafka is away, tried again")
+            ]
+            consumer.start_at({})  # as when the client gives up its partitions
+            assert len(logs) == 1
+            assert consumer.reason is not None
+        assert caught.said == []
+    finally:
+        consumer.close()
+        logger.removeHandler(caught)
+
+
+class LogCapture(logging.Handler):
+    """Keeps what a library logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
 
 
 @pytest.mark.parametrize("name", CALLS)
