@@ -165,6 +165,11 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "UPDATE store.rejected SET attempts = 3 WHERE batch = 4",
         "rejected, batch 4: 1 record(s) with other attempts",
     ),
+    "a record that is said to pass when it comes again": (
+        "rejected",
+        "UPDATE store.rejected SET may_pass = true WHERE batch = 1",
+        "rejected, batch 1: 2 record(s) whose may_pass",
+    ),
     "another dataset of messages": (
         "raw_batches",
         "UPDATE store.raw_batches SET dataset = 'x' WHERE batch = 2",
@@ -280,6 +285,15 @@ async def test_tampering_with_postgres_is_found_and_named(house: House, kind: st
     proof = await house.prove()
     assert not proof.ok
     assert any(each.startswith(sentence) for each in proof.differences), proof.differences
+
+
+async def test_a_record_that_may_pass_and_is_said_not_to_is_found(house: House) -> None:
+    early = message("a", 0, timestamp="2026-11-23T00:00:00Z")
+    await house.way.take(a_batch(message("a", 1), early, message("a", 2, temperature=200)))
+    assert (await house.prove()).differences == ()
+    await house.tamper("rejected", "UPDATE store.rejected SET may_pass = false WHERE may_pass")
+    (difference,) = (await house.prove()).differences
+    assert difference.startswith("rejected, batch 1: 1 record(s) whose may_pass is not what")
 
 
 async def messages_of(house: House, batch: int) -> pl.DataFrame:
