@@ -210,6 +210,16 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "UPDATE store.ledger SET position_id = 'x' WHERE batch = 2",
         "seal 1: the ledger",
     ),
+    "more digests than messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET digests = digests || sha256('x') WHERE batch = 2",
+        "raw_batches, batch 2: 2 message(s) counted, 3 digest(s) kept",
+    ),
+    "fewer digests than messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET digests = substr(digests, 1, 32) WHERE batch = 2",
+        "raw_batches, batch 2: 2 message(s) counted, 1 digest(s) kept",
+    ),
     "broken messages": (
         "raw_batches",
         "UPDATE store.raw_batches SET messages = substr(messages, 1, length(messages) / 2) WHERE batch = 2",
@@ -245,6 +255,21 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
     "an entry of an unknown kind": (
         "lineage_log",
         "UPDATE store.lineage_log SET source_kind = 'Nothing' WHERE writer = 1 AND number = 1",
+        "lineage_log: writer 1, number 1: the entry cannot be read any more",
+    ),
+    "an entry of a batch of no dataset": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET target_facts = '{}' WHERE target_key = 'postgres:sensor_readings#2'",
+        "lineage_log: writer 1, number ",
+    ),
+    "an entry whose facts are none": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET facts = '[]' WHERE writer = 1 AND number = 1",
+        "lineage_log: writer 1, number 1: the entry cannot be read any more",
+    ),
+    "an entry that holds since no time": (
+        "lineage_log",
+        'UPDATE store.lineage_log SET facts = \'{"valid_from": "x"}\' WHERE writer = 1 AND number = 1',
         "lineage_log: writer 1, number 1: the entry cannot be read any more",
     ),
     "an entry whose time was changed": (
