@@ -312,6 +312,19 @@ async def test_tampering_with_postgres_is_found_and_named(house: House, kind: st
     assert any(each.startswith(sentence) for each in proof.differences), proof.differences
 
 
+async def test_a_seal_that_is_gone_before_it_was_carried_ends_the_proof_with_a_difference(
+    house: House,
+) -> None:
+    await furnish(house)
+    assert (await house.prove()).differences == ()
+    for second in range(2):
+        await house.way.take(a_batch(message("late", second)))
+        await relay.seal_all(house.connection)
+    await house.tamper("lineage_seals", "DELETE FROM store.lineage_seals WHERE seal = 2")
+    async with asyncio.timeout(30):
+        assert "seal 3: the seals 2 to 2 before it are gone" in (await house.prove()).differences
+
+
 async def test_a_record_that_may_pass_and_is_said_not_to_is_found(house: House) -> None:
     early = message("a", 0, timestamp="2026-11-23T00:00:00Z")
     await house.way.take(a_batch(message("a", 1), early, message("a", 2, temperature=200)))
