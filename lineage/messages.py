@@ -71,7 +71,8 @@ def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
     if payloads.len() != row["count"]:
         return [*found, f"{row['count']} message(s) counted, {payloads.len()} stored"]
     now = message_digests(payloads).to_list()
-    edited = [n for n, then in enumerate(digests) if now[n] is not None and now[n] != then]
+    pairs = enumerate(zip(digests, now, strict=False))  # another number of digests is told above
+    edited = [n for n, (then, is_) in pairs if is_ is not None and is_ != then]
     gone = [n for n, digest in enumerate(now) if digest is None and n not in erased]
     if edited:
         found.append(f"{len(edited)} message(s) do not match their digest: sequence {_some(edited)}")

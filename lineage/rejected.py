@@ -5,7 +5,7 @@ sum over a batch's verdicts can be computed again at any time.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -36,7 +36,8 @@ RECORD: Mapping[str, pl.DataType] = {
     "contract": pl.Int32(),
     "rejected_at": _TIME,
 }
-"""What a rejected record's hash covers; `attempts` and `resolved_by` follow from its replays."""
+"""What a rejected record's hash covers; `attempts` and `resolved_by` follow from its replays, `may_pass` from
+its rules."""
 VERDICT: Mapping[str, pl.DataType] = {
     "identity": pl.String(),
     "batch": pl.Int64(),
@@ -45,6 +46,11 @@ VERDICT: Mapping[str, pl.DataType] = {
     "rules": pl.String(),
     "before": pl.Int64(),
 }
+
+_RULE = pl.element()
+_PASSING_RULE = _RULE.str.ends_with(".furthest") | (_RULE == "load.refused")
+MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
+"""Whether a record rejected by these `rules` (List of String) may pass if it comes again, bytes the same."""
 
 _RULES = ("rules", "rules_before")
 
@@ -73,6 +79,8 @@ WHERE r.batch >= $1 AND r.batch < $2
     AND (r.attempts <> 1 + said.again OR r.resolved_by IS DISTINCT FROM said.resolved_by)
 GROUP BY r.batch ORDER BY r.batch
 """
+_PASSING = "SELECT batch, rules, may_pass AS said FROM store.rejected WHERE batch >= $1 AND batch < $2"
+_PASSING_SCHEMA = {"batch": pl.Int64(), "rules": pl.List(pl.String()), "said": pl.Boolean()}
 
 
 async def rejected_sums(connection: Connection, first: int, end: int) -> dict[int, int]:
@@ -113,6 +121,8 @@ async def check_rejected(
             f"rejected, batch {row['batch']}: {row['records']} record(s) with other attempts or another end "
             "than their replays say"
         )
+    for number, unlike in sorted((await _unlike_rules(connection, first, end)).items()):
+        yield f"rejected, batch {number}: {unlike} record(s) whose may_pass is not what their rules say"
 
 
 async def _judged(connection: Connection, first: int, end: int) -> dict[int, tuple[int, int]]:
@@ -127,6 +137,15 @@ async def _judged(connection: Connection, first: int, end: int) -> dict[int, tup
         for verdict, now in zip(verdicts, _hashes(verdicts, VERDICT), strict=True):
             sums[verdict["batch"]] += now
     return {batch: (rows[batch], signed(total)) for batch, total in sums.items()}
+
+
+async def _unlike_rules(connection: Connection, first: int, end: int) -> Counter[int]:
+    """Batch → how many of its records may pass by their rules and not by their column, or the other way."""
+    unlike: Counter[int] = Counter()
+    async for rows in chunks(connection, _PASSING, first, end):
+        records = pl.DataFrame([tuple(row) for row in rows], _PASSING_SCHEMA, orient="row")
+        unlike.update(records.filter(pl.col("said").ne_missing(MAY_PASS))["batch"].to_list())
+    return unlike
 
 
 def _hashes(rows: Sequence[Any], columns: Mapping[str, pl.DataType]) -> pl.Series:

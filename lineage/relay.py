@@ -107,8 +107,10 @@ async def catch_up(connection: Connection, graph: Graph) -> int:
     """Carry all that is committed now, and not what is committed meanwhile; returns the entries carried."""
     await seal_all(connection)
     target, carried = await last_seal(connection), 0
-    while await cursor(connection) < target:
+    before, reached = None, await cursor(connection)
+    while reached < target and reached != before:  # it stands where the next seal is gone
         carried += (await carry(connection, graph)).entries
+        before, reached = reached, await cursor(connection)
     return carried
 
 

@@ -11,6 +11,8 @@ from infra.postgres import Connection
 from lineage.errors import UnavailableError
 from lineage.log import await_end_of
 from tasks.batch import Receipt
+from tasks.contract import Contract
+from tasks.load import settle
 from tasks.load.commit import load
 from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
@@ -125,23 +127,52 @@ async def hold_commits(connection: Connection) -> None:
 async def test_a_rival_that_another_commit_stores_meanwhile_is_not_rejected_too(
     way: Way, other: Store, connection: Connection, may_repeat: bool
 ) -> None:
-    """One listener has `mine` under way; it is delivered to another one too, after a rival for its key."""
+    """One listener has `mine` under way; it is delivered to another one too, after a rival for its key.
+
+    A key that is stored leads the other batch to the staging way: there it waits for the first commit.
+    """
     mine, rival = message("a", 1), message("a", 1, temperature=1.0)
     for store in (way.store, other):
         await take(store, [message(f"warm {id(store)}", 1)])
     await hold_commits(connection)
     first = asyncio.create_task(take(way.store, [mine]))
     await until_stored(connection, WAITING, 1)
-    second = asyncio.create_task(take(other, [rival, mine], may_repeat=may_repeat))
+    again = message(f"warm {id(other)}", 1)
+    second = asyncio.create_task(take(other, [again, rival, mine], may_repeat=may_repeat))
     await until_stored(connection, WAITING, 2)
     await connection.execute("SELECT pg_advisory_unlock(99)")
     await first
     receipt = await second
-    assert (receipt.rejected, receipt.duplicates) == (1, 1)
+    assert (receipt.rejected, receipt.duplicates) == (1, 2)
     stored = "SELECT temperature FROM store.sensor_readings WHERE device_id = 'a'"
     assert await way.value(stored) == 20.5
     rejected = await connection.fetch("SELECT identity FROM store.rejected")
     assert [row["identity"] for row in rejected] == [identity(rival)]
+
+
+def narrowed(contract: Contract, name: str, *, minimum: float) -> Contract:
+    columns = tuple(
+        column.model_copy(update={"minimum": minimum}) if column.name == name else column
+        for column in contract.columns
+    )
+    return contract.model_copy(update={"columns": columns})
+
+
+async def test_a_record_rejected_before_is_a_duplicate_after_a_copy_that_met_a_stored_key(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No look told that the batch was delivered before: its copy is rolled back, and all is told anew."""
+    monkeypatch.setattr(settle, "LOOKED_AT", 1)  # the first row alone, which is new
+    stored, rejected = message("b", 1), message("c", 1, temperature=-5)
+    narrow = narrowed(CONTRACT, "temperature", minimum=0)
+    first = await way.take(a_batch(stored, rejected), narrow)
+    assert (first.accepted["sensor_readings"], first.rejected) == (1, 1)
+    receipt = await way.take(a_batch(message("a", 1), stored, rejected, may_repeat=True))
+    assert (receipt.way, receipt.accepted["sensor_readings"], receipt.duplicates) == ("staging", 1, 2)
+    assert await way.value("SELECT array_agg(device_id ORDER BY device_id) FROM sensor_readings") == [
+        "a",
+        "b",
+    ]
 
 
 async def test_what_is_not_known_to_be_committed_waits_for_the_end_of_its_connection(

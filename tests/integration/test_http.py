@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from uvicorn import Config
 
 from infra import http
 from infra.http import http_client
@@ -39,3 +40,8 @@ async def test_a_connection_that_was_idle_is_not_used_again(
         await client.get("/runs")
         with pytest.raises(UnavailableError):
             await client.get("/runs")
+
+
+def test_a_connection_is_not_used_again_by_the_time_a_robots_server_closes_it() -> None:
+    """An OT-2's server is uvicorn as it comes. A second is left for the way: each side has its own clock."""
+    assert 0 < http.IDLE <= Config(app="").timeout_keep_alive - 1

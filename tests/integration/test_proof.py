@@ -165,6 +165,11 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "UPDATE store.rejected SET attempts = 3 WHERE batch = 4",
         "rejected, batch 4: 1 record(s) with other attempts",
     ),
+    "a record that is said to pass when it comes again": (
+        "rejected",
+        "UPDATE store.rejected SET may_pass = true WHERE batch = 1",
+        "rejected, batch 1: 2 record(s) whose may_pass",
+    ),
     "another dataset of messages": (
         "raw_batches",
         "UPDATE store.raw_batches SET dataset = 'x' WHERE batch = 2",
@@ -205,6 +210,16 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "UPDATE store.ledger SET position_id = 'x' WHERE batch = 2",
         "seal 1: the ledger",
     ),
+    "more digests than messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET digests = digests || sha256('x') WHERE batch = 2",
+        "raw_batches, batch 2: 2 message(s) counted, 3 digest(s) kept",
+    ),
+    "fewer digests than messages": (
+        "raw_batches",
+        "UPDATE store.raw_batches SET digests = substr(digests, 1, 32) WHERE batch = 2",
+        "raw_batches, batch 2: 2 message(s) counted, 1 digest(s) kept",
+    ),
     "broken messages": (
         "raw_batches",
         "UPDATE store.raw_batches SET messages = substr(messages, 1, length(messages) / 2) WHERE batch = 2",
@@ -240,6 +255,21 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
     "an entry of an unknown kind": (
         "lineage_log",
         "UPDATE store.lineage_log SET source_kind = 'Nothing' WHERE writer = 1 AND number = 1",
+        "lineage_log: writer 1, number 1: the entry cannot be read any more",
+    ),
+    "an entry of a batch of no dataset": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET target_facts = '{}' WHERE target_key = 'postgres:sensor_readings#2'",
+        "lineage_log: writer 1, number ",
+    ),
+    "an entry whose facts are none": (
+        "lineage_log",
+        "UPDATE store.lineage_log SET facts = '[]' WHERE writer = 1 AND number = 1",
+        "lineage_log: writer 1, number 1: the entry cannot be read any more",
+    ),
+    "an entry that holds since no time": (
+        "lineage_log",
+        'UPDATE store.lineage_log SET facts = \'{"valid_from": "x"}\' WHERE writer = 1 AND number = 1',
         "lineage_log: writer 1, number 1: the entry cannot be read any more",
     ),
     "an entry whose time was changed": (
@@ -280,6 +310,28 @@ async def test_tampering_with_postgres_is_found_and_named(house: House, kind: st
     proof = await house.prove()
     assert not proof.ok
     assert any(each.startswith(sentence) for each in proof.differences), proof.differences
+
+
+async def test_a_seal_that_is_gone_before_it_was_carried_ends_the_proof_with_a_difference(
+    house: House,
+) -> None:
+    await furnish(house)
+    assert (await house.prove()).differences == ()
+    for second in range(2):
+        await house.way.take(a_batch(message("late", second)))
+        await relay.seal_all(house.connection)
+    await house.tamper("lineage_seals", "DELETE FROM store.lineage_seals WHERE seal = 2")
+    async with asyncio.timeout(30):
+        assert "seal 3: the seals 2 to 2 before it are gone" in (await house.prove()).differences
+
+
+async def test_a_record_that_may_pass_and_is_said_not_to_is_found(house: House) -> None:
+    early = message("a", 0, timestamp="2026-11-23T00:00:00Z")
+    await house.way.take(a_batch(message("a", 1), early, message("a", 2, temperature=200)))
+    assert (await house.prove()).differences == ()
+    await house.tamper("rejected", "UPDATE store.rejected SET may_pass = false WHERE may_pass")
+    (difference,) = (await house.prove()).differences
+    assert difference.startswith("rejected, batch 1: 1 record(s) whose may_pass is not what")
 
 
 async def messages_of(house: House, batch: int) -> pl.DataFrame:
