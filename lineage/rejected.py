@@ -48,7 +48,7 @@ VERDICT: Mapping[str, pl.DataType] = {
 }
 
 _RULE = pl.element()
-_PASSING_RULE = _RULE.str.ends_with(".furthest") | (_RULE == "load.refused")
+_PASSING_RULE = _RULE.str.ends_with(".furthest") | _RULE.is_in(["load.refused", "transform.failed"])
 MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
 """Whether a record rejected by these `rules` (List of String) may pass if it comes again, bytes the same."""
 

@@ -9,7 +9,7 @@ import polars_hash as plh
 
 from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
-from lineage.rejected import sum_of_new
+from lineage.rejected import MAY_PASS, sum_of_new
 from tasks.batch import REJECTED_SCHEMA
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
@@ -17,11 +17,6 @@ from tasks.layout import exact_in
 from tasks.load.plan import Commit
 
 NO_PART = "-"
-
-_RULE = pl.element()
-_PASSING_RULE = _RULE.str.ends_with(".furthest") | _RULE.is_in(["load.refused", "transform.failed"])
-MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
-"""Whether a record rejected by these rules may pass when it comes again, its bytes the same."""
 
 _KNOWN = "SELECT identity FROM store.rejected r WHERE identity = ANY($1::bytea[]) %s"
 ANYTHING, PASSING = "", "AND r.may_pass"

@@ -16,10 +16,10 @@ from typing import Any
 
 import polars as pl
 
-from lineage.rejected import record_hashes
+from lineage.rejected import MAY_PASS, record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
-from tasks.load.rejected import MAY_PASS, contract_versions, identities, insert_rejected
+from tasks.load.rejected import contract_versions, identities, insert_rejected
 from tasks.load.row_id import RowId
 
 OPEN_SCHEMA = pl.Schema(

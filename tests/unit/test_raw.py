@@ -4,9 +4,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from lineage.rejected import MAY_PASS
 from tasks.batch import MESSAGE_SCHEMA
 from tasks.load.raw import pack, unpack
-from tasks.load.rejected import MAY_PASS
 
 
 def test_packed_messages_are_types_that_every_arrow_library_has() -> None:
@@ -24,11 +24,12 @@ def test_packed_messages_are_types_that_every_arrow_library_has() -> None:
         (["timestamp.furthest"], True),
         (["at.furthest", "temperature.range"], True),  # whatever a contract calls its time
         (["load.refused"], True),
+        (["transform.failed"], True),
         (["timestamp.oldest"], False),
         ([], False),
     ],
 )
-def test_a_record_may_pass_again_for_its_time_or_where_postgres_refused_it(
+def test_a_record_may_pass_again_for_its_time_or_where_postgres_or_the_transform_refused_it(
     rules: list[str], passes: bool
 ) -> None:
     frame = pl.DataFrame({"rules": [rules]}, schema={"rules": pl.List(pl.String)})
