@@ -108,7 +108,7 @@ def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[s
         return local
     start = "headwater up --kafka" if name == "kafka" else "headwater up"
     hint = f"Run `{start}`, or set {variable(field)}."
-    raise UnavailableError(title, "none is set and no local one is running", hint)
+    raise UnavailableError(title, "no address is set and no local one is running", hint)
 
 
 def _with_login(local: Mapping[str, str]) -> str:

@@ -23,7 +23,7 @@ MOST_PARTS = 256
 
 def parts_for(entries: int) -> int:
     """How many parts keep each at a size that fits in memory easily."""
-    return min(MOST_PARTS, entries // ENTRIES_PER_PART + 1)
+    return min(MOST_PARTS, max(0, entries) // ENTRIES_PER_PART + 1)  # who tampers may say any number
 
 
 class Spread:

@@ -21,7 +21,7 @@ from .sealed import books_digest
 SEALS_AT_A_TIME = 500
 
 _SEALS = "SELECT * FROM store.lineage_seals WHERE seal > $1 ORDER BY seal LIMIT $2"
-_SEAL = "SELECT hash, sealed_at FROM store.lineage_seals WHERE seal = $1"
+_SEAL = "SELECT hash, sealed_at, total FROM store.lineage_seals WHERE seal = $1"
 _SPANS = """
 SELECT seal, writer, first, last, head FROM store.lineage_spans
 WHERE seal > $1 AND seal <= $2 ORDER BY seal, writer
@@ -50,6 +50,7 @@ class Walk:
     entries: int = 0
     hash: bytes = FIRST_HASH  # of the last seal that was seen
     seal: int = 0
+    _total: int = 0  # entries of all seals up to that one, as they say
     _sealed_at: datetime | None = None
 
     async def seals(self) -> AsyncIterator[Seal]:
@@ -92,6 +93,7 @@ class Walk:
             self.after = 0
         else:
             self.seal, self.hash, self._sealed_at = self.after, row["hash"], row["sealed_at"]
+            self._total = row["total"]
 
     async def _spans(self, after: int, upto: int) -> dict[int, list[Span]]:
         spans: dict[int, list[Span]] = {}
@@ -115,7 +117,7 @@ class Walk:
         self.report("lineage_log", [*found, *self._missing(expected, what)])
         made = project(read, micros(row["sealed_at"]))
         sealed = Seal(number=row["seal"], sealed_at=row["sealed_at"], entries=read, projection=made)
-        if not found and len(read) == row["entries"] and digest_bytes(made) != row["digest"]:
+        if not found and len(read) == _counted(spans) and digest_bytes(made) != row["digest"]:
             self.report("seals", [f"{what}: its digest is not that of the graph its entries make"])
         self.entries += len(read)
         if not found and await books_digest(self.connection, sealed.batches) != row["books"]:
@@ -130,12 +132,15 @@ class Walk:
             self.hash, row["seal"], row["sealed_at"], spans, row["digest"], row["books"]
         ):
             yield f"{what}: its hash is not that of its content and the seal before it"
+        if (row["entries"], row["total"]) != (_counted(spans), self._total + _counted(spans)):
+            yield f"{what}: the numbers of its entries are not those of its spans and the seal before it"
         if self._sealed_at is not None and row["sealed_at"] - self._sealed_at <= timedelta(0):
             yield f"{what}: it is not later than the seal before it"
         for anchor in self.anchors:
             if anchor.seal == row["seal"] and anchor.hash != row["hash"]:
                 yield f"{what}: its hash is not the one that was anchored"
         self.seal, self.hash, self._sealed_at = row["seal"], row["hash"], row["sealed_at"]
+        self._total = row["total"]
 
     def _missing(self, expected: list[tuple[Span, int]], what: str) -> Iterable[str]:
         for span, first in expected:
@@ -151,3 +156,8 @@ class Walk:
         gone = [anchor.seal for anchor in self.anchors if anchor.seal > self.seal]
         if gone:
             self.report("seals", [f"seals: number {max(gone)} was anchored, and the last one is {self.seal}"])
+
+
+def _counted(spans: Iterable[Span]) -> int:
+    """How many entries the spans hold."""
+    return sum(span.last - span.first + 1 for span in spans)

@@ -8,8 +8,6 @@ from typing import Final
 from lineage.errors import HeadwaterError, UnavailableError
 
 LOOPBACK: Final = frozenset({None, "", "localhost", "127.0.0.1", "::1"})
-_NONE_SET: Final = "none is set"
-"""How `infra/endpoints.py` begins where it knows no address: nothing was tried."""
 
 
 class Level(StrEnum):
@@ -34,10 +32,7 @@ class Finding:
 def away(part: str, error: HeadwaterError, fix: str = "") -> Finding:
     """What an error says of a part, without its name again; its own hint, where it has one, is the fix."""
     if isinstance(error, UnavailableError):
-        reason = f"it is unavailable: {error.reason}."
-        if error.reason.startswith(_NONE_SET):
-            reason = f"no address is set{error.reason.removeprefix(_NONE_SET)}."
-        return Finding(part, Level.UNREACHABLE, reason, fix or error.hint)
+        return Finding(part, Level.UNREACHABLE, f"it is unavailable: {error.reason}.", fix or error.hint)
     return Finding(part, Level.UNREACHABLE, str(error), fix)
 
 

@@ -13,7 +13,7 @@ from infra.postgres import Connection, connect
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from tests.bench.services import Services
 
-PATIENCE = 60.0  # seconds for one run to be stored
+PATIENCE = 180.0  # seconds for one run to be stored: Prefect's SQLite may be locked for a minute
 COMMAND = 0.005  # seconds that the robot takes for one
 _STORED = "SELECT batch FROM experiments WHERE experiment_id = $1 AND status = 'succeeded'"
 

@@ -111,7 +111,7 @@ def test_services_that_are_away_end_with_3_and_no_secret(tmp_path: Path) -> None
 async def test_what_is_neither_set_nor_running_is_told_so(tmp_path: Path) -> None:
     findings = await examine(load(home=tmp_path))
     (broker,) = of("MQTT broker", findings)
-    assert broker.sentence == "no address is set and no local one is running."
+    assert broker.sentence == "it is unavailable: no address is set and no local one is running."
     assert broker.fix == "Run `headwater up`, or set HEADWATER_MQTT_URL."
 
 

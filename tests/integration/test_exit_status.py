@@ -40,7 +40,7 @@ def headwater(command: str, home: Path, **environment: str) -> subprocess.Comple
 def test_a_service_that_is_not_there_is_away(command: str, tmp_path: Path) -> None:
     done = headwater(command, tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "none is set and no local one is running" in done.stdout + done.stderr
+    assert "no address is set and no local one is running" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,16 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
         "DELETE FROM store.ledger_outputs WHERE batch = 2",
         "sensor_readings, batch 2: 2 row(s) stored, none recorded",
     ),
+    "a seal said to add more entries than it does": (
+        "lineage_seals",
+        "UPDATE store.lineage_seals SET entries = entries + 1 WHERE seal = 1",
+        "seal 1: the numbers of its entries",
+    ),
+    "a seal said to be the end of fewer entries than it is": (
+        "lineage_seals",
+        "UPDATE store.lineage_seals SET total = -1",
+        "seal 1: the numbers of its entries",
+    ),
 }
 
 

@@ -45,7 +45,7 @@ def test_without_anything_every_part_says_so(tmp_path: Path) -> None:
     assert "headwater up" in said["prefect"]
     assert said["addresses"] == {
         "Postgres": "postgresql://me:***@127.0.0.1:9/x",
-        **dict.fromkeys(("Graph", "MQTT broker", "Prefect"), "none is set and no local one is running"),
+        **dict.fromkeys(("Graph", "MQTT broker", "Prefect"), "no address is set and no local one is running"),
     }
     assert set(said["settings"]) == {"HEADWATER_POSTGRES_DSN"}
     assert said["settings"]["HEADWATER_POSTGRES_DSN"] == "postgresql://me:***@127.0.0.1:9/x"

@@ -286,7 +286,7 @@ def test_neither_set_nor_running_says_what_to_do() -> None:
     with pytest.raises(UnavailableError) as caught:
         resolve_postgres(load(), {})
     assert str(caught.value) == (
-        "Postgres is unavailable: none is set and no local one is running. "
+        "Postgres is unavailable: no address is set and no local one is running. "
         "Run `headwater up`, or set HEADWATER_POSTGRES_DSN."
     )
     with pytest.raises(UnavailableError, match="`headwater up --kafka`, or set HEADWATER_KAFKA_URL"):
