@@ -91,9 +91,11 @@ class WarmRunner:
 
     async def _run_again(self, flow_run: FlowRun) -> None:
         async with self._room:
-            log.warning("a flow run was abandoned: starting it again", flow_run=flow_run.name)
             try:
                 with translated():
+                    if not is_abandoned(await self._client.read_flow_run(flow_run.id), datetime.now(UTC)):
+                        return  # somebody else was faster while we waited for room
+                    log.warning("a flow run was abandoned: starting it again", flow_run=flow_run.name)
                     await schedule_again(self._client, flow_run, "Started again: its process is gone.")
                     await claim_and_run(self._client, self._flow, flow_run)
             except NotFoundError as error:  # a person deleted it: the watch starts a new one where one is due

@@ -150,6 +150,11 @@ class Contract(Frozen):
         return tuple(column for column in self.columns if not column.derived)
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """The names of the columns that the transform computes, in order."""
+        return tuple(column.name for column in self.columns if column.derived)
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 

@@ -50,9 +50,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
 def check(contract: Contract) -> None:
     """Raise ContractError where the contract wants what cannot be added to its records."""
     inputs = {column.name for column in contract.inputs}
-    for name in contract.names:
-        if name in inputs:
-            continue
+    for name in contract.derived:
         if name not in DERIVED:
             known = ", ".join(DERIVED)
             raise ContractError(
@@ -66,7 +64,7 @@ def check(contract: Contract) -> None:
 
 def finds_places(contract: Contract) -> bool:
     """Whether the contract wants places: their data takes a second and 60 MB to load."""
-    return not contract.row_schema.keys().isdisjoint(_PLACE)
+    return not set(contract.derived).isdisjoint(_PLACE)
 
 
 def refine(
@@ -135,8 +133,8 @@ def enrich(
     `devices` is the register (DEVICES), `places` one row per cell (`place.PLACE_SCHEMA`). What neither knows
     is null.
     """
-    wanted = contract.row_schema.keys()
-    if not wanted.isdisjoint(_PLACE):
+    wanted = set(contract.derived)  # an input may have such a name too, and is left as it came
+    if finds_places(contract):
         located = readings.with_columns(
             cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(_COORDINATES)
         )
@@ -144,8 +142,8 @@ def enrich(
     if not wanted.isdisjoint(_REGISTER):
         register = devices.select("device_id", **{name: pl.col(column) for name, column in _REGISTER.items()})
         readings = readings.join(register, on="device_id", how="left", maintain_order="left")
-    indices = {name: index for name, index in _INDICES.items() if name in wanted}
-    return readings.with_columns(**indices, source_name=pl.lit(source_name))
+    added = {**_INDICES, "source_name": pl.lit(source_name)}
+    return readings.with_columns(**{name: value for name, value in added.items() if name in wanted})
 
 
 def cells_of(readings: pl.DataFrame) -> pl.DataFrame:

@@ -1,13 +1,19 @@
 """A transform that fails on one message: that one is rejected with its bytes, and the others are stored."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import polars as pl
+import pytest
 
+from flows import catalog
+from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
+from infra.settings import load
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
+from tasks.load.rejected_queries import Which
 from tasks.transform.registry import transform
 from tests.fixtures.commit import message
 from tests.fixtures.listening import SENSORS, Listeners
@@ -39,3 +45,23 @@ async def test_it_is_rejected_alone_and_ends_no_listener(
     assert row is not None
     assert (row["stage"], row["rules"]) == ("validate", ["transform.failed"])
     assert "PanicException: assertion failed" in row["message"]
+
+
+async def test_a_replay_under_a_transform_that_still_fails_leaves_it_and_under_a_mended_one_judges_it(
+    listeners: Listeners, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = SENSORS.model_copy(update={"transform": f"{__name__}:fragile"})
+    async with listeners.run(pipeline), Publisher(listeners.broker) as publisher:
+        await publisher.publish_many([POISON])
+        await until_stored(connection, "SELECT count(*) FROM rejected", 1)
+    settings = load(home=tmp_path, postgres_dsn=listeners.dsn)
+
+    async def replayed() -> dict[str, int]:
+        return await replay(settings, Which(rule="transform.failed"), dry_run=False, tell=lambda *_: None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalog, "pipelines", lambda: {"sensors": pipeline})
+        assert (await replayed())["batches"] == 0
+    assert await connection.fetchval("SELECT rules FROM rejected") == ["transform.failed"]
+    assert (await replayed())["rejected"] == 1
+    assert await connection.fetchval("SELECT rules FROM rejected") == ["payload.json"]

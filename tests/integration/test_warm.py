@@ -204,6 +204,25 @@ async def test_an_abandoned_run_that_a_person_deletes_does_not_keep_the_others_w
     assert executions == ["left"]
 
 
+async def test_an_abandoned_run_that_has_a_process_by_the_time_there_is_room_is_left_to_it(
+    client: PrefectClient, deployment: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [await _running(client, deployment, time.time() - 1) for _ in range(2)]
+    again, begun = warm.schedule_again, list[UUID]()
+
+    async def beside_another_process(client: PrefectClient, run: FlowRun, why: str) -> None:
+        begun.append(run.id)
+        (other,) = {*runs} - {run.id}
+        await client.update_flow_run(other, tags=[f"{LEASE}{time.time() + 60:.0f}"])
+        await again(client, run, why)
+
+    monkeypatch.setattr(warm, "schedule_again", beside_another_process)
+    await WarmRunner(client, noted, deployment, limit=1).recover()
+    assert (len(begun), executions) == (1, ["left"])
+    (other,) = {*runs} - {*begun}
+    assert (await client.read_flow_run(other)).state_type is StateType.RUNNING
+
+
 async def test_the_run_of_a_killed_process_is_started_again(
     client: PrefectClient, deployment: UUID, prefect_server: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

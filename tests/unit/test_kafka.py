@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import confluent_kafka
@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from infra.kafka import Consumer, KafkaAddress
+from infra.kafka import Consumer, KafkaAddress, Polled
 
 CALLS: dict[str, Callable[[Consumer], object]] = {
     "poll": lambda consumer: consumer.poll(1, timedelta(seconds=1), timedelta(0)),
@@ -96,3 +96,20 @@ async def test_who_closes_it_waits_for_a_call_that_nobody_waits_for_any_more(
     client.let_go.set()
     await closing
     assert client.ended == ["call", "close"]
+
+
+async def test_what_is_polled_begins_when_its_first_message_came_not_when_it_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client()
+    monkeypatch.setattr(confluent_kafka, "Consumer", lambda *_, **__: client)
+    address = KafkaAddress(url=SecretStr("kafka://127.0.0.1:9"))
+    consumer = Consumer(address, "topic", "group", "client", session_timeout=timedelta(seconds=10))
+    polling = asyncio.create_task(asyncio.to_thread(CALLS["poll"], consumer))
+    assert await asyncio.to_thread(client.entered.wait, 30)
+    await asyncio.sleep(0.05)
+    comes = datetime.now(UTC)
+    client.let_go.set()
+    polled = await polling
+    assert isinstance(polled, Polled)
+    assert comes <= polled.first_at <= polled.last_at

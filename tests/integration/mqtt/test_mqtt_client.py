@@ -56,6 +56,15 @@ async def test_the_oldest_notices_are_dropped_and_counted(mosquitto: Broker) -> 
         assert [payload for _, payload in await take(notices, 3)] == [b"7", b"8", b"9"]
 
 
+async def test_a_refusal_is_the_last_that_is_taken_however_much_comes_after_it(mosquitto: Broker) -> None:
+    async with Subscriber(mosquitto.url, "trigger", ["a"], queue_size=1) as notices:
+        notices._put(RejectedError("access was withdrawn"))
+        await publish_many(mosquitto.url, [("a", b"late")])
+        await asyncio.sleep(0.5)
+        with pytest.raises(RejectedError, match="withdrawn"):
+            await take(notices, 1)
+
+
 async def test_a_refused_connection(make_mosquitto: MakeBroker) -> None:
     denied = make_mosquitto("allow_anonymous false")
     with pytest.raises(RejectedError, match="refused the connection"):
