@@ -14,6 +14,7 @@ import polars as pl
 
 from . import naming
 from .books import Books
+from .identifiers import column_of, literal, stored_table
 from .model import batch_node, micros
 from .ports import Connection
 from .stored import TableShape, chunks
@@ -36,11 +37,11 @@ UNION SELECT act, 'a reason' FROM store.recalls WHERE act >= $1 AND act < $2 AND
 """
 _UNLIKE = """
 SELECT coalesce(stands.key, said.key) AS key, stands.act AS stands, said.act AS said
-FROM (SELECT {key} AS key, s.act FROM store.{table}_quarantine s) stands
+FROM (SELECT {key} AS key, s.act FROM {stands} s) stands
 FULL JOIN (
     SELECT * FROM (
         SELECT DISTINCT ON (key) key, act, released FROM store.quarantine
-        WHERE table_name = '{table}' ORDER BY key, act DESC
+        WHERE table_name = {table} ORDER BY key, act DESC
     ) newest WHERE NOT released
 ) said USING (key)
 WHERE stands.act IS DISTINCT FROM said.act ORDER BY 1
@@ -76,7 +77,9 @@ async def check_acts(connection: Connection, books: Books, first: int, end: int)
 
 async def check_standing(connection: Connection, shape: TableShape) -> AsyncIterator[str]:
     """The keys a view leaves out against the newest act of each key."""
-    query = _UNLIKE.format(key=key_text(shape), table=shape.name)
+    query = _UNLIKE.format(
+        key=key_text(shape), stands=stored_table(f"{shape.name}_quarantine"), table=literal(shape.name)
+    )
     async for rows in chunks(connection, query):
         for row in rows:
             stands, said = (f"act {row[each]}" if row[each] else "no act" for each in ("stands", "said"))
@@ -85,11 +88,13 @@ async def check_standing(connection: Connection, shape: TableShape) -> AsyncIter
 
 def key_text(shape: TableShape) -> str:
     """The SQL expression of the natural key of row `s` as canonical JSON."""
-    parts = [f"'{json.dumps(name)}:' || {_value_text(shape, name)}" for name in sorted(shape.key)]
+    parts = [f"{literal(json.dumps(name) + ':')} || {_value_text(shape, name)}" for name in sorted(shape.key)]
     return "'{' || " + " || ',' || ".join(parts) + " || '}'"
 
 
 def _value_text(shape: TableShape, name: str) -> str:
     if isinstance(shape.columns[name], pl.Datetime):
-        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"to_json(s.{name})::text"
+        return (
+            f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+        )
+    return f"to_json({column_of('s', name)})::text"
