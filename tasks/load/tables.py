@@ -18,6 +18,7 @@ from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.load.table_names import refuse_taken_name
 
 LAYOUT = 2
 """Counts the changes of what is made for a contract, so that a table that stands is prepared once more."""
@@ -107,12 +108,13 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
 
 
 async def _refuse_another_kind(connection: Connection, contract: Contract) -> None:
-    """Raise ContractError when the table stands and was made for another key, time, return or partition."""
+    """Raise ContractError when what stands is another's, or was made for another key, time or return."""
     query = "SELECT contract FROM store.contracts WHERE table_name = $1 ORDER BY prepared_at LIMIT 1"
     first = await connection.fetchval(query, contract.table)
     if first is None:
+        await refuse_taken_name(connection, contract)
         return
-    stands = Contract.model_validate_json(first)
+    stands = Contract.stored(first)
     for name in FIXED:
         before, now = getattr(stands, name), getattr(contract, name)
         if before != now:
