@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
-from tasks.contract import ColumnType, Contract, Frozen, Name, load_contract
+from tasks.contract import ColumnType, Contract, Frozen, Name, OnReturn, load_contract
 from tasks.extract.files import FileOptions
 from tasks.extract.opentrons import RobotOptions
 from tasks.extract.registry import SourceOptions
@@ -125,6 +125,10 @@ def _contract_of(table: Table) -> Contract:
         raise ContractError(
             f"{table.name}.yaml is the contract of {contract.table}: name the file {contract.table}.yaml, "
             f"or write `table: {table.name}` in it."
+        )
+    if contract.on_return is OnReturn.RECOMPUTE:
+        raise ContractError(
+            f"{table.name} is an aggregate, computed from other tables: a pipeline cannot fill it."
         )
     about = {table.about.column: ColumnType.TEXT} if table.about else {}
     for name, kind in (about | dict.fromkeys(table.uses.values(), ColumnType.JSON)).items():

@@ -22,6 +22,7 @@ Problem = tuple[Place, str]
 LONGEST: Final = timedelta(days=365_000)
 """Of `oldest` and `furthest`: what is further from today than this is no date."""
 NUMBERS: Final = ("float", "integer")
+_INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
 _READ: Final = ("path", "minimum", "maximum", "min_length", "max_length", "default")
 _KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "boolean": "true or false"}
@@ -119,8 +120,8 @@ def problems_of_contract(contract: "Contract") -> Iterator[Problem]:
     yield from _of_groups(contract)
     yield from _of_paths(contract)
     for name in ("version", "max_bytes"):
-        if getattr(contract, name) < 1:
-            yield (name,), f"{contract.table}: `{name}` must be 1 or more"
+        if not 1 <= getattr(contract, name) < _INT32:
+            yield (name,), f"{contract.table}: `{name}` must be from 1 to {_INT32 - 1:,}"
     for name, least in (("oldest", timedelta(microseconds=1)), ("furthest", timedelta(0))):
         if not least <= getattr(contract, name) <= LONGEST:
             yield (name,), f"{contract.table}: `{name}` is a time span from 0 to {LONGEST.days:,} days"

@@ -201,6 +201,7 @@ def test_a_key_is_what_a_record_says(pipeline: Path) -> None:
             "table: power",
             "power_readings.yaml is the contract of power: name",
         ),
+        ("time: at", "time: at\non_return: recompute", "power_readings is an aggregate, computed from other"),
         ("name: watts, ", "name: batch, ", "line 8, column 12: batch is a column of ours"),
     ],
 )
