@@ -29,7 +29,7 @@ Kind = Literal["quarantine", "release", "reprocess"]
 
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
-VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released)
@@ -52,8 +52,10 @@ class Act:
 
 async def record(connection: Connection, act: Act) -> int:
     """Write down who and why; returns the act's number."""
-    values = act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
-    return int(await connection.fetchval(_RECALL, *values))
+    number = await append.next_batch(connection)
+    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
+    await connection.execute(_RECALL, *values)
+    return number
 
 
 async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bool = False) -> int:
