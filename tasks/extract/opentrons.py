@@ -81,6 +81,7 @@ class RunSeen:
     commands: int  # how many the run has so far
     actions: int  # how often it was played, paused or stopped
     last_completed_at: str | None  # of the run, else of its last command; as the robot wrote it
+    current: bool | None = None  # whether it is the robot's newest run
 
     @property
     def ended(self) -> bool:
@@ -98,11 +99,12 @@ async def robot_client(robot: RobotSource, url: str) -> AsyncIterator[HttpClient
 def notice_key(seen: RunSeen) -> str:
     """The idempotency key of a run as it was seen: a notice itself carries no identity."""
     last = seen.last_completed_at or "-"
-    return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}"
+    past = ":past" if seen.current is False else ""
+    return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}{past}"
 
 
-async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[UUID, ...]:
-    """The runs the robot still keeps, oldest first, for the slow polling beside the notices.
+async def list_runs(client: HttpClient, robot: RobotSource) -> Mapping[UUID, bool | None]:
+    """The runs the robot still keeps, oldest first, for the slow polling beside the notices: is each current?
 
     Raises UnavailableError when the robot is away, RejectedError when it refuses or answers something else.
     """
@@ -113,7 +115,7 @@ async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[UUID, ...]:
         raise RejectedError(
             f"Robot {robot.name} answered /runs with something that is no list of runs: check its URL."
         )
-    return tuple(run_id for run in runs if (run_id := _id_of(run)) is not None)
+    return {run_id: _current(run) for run in runs if (run_id := _id_of(run)) is not None}
 
 
 async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen | None:
@@ -230,7 +232,13 @@ def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, A
         commands=count(total, len(commands)),
         actions=len(objects(run.get("actions")) or []),
         last_completed_at=text(last),
+        current=_current(run),
     )
+
+
+def _current(run: Mapping[str, Any]) -> bool | None:
+    current = run.get("current")
+    return current if isinstance(current, bool) else None
 
 
 def _id_of(run: Mapping[str, Any]) -> UUID | None:
