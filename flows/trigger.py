@@ -30,11 +30,43 @@ Start = Callable[[str, RunSeen], Awaitable[bool]]
 """Run the flow for a run as it was seen, under this key; whether that is settled: else the next poll asks."""
 
 
+Tell = Callable[[str, str | None], None]
+"""What becomes known of a robot: its name, and why it does not answer as it should; None: it does."""
+
+
+class _Health:
+    """Whether a robot answers; a change is told once."""
+
+    def __init__(self, robot: str, tell: Tell) -> None:
+        self._robot, self._tell = robot, tell
+        self._told = False
+
+    def failed(self, reason: str) -> None:
+        if not self._told:
+            log.warning("a robot does not answer as it should, asked again", robot=self._robot, reason=reason)
+        self._told = True
+        self._tell(self._robot, reason)
+
+    def answered(self) -> None:
+        if self._told:
+            log.info("the robot answers again", robot=self._robot)
+        self._told = False
+        self._tell(self._robot, None)
+
+
 class RobotWatch:
     """Looks at one robot's runs when they may have changed, and starts the flow for what is new."""
 
-    def __init__(self, robot: RobotSource, client: HttpClient, options: RobotOptions, start: Start) -> None:
+    def __init__(
+        self,
+        robot: RobotSource,
+        client: HttpClient,
+        options: RobotOptions,
+        start: Start,
+        tell: Tell = lambda _name, _reason: None,
+    ) -> None:
         self._robot, self._client, self._options, self._start = robot, client, options, start
+        self._health = _Health(robot.name, tell)
         self._due: dict[What, tuple[float, asyncio.Task[None]]] = {}  # visits to come, and when
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
@@ -83,10 +115,12 @@ class RobotWatch:
             try:
                 await (self._look_at_all() if what == "all" else self._look_at(what))
             except UnavailableError as error:
-                log.warning("robot away", robot=self._robot.name, reason=str(error))
-                self.notice(what, AGAIN_AFTER)
+                self._health.failed(str(error))
+                self.notice(what, max(AGAIN_AFTER, timedelta(seconds=error.after or 0.0)))
             except HeadwaterError as error:
-                log.warning("robot's answer refused", robot=self._robot.name, reason=str(error))
+                self._health.failed(str(error))
+            else:
+                self._health.answered()
 
     async def _look_at_all(self) -> None:
         """A visit to every run that may have changed: what one answers is nothing to the others."""

@@ -310,7 +310,7 @@ async def test_answers_that_are_not_json_are_kept_and_rejected_not_raised() -> N
     }
     async with misbehaving(paths, {}) as client:
         batch = await fetch_run(client, SOURCE, UUID(run_id))
-        with pytest.raises(RejectedError, match="no list of runs"):
+        with pytest.raises(RejectedError, match="no list of its runs"):
             await list_runs(client, SOURCE)
     assert batch is not None
     assert batch.messages["payload"].to_list() == [b"<html>", b"\xff"]
