@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
+from tasks.batch import RawBatch
 from tasks.contract import ColumnType, Contract, Frozen, Name, OnReturn, load_contract
 from tasks.extract.files import FileOptions
 from tasks.extract.opentrons import RobotOptions
@@ -97,8 +99,20 @@ class Pipeline(Frozen):
             transform(self.transform).function,
             name=self.transform,
             within=OURS,
-            parameters={"contracts": contracts, "source_name": self.source_name},
+            parameters={"contracts": contracts, "source_name": self.source_name, **self._names()},
         )
+
+    def _names(self) -> Mapping[str, Mapping[str, str]]:
+        """The columns of files that have other names, which decide what is read; nothing where none has."""
+        named = isinstance(self.source, FileOptions) and self.source.columns
+        return {"columns": named} if named else {}
+
+    def read_as(self, batch: RawBatch) -> RawBatch:
+        """A stored batch as the pipeline reads it today: with its names of a file's columns."""
+        if batch.layout is None or not isinstance(self.source, FileOptions):
+            return batch
+        columns = {**batch.layout.columns, **self.source.columns}
+        return replace(batch, layout=replace(batch.layout, columns=columns))
 
     def load_plan(self, run: Run) -> LoadPlan:
         """The pipeline as the load step sees it, in this run."""

@@ -3,6 +3,7 @@
 Rows are read in chunks and never kept; what is kept is one count and one sum per batch or hour.
 """
 
+import json
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from .digest import row_hashes, signed
-from .identifiers import listed, quoted, stored_table
+from .identifiers import column_of, listed, literal, quoted, stored_table
 from .ports import Connection
 
 CHUNK = 20_000
@@ -102,6 +103,20 @@ def _selected(shape: TableShape) -> str:
 def _types(shape: TableShape) -> dict[str, pl.DataType]:
     columns = {name: type_ for version in shape.versions for name, type_ in version.items()}
     return {**columns, **shape.origin}
+
+
+def key_text(shape: TableShape) -> str:
+    """The SQL expression of the natural key of row `s` as canonical JSON."""
+    parts = [f"{literal(json.dumps(name) + ':')} || {_value_text(shape, name)}" for name in sorted(shape.key)]
+    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
+
+
+def _value_text(shape: TableShape, name: str) -> str:
+    if isinstance(shape.columns[name], pl.Datetime):
+        return (
+            f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+        )
+    return f"to_json({column_of('s', name)})::text"
 
 
 class _Sums:

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from lineage import append, naming
+from lineage.acts import QUARANTINE, digest_of
 from lineage.identifiers import column_of, listed, stored_table
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
-from lineage.quarantine import URI, digest_of, key_text
+from lineage.stored import key_text
 from lineage.version import transformation_of
 from tasks.contract import Contract
 from tasks.load.change_marks import mark
@@ -28,7 +29,7 @@ Kind = Literal["quarantine", "release", "reprocess"]
 
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
-VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released)
@@ -51,8 +52,10 @@ class Act:
 
 async def record(connection: Connection, act: Act) -> int:
     """Write down who and why; returns the act's number."""
-    values = act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
-    return int(await connection.fetchval(_RECALL, *values))
+    number = await append.next_batch(connection)
+    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
+    await connection.execute(_RECALL, *values)
+    return number
 
 
 async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bool = False) -> int:
@@ -123,6 +126,6 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
     )
     concerned = await connection.fetch(_BATCHES)
     rows, digest = sum(row["rows"] for row in concerned), await digest_of(connection, number)
-    target = batch_node(URI, number, rows=rows, digest=digest)
+    target = batch_node(QUARANTINE, number, rows=rows, digest=digest)
     relations = [(RelationshipType.FEEDS, batch_node(uri, row["batch"]), target) for row in concerned]
     await append.write(connection, commit, run_node(act.run), relations, {})

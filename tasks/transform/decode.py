@@ -4,7 +4,7 @@ No message can spoil another: each is read alone, whichever way it takes, and bo
 message they can both read (a property test holds them to it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -24,11 +24,18 @@ UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
 class Decoded:
     """`records`: typed cells (see `cells.py`); `undecodable`: `sequence` and the one `rule` broken.
 
-    Every message is in exactly one of them. Neither is in any order.
+    Every message is in exactly one of them. Neither is in any order. `sentences`: what a rule says here.
     """
 
     records: pl.DataFrame
     undecodable: pl.DataFrame
+    sentences: dict[str, str] = field(default_factory=dict)
+
+
+def unread(rule: str, sentence: str, contract: Contract) -> Decoded:
+    """A message of many records that is rejected as one: why none of them is read."""
+    whole = pl.DataFrame([(None, rule)], UNDECODABLE, orient="row")
+    return Decoded(cells.schema(contract).to_frame(), whole, {rule: sentence})
 
 
 class Decoder:

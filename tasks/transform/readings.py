@@ -52,7 +52,7 @@ def refine(
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
-    sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
+    sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules} | decoded.sentences
     refused = pl.concat(
         [
             _undecodable(decoded.undecodable, batch, sentences, contract),
