@@ -48,7 +48,7 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             **own,
             HEADWATER_ROBOTS=f"ot2={url}",
         )
-        await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+        await asyncio.to_thread(worker.wait_until, "serving", 300.0)
         async with a_client(prefect_server) as client:  # named like ours, and one even in our work pool
             pools = ("headwater", f"{own['HEADWATER_INSTALLATION']}-flows")
             names = ("experiments", "proof")
@@ -100,7 +100,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
             "HEADWATER_ROBOTS": f"ot2={url}",
         }
         first = headwater("serve", **settings)
-        await asyncio.to_thread(first.wait_until, "serving", 90.0)
+        await asyncio.to_thread(first.wait_until, "serving", 300.0)
         playing = asyncio.create_task(robot.play(serial_dilution(1)))
         await until_stored(connection, "SELECT count(*) FROM experiments", 1)
         first.kill()
@@ -111,7 +111,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         settings["HEADWATER_MQTT_URL"] = "mqtt://127.0.0.1:9"
         both = [headwater("serve", **settings, HEADWATER_CLIENT_ID=f"serve-{n}") for n in range(2)]
         for worker in both:
-            await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+            await asyncio.to_thread(worker.wait_until, "serving", 300.0)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
         await robot.play(serial_dilution(3))
