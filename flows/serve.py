@@ -25,8 +25,9 @@ from flows import process, stores
 from flows.assets import capture_assets
 from flows.catalog import pipeline as named
 from flows.counting import metrics
-from flows.deploy import WORK_POOL, deploy
+from flows.deploy import deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
+from flows.ours import Installation
 from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
@@ -55,24 +56,31 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, state: process.State) -> None:
     await without_end(lambda: extend(settings, datetime.now(UTC)), what="tables")
+    ours = await without_end(partial(Installation.of, settings), what="installation")
     async with get_client() as client:
-        deployments = await without_end(partial(_deploy, client, settings), what="deploy")
+        deployments = await without_end(partial(_deploy, client, ours, settings), what="deploy")
         state.did("deploy", deployments=len(deployments))
-        (deployment,) = (each for each in deployments if each.name == PIPELINE)
         options = options_of(named(PIPELINE))
-        runner = WarmRunner(client, experiments, deployment.id, options.concurrency)
+        runner = WarmRunner(client, experiments, deployments[PIPELINE].id, options.concurrency)
         state.running("serving")
         await process.together(
-            ProcessWorker(work_pool_name=WORK_POOL).start(printer=log.info),
+            _worker(ours).start(printer=log.info),
             _recover(runner),
             _trigger(settings, options, runner, state),
             capture_assets(settings, state),
         )
 
 
-async def _deploy(client: PrefectClient, settings: Settings) -> list[DeploymentResponse]:
+async def _deploy(
+    client: PrefectClient, ours: Installation, settings: Settings
+) -> dict[str, DeploymentResponse]:
     with translated():
-        return await deploy(client, settings.schedule_every)
+        return await deploy(client, ours, settings.schedule_every)
+
+
+def _worker(ours: Installation) -> ProcessWorker:
+    """Takes runs from our queue alone: what others put into the pool neither runs here nor is in the way."""
+    return ProcessWorker(work_pool_name=ours.pool, work_queues=[ours.pool], create_pool_if_not_found=False)
 
 
 async def _recover(runner: WarmRunner) -> None:
