@@ -6,6 +6,7 @@ import typer
 
 from console.start import pairs, start, start_prefect
 from console.start import run as run_to_end
+from console.table import say
 
 Name = Annotated[
     str | None, typer.Argument(metavar="NAME", help="Which flow of prefect.yaml; none lists them.")
@@ -34,7 +35,7 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
     flow = registry.load_flow(name)
     given = registry.parameters(flow, dict(pairs(values, "--set")))
     registry.check(given, settings)
-    typer.echo(run_to_end(flow(**given)))
+    say(run_to_end(flow(**given)))
 
 
 def _list() -> None:
@@ -42,4 +43,4 @@ def _list() -> None:
     from flows import registry
 
     for name, what in registry.descriptions().items():
-        typer.echo(f"{name:<18} {what}")
+        say(f"{name:<18} {what}")

@@ -14,6 +14,7 @@ from flows.catalog import Retry
 from flows.counting import measured
 from flows.runs import Schedule, current_run, missed
 from flows.steps import step
+from infra.printable import markdown
 from infra.settings import load
 
 
@@ -70,9 +71,9 @@ async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
         return late
     with measured(proof.NAME):
         found = await step("prove", proof.prove, Retry())(load(), full=schedule.full)
-        lines = [f"- {difference}" for difference in found.differences]
+        lines = [f"- {markdown(difference)}" for difference in found.differences]
         await acreate_markdown_artifact(
-            "\n".join([found.sentence, "", *lines]), key="proof", description=found.sentence
+            "\n".join([markdown(found.sentence), "", *lines]), key="proof", description=found.sentence
         )
         if not found.ok:
             raise proof.DifferencesError(found)
