@@ -34,7 +34,7 @@ async def replay(
     """
     total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0, failed=0)
     async with stores.open_store(settings, "rejected replay") as store:
-        await stores.prepare_tables(settings, catalog.all_contracts())
+        await stores.prepare_each(settings, catalog.all_contracts())
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         pipelines: dict[str, CurrentPipeline] = {}

@@ -19,10 +19,15 @@ UNREADABLE: Final = (OSError, pa.ArrowException, pl.exceptions.PolarsError, pl.e
 """What Arrow and Polars raise for bad pages and types they do not know; OSError also if the file is gone."""
 
 
+def _opened(path: Path) -> pq.ParquetFile:
+    """Times of 96 bits are read in µs: in ns, as Arrow does it, those beyond 1677 … 2262 are wrong."""
+    return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+
+
 def row_cuts(path: Path, max_rows: int) -> list[Cut] | None:
     """Cuts at rows of row groups; None: the file is not Parquet."""
     try:
-        with pq.ParquetFile(path) as file:
+        with _opened(path) as file:
             heights = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     except UNREADABLE as error:
         _raise_if_system(error)
@@ -39,7 +44,7 @@ def row_parts(found: Survey, wanted: set[Cut]) -> Iterator[Part]:
     """The wanted parts; of a row group only as much is in memory as one part needs."""
     largest = max(cut.end - cut.first for cut in found.cuts)
     groups = sorted({cut.group for cut in wanted if cut.group is not None})
-    with pq.ParquetFile(found.path) as file:
+    with _opened(found.path) as file:
         for group in groups:
             yield from _parts_of_group(found, file, group, largest, wanted)
 

@@ -38,6 +38,7 @@ WALKED = [
 ]
 
 
+@pytest.mark.timeout(1800)  # a process for each command
 async def test_no_command_prints_what_cannot_be_seen(
     command: Command, postgres_dsn: str, tmp_path: Path
 ) -> None:
