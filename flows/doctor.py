@@ -1,9 +1,9 @@
 """Everything `headwater doctor` looks at, at the same time; and Prefect, which only flows know."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,12 +27,14 @@ from infra.settings import Settings
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
+from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.partitions import missing_ahead
 from tasks.load.status import open_rejected
 
 PREFECT: Final = "Prefect server"
 TABLES: Final = "Tables"
 REJECTED: Final = "Rejected records"
+FILES: Final = 5  # of a folder, named
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
 
@@ -125,12 +127,24 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
         lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
         silent = await absent(store.pool, SILENT)
         full = at_limit(await open_rejected(store.pool))
+        left = await not_taken(store.pool)
     findings = [_absent(each) for each in silent]
+    findings += _not_taken(left)
     findings += [Finding(REJECTED, Level.PROBLEM, *said.split(". ", 1)) for said in full]
     if lacking:
         sentence = f"no partition for tomorrow: {', '.join(lacking)}"
         findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))
     return tuple(findings) or (Finding(TABLES, Level.OK, "partitions are there for the days to come"),)
+
+
+def _not_taken(files: Sequence[NotTaken]) -> Iterator[Finding]:
+    """One finding for each pipeline's folder."""
+    for pipeline, group in groupby(files, key=lambda each: each.pipeline):
+        held = list(group)
+        named = "; ".join(f"{each.path}: {each.why}" for each in held[:FILES])
+        more = f"; and {len(held) - FILES:,} more" if len(held) > FILES else ""
+        sentence = f"of {pipeline}, not taken: {named}{more}"
+        yield Finding("Files", Level.WARNING, sentence, "Rename, mend or remove them.")
 
 
 def _absent(listener: Absent) -> Finding:

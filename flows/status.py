@@ -18,6 +18,7 @@ from infra.masking import mask
 from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError, UnavailableError
+from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.status import Dataset, datasets, open_rejected
 
 PROCESSES = ("listen", "relay", "serve")
@@ -38,8 +39,8 @@ class Part:
 class Status:
     """Everything; `postgres` and `prefect` say why when they could not be asked.
 
-    `at_limit`: a sentence for each source that is not read. `addresses` are without passwords; `settings`
-    are those that are set.
+    `at_limit`: a sentence for each source that is not read. `not_taken`: files that lie in folders.
+    `addresses` are without passwords; `settings` are those that are set.
     """
 
     parts: tuple[Part, ...]
@@ -48,6 +49,7 @@ class Status:
     relay_oldest: datetime | None
     rejected_open: int | None
     at_limit: tuple[str, ...]
+    not_taken: tuple[NotTaken, ...]
     flow_runs: tuple[FlowRunSeen, ...]
     robots: tuple[RobotSeen, ...]
     postgres: str
@@ -69,6 +71,7 @@ async def status(settings: Settings) -> Status:
         relay_oldest=stored.lag.oldest if stored.lag else None,
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
+        not_taken=stored.not_taken,
         flow_runs=runs,
         robots=robots,
         postgres=stored.said,
@@ -106,6 +109,7 @@ class _Stored:
     lag: relay.Lag | None = None
     rejected_open: int | None = None
     at_limit: tuple[str, ...] = ()
+    not_taken: tuple[NotTaken, ...] = ()
 
 
 async def _part(settings: Settings, name: str) -> Part:
@@ -128,6 +132,7 @@ async def _stored(settings: Settings) -> _Stored:
         async with stores.open_connection(settings, "status") as connection:
             lag = await relay.lag(connection)
             stored, waiting = await datasets(connection), await open_rejected(connection)
+            left = await not_taken(connection)
     except HeadwaterError as error:
         return _Stored(said=str(error))
     return _Stored(
@@ -136,6 +141,7 @@ async def _stored(settings: Settings) -> _Stored:
         lag=lag,
         rejected_open=sum(waiting.values()),
         at_limit=limits.at_limit(waiting),
+        not_taken=left,
     )
 
 

@@ -177,6 +177,12 @@ class Metrics:
             ("robot",),
             "livemax",
         )
+        self.files_not_taken = self._gauge(
+            "files_not_taken",
+            "Files that lie in a pipeline's folder and are not taken",
+            ("source",),
+            "livemax",
+        )
         self.flow_runs_total = self._counter("flow_runs_total", "Ended flow runs", ("flow", "status"))
         self.flow_run_duration_seconds = self._histogram(
             "flow_run_duration_seconds", "Time a flow run took", ("flow", "status"), SECONDS

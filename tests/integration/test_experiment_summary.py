@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from lineage.batches import verify_batch
 
 from flows import catalog
 from infra.http import HttpClient
@@ -17,7 +18,6 @@ from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from infra.simulators.robot_protocols import Protocol, Step
 from infra.simulators.robot_runs import Run as RobotRun
 from lineage import naming
-from lineage.batches import verify_batch
 from lineage.model import Run, bucket_node
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
