@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.start import moment, pairs, run, start
-from console.table import Form, Format, print_csv, print_json, print_table
+from console.table import Form, Format, print_csv, print_json, print_table, say
 
 if TYPE_CHECKING:
     from lineage.query import Answer
@@ -63,7 +63,7 @@ def _list() -> None:
 
     for each in audits():
         takes = ", ".join(f"{p.name}{'' if p.default is None else f'={p.default}'}" for p in each.parameters)
-        typer.echo(f"{each.name:<18} {each.question}" + (f" ({takes})" if takes else ""))
+        say(f"{each.name:<18} {each.question}" + (f" ({takes})" if takes else ""))
 
 
 def _print(form: Format, answer: "Answer") -> None:
@@ -79,7 +79,7 @@ def _print(form: Format, answer: "Answer") -> None:
         case Format.TABLE:
             print_table(columns, rows)
     if answer.cut and form is not Format.JSON:
-        typer.echo(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
+        say(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
 
 
 def _shown(column: str, value: Any) -> Any:

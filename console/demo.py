@@ -20,6 +20,7 @@ import typer
 
 from console.start import DIFFERENCES, run, start, start_prefect
 from console.starting import TITLES, GraphEngine, engine_named, start_apps, start_services
+from console.table import say
 from infra.local.registry import apps, stop_all
 from infra.settings import Robot as RobotSetting
 from infra.settings import Settings, load
@@ -44,10 +45,10 @@ def demo(graph: Graph = GraphEngine.EMBEDDED) -> None:
     with _fresh(home):
         local = {"postgres_dsn": None, "graph_uri": None, "mqtt_url": None, "prefect_api_url": None}
         given = {**local, "home": home, "log_level": "WARNING", "schedule_every": EVERY}
-        typer.echo("Starting the local services …", err=True)
+        say("Starting the local services …", err=True)
         start_services(start(**given), graph, outer / "downloads")
         ok = run(_demo(start_prefect(**given)))
-    typer.echo(f"Done in {perf_counter() - began:.0f} s; everything is stopped again.")
+    say(f"Done in {perf_counter() - began:.0f} s; everything is stopped again.")
     if not ok:
         raise typer.Exit(DIFFERENCES)
 
@@ -87,12 +88,12 @@ async def _demo(settings: Settings) -> bool:
             await robot.up()
             known = settings.model_copy(update={"robots": (RobotSetting(name="ot2", url=url),)})
             await asyncio.to_thread(start_apps, known)
-            typer.echo(f"Simulating {DEVICES} devices and a robot …", err=True)
+            say(f"Simulating {DEVICES} devices and a robot …", err=True)
             publishing = asyncio.create_task(publish_at(publisher, devices.published(), rate=500))
             for protocol in protocols_of(SEED):
                 await robot.play(protocol)
             kinds: Counter[str] = await publishing
-            typer.echo("Waiting until all of it is stored, summed up and in the graph …", err=True)
+            say("Waiting until all of it is stored, summed up and in the graph …", err=True)
             await _until(known, lambda: report.missing(store.pool, kinds.total(), runs=3))
         await report.show(settings, store.pool, kinds)
     proof = await prove(settings, full=True)

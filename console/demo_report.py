@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import typer
 
+from console.table import say
 from flows import demo
 from flows.audits import ask
 from flows.catalog import CONTRACTS
@@ -48,7 +49,7 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
     """Everything but the proof."""
     bad = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
     _title("Published")
-    typer.echo(f"  {kinds.total():,} readings: {kinds['good']:,} good, {bad}")
+    say(f"  {kinds.total():,} readings: {kinds['good']:,} good, {bad}")
     await _show_stored(pool)
     await _show_rejected(pool)
     await _show_flows(await Installation.of(settings))
@@ -58,10 +59,10 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
 async def _show_stored(pool: Pool) -> None:
     _title("Stored")
     for table in TABLES:
-        typer.echo(f"  {table:<24} {await demo.rows_of(pool, table):>6,} rows")
-    typer.echo("  what a row said before it was revised is kept beside these, and proven too")
+        say(f"  {table:<24} {await demo.rows_of(pool, table):>6,} rows")
+    say("  what a row said before it was revised is kept beside these, and proven too")
     totals = await demo.totals(pool)
-    typer.echo(
+    say(
         f"  the books: {totals.read:,} read = {totals.accepted:,} accepted + {totals.rejected:,} "
         f"rejected + {totals.duplicates:,} duplicates + {totals.filtered:,} filtered "
         "(a robot's run is fetched while it goes, so some of its steps come again)"
@@ -71,14 +72,14 @@ async def _show_stored(pool: Pool) -> None:
 async def _show_rejected(pool: Pool) -> None:
     _title("Rejected, and why")
     for broken in await broken_rules(pool):
-        typer.echo(f"  {broken.records:>4} {broken.rule:<22} {broken.example}")
+        say(f"  {broken.records:>4} {broken.rule:<22} {broken.example}")
 
 
 async def _show_flows(ours: Installation) -> None:
     _title("Flow runs")
     counted = Counter((run.flow, run.started_by, run.state) for run in await flow_runs(ours, sys.maxsize))
     for (flow, started_by, state), runs in sorted(counted.items()):
-        typer.echo(f"  {runs:>4} {flow:<20} by {started_by:<9} {state}")
+        say(f"  {runs:>4} {flow:<20} by {started_by:<9} {state}")
 
 
 async def _show_origin(settings: Settings, pool: Pool) -> None:
@@ -89,12 +90,12 @@ async def _show_origin(settings: Settings, pool: Pool) -> None:
     traced = await trace(pool, contract, typed_key(contract, key))
     _title("One value, traced back to its exact message")
     for line in _lines(traced):
-        typer.echo(f"  {line}")
+        say(f"  {line}")
     batch = f"{naming.postgres('sensor_readings')}#{traced.commit.batch}"
     before = await ask(settings, "upstream", {"key": batch}, limit=20)
     after = await ask(settings, "downstream", {"key": batch}, limit=20)
     chain = [*(str(row[0]) for row in reversed(before.rows)), batch, *(str(row[0]) for row in after.rows)]
-    typer.echo("  in the graph: " + " → ".join(chain))
+    say("  in the graph: " + " → ".join(chain))
 
 
 def _lines(traced: Trace) -> Iterable[str]:
@@ -117,8 +118,8 @@ def show_proof(proof: Proof) -> None:
     """What was compared, and every difference."""
     _title("The proof: Postgres = lineage log = graph")
     for difference in proof.differences:
-        typer.echo(f"  {difference}")
-    typer.echo(f"  {proof.sentence}")
+        say(f"  {difference}")
+    say(f"  {proof.sentence}")
 
 
 def _title(text: str) -> None:

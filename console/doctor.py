@@ -7,6 +7,7 @@ from rich.console import Console
 
 from console.start import DIFFERENCES, UNAVAILABLE, run, start_or_warn
 from console.table import Json, print_json
+from infra.printable import printable
 
 MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]", "unreachable": "[red]✗[/]"}
 
@@ -23,8 +24,9 @@ def doctor(as_json: Json = False) -> None:
     else:
         console = Console(soft_wrap=True, highlight=False)
         for finding in findings:
-            console.print(f"{MARKS[finding.level]} {finding.part}: ", end="")
-            console.print(f"{finding.sentence} {finding.fix}".strip(), markup=False)
+            console.print(f"{MARKS[finding.level]} ", end="")
+            said = f"{finding.part}: {finding.sentence} {finding.fix}"
+            console.print(printable(said.strip()), markup=False)
     levels = {finding.level.value for finding in findings}
     if "unreachable" in levels:
         raise typer.Exit(UNAVAILABLE)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json
+from console.table import Json, counted, print_json, say
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -42,8 +42,8 @@ def erase(
         print_json({"applied": apply, "batch": batch, "messages": [asdict(each) for each in done]})
         return
     for each in done:
-        typer.echo(f"{each.sequence}: {each.location}, {each.bytes:,} bytes")
+        say(f"{each.sequence}: {each.location}, {each.bytes:,} bytes")
     were = ("was" if len(done) == 1 else "were") if apply else "would be"
-    typer.echo(f"{counted(len(done), 'message')} {were} erased.")
+    say(f"{counted(len(done), 'message')} {were} erased.")
     if not apply:
-        typer.echo("Nothing was changed; --apply with a --reason does it.")
+        say("Nothing was changed; --apply with a --reason does it.")

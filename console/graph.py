@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from console.start import DIFFERENCES, run, start
-from console.table import Json, print_json
+from console.table import Json, print_json, say
 
 commands = typer.Typer(help="The graph as a whole: make it again, compare two states.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def rebuild() -> None:
     settings = start()
     from flows.graph import rebuild as rebuilding
 
-    typer.echo(f"carried {run(rebuilding(settings)):,} entries of the record")
+    say(f"carried {run(rebuilding(settings)):,} entries of the record")
 
 
 @commands.command()
@@ -40,10 +40,10 @@ def diff(before: Before, after: After, as_json: Json = False) -> None:
     else:
         for sign, pairs in (("+", changes.added), ("-", changes.removed), ("~", changes.changed)):
             for pair in pairs:
-                typer.echo(f"{sign} {pair.source} → {pair.target}")
+                say(f"{sign} {pair.source} → {pair.target}")
         for column in found.reached:
-            typer.echo(f"! {column} is made of what changes")
-        typer.echo(
+            say(f"! {column} is made of what changes")
+        say(
             f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.changed)} changed, "
             f"{len(found.reached)} columns reached"
         )

@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from console.start import DIFFERENCES, run, start
-from console.table import Json, print_json, print_table
+from console.table import Json, print_json, print_table, say
 from lineage.errors import SettingsError
 
 Event = Mapping[str, Any]
@@ -56,7 +56,7 @@ def export(
     else:
         with _opened(out) as file:
             told = run(_each(events, lambda event: file.write(json.dumps(event) + "\n")))
-    typer.echo(f"{told:,} events", err=True)
+    say(f"{told:,} events", err=True)
 
 
 async def _each(
@@ -97,9 +97,9 @@ def import_(
         print_json(asdict(done))
     else:
         for bad in done.bad:
-            typer.echo(f"event {bad.place}: {bad.reason}")
+            say(f"event {bad.place}: {bad.reason}")
         again = f", {done.again:,} were there already" if done.again else ""
-        typer.echo(f"{done.new:,} events, {done.edges:,} edges, {len(done.bad):,} rejected{again}")
+        say(f"{done.new:,} events, {done.edges:,} edges, {len(done.bad):,} rejected{again}")
     if done.bad:
         raise typer.Exit(DIFFERENCES)
 
@@ -141,7 +141,7 @@ def imported(
     ]
     print_table(("event", "happened_at", "job", "state", "not in the graph"), rows)
     if found.total > len(found.events):
-        typer.echo(f"Shown: {len(found.events)} of {found.total}; --limit shows more.", err=True)
+        say(f"Shown: {len(found.events)} of {found.total}; --limit shows more.", err=True)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.status import Status
 
 from console.start import DIFFERENCES, moment, run, start
-from console.table import Json, print_json
+from console.table import Json, print_json, say
 from lineage.errors import SettingsError
 
 Full = Annotated[bool, typer.Option("--full", help="Read everything, not what is new since the last proof.")]
@@ -31,10 +31,10 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
         print_json(asdict(proof))
     else:
         for difference in proof.differences:
-            typer.echo(difference)
-        typer.echo(proof.sentence)
+            say(difference)
+        say(proof.sentence)
         if any(each.startswith("graph:") for each in proof.differences):
-            typer.echo("`headwater graph rebuild` makes the graph again from the record.", err=True)
+            say("`headwater graph rebuild` makes the graph again from the record.", err=True)
     if not proof.ok:
         raise typer.Exit(DIFFERENCES)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Json, counted, print_json, progress, text
+from console.table import Json, counted, print_json, progress, say, text
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -86,7 +86,7 @@ def recall(
         print_json(asdict(outcome))
         return
     for line in lines(outcome, kinds):
-        typer.echo(line)
+        say(line)
 
 
 def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Form, Format, Json, counted, print_csv, print_json, print_table, progress, text
+from console.table import Form, Format, Json, counted, print_csv, print_json, print_table, progress, say, text
 from infra.local.user import user_name
 from lineage.errors import RejectedError
 
@@ -56,10 +56,10 @@ def ls(
     found = run(rejected.ls(settings, _which(dataset, rule, stage, since, resolved), limit))
     _print(form, found)
     if not found.total and form is not Format.JSON:
-        typer.echo("No rejected record fits.", err=True)
+        say("No rejected record fits.", err=True)
     _tell_unknown(found)
     if found.total > len(found.records) and form is not Format.JSON:
-        typer.echo(f"Shown: {len(found.records)} of {found.total}; --limit shows more.", err=True)
+        say(f"Shown: {len(found.records)} of {found.total}; --limit shows more.", err=True)
 
 
 @commands.command("show")
@@ -82,12 +82,12 @@ def show(
     width = max(map(len, found.record))
     stands_in = {"raw_batch": found.record["raw_batch"] or found.record["batch"]}  # its own, unless replayed
     for name, value in (found.record | stands_in).items():
-        typer.echo(f"{name:<{width}}  {text(value)}")
+        say(f"{name:<{width}}  {text(value)}")
     for verdict in found.replays:
         said = ", ".join(f"{name} {text(value)}" for name, value in verdict.items() if value is not None)
-        typer.echo(f"{'verdict':<{width}}  {said}")
+        say(f"{'verdict':<{width}}  {said}")
     message = "(erased)" if found.payload is None else escaped(found.payload)
-    typer.echo(f"{'bytes':<{width}}  {message}")
+    say(f"{'bytes':<{width}}  {message}")
 
 
 @commands.command("replay")
@@ -111,19 +111,22 @@ def replay(
 
     which = _which(dataset, rule, stage, since, False)
     total = run(replays.replay(settings, which, dry_run=dry_run, tell=progress))
-    if not total["batches"] and not total["unchanged"] + total["refused"]:
+    if not total["batches"] and not total["unchanged"] + total["refused"] + total["failed"]:
         _tell_unknown(run(rejected.ls(settings, which, limit=1)))
     if as_json:
         print_json({"dry_run": dry_run, **total})
         return
-    typer.echo(
+    say(
         f"{'Nothing was changed. ' if dry_run else ''}{total['read']} judged: {total['accepted']} accepted, "
         f"{total['duplicates']} duplicates, {total['rejected']} rejected again."
     )
     if total["refused"]:
-        typer.echo(f"{total['refused']} were refused by Postgres and stay as they are.", err=True)
+        say(f"{total['refused']} were refused by Postgres and stay as they are.", err=True)
+    if total["failed"]:
+        said = "stay as they are: the transform fails on them, mend its code and replay"
+        say(f"{total['failed']} {said}.", err=True)
     if total["unchanged"]:
-        typer.echo(f"{total['unchanged']} were judged before by today's version, or erased.", err=True)
+        say(f"{total['unchanged']} were judged before by today's version, or erased.", err=True)
 
 
 @commands.command("drop")
@@ -156,12 +159,12 @@ def drop(
         print_json({"applied": apply, **asdict(done)})
         return
     for broken, records in done.rules.items():
-        typer.echo(f"{broken}: {records:,}")
+        say(f"{broken}: {records:,}")
     dropped = counted(done.records, "record")
     were = "would be" if not apply else "was" if done.records == 1 else "were"
-    typer.echo(f"{dropped} {were} dropped.")
+    say(f"{dropped} {were} dropped.")
     if not apply:
-        typer.echo("Nothing was changed; --apply with a --reason does it.")
+        say("Nothing was changed; --apply with a --reason does it.")
 
 
 def escaped(payload: bytes) -> str:
@@ -180,7 +183,7 @@ def _which(
 def _tell_unknown(found: "Listed") -> None:
     """A name among the filters that no rejected record ever had may be mistyped."""
     for sentence in found.unknown:
-        typer.echo(sentence, err=True)
+        say(sentence, err=True)
 
 
 def _print(form: Format, found: "Listed") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from console.start import DIFFERENCES, run, start_prefect
-from console.table import Json, print_json, print_table
+from console.table import Json, print_json, print_table, say
 
 if TYPE_CHECKING:
     from flows.resume import FailedRun
@@ -40,9 +40,9 @@ def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False
     if as_json:
         print_json([_row(each) | {"state": state.value} for each, state in ended])
     for each, state in ended:
-        typer.echo(f"{each.flow} {each.name}: {state.value.lower()}", err=as_json)
+        say(f"{each.flow} {each.name}: {state.value.lower()}", err=as_json)
     if not ended:
-        typer.echo(NOTHING, err=True)
+        say(NOTHING, err=True)
     if any(state.value != "COMPLETED" for _, state in ended):
         raise typer.Exit(DIFFERENCES)
 
@@ -54,7 +54,7 @@ def _print(found: "list[FailedRun]", as_json: bool) -> None:
     elif rows:
         print_table(_COLUMNS, ([*row.values()] for row in rows))
     else:
-        typer.echo(NOTHING, err=True)
+        say(NOTHING, err=True)
 
 
 def _row(failed: "FailedRun") -> dict[str, object]:

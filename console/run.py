@@ -6,6 +6,7 @@ import typer
 
 from console.start import pairs, start, start_prefect
 from console.start import run as run_to_end
+from console.table import say
 
 Name = Annotated[
     str | None, typer.Argument(metavar="NAME", help="Which flow of prefect.yaml; none lists them.")
@@ -37,7 +38,7 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
     registry.check(given, settings)
     run_to_end(stores.prepare_tables(settings, ()))
     with run_to_end(Installation.of(settings)).marking():
-        typer.echo(run_to_end(flow(**given)))
+        say(run_to_end(flow(**given)))
 
 
 def _list() -> None:
@@ -45,4 +46,4 @@ def _list() -> None:
     from flows import registry
 
     for name, what in registry.descriptions().items():
-        typer.echo(f"{name:<18} {what}")
+        say(f"{name:<18} {what}")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 
 from console.start import run, start
-from console.table import Json, print_json
+from console.table import Json, print_json, say
 
 if TYPE_CHECKING:
     from infra.mqtt.client import Publisher
@@ -57,9 +57,7 @@ def devices(
         print_json({"published": kinds.total(), "kinds": kinds})
     else:
         bad_kinds = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
-        typer.echo(
-            f"{kinds.total():,} published: {kinds['good']:,} good" + (f", {bad_kinds}" * bool(bad_kinds))
-        )
+        say(f"{kinds.total():,} published: {kinds['good']:,} good" + (f", {bad_kinds}" * bool(bad_kinds)))
 
 
 @commands.command()
@@ -85,9 +83,9 @@ def robot(
             broker.url.get_secret_value(), tls=broker.tls, port=port, seed=seed, seconds=seconds
         )
         async with opened as (small, url):
-            typer.echo(url, err=as_json)  # at once: who fetches from it needs it before the runs end
+            say(url, err=as_json)  # at once: who fetches from it needs it before the runs end
             if not leave:
-                typer.echo(f'Fetch from it: HEADWATER_ROBOTS="ot2={url}" headwater up', err=True)
+                say(f'Fetch from it: HEADWATER_ROBOTS="ot2={url}" headwater up', err=True)
             _tell(url, await _played(small, play), as_json)
             if not leave:
                 await asyncio.Event().wait()
@@ -112,9 +110,9 @@ def _tell(url: str, runs: list["Run"], as_json: bool) -> None:
         print_json({"url": url, "runs": [{"run_id": each.id, "status": each.status} for each in runs]})
     elif runs:
         for each in runs:
-            typer.echo(f"{each.id} {each.status:<10} {each.protocol.name if each.protocol else ''}")
+            say(f"{each.id} {each.status:<10} {each.protocol.name if each.protocol else ''}")
         statuses = Counter(each.status for each in runs).most_common()
-        typer.echo(f"{len(runs)} played: " + ", ".join(f"{number} {status}" for status, number in statuses))
+        say(f"{len(runs)} played: " + ", ".join(f"{number} {status}" for status, number in statuses))
 
 
 async def publish_at(publisher: "Publisher", messages: Iterable["Published"], rate: float) -> Counter[str]:

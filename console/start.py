@@ -13,8 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-import typer
-
+from console.table import say
 from infra import logs
 from infra.endpoints import resolve_prefect
 from infra.local.registry import endpoints
@@ -89,7 +88,7 @@ def guarded(command: Callable[[], object]) -> int:
     try:
         command()
     except HeadwaterError as error:
-        typer.echo(mask(str(error)), err=True)
+        say(mask(str(error)), err=True)
         return status_of(error)
     except KeyboardInterrupt:
         return INTERRUPTED

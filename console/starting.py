@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from console.table import say
 from infra.local.addresses import Address
 from infra.local.registry import apps, service
 from infra.local.service import LocalService
@@ -83,7 +83,7 @@ def start_apps(settings: Settings) -> list[Address]:
     for each in ours:
         if each.changed:
             names = ", ".join(each.changed)
-            typer.echo(f"{TITLES[each.name]:<18} started anew, its settings changed: {names}", err=True)
+            say(f"{TITLES[each.name]:<18} started anew, its settings changed: {names}", err=True)
     return addresses
 
 

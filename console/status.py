@@ -9,7 +9,7 @@ import typer
 
 from console.start import UNAVAILABLE, run, start_or_warn
 from console.starting import TITLES
-from console.table import Json, counted, print_json
+from console.table import Json, counted, print_json, say
 
 if TYPE_CHECKING:
     from flows.status import Status
@@ -37,27 +37,27 @@ def status(as_json: Json = False) -> None:
 def _print(found: "Status") -> None:
     _title("Processes")
     for part in found.parts:
-        typer.echo(f"  {TITLES[part.name]:<18} {part.state:<18} {_told(part.detail)}".rstrip())
+        say(f"  {TITLES[part.name]:<18} {part.state:<18} {_told(part.detail)}".rstrip())
     _title("Stored")
     _print_stored(found)
     _title("Flow runs")
     if not found.flow_runs:
-        typer.echo(f"  {'none yet' if found.prefect == 'ok' else found.prefect}")
+        say(f"  {'none yet' if found.prefect == 'ok' else found.prefect}")
     for run_ in found.flow_runs:
-        typer.echo(f"  {run_.flow:<18} {run_.state:<18} by {run_.started_by:<9} {ago(run_.started_at)}")
+        say(f"  {run_.flow:<18} {run_.state:<18} by {run_.started_by:<9} {ago(run_.started_at)}")
     if found.robots:
         _title("Robots")
     for robot in found.robots:
         said = f"away: {robot.reason}" if robot.reason else f"answers, keeps {counted(robot.runs, 'run')}"
-        typer.echo(f"  {robot.name:<18} {said}")
+        say(f"  {robot.name:<18} {said}")
     _title("Addresses")
     for name, address in found.addresses.items():
-        typer.echo(f"  {name:<18} {address}")
+        say(f"  {name:<18} {address}")
     _title("Settings of this call (a process has those it was started with)")
     for name, value in found.settings.items():
-        typer.echo(f"  {name} = {value}")
+        say(f"  {name} = {value}")
     if not found.settings:
-        typer.echo("  none")
+        say("  none")
 
 
 def _told(detail: Mapping[str, Any]) -> str:
@@ -71,22 +71,22 @@ def _told(detail: Mapping[str, Any]) -> str:
 
 def _print_stored(found: "Status") -> None:
     if found.postgres != "ok":
-        typer.echo(f"  {found.postgres}")
+        say(f"  {found.postgres}")
     elif not found.datasets:
-        typer.echo("  nothing yet")
+        say("  nothing yet")
     for each in found.datasets:
-        typer.echo(
+        say(
             f"  {each.name:<32} last commit {ago(each.last_commit)}; in the last hour "
             f"{each.batches:,} batches, {each.read:,} read, {each.rejected:,} rejected"
         )
     if found.relay_lag_entries is not None:
         oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""
-        typer.echo(f"  {found.relay_lag_entries:,} lineage entries are not in the graph yet{oldest}")
+        say(f"  {found.relay_lag_entries:,} lineage entries are not in the graph yet{oldest}")
         rejected = counted(found.rejected_open or 0, "rejected record")
         rejected += " waits" if found.rejected_open == 1 else " wait"
-        typer.echo(f"  {rejected} for a person")
+        say(f"  {rejected} for a person")
     for sentence in found.at_limit:
-        typer.echo(f"  {sentence}")
+        say(f"  {sentence}")
     _print_not_taken(found.not_taken)
 
 
@@ -94,9 +94,9 @@ def _print_not_taken(files: "Sequence[NotTaken]") -> None:
     if files:
         _title("Files in folders that are not taken")
     for each in files[:FILES]:
-        typer.echo(f"  {each.pipeline} {each.path}: {each.why} ({ago(each.since)})")
+        say(f"  {each.pipeline} {each.path}: {each.why} ({ago(each.since)})")
     if len(files) > FILES:
-        typer.echo(f"  and {len(files) - FILES:,} more; --json shows all")
+        say(f"  and {len(files) - FILES:,} more; --json shows all")
 
 
 def ago(moment: datetime | None) -> str:

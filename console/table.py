@@ -14,6 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from infra.printable import printable, printable_json
+
 WIDE = 100_000  # characters; more than any row
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -30,23 +32,30 @@ class Format(StrEnum):
 Form = Annotated[Format, typer.Option("--format", help="How to print the answer.")]
 
 
+def say(message: object = "", *, err: bool = False) -> None:
+    """One line: whatever of it came from outside ends no line, and does nothing to a terminal."""
+    typer.echo(printable(str(message)), err=err)
+
+
 def print_json(document: object) -> None:
     """One line of JSON."""
-    typer.echo(json.dumps(document, default=text, ensure_ascii=False))
+    typer.echo(printable_json(json.dumps(document, default=text, ensure_ascii=False)))
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A header and the rows."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([text(value) for value in row] for row in rows)
+    writer.writerow(printable(column) for column in columns)
+    writer.writerows([printable(text(value)) for value in row] for row in rows)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Aligned, with nothing cut: a terminal that is too narrow wraps the lines itself."""
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(printable(column)))
     for row in rows:
-        table.add_row(*(Text(text(value)) for value in row))
+        table.add_row(*(Text(printable(text(value))) for value in row))
     console = Console(width=WIDE)
     console.width = max(1, Measurement.get(console, console.options, table).maximum)
     console.print(table, crop=False)

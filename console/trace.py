@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json, text
+from console.table import Json, counted, print_json, say, text
 
 if TYPE_CHECKING:
     from flows.trace import Traced
@@ -34,7 +34,7 @@ def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json
     told = list(lines(found))
     width = max(len(name) for name, _ in told)
     for name, said in told:
-        typer.echo(f"{name:<{width}}  {said}".rstrip())
+        say(f"{name:<{width}}  {said}".rstrip())
 
 
 def document(found: "Traced") -> dict[str, Any]:
@@ -45,6 +45,7 @@ def document(found: "Traced") -> dict[str, Any]:
     return {
         **told,
         **_spread(found.trace),
+        **({} if found.record is None else {"record": found.record.decode("utf-8")}),
         "transformation": {"name": code, "version": version},
         "subject": {"kind": kind, "id": identity} if kind else None,
     }
@@ -85,7 +86,7 @@ def lines(found: "Traced") -> Iterable[tuple[str, str]]:
     yield from _commit(row.commit)
     if row.message:
         part = "" if row.part is None else f", part {row.part}"
-        yield from _message(row.message, part)
+        yield from _message(row.message, part, found.record)
     yield from _earlier(row)
     for part_of in row.made_from:
         yield from _part(part_of)
@@ -99,13 +100,15 @@ def _commit(commit: "LedgerRow") -> Iterable[tuple[str, str]]:
         yield "position", commit.position
 
 
-def _message(message: "Message", part: str = "") -> Iterable[tuple[str, str]]:
+def _message(message: "Message", part: str = "", record: bytes | None = None) -> Iterable[tuple[str, str]]:
+    """A message; of one that holds several records that record's bytes alone: `--json` has it whole."""
     from console.rejected import escaped
 
     received = text(message.received_at)
     yield "message", f"{message.sequence}{part} of raw batch {message.raw_batch}, received {received}"
     yield "location", message.location
-    yield "bytes", "(erased)" if message.payload is None else escaped(message.payload)
+    own = message.payload if record is None else record
+    yield "bytes", "(erased)" if own is None else escaped(own)
 
 
 def _earlier(row: "Trace") -> Iterable[tuple[str, str]]:

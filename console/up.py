@@ -9,7 +9,7 @@ import typer
 
 from console.start import start, start_prefect
 from console.starting import TITLES, GraphEngine, engine_named, graph_engine, start_apps, start_services
-from console.table import Json, print_json
+from console.table import Json, print_json, say
 from infra.local.addresses import Address, near
 from infra.local.prefect_server import PrefectServer
 from infra.local.registry import ended, stop_all
@@ -56,8 +56,9 @@ def down(as_json: Json = False) -> None:
         print_json({"stopped": stopped, "ended": list(dead)})
         return
     for name, log in dead.items():
-        typer.echo(f"{TITLES[name]} had ended by itself, see {near(log)}")
-    typer.echo("\n".join(f"stopped {TITLES[name]}" for name in stopped) or "nothing was running")
+        say(f"{TITLES[name]} had ended by itself, see {near(log)}")
+    for sentence in [f"stopped {TITLES[name]}" for name in stopped] or ["nothing was running"]:
+        say(sentence)
 
 
 async def prepare(settings: Settings) -> None:
@@ -73,7 +74,7 @@ def show(addresses: Iterable[Address]) -> None:
     """Every address on a line, and what goes with it on the next."""
     for address in addresses:
         facts = _facts(address)
-        typer.echo(f"{facts['service']:<18} {facts['url']}")
+        say(f"{facts['service']:<18} {facts['url']}")
         also = [
             *([f"user {facts['user']}"] if facts["user"] else []),
             *([f"password in {facts['password_file']}"] if facts["password_file"] else []),
@@ -82,7 +83,7 @@ def show(addresses: Iterable[Address]) -> None:
             *(["no password: open to every user of this machine"] if address.is_open else []),
             f"log in {facts['log']}",
         ]
-        typer.echo(f"{'':<18} {', '.join(also)}")
+        say(f"{'':<18} {', '.join(also)}")
 
 
 def _facts(address: Address) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import structlog
 from flows import stores
 from flows.catalog import all_contracts
 from infra.settings import Settings
+from lineage.errors import ContractError, RejectedError
 from lineage.model import Run
 from tasks.load.aggregate import load_aggregates
 from tasks.load.refresh import Refreshed, refresh
@@ -21,14 +22,24 @@ async def refresh_all(settings: Settings, run: Run, now: datetime) -> list[Refre
     """Refresh every aggregate; `now` becomes their `processed_at`.
 
     Raises UnavailableError when Postgres is away; what was committed by then stays, the rest keeps its marks.
+    Raises ContractError, once the others are refreshed, for those that cannot be.
     """
-    await stores.prepare_tables(settings, all_contracts())
-    done = []
+    ready = {contract.table for contract in await stores.prepare_each(settings, all_contracts())}
+    done, failed = [], []
     async with stores.open_store(settings, NAME) as store:
         for aggregate in load_aggregates():
-            refreshed = await refresh(store, aggregate, run, now)
+            try:
+                if lacking := {aggregate.table, *aggregate.sources} - ready:
+                    raise ContractError(f"not prepared: {', '.join(sorted(lacking))}; the log says why")
+                refreshed = await refresh(store, aggregate, run, now)
+            except RejectedError as error:
+                log.exception("an aggregate is not refreshed", table=aggregate.table, reason=str(error))
+                failed.append(f"{aggregate.table} ({error})")
+                continue
             log.info("refreshed", table=refreshed.table, hours=refreshed.hours, rows=refreshed.rows)
             done.append(refreshed)
+    if failed:
+        raise ContractError(f"Not refreshed: {'; '.join(failed)}. The others were.")
     return done
 
 

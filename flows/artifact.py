@@ -4,6 +4,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.ours import FLOW
 from infra.postgres import Pool
+from infra.printable import markdown
 from lineage import naming
 from tasks.batch import Receipt
 from tasks.load.rejected_queries import BrokenRule, broken_rules
@@ -27,11 +28,11 @@ def page(receipt: Receipt, rules: list[BrokenRule]) -> str:
         ("filtered", receipt.filtered),
         ("**read**", receipt.read),
     ]
-    lines = [f"# Batch {receipt.batch} of `{receipt.dataset}`", "", _sentence(receipt), ""]
+    lines = [f"# Batch {receipt.batch} of {markdown(receipt.dataset)}", "", _sentence(receipt), ""]
     lines += ["| records | |", "|---|---:|", *(f"| {name} | {rows:,} |" for name, rows in outcomes)]
     if rules:
         lines += ["", "| broken rule | records |", "|---|---:|"]
-        lines += [f"| `{broken.rule}` | {broken.records:,} |" for broken in rules]
+        lines += [f"| {markdown(broken.rule)} | {broken.records:,} |" for broken in rules]
     asked = [f"headwater audit downstream --param 'key={naming.postgres('raw_batches')}#{receipt.batch}'"]
     asked += [
         f"headwater audit upstream --param 'key={naming.postgres(table)}#{receipt.batch}'"

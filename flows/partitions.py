@@ -10,10 +10,9 @@ NAME = "partitions"
 
 
 async def extend(settings: Settings, now: datetime) -> list[str]:
-    """Prepare every contract's table and its partitions ahead of `now`; returns the tables."""
-    contracts = all_contracts()
-    await stores.prepare_tables(settings, contracts)
+    """Prepare every contract's table and its partitions ahead of `now`; returns the tables that are ready."""
+    ready = await stores.prepare_each(settings, all_contracts())
     async with stores.open_store(settings, NAME) as store:
-        for contract in contracts:
+        for contract in ready:
             await store.partitions.ensure_ahead(contract, now)
-    return [contract.table for contract in contracts]
+    return [contract.table for contract in ready]

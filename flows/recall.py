@@ -70,7 +70,7 @@ async def recalled(
     tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Outcome:
     """Count what is chosen; with kinds of acts say what they would do, and with `apply` do them."""
-    await stores.prepare_tables(settings, catalog.all_contracts())
+    await stores.prepare_each(settings, catalog.all_contracts())
     run = Run(id=uuid4(), kind="command", name=NAME, started_at=datetime.now(UTC))
     async with stores.open_store(settings, NAME) as store:
         with translated():

@@ -29,11 +29,12 @@ async def replay(
 ) -> dict[str, int]:
     """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
 
-    `unchanged`: chosen records not judged again; `refused`: those whose values Postgres refuses, as before.
+    `unchanged`: chosen records not judged again. As before stay `refused`, whose values Postgres refuses, and
+    `failed`, on which the transform fails.
     """
-    total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0)
+    total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0, failed=0)
     async with stores.open_store(settings, "rejected replay") as store:
-        await stores.prepare_tables(settings, catalog.all_contracts())
+        await stores.prepare_each(settings, catalog.all_contracts())
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         pipelines: dict[str, CurrentPipeline] = {}
@@ -71,8 +72,8 @@ async def _one(store: Store, pipeline: CurrentPipeline, batch: OpenBatch, dry_ru
     except (DataError, TransformError) as error:
         count = len(batch.identities)
         if count == 1 or not pipeline.row_local:
-            log.warning("replay refused", raw_batch=batch.raw_batch, records=count, reason=str(error))
-            return {"refused": count}
+            log.warning("replay failed", raw_batch=batch.raw_batch, records=count, reason=str(error))
+            return {"failed" if isinstance(error, TransformError) else "refused": count}
         halves = (batch.identities[: count // 2], batch.identities[count // 2 :])
         both = Counter[str]()
         for half in halves:

@@ -10,12 +10,14 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from flows import aggregates, folds, partitions, proof
-from flows.catalog import Retry
+from flows.catalog import Retry, all_contracts
 from flows.counting import measured
 from flows.ours import FLOW
 from flows.runs import Schedule, current_run, missed
 from flows.steps import step
+from infra.printable import markdown
 from infra.settings import load
+from lineage.errors import ContractError
 
 
 class ProofSchedule(Schedule):
@@ -50,6 +52,8 @@ async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
         return late
     with measured(partitions.NAME):
         tables = await partitions.extend(load(), datetime.now(UTC))
+        if lacking := [each.table for each in all_contracts() if each.table not in tables]:
+            raise ContractError(f"Not ready for the days to come: {', '.join(lacking)}; the log says why.")
         return f"Ready for the days to come: {', '.join(tables)}."
 
 
@@ -71,9 +75,11 @@ async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
         return late
     with measured(proof.NAME):
         found = await step("prove", proof.prove, Retry())(load(), full=schedule.full)
-        lines = [f"- {difference}" for difference in found.differences]
+        lines = [f"- {markdown(difference)}" for difference in found.differences]
         await acreate_markdown_artifact(
-            "\n".join([found.sentence, "", *lines]), key=FLOW + proof.NAME, description=found.sentence
+            "\n".join([markdown(found.sentence), "", *lines]),
+            key=FLOW + proof.NAME,
+            description=found.sentence,
         )
         if not found.ok:
             raise proof.DifferencesError(found)

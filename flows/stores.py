@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
 from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
@@ -12,12 +14,16 @@ from infra.migrate import migrate
 from infra.postgres import Connection, UniqueViolation, connect, met_another, open_pool, translated
 from infra.settings import Settings
 from lineage import graph as graphs
+from lineage.errors import RejectedError
 from tasks.contract import Contract
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 
 if TYPE_CHECKING:
     from infra.graph import BoltGraph
+
+
+log = structlog.get_logger(__name__)
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -88,6 +94,21 @@ async def prepare_tables(settings: Settings, contracts: Iterable[Contract]) -> N
         await migrate(connection)
         for contract in contracts:
             await prepare_table(connection, contract)
+
+
+async def prepare_each(settings: Settings, contracts: Iterable[Contract]) -> list[Contract]:
+    """The same, of many tables: those that are ready. One that cannot be is told, and stops no other."""
+    ready = []
+    async with open_connection(settings, "prepare") as connection:
+        await migrate(connection)
+        for contract in contracts:
+            try:
+                await prepare_table(connection, contract)
+            except RejectedError as error:
+                log.exception("a table is left out", table=contract.table, reason=str(error))
+            else:
+                ready.append(contract)
+    return ready
 
 
 async def prepare_graph(settings: Settings) -> None:

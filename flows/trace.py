@@ -11,6 +11,8 @@ from tasks.contract import Contract
 from tasks.load.aggregate import load_aggregates
 from tasks.load.row_key import read_key
 from tasks.load.trace import Trace, trace, trace_aggregate, with_column
+from tasks.transform.robot_item import item_of
+from tasks.transform.robot_pages import is_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,7 @@ class Traced:
     column: str | None
     value: Any
     subject: tuple[str, str] | None  # kind, identity
+    record: bytes | None = None  # the row's own part of a message that holds several
 
 
 async def traced(settings: Settings, table: str, key: str, column: str | None, page: int) -> Traced:
@@ -38,7 +41,16 @@ async def traced(settings: Settings, table: str, key: str, column: str | None, p
             sources = [contracts[name] for name in aggregate.sources]
             found = await trace_aggregate(store.pool, aggregate, sources, wanted, page)
     value = with_column(found, column)
-    return Traced(trace=found, column=column, value=value, subject=subject_of(contract, found))
+    subject = subject_of(contract, found)
+    return Traced(trace=found, column=column, value=value, subject=subject, record=_record(found))
+
+
+def _record(found: Trace) -> bytes | None:
+    """The row's own item of a page of a robot's answer, as it stands there."""
+    message, part = found.message, found.part
+    if message is None or message.payload is None or part is None or part < 0:
+        return None
+    return item_of(message.payload, part) if is_page(message.location) else None
 
 
 def subject_of(contract: Contract, found: Trace) -> tuple[str, str] | None:

@@ -19,6 +19,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from infra.masking import mask, mask_value
+from infra.printable import printable, printable_json, printable_value
 from infra.settings import Settings
 from lineage.errors import HeadwaterError
 
@@ -35,6 +36,9 @@ QUIET: Final[Mapping[str, str]] = {
 
 LOUD: Final = ("prefect", "uvicorn", "fastapi")
 """Libraries that bring handlers of their own, which would write every line a second time, unmasked."""
+
+TRACEBACKS: Final = frozenset({"exception", "stack"})
+"""What of an event has lines."""
 
 REPLACED: Final = "replaced_handlers"
 
@@ -95,7 +99,7 @@ def _handlers(
                     _without_traceback_of_ours,
                     structlog.processors.format_exc_info,  # text, so that it can be masked
                     Mask(secrets),
-                    _renderer(settings.log_format, colors),
+                    *_renderers(settings.log_format, colors),
                 ],
             )
         )
@@ -128,12 +132,30 @@ def _file(path: Path) -> logging.Handler:
     return WatchedFileHandler(path, encoding="utf-8")
 
 
-def _renderer(form: Literal["console", "json"], colors: bool) -> Processor:
+def _renderers(form: Literal["console", "json"], colors: bool) -> Sequence[Processor]:
+    """What is outside's own in an event can neither end a line nor do anything to a terminal."""
     if form == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _printable_json]
+    console = structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )
+    return [_printable, console]
+
+
+def _printable(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """A traceback keeps its lines, set in so that none of them looks like an event."""
+    return {
+        printable(name): _set_in(str(value)) if name in TRACEBACKS else printable_value(value)
+        for name, value in event.items()
+    }
+
+
+def _set_in(traceback: str) -> str:
+    return "\n".join(f"    {printable(line)}" for line in traceback.splitlines())
+
+
+def _printable_json(_logger: Any, _method: str, line: Any) -> str:
+    return printable_json(str(line))
 
 
 def _to_one_place(handlers: Sequence[logging.Handler]) -> None:
@@ -185,9 +207,10 @@ def _masked_records(secrets: Iterable[str]) -> "type[logging.LogRecord]":
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             if not isinstance(self.msg, MutableMapping):  # ours are masked where they are rendered
-                self.msg, self.args = mask(self.getMessage(), known), ()
+                self.msg, self.args = printable(mask(self.getMessage(), known), lines=True), ()
             if self.exc_info and self.exc_info[0]:
                 # A formatter takes this text instead of making its own.
-                self.exc_text = mask(logging.Formatter().formatException(self.exc_info), known)
+                told = logging.Formatter().formatException(self.exc_info)
+                self.exc_text = printable(mask(told, known), lines=True)
 
     return MaskedRecord

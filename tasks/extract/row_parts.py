@@ -22,10 +22,16 @@ NOT_PARQUET: Final = "the file is not Parquet"
 _GIB: Final = 1 << 30
 
 
+def _opened(content: Content, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """Times of 96 bits are read in µs: in ns, as Arrow does it, those beyond 1677 … 2262 are wrong."""
+    held = ContentFile(content)
+    return pq.ParquetFile(held, read_dictionary=list(dictionaries), coerce_int96_timestamp_unit="us")
+
+
 def row_cuts(content: Content, limits: Limits) -> list[Cut] | str:
     """Cuts at rows of row groups; a sentence: why none of the file is decoded."""
     try:
-        with pq.ParquetFile(ContentFile(content)) as file:
+        with _opened(content) as file:
             groups = range(file.num_row_groups)
             heights = [file.metadata.row_group(group).num_rows for group in groups]
             sizes = [group_bytes(file, group) for group in groups]
@@ -56,9 +62,9 @@ def _rows_of_part(height: int, size: int, limits: Limits) -> int:
 def row_parts(found: Survey, wanted: set[Cut], max_part: int) -> Iterator[Part]:
     """The wanted parts; of a row group only as much is in memory as one part needs."""
     groups = sorted({cut.group for cut in wanted if cut.group is not None})
-    with pq.ParquetFile(ContentFile(found.content)) as plain:
+    with _opened(found.content) as plain:
         schema = plain.schema_arrow
-    with pq.ParquetFile(ContentFile(found.content), read_dictionary=texts(schema)) as file:
+    with _opened(found.content, texts(schema)) as file:
         for group in groups:
             yield from _parts_of_group(found, file, group, schema, wanted, max_part)
 

@@ -18,6 +18,8 @@ LEARN_FROM: Final = 400
 WORTH: Final = 32
 
 UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
+DETAIL: Final = pl.Schema({"detail": pl.String})
+"""What an undecodable record may carry besides: where it breaks its rule, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Decoder:
         read, rest = self.by_shapes(fit.select(cells.SEQUENCE, "payload"))
         if rest.height or not read:
             strict = by_record(rest, self.contract)
-            read, refused = [*read, strict.records], pl.concat([refused, strict.undecodable])
+            read, refused = [*read, strict.records], pl.concat([refused, strict.undecodable], how="diagonal")
         return Decoded(complete(pl.concat(read, how="diagonal"), self.contract), refused)
 
     def by_shapes(self, messages: pl.DataFrame) -> tuple[list[pl.DataFrame], pl.DataFrame]:
@@ -120,17 +122,17 @@ def by_record(messages: pl.DataFrame, contract: Contract) -> Decoded:
     """Read messages (`sequence`, `payload`) one by one; the definition of what a message means."""
     sequences: list[int] = []
     records: list[dict[str, Any]] = []
-    refused: list[tuple[int, str]] = []
+    refused: list[tuple[int, str, str | None]] = []
     for sequence, payload in zip(messages[cells.SEQUENCE], messages["payload"], strict=True):
         outcome = record.read(payload, contract)
         if isinstance(outcome, str):
-            refused.append((sequence, outcome))
+            refused.append((sequence, outcome, record.why_not(payload, outcome)))
         else:
             sequences.append(sequence)
             records.append(outcome)
     frame = record.tabulate(records, contract)
     frame.insert_column(0, pl.Series(cells.SEQUENCE, sequences, pl.Int32))
-    return Decoded(frame, pl.DataFrame(refused, UNDECODABLE, orient="row"))
+    return Decoded(frame, pl.DataFrame(refused, UNDECODABLE | DETAIL, orient="row"))
 
 
 def complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:

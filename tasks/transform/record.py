@@ -45,6 +45,22 @@ def _why_not(payload: bytes, contract: Contract) -> dict[str, Any] | str:
     return _with_non_finite(text, contract) or "payload.json"
 
 
+def why_not(payload: bytes, rule: str) -> str | None:
+    """Where a payload breaks a rule of decoding, and why; None when there is no more to say than the rule."""
+    if rule == "payload.utf8":
+        try:
+            payload.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return f"{error.reason} at byte {error.start + 1}"
+    if rule == "payload.json":
+        try:
+            orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            byte = len(error.doc[: error.pos].encode("utf-8", "replace")) + 1
+            return f"{error.msg}, at byte {byte} (line {error.lineno}, column {error.colno})"
+    return None
+
+
 def _with_non_finite(text: str, contract: Contract) -> dict[str, Any] | None:
     """The record of a text that fails only by numbers that are not finite, all where a column reads them."""
     if not _SUSPECT.search(text):

@@ -25,7 +25,8 @@ def rejected(
 ) -> pl.DataFrame:
     """Rejected rows (REJECTED_SCHEMA, n) of rows (n) with at least `sequence` and RULES (List(String)).
 
-    `key` and `input_hash` are taken where the frame has them. `error_type` is the kind of the first rule.
+    `key`, `input_hash` and `detail` (of the sentence) are taken where the frame has them. `error_type` is the
+    kind of the first rule.
     """
     if frame.is_empty():
         return REJECTED_SCHEMA.to_frame()
@@ -35,6 +36,8 @@ def rejected(
     ]
     rules = pl.col(RULES)
     said = rules.list.eval(pl.element().replace(sentences)).list.join("; ")
+    if "detail" in frame.columns:
+        said = said + pl.format(": {}", "detail").fill_null("")
     return frame.select(
         "sequence",
         *known,

@@ -49,6 +49,12 @@ class Pages:
     unreadable: list[Unreadable] = field(default_factory=list)
 
 
+def is_page(location: str) -> bool:
+    """Whether what came from there is a page of a run's commands."""
+    where = _LOCATION.match(location)
+    return where is not None and _kind(where) == "command"
+
+
 def read_pages(messages: pl.DataFrame) -> Pages:
     """Read the messages (MESSAGE_SCHEMA, n); what cannot be read is in `unreadable`, never an exception."""
     pages = Pages()

@@ -93,7 +93,11 @@ def _with_care(
     text = pl.col("text")
     rule = pl.when(text.is_null()).then(pl.lit("payload.utf8")).when(~text.str.contains(record))
     read = read.with_columns(pl.col(cells.SEQUENCE).cast(pl.Int32), rule=rule.then(pl.lit("payload.cells")))
-    undecodable = read.filter(pl.col("rule").is_not_null()).select(UNDECODABLE.names())
+    there = text.str.count_matches(delimiter, literal=True) + 1
+    counts = pl.format(f"expected {len(columns)} cells, found {{}}", there)
+    detail = pl.when((pl.col("rule") == "payload.cells") & (there != len(columns))).then(counts)
+    bad = read.filter(pl.col("rule").is_not_null())
+    undecodable = bad.select(*UNDECODABLE.names(), detail=detail)
     good = read.filter(pl.col("rule").is_null())
     if good.is_empty():
         return Decoded(cells.schema(contract).to_frame(), undecodable)

@@ -374,6 +374,8 @@ async def test_the_example_of_docs_readings_is_stored(
     listener = listen()
     listener.wait_until("listening")
     text = example.replace("PORT", str(mqtt_address.port))
-    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", text], check=True, timeout=60)
+    command = [sys.executable, "-X", "dev", "-c", text]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == (b"", b"")
     await until_stored(connection, "SELECT count(*) FROM sensor_readings WHERE temperature = 21.5", 1)
     assert listener.stop() == 0

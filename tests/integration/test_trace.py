@@ -17,6 +17,7 @@ from lineage.proof.batches import verify_batch
 from tasks.load.aggregate import load_aggregates
 from tasks.load.made_from import PAGE
 from tasks.load.trace import trace
+from tasks.transform.robot_item import item_of
 from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import at, reading
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
@@ -270,3 +271,40 @@ async def of_file(house: House, path: str) -> None:
     )
     way: Way = house.way
     await way.take(batch)
+
+
+async def test_a_step_leads_to_its_own_json_and_not_to_its_page(experiments: Any, command: Command) -> None:
+    location, body = page(20.0, 35.5)
+    body = body.replace(b'{"data": ', b'{"meta": {"data": []},\n "data" : ').replace(
+        b'"id": "c1"', b'"id":  "c1"'
+    )
+    await take(experiments, a_fetch(RUN, (location, body)))
+    key = f"experiment_id=r1,step_id=c1,experiment_created_at={CREATED}"
+    own = body[body.index(b'{"id":  "c1"') : body.index(b"}], ") + 1].decode()
+    assert json.loads(own)["params"] == {"volume": 35.5}
+    found = asked(command, "trace", "experiment_steps", key)
+    assert found["record"] == own
+    assert found["message"]["payload"] == body.decode()
+    shown = command("trace", "experiment_steps", key).stdout.decode()
+    assert own in shown
+    assert '"id": "c0"' not in shown
+    run = asked(command, "trace", "experiments", f"experiment_id=r1,created_at={CREATED}")
+    assert "record" not in run
+
+
+@pytest.mark.parametrize(
+    ("page", "part", "item"),
+    [
+        (b'{"data":[{"a":1} , [2]]}', 0, b'{"a":1}'),
+        (b' {"data" : [ {"a":1} , [2] ] } ', 1, b"[2]"),
+        (b'{"data":[1],"data":["\\u00e9 \xc3\xa9"]}', 0, b'"\\u00e9 \xc3\xa9"'),
+        (b'{"data":[1]}', 1, None),
+        (b'{"data":{}}', 0, None),
+        (b"{}", 0, None),
+        (b"[]", 0, None),
+        (b"\xff", 0, None),
+        (b'{"data":' + b"[" * 100_000, 0, None),
+    ],
+)
+def test_an_item_is_cut_out_of_its_page_as_it_stands(page: bytes, part: int, item: bytes | None) -> None:
+    assert item_of(page, part) == item

@@ -1,6 +1,7 @@
 """Parquet files that cannot be read as rows: each part is still there, as the bytes of the file."""
 
 import io
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lineage.model import micros
 from tasks.extract.cuts import Part, Survey
 from tasks.extract.file_parts import halved, parts
 from tests.fixtures.parquet import with_a_corrupt_group
@@ -54,3 +56,21 @@ def test_a_type_that_cannot_be_read_is_given_as_bytes(tmp_path: Path) -> None:
     _, (part,) = read(path)
     assert payload(part)
     assert payload(part) in path.read_bytes()
+
+
+def test_times_of_96_bits_are_read_exactly_before_1677_and_after_2262(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    times = [
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(1600, 2, 29, 12, 0, 0, 1, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 11, 21, 8, 0, 0, 500_000, tzinfo=UTC),
+        datetime(2300, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    ]
+    table = pa.table({"timestamp": pa.array(times, pa.timestamp("us", "UTC"))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert pq.read_schema(path).field(0).type == pa.timestamp("ns")  # of 96 bits: Arrow's own way, and wrong
+    _, (part,) = read(path)
+    read_times = pl.read_ipc(io.BytesIO(payload(part)))["timestamp"]
+    assert read_times.dt.timestamp("us").to_list() == [micros(time) for time in times]
