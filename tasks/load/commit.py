@@ -192,7 +192,8 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
             uri = naming.postgres(table)
-            seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
+            named = refined.accepted[table][column].drop_nulls().unique()
+            seen.update((kind, identity, uri) for identity in named)
             seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
     if not unknown:
