@@ -16,6 +16,7 @@ from console import (
     prove,
     recall,
     rejected,
+    restored,
     resume,
     run,
     simulate,
@@ -50,6 +51,7 @@ app.command()(prove.prove)
 app.command()(trace.trace)
 app.command()(recall.recall)
 app.command()(erase.erase)
+app.command()(restored.restored)
 app.add_typer(devices.commands, name="devices")
 app.add_typer(graph.commands, name="graph")
 app.add_typer(lineage.commands, name="lineage")

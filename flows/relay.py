@@ -46,10 +46,20 @@ async def _connect_and_carry(settings: Settings, metrics: Metrics, state: proces
     state.running("connecting")
     async with stores.open_graph(settings) as graph, stores.open_connection(settings, "relay") as connection:
         await graphs.migrate(graph)
+        await _drop_what_was_lost(connection, graph)
         if not await log_relay.resume(connection, graph):
             log.warning("the graph is another one, or was emptied: carrying the whole record again")
         state.running("carrying")
         await _carry_on(settings, connection, graph, metrics, state)
+
+
+async def _drop_what_was_lost(connection: Connection, graph: Graph) -> None:
+    if batches := await log_relay.drop_what_was_lost(connection, graph):
+        log.warning(
+            "the graph knew batches that the record does not have: a backup was restored, or its end was cut "
+            "off. They are listed in lost_batches; the graph is made again. `headwater prove` tells more",
+            batches=batches,
+        )
 
 
 async def _carry_on(

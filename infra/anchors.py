@@ -2,21 +2,27 @@
 
     {"store": …, "seal": …, "hash": …, "at": …}
     {"store": …, "seal": …, "hash": …, "proved": true, "at": …}    up to it a proof found no difference
+    {"store": …, "seal": …, "hash": …, "restored": {"kept": …, "lost": …, "act": …, "reason": …, "by": …}, …}
 
-Whoever can change Postgres cannot make the record say something else about the past than this file does.
-Copy it somewhere else as well: the further away, the more it is worth.
+The last kind accepts that a backup was restored: the lines before it of seals after `kept` stay in the file,
+and no seal is compared with them any more. Whoever can change Postgres cannot make the record say something
+else about the past than this file does. Copy it somewhere else too: the further away, the more it is worth.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from infra import private
 from lineage.errors import SettingsError
+from lineage.restores import Gap, Restore
 from lineage.seal import Anchor
+
+Line: TypeAlias = Anchor | Restore
 
 TAIL: Final = 4096
 """Bytes of the file's end that are looked at before a line is added: a score of lines."""
@@ -30,12 +36,30 @@ def append(path: Path, store: str, anchor: Anchor) -> None:
     said: dict[str, object] = {"store": store, "seal": anchor.seal, "hash": anchor.hash.hex()}
     if anchor.proved:
         said["proved"] = True
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    _append(path, said, anchor.at)
+
+
+def append_restore(path: Path, store: str, restore: Restore) -> None:
+    """Add what a person accepted; as `append`."""
+    gap = restore.gap
+    said: dict[str, object] = {"store": store, "seal": restore.seal, "hash": restore.hash.hex()}
+    said["restored"] = {
+        "kept": gap.kept,
+        "lost": gap.lost,
+        "act": restore.act,
+        "reason": restore.reason,
+        "by": restore.by_whom,
+    }
+    _append(path, said, restore.at)
+
+
+def _append(path: Path, said: Mapping[str, object], at: str) -> None:
+    at = at or datetime.now(UTC).isoformat(timespec="seconds")
     try:
         private.make(path.parent)
         with path.open("a+b") as file:
             if not _is_among_the_last(file, said):
-                file.write(f"{json.dumps(said | {'at': at})}\n".encode())
+                file.write(f"{json.dumps({**said, 'at': at})}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
@@ -50,23 +74,61 @@ def _is_among_the_last(file: BinaryIO, said: Mapping[str, object]) -> bool:
 
 
 def read(path: Path, store: str) -> tuple[Anchor, ...]:
-    """The anchors of a store; a line that cannot be read is an error, for somebody changed it."""
+    """The anchors of a store that hold; a line that cannot be read is an error, for somebody changed it."""
+    holding: list[Anchor] = []
+    for line in _lines(path, store):
+        if isinstance(line, Restore):
+            holding = [anchor for anchor in holding if anchor.seal <= line.gap.kept]
+            line = line.anchor
+        holding.append(line)
+    return tuple(holding)
+
+
+def restores(path: Path, store: str) -> tuple[Restore, ...]:
+    """Every restore of a store that was accepted, for ever; raises as `read`."""
+    found: list[Restore] = []
+    for line in _lines(path, store):
+        if isinstance(line, Restore):
+            found = [replace(each, undone=each.undone or each.seal > line.gap.kept) for each in found]
+            found.append(line)
+    return tuple(found)
+
+
+def _lines(path: Path, store: str) -> tuple[Line, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(_anchors(path, store))
+        return tuple(_read(path, store))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f"HEADWATER_ANCHOR_FILE ({path}) holds a line that is no anchor: {error}."
         ) from error
 
 
-def _anchors(path: Path, store: str) -> Iterator[Anchor]:
+def _read(path: Path, store: str) -> Iterator[Line]:
     for line in path.read_text(encoding="utf-8").splitlines():
         found = json.loads(line)
         if found["store"] == store:
-            yield Anchor(
-                seal=int(found["seal"]),
-                hash=bytes.fromhex(found["hash"]),
-                proved=found.get("proved") is True,
-            )
+            yield _restore(found) if "restored" in found else _anchor(found)
+
+
+def _anchor(found: Mapping[str, Any]) -> Anchor:
+    return Anchor(
+        seal=int(found["seal"]),
+        hash=bytes.fromhex(found["hash"]),
+        proved=found.get("proved") is True,
+        at=str(found["at"]),
+    )
+
+
+def _restore(found: Mapping[str, Any]) -> Restore:
+    said = found["restored"]
+    return Restore(
+        gap=Gap(kept=int(said["kept"]), lost=int(said["lost"])),
+        seal=int(found["seal"]),
+        hash=bytes.fromhex(found["hash"]),
+        act=int(said["act"]),
+        reason=str(said["reason"]),
+        by_whom=str(said["by"]),
+        at=str(found["at"]),
+    )

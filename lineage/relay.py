@@ -7,17 +7,20 @@ another waits for its turn, because two that merge the same nodes at once fail e
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import fold
+from . import fold, lost
 from . import graph as graphs
+from .errors import RejectedError
 from .ports import Connection, Graph
 from .projection import Projection
 from .seal import UNSEALED, Seal, last_seal, read_seal, seal
 
 SINK = "graph"
+EMPTIED = "graph, being emptied"
+"""A cursor's name: there while the graph is emptied."""
 LOCK = 0x48_52  # "HR": the first key of the two-key advisory lock
 
 _MOVE = """
@@ -25,6 +28,8 @@ INSERT INTO store.relay_cursors (sink, seal) VALUES ($1, $2)
 ON CONFLICT (sink) DO UPDATE SET seal = greatest(relay_cursors.seal, excluded.seal), at = clock_timestamp()
 """
 _FORGET = "DELETE FROM store.relay_cursors WHERE sink = $1"
+_IS_EMPTIED = "SELECT true FROM store.relay_cursors WHERE sink = $1"
+_SEALED_AT = "SELECT sealed_at FROM store.lineage_seals WHERE seal = $1"
 # Postgres gives a lock to who has waited longest; here it may wait as long as it takes.
 _NO_TIMEOUT = (
     "SELECT set_config(name, '0', false) FROM unnest(ARRAY['lock_timeout', 'statement_timeout']) name"
@@ -153,12 +158,62 @@ async def resume(connection: Connection, graph: Graph) -> bool:
         return False
 
 
+async def beyond(connection: Connection, graph: Graph) -> frozenset[int]:
+    """The times of the seals that the graph was told of and the log does not have: see `lost.py`."""
+    return await lost.known_alone(connection, graph, await _reached_at(connection))
+
+
+async def keep_what_was_lost(connection: Connection, graph: Graph) -> int:
+    """Write down the batches that the graph alone knows; returns how many; call it with the lock held.
+
+    Raises RejectedError for a graph that does not show that it was this log's.
+    """
+    reached_at, alone = await _reached_at(connection), await beyond(connection, graph)
+    if not alone:
+        return 0
+    if reached_at is None or not await lost.holds(graph, reached_at):
+        raise RejectedError(
+            "The graph holds the record of another store, or of this one before it was restored: correct "
+            "HEADWATER_GRAPH_URI, or run `headwater graph rebuild`, which empties the graph."
+        )
+    return await lost.keep(connection, graph, reached_at, alone)
+
+
+async def drop_what_was_lost(connection: Connection, graph: Graph) -> int:
+    """Empty a graph that knows what the log does not, to be told anew; returns the batches it alone knew.
+
+    They are written down first; raises as `keep_what_was_lost`.
+    """
+    async with relay_lock(connection):
+        if await connection.fetchval(_IS_EMPTIED, EMPTIED):  # somebody was killed doing so
+            await _empty(connection, graph)
+        batches = await keep_what_was_lost(connection, graph)
+        if batches:
+            await _empty(connection, graph)
+        return batches
+
+
+async def _reached_at(connection: Connection) -> datetime | None:
+    """The time of the last seal in the graph; None before the first."""
+    moment: datetime | None = await connection.fetchval(_SEALED_AT, await cursor(connection))
+    return moment
+
+
+async def _empty(connection: Connection, graph: Graph) -> None:
+    """Empty the graph; whoever is killed meanwhile leaves a note, and the next one goes on."""
+    await connection.execute(_MOVE, EMPTIED, 0)
+    await connection.execute(_FORGET, SINK)
+    await graphs.clear(graph)
+    await graphs.migrate(graph)
+    await connection.execute(_FORGET, EMPTIED)
+
+
 async def rebuild(connection: Connection, graph: Graph) -> int:
     """Empty the graph and carry the whole log again; returns the entries carried."""
     async with relay_lock(connection):
-        await connection.execute(_FORGET, SINK)
-        await graphs.clear(graph)
-        await graphs.migrate(graph)
+        with suppress(RejectedError):  # of a graph that was another's nothing is written down
+            await keep_what_was_lost(connection, graph)
+        await _empty(connection, graph)
         carried = 0
         while (round_ := await carry(connection, graph)).entries:
             carried += round_.entries

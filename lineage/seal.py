@@ -9,7 +9,7 @@ An entry is *known* from its seal on; its number orders what the graph is told.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .canonical import canonical_json
@@ -86,6 +86,7 @@ class Anchor:
     seal: int
     hash: bytes
     proved: bool = False
+    at: str = field(default="", compare=False)  # when it was kept, ISO 8601
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

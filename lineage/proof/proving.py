@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .. import fold, naming, relay
+from .. import fold, naming, relay, restores
 from ..ports import Connection, Graph
 from ..projection import digest as digest_of
+from ..restores import Restore
 from ..seal import Anchor
 from ..stored import TableShape
 from . import batches, books, marks, mirror, quarantine
@@ -49,6 +50,7 @@ class Proof:
     digest: str  # of what the seals that were read make of the graph, 16 hex digits
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
+    restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
 
     @property
     def sentence(self) -> str:
@@ -69,14 +71,16 @@ async def prove(
     *,
     after: int = 0,
     anchors: Sequence[Anchor] = (),
+    accepted: Sequence[Restore] = (),
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
-    `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept
-    in `store.proofs`. Raises UnavailableError when the graph is away.
+    `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of. What the relay has not
+    carried yet is carried first. The outcome is kept in `store.proofs`. Raises UnavailableError when the
+    graph is away.
     """
-    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
+    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors), tuple(accepted))
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
     await connection.execute(_KEEP, proof.after, proof.seal, proof.total, kept)
@@ -93,6 +97,7 @@ class _Proving:
     progress: Progress
     after: int
     anchors: tuple[Anchor, ...]
+    accepted: tuple[Restore, ...]
     findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
     digest: int = 0
@@ -101,7 +106,7 @@ class _Proving:
         with ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proof-")))
             async with relay.relay_lock(self.connection):
-                carried = await relay.catch_up(self.connection, self.graph)
+                carried = await self._catch_up()
                 self.progress("entries carried to the graph first", carried)
                 reached = await relay.cursor(self.connection)
                 whole = None if self.after else await self._spread(directory)
@@ -109,6 +114,7 @@ class _Proving:
                 walk = Walk(self.connection, self.after, self.findings.add, self.anchors)
                 first = await self._follow(walk, reached, whole)
                 await self._check_batches(first)
+                self.findings.add("restores", await restores.check(self.connection, self.accepted))
         sentences = self.findings.sentences()
         return Proof(
             ok=not sentences,
@@ -123,7 +129,17 @@ class _Proving:
             digest=f"{self.digest % (1 << 64):016x}",
             differences=sentences,
             total=self.findings.total,
+            restores=tuple(restore.sentence for restore in self.accepted),
         )
+
+    async def _catch_up(self) -> int:
+        """Carry what waits; not to a graph that knows what the log does not, which the relay makes again."""
+        gap = await restores.gap(self.connection, self.anchors)
+        if gap is None or not (alone := await relay.beyond(self.connection, self.graph)):
+            return await relay.catch_up(self.connection, self.graph)
+        sentence = f"graph: it knows {len(alone):,} seal(s) that the log does not have: restored, or cut off"
+        self.findings.add("graph", [sentence])
+        return 0
 
     async def _spread(self, directory: Path) -> tuple[mirror.Spread, mirror.Spread]:
         """Files for the log's side, and the whole graph spread over the others."""

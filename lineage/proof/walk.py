@@ -14,6 +14,7 @@ from ..log import Span
 from ..model import micros
 from ..ports import Connection
 from ..projection import project
+from ..restores import ACCEPT
 from ..seal import FIRST_HASH, SEALED_ENTRIES, UNSEALED, Anchor, Seal, digest_bytes, seal_hash
 from ..sealed import books_digest
 from .entries import Chains
@@ -138,7 +139,7 @@ class Walk:
             yield f"{what}: it is not later than the seal before it"
         for anchor in self.anchors:
             if anchor.seal == row["seal"] and anchor.hash != row["hash"]:
-                yield f"{what}: its hash is not the one that was anchored"
+                yield f"{what}: its hash is not the one that was anchored: {ACCEPT}"
         self.seal, self.hash, self._sealed_at = row["seal"], row["hash"], row["sealed_at"]
         self._total = row["total"]
 
@@ -155,7 +156,8 @@ class Walk:
     def _check_anchors(self) -> None:
         gone = [anchor.seal for anchor in self.anchors if anchor.seal > self.seal]
         if gone:
-            self.report("seals", [f"seals: number {max(gone)} was anchored, and the last one is {self.seal}"])
+            sentence = f"seals: number {max(gone)} was anchored, and the last one is {self.seal}: {ACCEPT}"
+            self.report("seals", [sentence])
 
 
 def _counted(spans: Iterable[Span]) -> int:

@@ -22,7 +22,7 @@ class WriterSession:
     connection: Connection
     writer: Writer
     partitions: Partitions  # of the store: they outlive the connection
-    known_subjects: set[Subject]  # of the store: committed by it
+    known_subjects: set[Subject] = field(default_factory=set)  # committed; a restore may have lost older ones
     announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
 
 
@@ -45,7 +45,6 @@ class Store:
         self._session: WriterSession | None = None
         self.pool = pool
         self.partitions = Partitions(pool)
-        self._known_subjects: set[Subject] = set()
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[WriterSession]:
@@ -80,7 +79,6 @@ class Store:
                     connection=connection,
                     writer=await open_writer(connection, self._application),
                     partitions=self.partitions,
-                    known_subjects=self._known_subjects,
                 )
         return self._session
 

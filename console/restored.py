@@ -1,0 +1,39 @@
+"""`headwater restored`: a backup was restored, and what is lost by it is accepted."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from console.start import run, start
+from console.table import Json, counted, print_json
+from infra.local.user import user_name
+
+Reason = Annotated[str, typer.Option(help="Why; with it the loss is accepted, and kept with the act.")]
+By = Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")]
+
+
+def restored(reason: Reason = "", by: By = None, as_json: Json = False) -> None:
+    """Tell what was lost when a backup was restored; with a --reason accept it, and proofs go on.
+
+    Every proof names it from then on: this is not taken back.
+    """
+    settings = start()
+    from flows.restored import restored as accepted
+
+    done = run(accepted(settings, reason=reason, by_whom=by or user_name()))
+    if as_json:
+        print_json(asdict(done))
+        return
+    typer.echo(f"Gone are the seals after {done.gap.kept}, up to {done.gap.lost} at least.")
+    for each in done.known:
+        typer.echo(
+            f"{each.dataset}: {each.batches:,} batch(es) that only the graph knew, "
+            f"{counted(each.rows or 0, 'row')}, {counted(len(each.positions), 'position')}"
+        )
+    if not done.graph:
+        typer.echo("The graph is away, or another one: it did not tell what it knew.", err=True)
+    if done.act is None:
+        typer.echo("Nothing was changed; a --reason accepts it.")
+    else:
+        typer.echo(f"Accepted by batch {done.act}; every proof names it from now on.")
