@@ -32,6 +32,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
     else:
         for difference in proof.differences:
             typer.echo(difference)
+        for entry in proof.unshown:
+            typer.echo(entry)
         typer.echo(proof.sentence)
         if any(each.startswith("graph:") for each in proof.differences):
             typer.echo("`headwater graph rebuild` makes the graph again from the record.", err=True)

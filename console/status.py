@@ -78,6 +78,8 @@ def _print_stored(found: "Status") -> None:
         rejected = counted(found.rejected_open or 0, "rejected record")
         rejected += " waits" if found.rejected_open == 1 else " wait"
         typer.echo(f"  {rejected} for a person")
+    for entry in found.relay_unshown:
+        typer.echo(f"  in no graph: {entry}")
     for sentence in found.at_limit:
         typer.echo(f"  {sentence}")
 

@@ -54,15 +54,17 @@ class Proof:
     digest: str  # of what the seals that were read make of the graph, 16 hex digits
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
+    unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
 
     @property
     def sentence(self) -> str:
         """What was compared, and how many differences there are."""
         differences = f"{self.total:,} difference" if self.total else "no difference"
         new = f"new since seal {self.after}: " if self.after else ""
+        unshown = f", {len(self.unshown):,} of them in no graph" if self.unshown else ""
         return (
             f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
-            f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
+            f"{self.edges:,} edges{unshown}: {differences}{'' if self.total == 1 else 's'}"
         )
 
 
@@ -147,6 +149,7 @@ class _Proving:
             digest=f"{self.digest % (1 << 64):016x}",
             differences=sentences,
             total=self.findings.total,
+            unshown=tuple(walk.unshown),
         )
 
     async def _spread(self, directory: Path) -> tuple[mirror.Spread, mirror.Spread]:
