@@ -16,6 +16,7 @@ from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.limits import at_limit
 from flows.prefect_errors import translated
+from flows.robots import robots_seen
 from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
 from infra.doctor.finding import Finding, Level, away, readable
@@ -47,13 +48,27 @@ async def examine(settings: Settings) -> list[Finding]:
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (PREFECT, _prefect),
     )
+    robots = asyncio.ensure_future(_robots(settings))
     database, tables, *found = await asyncio.gather(
         *(_guarded(part, check, settings) for part, check in checks)
     )
     if database[0].level is Level.UNREACHABLE and tables[0].level is Level.UNREACHABLE:
         tables = (Finding(TABLES, Level.UNREACHABLE, "not looked at, Postgres is away."),)
     services = chain(database, tables, *found)
-    return [*services, *_ended(settings.home), *machine.check(settings.home)]
+    return [*services, *await robots, *_ended(settings.home), *machine.check(settings.home)]
+
+
+async def _robots(settings: Settings) -> tuple[Finding, ...]:
+    """Off for a while is ordinary: its runs are read when it is back, those that it still has."""
+    fix = "Switch it on, or correct its URL in HEADWATER_ROBOTS; it keeps its last 20 runs."
+    return tuple(
+        Finding(
+            f"Robot {robot.name}", Level.UNREACHABLE, f"it does not answer: {robot.reason.rstrip('.')}.", fix
+        )
+        if robot.reason
+        else Finding(f"Robot {robot.name}", Level.OK, f"it answers and keeps {robot.runs} runs")
+        for robot in await robots_seen(settings)
+    )
 
 
 def _ended(home: Path) -> Iterator[Finding]:

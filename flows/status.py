@@ -9,6 +9,7 @@ from typing import Any
 
 from flows import limits, stores
 from flows.history import FlowRunSeen, flow_runs
+from flows.robots import RobotSeen, robots_seen
 from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
 from infra.local.addresses import near
@@ -52,6 +53,7 @@ class Status:
     rejected_open: int | None
     at_limit: tuple[str, ...]
     flow_runs: tuple[FlowRunSeen, ...]
+    robots: tuple[RobotSeen, ...]
     postgres: str
     prefect: str
     addresses: Mapping[str, str]
@@ -61,7 +63,9 @@ class Status:
 async def status(settings: Settings) -> Status:
     """Ask every part; one that is away says so and holds up no other."""
     asking = asyncio.gather(*(_part(settings, name) for name in PROCESSES))
-    stored, (runs, prefect) = await asyncio.gather(_stored(settings), _flow_runs(settings))
+    stored, (runs, prefect), robots = await asyncio.gather(
+        _stored(settings), _flow_runs(settings), robots_seen(settings)
+    )
     return Status(
         parts=tuple(await asking),
         datasets=stored.datasets,
@@ -71,6 +75,7 @@ async def status(settings: Settings) -> Status:
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
         flow_runs=runs,
+        robots=robots,
         postgres=stored.said,
         prefect=prefect,
         addresses=_addresses(settings),
