@@ -129,7 +129,7 @@ class Document:
         else:
             kind = _TYPES.get(node.kind, f"hw:{node.kind.value}")
             self._put("entity", _id(node), {**told, "prov:type": _qualified(kind)})
-        if node.kind in (NodeKind.BATCH, NodeKind.COLUMN):
+        if node.kind in (NodeKind.BATCH, NodeKind.COLUMN) and "dataset" in node.facts:
             dataset = Node(NodeKind.DATASET, str(node.facts["dataset"]))
             self._node(dataset)
             self._say("hadMember", {"prov:collection": _id(dataset), "prov:entity": _id(node)})

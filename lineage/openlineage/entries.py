@@ -14,7 +14,7 @@ def dataset_of(node: Node) -> str | None:
     """The URI of the dataset a node is, or is part of."""
     if node.kind is NodeKind.DATASET:
         return node.key
-    if node.kind in (NodeKind.BATCH, NodeKind.COLUMN):
+    if node.kind in (NodeKind.BATCH, NodeKind.COLUMN) and "dataset" in node.facts:
         return str(node.facts["dataset"])
     return None
 
