@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ async def take(house: House, documents: list[bytes], names: Names = NAMES) -> Im
 async def told(house: House) -> list[bytes]:
     """Everything the house would tell, each event checked by the client."""
     commits = [commit async for commit in read_commits(house.connection)]
-    events = list(export(commits, NAMES, Known(runs=await run_names(house.connection))))
+    names = replace(NAMES, store="lab")
+    events = list(export(commits, names, Known(runs=await run_names(house.connection))))
     for event in events:
         checked(event)
     return [json.dumps(event).encode() for event in events]
@@ -84,7 +86,7 @@ async def test_what_is_told_to_an_empty_house_makes_the_same_graph_in_a_place_of
         assert (done.bad, done.again, done.new) == ((), 0, len(documents))
         own = ("events:openlineage", "openlineage.import")
         found = [row for row in await asked(other, ends) if not row["source"].startswith(own)]
-        prefix = "headwater:headwater/"
+        prefix = "headwater:lab/"
         assert all(row["source"].startswith(prefix) and row["target"].startswith(prefix) for row in found)
         assert {
             tuple(key.removeprefix(prefix).replace("%2E", ".") for key in row.values()) for row in found
