@@ -1,13 +1,15 @@
 """`headwater lineage`: the record for other systems, and theirs for our record."""
 
 import json
+import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Annotated, Any
 
 import typer
@@ -83,7 +85,10 @@ def _opened(out: Path | None) -> AbstractContextManager[IO[str]]:
 @commands.command("import")
 def import_(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="OpenLineage events, one a line; - is stdin.")
+        str,
+        typer.Argument(
+            metavar="FILE|-", help="One OpenLineage event, an array, or one after another; - is stdin."
+        ),
     ],
     as_json: Json = False,
 ) -> None:
@@ -91,8 +96,8 @@ def import_(
     settings = start()
     from flows import openlineage
 
-    with _lines(file) as lines:
-        done = run(openlineage.imported(settings, lines))
+    with _read(file) as events:
+        done = run(openlineage.imported(settings, events, "stdin" if file == "-" else file))
     if as_json:
         print_json(asdict(done))
     else:
@@ -104,13 +109,20 @@ def import_(
         raise typer.Exit(DIFFERENCES)
 
 
-def _lines(file: str) -> AbstractContextManager[IO[bytes]]:
-    if file == "-":
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return Path(file).open("rb")
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}.") from error
+@contextmanager
+def _read(file: str) -> Iterator[IO[bytes]]:
+    """The file, or stdin kept beside, since it is read twice."""
+    with ExitStack() as stack:
+        if file != "-":
+            try:
+                yield stack.enter_context(Path(file).open("rb"))
+            except OSError as error:
+                raise SettingsError(f"{file} cannot be read: {error.strerror}.") from error
+            return
+        kept = stack.enter_context(TemporaryFile())
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.seek(0)
+        yield kept
 
 
 @commands.command("imported")

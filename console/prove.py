@@ -32,8 +32,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
     else:
         for difference in proof.differences:
             say(difference)
-        for restored in proof.restores:
-            say(restored)
+        for sentence in (*proof.unshown, *proof.restores):
+            say(sentence)
         say(proof.sentence)
         if any(each.startswith("graph:") for each in proof.differences):
             say("`headwater graph rebuild` makes the graph again from the record.", err=True)

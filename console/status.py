@@ -85,6 +85,8 @@ def _print_stored(found: "Status") -> None:
         rejected = counted(found.rejected_open or 0, "rejected record")
         rejected += " waits" if found.rejected_open == 1 else " wait"
         say(f"  {rejected} for a person")
+    for entry in found.relay_unshown:
+        say(f"  in no graph: {entry}")
     for sentence in found.at_limit:
         say(f"  {sentence}")
     _print_not_taken(found.not_taken)

@@ -36,14 +36,14 @@ async def capture_assets(settings: Settings, state: process.State) -> None:
 
 async def _capture(settings: Settings, state: process.State) -> None:
     async with stores.open_connection(settings, "assets") as connection, get_client() as client:
-        names = await our_names(connection, stores.postgres_dsn(settings))
+        names, told = await our_names(connection, stores.postgres_dsn(settings)), _LeftOut()
         swept = datetime.now(UTC) - LATE_EVERY
         while True:
             now = datetime.now(UTC)
             late = now - swept >= LATE_EVERY
             with http_translated("Prefect"):
                 back = LATE if late else OVERLAP
-                taken = await capture(connection, client, back=back, names=names)
+                taken = await capture(connection, client, back=back, names=names, left_out=told.once)
             swept = now if late else swept
             if taken:
                 state.did("capture", assets=taken)
@@ -51,8 +51,20 @@ async def _capture(settings: Settings, state: process.State) -> None:
             await asyncio.sleep(PAUSE)
 
 
+class _LeftOut:
+    """Tells of each event that is left out once, though every look meets it again."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def once(self, event: str, reason: str) -> None:
+        if event not in self._told:
+            self._told.add(event)
+            log.warning("an asset event was left out", asset_event=event, reason=reason)
+
+
 async def our_names(connection: Connection, dsn: str) -> Names:
-    """An asset that is a table of ours has our name for it; every other its own key.
+    """An asset that is a table of ours has our name for it, every other none.
 
     Ours are `postgres://HOST[:PORT]/DATABASE/[SCHEMA/]TABLE` with our host, port and database.
     """
@@ -60,17 +72,21 @@ async def our_names(connection: Connection, dsn: str) -> Names:
     database = _parts(dsn)
     places = [database, [*database, "public"], [*database, "store"]]
 
-    def name(key: str) -> str:
+    def name(key: str) -> str | None:
         *place, table = _parts(key)
         ours = table in tables and place in places
-        return naming.postgres(table) if ours else key
+        return naming.postgres(table) if ours else None
 
     return name
 
 
 def _parts(url: str) -> list[str]:
-    """The host with its port and the parts of the path of a Postgres URL; the whole of any other URL."""
-    parts = urlsplit(url)
+    """The host with its port and the parts of the path of a Postgres URL; the whole of any other text."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 5432
+    except ValueError:  # somebody else's key
+        return [url]
     if parts.scheme not in ("postgres", "postgresql"):
         return [url]
-    return [f"{parts.hostname}:{parts.port or 5432}", *unquote(parts.path).strip("/").split("/")]
+    return [f"{parts.hostname}:{port}", *unquote(parts.path).strip("/").split("/")]

@@ -1,18 +1,21 @@
 """OpenLineage and PROV, composed: our record for others, and theirs for our record."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import IO
 from urllib.parse import urlsplit
 
 from flows import stores
 from infra.openlineage import checked, sender
 from infra.postgres import Connection
 from infra.settings import Settings
-from lineage import naming
+from lineage import naming, seal
 from lineage.commits import read_commits, run_names
 from lineage.errors import SettingsError, UnavailableError
+from lineage.openlineage.documents import documents
 from lineage.openlineage.export import Event, Exporter, Field, Known, Schemas
 from lineage.openlineage.keep import Imported, import_events
 from lineage.openlineage.listing import Listed, list_events
@@ -57,7 +60,8 @@ async def exported(settings: Settings, since: datetime | None) -> AsyncGenerator
     """The record as OpenLineage events, each checked against the published schema."""
     async with _reading(settings) as connection:
         known = Known(await _schemas(connection), await run_names(connection))
-        exporter = Exporter(names(settings), known)
+        ours = replace(names(settings), store=await seal.identity(connection))
+        exporter = Exporter(ours, known)
         async with aclosing(read_commits(connection, since)) as commits:
             async for commit in commits:
                 for event in exporter.events(commit):
@@ -93,20 +97,21 @@ async def provenance(settings: Settings, since: datetime | None) -> Mapping[str,
     return document.content()
 
 
-async def imported(settings: Settings, lines: Iterable[bytes]) -> Imported:
-    """Import events, one a line; empty lines are none. After an error, import the same again."""
+async def imported(settings: Settings, file: IO[bytes], name: str) -> Imported:
+    """Import the events of a file, see `documents`. After an error, import the same again."""
     total = Imported()
-    now, ours = datetime.now(UTC), names(settings)
+    now = datetime.now(UTC)
     async with stores.open_store(settings, "lineage import") as store:
-        for documents in _chunks(line.strip() for line in lines if line.strip()):
+        for chunk in _chunks(documents(file, name)):
             async with store.work() as session:
-                done = await import_events(session.connection, session.writer, documents, ours, now)
+                ours = replace(names(settings), store=await seal.identity(session.connection))
+                done = await import_events(session.connection, session.writer, chunk, ours, now)
             total = total.and_then(done)
     return total
 
 
-def _chunks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while chunk := list(islice(lines, EVENTS_PER_COMMIT)):
+def _chunks(events: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while chunk := list(islice(events, EVENTS_PER_COMMIT)):
         yield chunk
 
 

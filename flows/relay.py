@@ -113,7 +113,7 @@ async def _anchor(connection: Connection, settings: Settings) -> None:
 async def _show_lag(connection: Connection, metrics: Metrics) -> None:
     lag, now = await log_relay.lag(connection), datetime.now(UTC)
     oldest = now - lag.oldest if lag.oldest else timedelta(0)
-    metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now)
+    metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now, lag.unshown)
 
 
 async def _show_rejected(connection: Connection, metrics: Metrics) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,13 @@ from infra.masking import mask
 from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError, UnavailableError
+from lineage.log import Unshown
 from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.status import Dataset, datasets, open_rejected
 
 PROCESSES = ("listen", "relay", "serve")
 FLOW_RUNS = 5
+UNSHOWN = 5
 NOT_WELL = 503  # what a process answers that cannot do its work now; it says why
 
 
@@ -40,14 +42,16 @@ class Part:
 class Status:
     """Everything; `postgres` and `prefect` say why when they could not be asked.
 
-    `at_limit`: a sentence for each source that is not read. `not_taken`: files that lie in folders.
-    `addresses` are without passwords; `settings` are those that are set.
+    `relay_unshown`: a sentence for each lineage entry that no graph can show. `at_limit`: a sentence for each
+    source that is not read. `not_taken`: files that lie in folders. `addresses` are without passwords;
+    `settings` are those that are set.
     """
 
     parts: tuple[Part, ...]
     datasets: tuple[Dataset, ...]
     relay_lag_entries: int | None
     relay_oldest: datetime | None
+    relay_unshown: tuple[str, ...]
     rejected_open: int | None
     at_limit: tuple[str, ...]
     not_taken: tuple[NotTaken, ...]
@@ -70,6 +74,7 @@ async def status(settings: Settings) -> Status:
         datasets=stored.datasets,
         relay_lag_entries=stored.lag.entries if stored.lag else None,
         relay_oldest=stored.lag.oldest if stored.lag else None,
+        relay_unshown=stored.unshown,
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
         not_taken=stored.not_taken,
@@ -108,6 +113,7 @@ class _Stored:
     said: str  # "ok", or why Postgres could not be asked
     datasets: tuple[Dataset, ...] = ()
     lag: relay.Lag | None = None
+    unshown: tuple[str, ...] = ()
     rejected_open: int | None = None
     at_limit: tuple[str, ...] = ()
     not_taken: tuple[NotTaken, ...] = ()
@@ -132,6 +138,7 @@ async def _stored(settings: Settings) -> _Stored:
     try:
         async with stores.open_connection(settings, "status") as connection:
             lag = await relay.lag(connection)
+            unshown = await relay.unshown(connection, UNSHOWN)
             stored, waiting = await datasets(connection), await open_rejected(connection)
             left = await not_taken(connection)
     except HeadwaterError as error:
@@ -140,10 +147,18 @@ async def _stored(settings: Settings) -> _Stored:
         said="ok",
         datasets=stored,
         lag=lag,
+        unshown=_unshown(unshown, lag.unshown),
         rejected_open=sum(waiting.values()),
         at_limit=limits.at_limit(waiting),
         not_taken=left,
     )
+
+
+def _unshown(entries: Sequence[Unshown], total: int) -> tuple[str, ...]:
+    """A sentence for each entry, and one for those that are more."""
+    told = [f"writer {each.writer}, number {each.number}: {each.reason}" for each in entries]
+    more = [f"and {total - len(told):,} more"] if total > len(told) else []
+    return (*told, *more)
 
 
 async def _flow_runs(settings: Settings) -> tuple[tuple[FlowRunSeen, ...], str]:

@@ -136,6 +136,9 @@ class Metrics:
         self.relay_lag_seconds = self._gauge(
             "relay_lag_seconds", "Age of the oldest entry not yet in the graph", (), "mostrecent"
         )
+        self.relay_unshown_entries = self._gauge(
+            "relay_unshown_entries", "Lineage entries that the graph cannot show", (), "mostrecent"
+        )
         self.relay_last_success_timestamp_seconds = self._gauge(
             "relay_last_success_timestamp_seconds",
             "When the relay last looked and all was well",
@@ -244,9 +247,10 @@ class Metrics:
         latency = self.lineage_tracking_latency_seconds.labels(Status.OK)
         latency.observe(max((now - committed_at).total_seconds(), 0.0))
 
-    def relay_lag(self, entries: int, oldest: timedelta, now: datetime) -> None:
+    def relay_lag(self, entries: int, oldest: timedelta, now: datetime, unshown: int = 0) -> None:
         """What the relay found when it last looked; `oldest` is zero when nothing waits."""
         self.relay_lag_entries.set(entries)
+        self.relay_unshown_entries.set(unshown)
         self.relay_lag_seconds.set(oldest.total_seconds())
         self.relay_last_success_timestamp_seconds.set(now.timestamp())
 

@@ -1,11 +1,26 @@
-"""Assets that an orchestrator materializes, as commits of the record: each event is taken exactly once."""
+"""Assets that an orchestrator materializes, as commits of the record: each event is taken exactly once.
+
+Whoever can send an event can say anything in it, so what is taken can only add (see `apart.py`): an asset,
+its run and its code are in the orchestrator's namespace. A table of ours that was read is told as a dataset;
+one that a flow says it made is not, as no batch of ours is made so.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from .append import LedgerEntry, Relation, next_batch, write
-from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, batch_node, run_node
+from .model import (
+    Fact,
+    Node,
+    NodeKind,
+    RelationshipType,
+    Run,
+    Transformation,
+    batch_node,
+    dataset_node,
+    run_node,
+)
 from .ports import Connection
 
 WAY = "asset"
@@ -24,11 +39,15 @@ ON CONFLICT (source) DO UPDATE SET occurred = greatest(asset_cursors.occurred, e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Materialization:
-    """One event: a run made `asset` from the datasets `sources`; `id` is the event's, from its source."""
+    """One event: a run made `asset` from the assets `sources`; `id` is the event's, from its source.
+
+    `ours` are datasets of ours that it was made from, by our names.
+    """
 
     id: str
     asset: str
     sources: tuple[str, ...]
+    ours: tuple[str, ...] = ()
     occurred: datetime
     run: Run
     transformation: Transformation
@@ -52,6 +71,7 @@ async def take(connection: Connection, event: Materialization) -> bool:
             received_at=event.occurred,
             position_id=position_id,
         )
+        await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK, str(event.run.id))
         run = await _run(connection, event.run)
         await write(connection, commit, run, await _relations(connection, commit.number, run, event), {})
     return True
@@ -73,8 +93,12 @@ async def _relations(
     for source in event.sources:
         # What the same run made before is known to be what it read; of the rest we know the dataset.
         last = await connection.fetchval(_LAST, event.run.id, source)
-        taken = batch_node(source, number if last is None else last)
+        if last is None and source == event.asset:
+            continue
+        taken = batch_node(source, number, read=True) if last is None else batch_node(source, last)
         relations.append((RelationshipType.FEEDS, taken, made))
+    for dataset in event.ours:
+        relations.append((RelationshipType.FEEDS, dataset_node(dataset), dataset_node(event.asset)))
     return relations
 
 

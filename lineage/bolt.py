@@ -6,8 +6,12 @@ The driver is not imported here; its own errors pass through.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from .errors import QueryError
+
 PAGE = 1_000
 """Rows the driver fetches at a time."""
+READING = ("r", None)
+"""How a server calls a statement that only reads."""
 
 
 class BoltGraph:
@@ -26,13 +30,22 @@ class BoltGraph:
     async def stream(
         self, query: str, parameters: Mapping[str, Any] | None = None, seconds: float | None = None
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Rows of a large read-only query, one by one; the server gives up after `seconds`."""
+        """Rows of a large read-only query, one by one; the server gives up after `seconds`.
+
+        It is rolled back, whatever it did; raises QueryError where the server says that it wrote.
+        """
         async with (
             self._session("READ") as session,
             await session.begin_transaction(timeout=seconds) as transaction,
         ):
-            async for record in await transaction.run(query, dict(parameters or {})):
+            result = await transaction.run(query, dict(parameters or {}))
+            async for record in result:
                 yield record.data()
+            kind = (await result.consume()).query_type
+            if kind not in READING:
+                raise QueryError(
+                    f"The graph says that a statement may write (its type is {kind}): rolled back."
+                )
 
     async def write(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Run the statements in one transaction, retried by the driver when that may help."""

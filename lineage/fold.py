@@ -9,14 +9,14 @@ pure function of the log: every batch is read as its day, whenever it is named. 
 datasets or columns; Postgres keeps every batch, so `trace` still finds each.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from . import form
 from .append import LedgerEntry, next_batch, write
-from .log import Entry
+from .log import Entry, read_entries
 from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
 from .ports import Connection
 from .projection import Projection, project
@@ -30,34 +30,40 @@ NOTHING: Mapping[str, Fact] = {"dataset": "postgres:ledger", "batches": 0, "rows
 """What a day without a commit folds."""
 
 _KNOWN = """
-SELECT l.source_facts FROM store.lineage_log l
+SELECT l.* FROM store.lineage_log l
 WHERE l.relationship_type = 'FOLDS' AND (
-    (l.source_facts->>'last')::bigint >= $2 OR (l.source_facts->>'until')::bigint > $3
+    store.whole(l.source_facts->>'last') >= $2 OR store.whole(l.source_facts->>'until') > $3
 ) AND EXISTS (
     SELECT FROM store.lineage_spans s
     WHERE s.writer = l.writer AND l.number BETWEEN s.first AND s.last AND s.seal <= $1
 )
 """
 _NEWEST = """
-SELECT max((source_facts->>'until')::bigint) AS until,
-    coalesce(max((source_facts->>'last')::bigint), 0) AS last
-FROM store.lineage_log WHERE relationship_type = 'FOLDS'
+SELECT max(store.whole(source_facts->>'until')) AS until,
+    coalesce(max(store.whole(source_facts->>'last')), 0) AS last
+FROM store.lineage_log JOIN store.ledger USING (batch)
+WHERE relationship_type = 'FOLDS' AND way = 'fold'
 """
 _FIRST_DAY = "SELECT date_trunc('day', min(processed_at), 'UTC') FROM store.ledger"
 _LAST_BATCH = "SELECT max(batch) FROM store.ledger WHERE processed_at < $1 AND batch > $2"
 # What the entries of these commits call batches, and whose records they rejected: by dataset what its day's
-# node says, so that nothing about the dataset has to be asked of its batches.
+# node says, so that nothing about the dataset has to be asked of its batches. An hour is made again and
+# again.
 _NODES = """
 WITH named AS (
-    SELECT source_facts AS facts, writer, number, created_at FROM store.lineage_log
+    SELECT source_facts AS facts, writer, number, created_at, false AS made FROM store.lineage_log
     WHERE source_kind = 'Batch' AND batch BETWEEN $1 AND $2
     UNION ALL
-    SELECT target_facts, writer, number, created_at FROM store.lineage_log
+    SELECT target_facts, writer, number, created_at, true FROM store.lineage_log
     WHERE target_kind = 'Batch' AND batch BETWEEN $1 AND $2
 ), batches AS (
-    SELECT facts->>'dataset' AS dataset, (facts->>'number')::bigint AS number,
-        (facts->>'hour')::bigint AS hour, max((facts->>'rows')::bigint) AS rows,
-        min(created_at) AS created_at, min(s.sealed_at) AS known_at
+    SELECT facts->>'dataset' AS dataset, store.whole(facts->>'number') AS number,
+        store.whole(facts->>'hour') AS hour, max(store.whole(facts->>'rows')) AS rows,
+        coalesce(max(created_at) FILTER (WHERE made AND facts->>'hour' IS NOT NULL), min(created_at))
+            AS created_at,
+        coalesce(max(s.sealed_at) FILTER (WHERE made AND facts->>'hour' IS NOT NULL), min(s.sealed_at))
+            AS known_at,
+        bool_or(coalesce(facts->>'read', 'false') = 'true') AS read
     FROM named n
     LEFT JOIN LATERAL (
         SELECT seal FROM store.lineage_spans p WHERE p.writer = n.writer AND p.last >= n.number
@@ -66,8 +72,9 @@ WITH named AS (
     LEFT JOIN store.lineage_seals s USING (seal)
     GROUP BY 1, 2, 3
 ), days AS (
-    SELECT dataset, count(*) AS batches, coalesce(sum(rows), 0)::bigint AS rows,
-        max(created_at) AS last_created_at, max(known_at) AS last_known_at
+    SELECT dataset, count(*) FILTER (WHERE NOT read) AS batches, coalesce(sum(rows), 0)::bigint AS rows,
+        max(created_at) FILTER (WHERE NOT read) AS last_created_at,
+        max(known_at) FILTER (WHERE NOT read) AS last_known_at
     FROM batches
     WHERE number BETWEEN $1 AND $2 OR (hour >= $3 AND hour < $4) GROUP BY dataset
 ), sources AS (
@@ -98,8 +105,8 @@ class Fold:
     def holds(self, facts: Mapping[str, Fact]) -> bool:
         """Whether a batch with these facts is one of the day's."""
         if "hour" in facts:
-            return self.since <= int(facts["hour"] or 0) < self.until
-        return self.first <= int(facts.get("number") or 0) <= self.last
+            return self.since <= _whole(facts["hour"], 0) < self.until
+        return self.first <= _whole(facts.get("number"), 0) <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +126,11 @@ class Folds:
         return replace(entry, edge=replace(edge, source=source, target=target))
 
     def projection(self, sealed: Seal) -> Projection:
-        """What the graph is told of a seal."""
-        if not self.by_dataset:
+        """What the graph is told of a seal, without the entries that it cannot show."""
+        shown = sealed.shown
+        if not self.by_dataset and len(shown) == len(sealed.entries):
             return sealed.projection
-        return project(map(self.entry, sealed.entries), micros(sealed.sealed_at))
+        return project(map(self.entry, shown), micros(sealed.sealed_at))
 
     def _node(self, node: Node) -> Node:
         if node.kind is not NodeKind.BATCH:
@@ -137,7 +145,7 @@ class Folds:
 def folds_of(entries: Iterable[Entry]) -> list[Fold]:
     """The folds among these entries."""
     found = (entry.edge for entry in entries if entry.edge.relationship_type is RelationshipType.FOLDS)
-    return [_fold(edge.source.facts) for edge in found]
+    return [_fold(edge.source.facts) for edge in found if not form.cannot_be_shown(edge)]
 
 
 def _fold(facts: Mapping[str, Any]) -> Fold:
@@ -148,8 +156,8 @@ async def load(connection: Connection, upto: int, entries: Sequence[Entry] | Non
     """The folds that seals up to `upto` say; with `entries` those that could hold a batch they name."""
     least, earliest = _least(entries) if entries is not None else (0, -(1 << 62))
     by_dataset: dict[str, list[Fold]] = {}
-    for row in await connection.fetch(_KNOWN, upto, least, earliest):
-        fold = _fold(json.loads(row["source_facts"]))
+    folding, _ = read_entries(await connection.fetch(_KNOWN, upto, least, earliest))
+    for fold in folds_of(folding):
         by_dataset.setdefault(fold.dataset, []).append(fold)
     return Folds(by_dataset)
 
@@ -160,10 +168,18 @@ def _least(entries: Sequence[Entry]) -> tuple[int, int]:
     for entry in entries:
         for node in (entry.edge.source, entry.edge.target):
             if node.kind is NodeKind.BATCH and "hour" in node.facts:
-                hours.append(int(node.facts["hour"] or 0))
+                hours.append(_whole(node.facts["hour"], 0))
             elif node.kind is NodeKind.BATCH:
-                numbers.append(int(node.facts.get("number") or 1 << 62))
+                numbers.append(_whole(node.facts.get("number"), 1 << 62))
     return min(numbers), min(hours)
+
+
+def _whole(fact: Fact, otherwise: int) -> int:
+    """A number or an hour; `otherwise` for what is none, as others may once have told of their batches."""
+    try:
+        return int(fact or otherwise)
+    except ValueError:
+        return otherwise
 
 
 async def fold_next_day(connection: Connection, run: Run, until: datetime, now: datetime) -> str | None:

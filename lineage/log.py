@@ -6,7 +6,7 @@ another, a reader that has seen entry n of a writer has seen all before it.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -160,16 +160,45 @@ class Entry:
     hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """An entry that is in no graph, and why."""
+
+    writer: int
+    number: int
+    reason: str
+
+
+def read_entries(rows: Iterable[Any]) -> tuple[list[Entry], list[Unshown]]:
+    """The entries of these rows, and those of which nothing can be read: by hand, or by a later version."""
+    entries, unread = [], []
+    for row in rows:
+        try:
+            entries.append(entry_of(row))
+        except (ValueError, TypeError) as error:
+            unread.append(Unshown(row["writer"], row["number"], f"it cannot be read: {error}"))
+    return entries, unread
+
+
 def entry_of(row: Any) -> Entry:
-    """An entry from a row of `store.lineage_log`."""
+    """An entry from a row of `store.lineage_log`; raises ValueError or TypeError for what is none."""
     created_at: datetime = row["created_at"]
     edge = Edge(
         relationship_type=RelationshipType(row["relationship_type"]),
-        source=Node(NodeKind(row["source_kind"]), row["source_key"], json.loads(row["source_facts"])),
-        target=Node(NodeKind(row["target_kind"]), row["target_key"], json.loads(row["target_facts"])),
+        source=Node(NodeKind(row["source_kind"]), row["source_key"], _facts(row["source_facts"])),
+        target=Node(NodeKind(row["target_kind"]), row["target_key"], _facts(row["target_facts"])),
         created_at=created_at,
         transformation_id=row["transformation_id"],
         run_id=row["run_id"],
-        facts=json.loads(row["facts"]),
+        facts=_facts(row["facts"]),
     )
     return Entry(row["writer"], row["number"], row["batch"], edge, row["hash"])
+
+
+def _facts(text: str) -> dict[str, Any]:
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise TypeError("facts that are no object")
+    if "\\u" in text:
+        json.dumps(facts, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
+    return facts

@@ -2,6 +2,10 @@
 
 The client emits `prefect.asset.materialization.succeeded` for each asset a task made, with the assets it
 used as related resources (role `asset`); the server keeps events for a week. Needs Prefect 3.8 or later.
+
+Anybody who reaches the server can send such an event. So an asset is `prefect:{key}` here, its flow
+`prefect:{flow}`, its run has an id of its own, and an event of which no record can be made is left out and
+told.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +18,10 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 from prefect.events.schemas.events import ReceivedEvent
 from prefect.exceptions import ObjectNotFound
 
-from . import assets
+from . import apart, assets
 from .assets import Materialization
-from .model import Fact, Run, Transformation
+from .errors import RejectedError
+from .model import Fact, Run
 from .ports import Connection
 
 SOURCE = "prefect"
@@ -26,17 +31,27 @@ PAGE = 50
 KEPT = timedelta(days=7)
 """How long a Prefect server keeps events, unless told otherwise: how far the first look goes back."""
 
-Names = Callable[[str], str]
-"""Asset key → the name of its dataset in the record."""
+Names = Callable[[str], str | None]
+"""Asset key → our name of the dataset, if it is one of ours."""
+LeftOut = Callable[[str, str], None]
+"""Takes an event's id and why no record is made of it."""
 
 
-def as_it_is(key: str) -> str:
-    """An asset's key is its name."""
-    return key
+def none_of_ours(_key: str) -> None:
+    """Whoever has no tables."""
+
+
+def nobody(_event: str, _reason: str) -> None:
+    """Nobody is told."""
 
 
 async def capture(
-    connection: Connection, client: PrefectClient, *, back: timedelta, names: Names = as_it_is
+    connection: Connection,
+    client: PrefectClient,
+    *,
+    back: timedelta,
+    names: Names = none_of_ours,
+    left_out: LeftOut = nobody,
 ) -> int:
     """Take the materializations since `back` before the last one taken; returns how many were new.
 
@@ -48,7 +63,12 @@ async def capture(
     runs = _Runs(client)
     taken = 0
     async for event in _events(client, now - KEPT if reached is None else reached - back, now):
-        if (materialization := await _materialization(event, runs, names)) is not None:
+        try:
+            materialization = await _materialization(event, runs, names)
+        except RejectedError as error:
+            left_out(str(event.id), str(error))
+            continue
+        if materialization is not None:
             taken += await assets.take(connection, materialization)
             await assets.move(connection, SOURCE, event.occurred)
     return taken
@@ -88,30 +108,60 @@ class _Runs:
 
 
 async def _materialization(event: ReceivedEvent, runs: _Runs, names: Names) -> Materialization | None:
-    """What an event says; None for one that no flow run stands behind."""
+    """What an event says; None for one that no flow run stands behind.
+
+    Raises RejectedError for one whose run is none, or that names what no database stores as a key.
+    """
     resources = event.resources_in_role
     if not resources["flow-run"]:
         return None
     flow_run = resources["flow-run"][0]
-    run_id = UUID(flow_run.id.removeprefix("prefect.flow-run."))
-    run = await runs.get(run_id)
+    there = _id(flow_run.id.removeprefix("prefect.flow-run."))
+    run = await runs.get(there)
     flow = resources["flow"][0].name if resources["flow"] else None
     started = (run.created if run else None) or event.occurred
+    read = sorted({related.id for related in resources["asset"]})
     return Materialization(
         id=str(event.id),
-        asset=names(event.resource.id),
-        sources=tuple(sorted({names(related.id) for related in resources["asset"]})),
+        asset=_theirs(event.resource.id),
+        sources=tuple(_theirs(key) for key in read if names(key) is None),
+        ours=tuple(name for key in read if (name := names(key)) is not None),
         occurred=event.occurred,
-        run=Run(id=run_id, kind="flow", name=flow_run.name or str(run_id), started_at=started),
-        transformation=Transformation(name=flow or "flow", version=(run and run.flow_version) or "unknown"),
-        facts=_facts(event),
+        run=Run(
+            id=apart.run_id(apart.PREFECT, str(there)),
+            kind="flow",
+            name=_told(flow_run.name or str(there)),
+            started_at=started,
+        ),
+        transformation=apart.transformation(
+            _theirs(flow or "flow"), _told((run and run.flow_version) or "unknown")
+        ),
+        facts=_facts(event, there),
     )
 
 
-def _facts(event: ReceivedEvent) -> dict[str, Fact]:
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise RejectedError(f"{text[:80]!a} is no flow run.") from error
+
+
+def _theirs(name: str) -> str:
+    """A name in the server's namespace."""
+    return _told(f"{apart.PREFECT}{name}")
+
+
+def _told(text: str) -> str:
+    if not apart.fits_a_key(text):
+        raise RejectedError(f"{text[:80]!a} is nothing that a database stores as a key.")
+    return text
+
+
+def _facts(event: ReceivedEvent, flow_run: UUID) -> dict[str, Fact]:
     """What the flow said of this materialization."""
-    facts: dict[str, Fact] = {"event": str(event.id)}
+    facts: dict[str, Fact] = {"event": str(event.id), "flow_run": str(flow_run)}
     by = event.resources_in_role["asset-materialized-by"]
     if by:
-        facts["materialized_by"] = by[0].id
+        facts["materialized_by"] = _told(by[0].id)
     return facts

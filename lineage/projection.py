@@ -9,6 +9,10 @@ One entry says source → target. From it follow, by rule, the nodes and up to s
     (run)-[:RAN]->(transformation)                         when it names a transformation too
 
 So the log stays small, a rebuild reproduces the graph, and an entry carried twice changes nothing.
+
+An entry that says who told it (`apart.TOLD_BY`) is somebody else's and can only add: what follows from it are
+relationships of their own beside ours, and of a dataset or a column of ours that it names nothing is said.
+Entries without that fact, also those imported before it was written, are read as they always were.
 """
 
 import hashlib
@@ -16,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from . import apart, form
 from .canonical import canonical_json
 from .log import Entry
 from .model import Edge, Fact, Node, NodeKind, RelationshipType, micros
@@ -36,13 +41,19 @@ class Projection:
 def project(entries: Iterable[Entry], known_at: int) -> Projection:
     """The part of the graph these entries make; the union over all seals is the graph.
 
-    `known_at`: the time of their seal, in microseconds since 1970 UTC.
+    `known_at`: the time of their seal, in microseconds since 1970 UTC. Nothing is made of an entry that
+    `form.cannot_be_projected`.
     """
     nodes: dict[NodeId, dict[str, Fact]] = {}
     relationships: dict[RelationshipId, Mapping[str, Fact]] = {}
     for entry in entries:
+        if form.cannot_be_projected(entry.edge):
+            continue
+        told_by = _told_by(entry.edge)
         for node in _nodes(entry.edge):
-            nodes.setdefault((node.kind, node.key), {}).update(node.facts)
+            facts_of = nodes.setdefault((node.kind, node.key), {})
+            if not (told_by and _is_ours(node)):
+                facts_of.update(node.facts)
         for kind, source, target in _relationships(entry.edge):
             identity = (kind, (source.kind, source.key), (target.kind, target.key), _via(kind, entry.edge))
             facts = _facts(kind, target, entry.edge, known_at)
@@ -86,8 +97,19 @@ _CARRIES = (RelationshipType.FEEDS, RelationshipType.DERIVES)
 def _via(kind: RelationshipType, edge: Edge) -> str:
     """What tells relationships of one type between the same two nodes apart: who made it, or when."""
     if kind in _CARRIES:
-        return edge.transformation_id or ""
-    return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else ""
+        return edge.transformation_id or _told_by(edge)
+    return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else _told_by(edge)
+
+
+def _told_by(edge: Edge) -> str:
+    """Who of others told it; empty if it is ours."""
+    return str(edge.facts.get(apart.TOLD_BY) or "")
+
+
+def _is_ours(node: Node) -> bool:
+    """Whether it is a dataset of ours, or a part of one."""
+    part = node.kind in (NodeKind.DATASET, NodeKind.COLUMN, NodeKind.BATCH)
+    return part and not apart.is_theirs(node.key)
 
 
 def _facts(kind: RelationshipType, target: Node, edge: Edge, known_at: int) -> dict[str, Fact]:
@@ -118,9 +140,17 @@ def earliest(one: Facts, other: Facts) -> Facts:
 
 def _moment(facts: Mapping[str, Fact]) -> tuple[int, int, int, str]:
     known_at, created_at, valid_from = (
-        int(facts[name] or 0) for name in ("known_at", "created_at", "valid_from")
+        _whole(facts[name]) for name in ("known_at", "created_at", "valid_from")
     )
     return known_at, created_at, valid_from, str(facts.get("run_id") or "")
+
+
+def _whole(fact: Fact) -> int:
+    """A time; 0 for what is none, as an entry that is not shown may have (see `form.py`)."""
+    try:
+        return int(fact or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def _is_batch(node: Node) -> bool:

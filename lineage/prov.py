@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from .apart import HEADWATER
 from .commits import RecordedCommit
 from .log import Entry
 from .model import Edge, Node, NodeKind
@@ -101,6 +102,8 @@ class Document:
         agent = OURS
         if transformation.startswith(FOREIGN):
             agent = job_of(transformation, Names()).namespace
+        elif transformation.startswith(HEADWATER):
+            agent = transformation.partition("/")[0]
         agent_id = f"hw:system/{quote(agent)}"
         self._put("agent", agent_id, {"prov:type": _qualified("prov:SoftwareAgent"), "prov:label": agent})
         plan = _id(Node(NodeKind.TRANSFORMATION, transformation))
@@ -126,7 +129,7 @@ class Document:
         else:
             kind = _TYPES.get(node.kind, f"hw:{node.kind.value}")
             self._put("entity", _id(node), {**told, "prov:type": _qualified(kind)})
-        if node.kind in (NodeKind.BATCH, NodeKind.COLUMN):
+        if node.kind in (NodeKind.BATCH, NodeKind.COLUMN) and "dataset" in node.facts:
             dataset = Node(NodeKind.DATASET, str(node.facts["dataset"]))
             self._node(dataset)
             self._say("hadMember", {"prov:collection": _id(dataset), "prov:entity": _id(node)})

@@ -1,6 +1,9 @@
-"""Statements that only read: refused when they could write, stopped when they take too long, cut openly.
+"""Statements that only read: refused when they could do more, stopped when they take too long, cut openly.
 
-Not every engine refuses writes in a read session, so nothing that could write is ever sent.
+A statement is sent when it begins, and every part of a UNION begins, with a clause that reads (`_READS`),
+when no word in it could write, load or call a procedure, and when it is one statement whose end of lines
+every engine sees at the same place. What the engine then says of it counts too: Neo4j refuses to write in a
+session that reads, and what either calls a write is rolled back (`bolt.py`).
 """
 
 import asyncio
@@ -22,15 +25,20 @@ TIMEOUT = 60.0
 """Seconds a statement may take, unless another time is given."""
 
 # Strings, quoted names and comments, then names that are a property, a label or a parameter: no clauses.
-# When in doubt it is one: `1.SET` and `n. set` are refused. A carriage return ends a comment, too.
+# When in doubt it is one: `1.SET` and `n. set` are refused.
 _INERT = re.compile(
-    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\r\n]*|/\*.*?\*/|(?:(?<!\d)\.|[:$])[A-Za-z_]\w*",
+    r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:``|[^`])*`|//[^\n]*|/\*.*?\*/|(?:(?<!\d)\.|[:$])[A-Za-z_]\w*",
     re.S,
 )
 _ESCAPE = re.compile(r"\\u", re.IGNORECASE)  # Neo4j replaces these before it reads the text, also in strings
+# What ends a line, and so a comment, on one engine and not on another, or is read as nothing at all.
+_HIDDEN = re.compile(r"\r(?!\n)|[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+_READS = ("MATCH", "OPTIONAL", "UNWIND", "WITH", "RETURN", "CALL")
+_BEGINS = re.compile(r"(?:\A|\bUNION(?:\s+(?:ALL|DISTINCT))?\b)\s*([A-Za-z]*)", re.IGNORECASE)
 _WRITES = re.compile(
     r"\b(CREATE|MERGE|SET|DELETE|DETACH|REMOVE|DROP|ALTER|FOREACH|LOAD|GRANT|REVOKE|DENY|USE|START|STOP|"
-    r"INSERT|TRUNCATE|UPDATE)\b|\bCALL\s*(?![\s({])|\bIN\s+(?:\S+\s+)?TRANSACTIONS\b",
+    r"INSERT|TRUNCATE|UPDATE|TERMINATE)\b|\bCALL\s*(?![\s({])|"
+    r"\bIN\s+(?:\S+\s+){0,2}TRANSACTIONS\b",
     re.IGNORECASE,
 )
 
@@ -51,10 +59,27 @@ class Answer:
 
 
 def refuse_writes(what: str, query: str) -> None:
-    """Raise QueryError for a query with a clause that writes or calls a procedure; `what` it is called."""
-    found = _ESCAPE.search(query) or _WRITES.search(_INERT.sub(" x ", query))
-    if found is not None:
-        raise QueryError(f"{what} was not run: {found[0].strip().upper()} may write, and it may only read.")
+    """Raise QueryError for a statement that may do anything but read; `what` it is called."""
+    if reason := _reason(query):
+        raise QueryError(f"{what} was not run: {reason}, and it may only read.")
+
+
+def _reason(query: str) -> str | None:
+    if hidden := _HIDDEN.search(query) or _ESCAPE.search(query):
+        return f"{hidden[0]!a} in it may hide a clause"
+    text = _INERT.sub(_marked, query).strip()
+    if ";" in text.removesuffix(";"):
+        return "it is more than one statement"
+    for first in _BEGINS.finditer(text):
+        if first[1].upper() not in _READS:
+            return f"{first[1].upper() or 'it'} is no clause that reads ({', '.join(_READS)})"
+    found = _WRITES.search(text)
+    return f"{found[0].strip().upper()} may write, load or call" if found else None
+
+
+def _marked(inert: re.Match[str]) -> str:
+    """What stands for a part that has no clauses."""
+    return " " if inert[0].startswith("/") else " x "
 
 
 async def run(
@@ -74,6 +99,7 @@ async def run(
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []
     total = 0
+    query = query.rstrip().removesuffix(";")
     try:
         async with asyncio.timeout(seconds), aclosing(graph.stream(query, values, seconds)) as answers:
             async for row in answers:

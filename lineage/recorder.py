@@ -9,9 +9,9 @@ The entries, their row of the ledger and whatever else the block wrote are commi
 """
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -101,7 +101,14 @@ async def _write(connection: Connection, recording: Recording, at: datetime) -> 
         at=at,
         received_at=at,
     )
-    await write(connection, commit, recording.run, recording.fed, recording.columns)
+    made = {f"{target}#{recording.number}" for target in recording.targets}
+    fed = [(kind, _read(source, made), target) for kind, source, target in recording.fed]
+    await write(connection, commit, recording.run, fed, recording.columns)
+
+
+def _read(source: Node, made: Collection[str]) -> Node:
+    """What the block read: it leaves no batch there, unless it made it itself, and no audit counts one."""
+    return source if source.key in made else replace(source, facts={**source.facts, "read": True})
 
 
 def _transformation(by: Callable[..., Any] | Transformation, within: Iterable[str]) -> Transformation:

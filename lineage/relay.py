@@ -4,6 +4,8 @@ It seals what is committed (`seal.py`), keeps its cursor in Postgres (`store.rel
 the graph before it moves the cursor: a relay killed in between carries the same seal again, which
 changes nothing. The graph may be down for hours: ingest does not notice. One relay works at a time;
 another waits for its turn, because two that merge the same nodes at once fail each other.
+
+An entry that the graph cannot show stops nothing: it is named in `store.not_in_graph`, see `form.py`.
 """
 
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ from datetime import datetime
 from . import fold, lost
 from . import graph as graphs
 from .errors import RejectedError
+from .log import Unshown
 from .ports import Connection, Graph
 from .projection import Projection
 from .seal import UNSEALED, Seal, last_seal, read_seal, seal
@@ -30,6 +33,12 @@ ON CONFLICT (sink) DO UPDATE SET seal = greatest(relay_cursors.seal, excluded.se
 _FORGET = "DELETE FROM store.relay_cursors WHERE sink = $1"
 _IS_EMPTIED = "SELECT true FROM store.relay_cursors WHERE sink = $1"
 _SEALED_AT = "SELECT sealed_at FROM store.lineage_seals WHERE seal = $1"
+_NOT_IN_GRAPH = """
+INSERT INTO store.not_in_graph (writer, number, seal, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+_FORGET_THOSE = "DELETE FROM store.not_in_graph"
+_COUNT_THOSE = "SELECT count(*) FROM store.not_in_graph"
+_THOSE = "SELECT writer, number, reason FROM store.not_in_graph ORDER BY seal, writer, number LIMIT $1"
 # Postgres gives a lock to who has waited longest; here it may wait as long as it takes.
 _NO_TIMEOUT = (
     "SELECT set_config(name, '0', false) FROM unnest(ARRAY['lock_timeout', 'statement_timeout']) name"
@@ -50,10 +59,14 @@ FROM reached
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a sink is behind the log; `oldest`: since when, by its creation or its seal."""
+    """How far a sink is behind the log; `oldest`: since when, by its creation or its seal.
+
+    `unshown`: entries that were carried and that it cannot show.
+    """
 
     entries: int
     oldest: datetime | None
+    unshown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ async def carry(connection: Connection, graph: Graph) -> Carried:
             return Carried(0, None)
         await _write(connection, graph, sealed)
         behind = sealed is not newest or sealed.full
-        return Carried(len(sealed.entries), sealed.oldest, behind)
+        return Carried(len(sealed.entries) + len(sealed.unread), sealed.oldest, behind)
 
 
 async def _write(connection: Connection, graph: Graph, sealed: Seal) -> None:
@@ -83,6 +96,8 @@ async def _write(connection: Connection, graph: Graph, sealed: Seal) -> None:
     await graphs.write(graph, await _told(connection, sealed))
     for day in fold.folds_of(sealed.entries):
         await graphs.fold(graph, day)
+    for entry in sealed.unshown:
+        await connection.execute(_NOT_IN_GRAPH, entry.writer, entry.number, sealed.number, entry.reason)
     await connection.execute(_MOVE, SINK, sealed.number)
 
 
@@ -140,7 +155,12 @@ async def lag(connection: Connection) -> Lag:
     sealed = await connection.fetchrow(_UNCARRIED, SINK)
     entries = sum(row["head"] - row["number"] for row in unsealed) + sealed["entries"]
     moments = [row["oldest"] for row in unsealed] + ([sealed["oldest"]] if sealed["oldest"] else [])
-    return Lag(entries, min(moments, default=None))
+    return Lag(entries, min(moments, default=None), await connection.fetchval(_COUNT_THOSE))
+
+
+async def unshown(connection: Connection, limit: int) -> list[Unshown]:
+    """Entries that the graph cannot show, the oldest first."""
+    return [Unshown(**row) for row in await connection.fetch(_THOSE, limit)]
 
 
 async def resume(connection: Connection, graph: Graph) -> bool:
@@ -154,7 +174,7 @@ async def resume(connection: Connection, graph: Graph) -> bool:
         found = await graphs.find(graph, expected)
         if expected.relationships.keys() <= found.relationships.keys():
             return True
-        await connection.execute(_FORGET, SINK)
+        await _forget(connection)
         return False
 
 
@@ -202,10 +222,16 @@ async def _reached_at(connection: Connection) -> datetime | None:
 async def _empty(connection: Connection, graph: Graph) -> None:
     """Empty the graph; whoever is killed meanwhile leaves a note, and the next one goes on."""
     await connection.execute(_MOVE, EMPTIED, 0)
-    await connection.execute(_FORGET, SINK)
+    await _forget(connection)
     await graphs.clear(graph)
     await graphs.migrate(graph)
     await connection.execute(_FORGET, EMPTIED)
+
+
+async def _forget(connection: Connection) -> None:
+    """Begin again with the first seal."""
+    await connection.execute(_FORGET, SINK)
+    await connection.execute(_FORGET_THOSE)
 
 
 async def rebuild(connection: Connection, graph: Graph) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from . import form
 from .canonical import canonical_json
-from .log import WRITER_LOCK, Entry, Span, entry_of
+from .log import WRITER_LOCK, Entry, Span, Unshown, read_entries
 from .model import micros
 from .ports import Connection
 from .projection import Projection, digest, project
@@ -97,6 +98,19 @@ class Seal:
     sealed_at: datetime
     entries: Sequence[Entry]
     projection: Projection  # with every batch as itself, folded or not
+    unread: Sequence[Unshown] = ()  # entries that are none any more, or of a later version of the model
+
+    @property
+    def shown(self) -> Sequence[Entry]:
+        """The entries of which the graph is told."""
+        return [entry for entry in self.entries if form.cannot_be_shown(entry.edge) is None]
+
+    @property
+    def unshown(self) -> Sequence[Unshown]:
+        """The entries that the graph cannot show, each with the reason."""
+        reasons = ((entry, form.cannot_be_shown(entry.edge)) for entry in self.entries)
+        unfit = [Unshown(entry.writer, entry.number, reason) for entry, reason in reasons if reason]
+        return [*self.unread, *unfit]
 
     @property
     def batches(self) -> frozenset[int]:
@@ -106,7 +120,7 @@ class Seal:
     @property
     def full(self) -> bool:
         """Whether more may have been committed than it had room for."""
-        return len(self.entries) >= PAGE
+        return len(self.entries) + len(self.unread) >= PAGE
 
     @property
     def oldest(self) -> datetime | None:
@@ -120,8 +134,8 @@ async def seal(connection: Connection) -> Seal | None:
     Call it with the relay's lock held (`relay.relay_lock`): seals are made one after the other.
     """
     async with connection.transaction():
-        entries, spans = await _unsealed(connection)
-        if not entries:
+        entries, unread, spans = await _unsealed(connection)
+        if not spans:
             return None
         before = await connection.fetchrow(_LAST)
         now = await connection.fetchval("SELECT clock_timestamp()")
@@ -133,28 +147,30 @@ async def seal(connection: Connection) -> Seal | None:
         value = digest_bytes(made)
         books = await books_digest(connection, (entry.batch for entry in entries))
         hash_ = seal_hash(previous, number, now, spans, value, books)
-        await connection.execute(
-            _INSERT, number, now, len(entries), total + len(entries), value, books, hash_
-        )
+        count = len(entries) + len(unread)
+        await connection.execute(_INSERT, number, now, count, total + count, value, books, hash_)
         await connection.executemany(
             _INSERT_SPANS, [(number, each.writer, each.first, each.last, each.head) for each in spans]
         )
-        return Seal(number=number, sealed_at=now, entries=entries, projection=made)
+        return Seal(number=number, sealed_at=now, entries=entries, projection=made, unread=unread)
 
 
-async def _unsealed(connection: Connection) -> tuple[list[Entry], list[Span]]:
+async def _unsealed(connection: Connection) -> tuple[list[Entry], list[Unshown], list[Span]]:
     entries: list[Entry] = []
+    unread: list[Unshown] = []
     spans: list[Span] = []
     for row in await connection.fetch(UNSEALED):
-        room = PAGE - len(entries)
+        room = PAGE - len(entries) - len(unread)
         if room <= 0:
             break
         last = min(row["head"], row["number"] + room)
         read = await connection.fetch(_ENTRIES, row["writer"], row["number"], last)
-        entries.extend(entry_of(each) for each in read)
+        found, broken = read_entries(read)
+        entries += found
+        unread += broken
         if read:
             spans.append(Span(row["writer"], read[0]["number"], read[-1]["number"], read[-1]["hash"]))
-    return entries, sorted(spans, key=lambda span: span.writer)
+    return entries, unread, sorted(spans, key=lambda span: span.writer)
 
 
 async def read_seal(connection: Connection, number: int) -> Seal | None:
@@ -162,9 +178,9 @@ async def read_seal(connection: Connection, number: int) -> Seal | None:
     row = await connection.fetchrow("SELECT sealed_at FROM store.lineage_seals WHERE seal = $1", number)
     if row is None:
         return None
-    entries = [entry_of(each) for each in await connection.fetch(SEALED_ENTRIES, number)]
+    entries, unread = read_entries(await connection.fetch(SEALED_ENTRIES, number))
     made = project(entries, micros(row["sealed_at"]))
-    return Seal(number=number, sealed_at=row["sealed_at"], entries=entries, projection=made)
+    return Seal(number=number, sealed_at=row["sealed_at"], entries=entries, projection=made, unread=unread)
 
 
 async def last_seal(connection: Connection) -> int:

@@ -40,6 +40,7 @@ TABLES: Final = frozenset(
         "lineage_writers_writer_seq",
         "listeners",
         "migrations",
+        "not_in_graph",
         "proofs",
         "proofs_proof_seq",
         "quarantine",

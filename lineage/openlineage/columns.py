@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..model import Edge, Fact, Node, NodeKind, RelationshipType, column_node
+from .. import apart
+from ..model import Edge, Fact, Node, NodeKind, RelationshipType
 from .names import Name, Names
 
 DIRECT = ("AGGREGATION", "TRANSFORMATION", "IDENTITY")
@@ -54,13 +55,16 @@ def pairs_in(content: Mapping[str, Any], target: str, also: Sequence[str], names
         for column in dict.fromkeys((*fields, *also)):
             told.setdefault(_key(source, column, names), []).extend(_kinds(source, {}))
     return [
-        (column_node(uri, column), column_node(target, made), _facts(kinds))
+        (apart.column(uri, column), apart.column(target, made), _facts(kinds))
         for (uri, column, made), kinds in told.items()
     ]
 
 
 def _key(source: Mapping[str, Any], column: str, names: Names) -> tuple[str, str, str]:
-    return names.uri(Name(source["namespace"], source["name"])), str(source["field"]), column
+    told = source["namespace"], source["name"], source["field"]
+    if not all(isinstance(each, str) and each for each in told):
+        raise TypeError(f"{told!r} names no column")
+    return names.uri(Name(*told[:2])), told[2], column
 
 
 def _kinds(source: Mapping[str, Any], made: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -65,6 +65,8 @@ def read(document: bytes) -> Event:
         raise RejectedError("The event has neither a run, a job nor a dataset.")
     if run is not None and job is None:
         raise RejectedError("The event has a run and no job.")
+    if job is None and (event.get("inputs") or event.get("outputs")):
+        raise RejectedError("The event has inputs or outputs and no job.")
     return Event(
         at=_moment(event.get("eventTime")),
         producer=_text(event.get("producer"), "producer"),
@@ -118,10 +120,10 @@ def _text(given: Any, what: str) -> str:
 def _moment(given: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(_text(given, "eventTime"))
-    except ValueError as error:
+        # A time without a zone is against the specification; producers that send one mean UTC.
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise RejectedError(f"The event's eventTime is not a time: {error}.") from error
-    # A time without a zone is against the specification; producers that send one mean UTC.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _state(given: Any) -> str | None:

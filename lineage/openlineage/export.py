@@ -18,7 +18,7 @@ from ..model import NodeKind, RelationshipType
 from .columns import lineage_fields
 from .entries import dataset_of, entries_facet
 from .facets import EVENT_SCHEMA, PRODUCER, facet
-from .names import FOREIGN, Name, Names, job_of
+from .names import Name, Names, is_foreign, job_of
 
 _RUNS = UUID("5d1f5a3e-6f0b-5c0e-9a52-6f9f3b0b7a11")  # the namespace of the ids made here
 
@@ -118,14 +118,14 @@ class Exporter:
     def _parent(self, step: _Step) -> Name:
         """What the run of ours, or of somebody else's, was a run of."""
         job = job_of(step.transformation_id.rpartition("@")[0], self.names)
-        if step.run_id is None or step.transformation_id.startswith(FOREIGN):
+        if step.run_id is None or is_foreign(step.transformation_id):
             return job
         return job._replace(name=self.known.runs.get(step.run_id, job.name))
 
     def _job(self, commit: RecordedCommit, step: _Step) -> Event:
         """A job is a transformation and what it reads; somebody else's keeps its name."""
         job = job_of(step.transformation_id.rpartition("@")[0], self.names)
-        if step.inputs and not step.transformation_id.startswith(FOREIGN):
+        if step.inputs and not is_foreign(step.transformation_id):
             reads = "+".join(uri.partition(":")[2] for uri in sorted(step.inputs))
             job = job._replace(name=f"{job.name}.{reads}")
         kind = facet("jobType", processingType="BATCH", integration="HEADWATER", jobType=commit.way)

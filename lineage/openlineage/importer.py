@@ -2,15 +2,19 @@
 
 A run's events add up: one may name the inputs and a later one the outputs. So the edges are those of all its
 events together, and only once one of them says that something was written: a START alone, a FAIL or an ABORT
-makes none. What an event holds of ours, the facet of entries, counts alone.
+makes none. What an event of another Headwater holds, the facet of entries, counts alone: see `sent.py`.
+
+An import can only add: see `lineage/apart.py`. What a run is called and when it began is told once.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
+from .. import apart
 from ..errors import RejectedError
 from ..model import (
     Edge,
@@ -19,22 +23,19 @@ from ..model import (
     NodeKind,
     RelationshipType,
     Transformation,
-    column_node,
     dataset_node,
     micros,
     transformation_node,
 )
 from .columns import pairs_in
-from .entries import edges_in, texts_of
 from .events import Dataset, Event
 from .facets import ENTRIES, PRODUCER, SCHEMAS
-from .names import Name, Names, foreign
+from .names import FOREIGN, Name, Names, foreign
+from .sent import edges_in, left_out
 
 READ = frozenset({"columnLineage", "schema", "sourceCodeLocation", "sql", ENTRIES})
 """The facets that enter the graph; every other is kept and listed."""
 UNVERSIONED = "unversioned"
-LONGEST_NAME = 2_000
-"""Bytes; the graph's indexes hold no much longer key."""
 _NOTHING_WRITTEN = ("START", "FAIL", "ABORT")
 
 
@@ -47,13 +48,20 @@ class KeptFacet:
     producer: str | None
 
 
-def kept_facets(event: Event) -> list[KeptFacet]:
-    """The facets of an event that only its bytes hold; those of our own export say what its entries say."""
-    return [
+def kept_facets(event: Event, names: Names) -> list[KeptFacet]:
+    """The facets of an event, or parts of one, that only its bytes hold.
+
+    Those of an export of Headwater's say what its entries say.
+    """
+    kept = [
         KeptFacet(where, name, content.get("_producer"))
         for where, name, content in event.facets()
         if name not in READ and not (name in SCHEMAS and content.get("_producer") == PRODUCER)
     ]
+    if (told := event.run_facets.get(ENTRIES)) is not None:
+        producer = told.get("_producer")
+        kept += [KeptFacet("run", name, producer) for name in left_out(told, _sender(event), names)]
+    return kept
 
 
 class _Relation(NamedTuple):
@@ -75,6 +83,7 @@ class Story:
         self._version = UNVERSIONED
         self._times: set[datetime] = set()
         self._known: set[tuple[object, ...]] = set()
+        self._introduced = False  # whether its run's name and start are told
 
     def add(self, event: Event) -> list[Edge]:
         """The edges this event adds to what the earlier ones said.
@@ -83,12 +92,12 @@ class Story:
         stored; the story is then spoilt.
         """
         if ENTRIES in event.run_facets:
-            found = _entries(event, self._names)
+            found = edges_in(event.run_facets[ENTRIES], _sender(event), self._names)
         else:
             self._learn(event)
             found = [self._edge(event, *relation) for relation in self._relations(event)]
         edges = {relation: edge for edge in found if (relation := _relation(edge)) not in self._known}
-        if unfit := next((text for text in texts_of(edges.values()) if not _storable(text)), None):
+        if unfit := next((text for text in _keys(edges.values()) if not apart.fits_a_key(text)), None):
             raise RejectedError(f"The event names something no database stores as a key: {unfit[:80]!a}.")
         self._known |= edges.keys()
         return list(edges.values())
@@ -116,7 +125,7 @@ class Story:
         for dataset in (*self._inputs.values(), *self._outputs.values(), *self._datasets.values()):
             uri = self._names.uri(dataset.name)
             for column in _columns(dataset):
-                yield _Relation(RelationshipType.PART_OF, column_node(uri, column), dataset_node(uri))
+                yield _Relation(RelationshipType.PART_OF, apart.column(uri, column), dataset_node(uri))
         for output in self._outputs.values():
             yield from self._made(output)
 
@@ -135,15 +144,19 @@ class Story:
             yield _Relation(RelationshipType.DERIVES, source_column, target_column, facts)
 
     def _run(self, event: Event) -> Node:
+        """The run; its facts once, since a later event may say otherwise."""
+        run = str(_run_id(event))
+        if self._introduced:
+            return Node(NodeKind.RUN, run)
+        self._introduced = True
         name = "/".join(event.job) if event.job else None
         started = micros(min(self._times))
-        return Node(
-            NodeKind.RUN, str(event.run_id), {"kind": "openlineage", "name": name, "started_at": started}
-        )
+        facts: dict[str, Fact] = {"kind": "openlineage", "id": str(event.run_id), "name": name}
+        return Node(NodeKind.RUN, run, {**facts, "started_at": started})
 
     def _transformation(self, event: Event) -> Transformation | None:
         """The job, at the version its code is told to have."""
-        return Transformation(name=foreign(event.job), version=self._version) if event.job else None
+        return apart.transformation(foreign(event.job), self._version) if event.job else None
 
     def _edge(
         self,
@@ -160,8 +173,8 @@ class Story:
             target=target,
             created_at=max(self._times),
             transformation_id=code.id if code else None,
-            run_id=event.run_id,
-            facts=facts,
+            run_id=_run_id(event),
+            facts={**facts, apart.TOLD_BY: FOREIGN},
         )
 
 
@@ -170,33 +183,44 @@ def _relation(edge: Edge) -> tuple[object, ...]:
     return edge.relationship_type, *ends, edge.transformation_id, tuple(sorted(edge.facts.items()))
 
 
-def _storable(text: str) -> bool:
-    """Whether Postgres and the graph take it: no NUL, no half a surrogate pair, not too long."""
-    try:
-        return "\0" not in text and len(text.encode()) <= LONGEST_NAME
-    except UnicodeEncodeError:
-        return False
+def _run_id(event: Event) -> UUID | None:
+    return None if event.run_id is None else apart.run_id(FOREIGN, str(event.run_id))
 
 
-def _entries(event: Event, names: Names) -> list[Edge]:
-    try:
-        return edges_in(event.run_facets[ENTRIES], names)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RejectedError(f"The event's facet {ENTRIES} is not as we write it: {error!r}.") from error
+def _sender(event: Event) -> str:
+    """Who sent entries without the name of its store."""
+    return event.job.namespace if event.job else FOREIGN
+
+
+def _keys(edges: Iterable[Edge]) -> Iterator[str]:
+    """Every text of these edges that becomes a key, or may be as long as one."""
+    for edge in edges:
+        yield from (edge.source.key, edge.target.key, edge.transformation_id or "")
+        if (
+            edge.facts.get(apart.TOLD_BY) == FOREIGN
+        ):  # those of another Headwater are checked as they are read
+            for facts in (edge.facts, edge.source.facts, edge.target.facts):
+                yield from (text for pair in facts.items() for text in pair if isinstance(text, str))
 
 
 def _columns(dataset: Dataset) -> tuple[str, ...]:
     """The columns the schema facet names."""
     fields = dataset.facets.get("schema", {}).get("fields") or ()
     try:
-        return tuple(str(each["name"]) for each in fields)
+        found = tuple(each["name"] for each in fields)
     except (KeyError, TypeError) as error:
         raise RejectedError("The event's facet schema has a field without a name.") from error
+    if not all(isinstance(each, str) and each for each in found):
+        raise RejectedError("The event's facet schema has a field whose name is no text.")
+    return found
 
 
 def _version(event: Event) -> str | None:
     """The version of a job's code: what its place in a repository says, else a hash of its SQL."""
-    if version := event.job_facets.get("sourceCodeLocation", {}).get("version"):
-        return str(version)
+    version = event.job_facets.get("sourceCodeLocation", {}).get("version")
     query = event.job_facets.get("sql", {}).get("query")
-    return hashlib.sha256(str(query).encode(errors="replace")).hexdigest()[:16] if query else None
+    if not isinstance(version, str | None) or not isinstance(query, str | None):
+        raise RejectedError("The event's job has a version or a query that is no text.")
+    if version:
+        return version
+    return hashlib.sha256(query.encode(errors="replace")).hexdigest()[:16] if query else None

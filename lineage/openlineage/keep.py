@@ -156,18 +156,18 @@ async def _keep(work: _Import, place: int, document: bytes) -> None:
     work.kept += 1
     work.new += error is None
     last = work.writer.last + len(work.edges)
-    told = _columns(event)
+    told = _columns(event, work.names)
     await work.connection.execute(
         _KEEP, identity, work.batch, place, work.now, document, *told, error, first, last
     )
 
 
-def _columns(event: Event | None) -> tuple[Any, ...]:
+def _columns(event: Event | None, names: Names) -> tuple[Any, ...]:
     """Run, time, producer, job, state and facets kept, as the table has them."""
     if event is None:
         return None, None, None, None, None, "[]"
     job = _written("/".join(event.job)) if event.job else None
-    facets = json.dumps([_plain(facet) for facet in kept_facets(event)])
+    facets = json.dumps([_plain(facet) for facet in kept_facets(event, names)])
     return event.run_id, event.at, _written(event.producer), job, event.state, facets
 
 
@@ -185,8 +185,18 @@ async def _story(work: _Import, event: Event) -> Story:
     if event.run_id is None:
         return Story(work.names)
     if event.run_id not in work.stories:
-        story = Story(work.names)
-        for row in await work.connection.fetch(_OF_RUN, event.run_id):
-            story.add(read(row["event"]))
-        work.stories[event.run_id] = story
+        kept = await work.connection.fetch(_OF_RUN, event.run_id)
+        work.stories[event.run_id] = _together(work.names, [read(row["event"]) for row in kept])
     return work.stories[event.run_id]
+
+
+def _together(names: Names, events: Sequence[Event]) -> Story:
+    """The story of kept events; one that is taken no more, since less was checked then, is left out."""
+    story, good = Story(names), []
+    for event in events:
+        try:
+            story.add(event)
+            good.append(event)
+        except RejectedError:
+            story = _together(names, good)
+    return story

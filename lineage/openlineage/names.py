@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-FOREIGN = "openlineage:"
-"""How the URI of a dataset, and the name of a transformation, of somebody else's begins."""
+from ..apart import HEADWATER, OPENLINEAGE
+
+FOREIGN = OPENLINEAGE
 OWN = "headwater"
 """The namespace of our jobs, and of datasets whose store has no place; `places` may give another."""
 
@@ -29,10 +30,12 @@ class Names:
     """The translation, for one house.
 
     `places` gives the first word of our URIs its store's URL: `postgres` → `postgres://host:5432/database`,
-    `mqtt` → `mqtt://host:1883`, and `headwater` → the name of our own namespace.
+    `mqtt` → `mqtt://host:1883`, and `headwater` → the name of our own namespace. `store` is the identity of
+    our store, by which we know what we told ourselves.
     """
 
     places: Mapping[str, str] = field(default_factory=dict)
+    store: str = ""
 
     @property
     def own(self) -> str:
@@ -96,6 +99,11 @@ def job_of(transformation: str, names: Names) -> Name:
     if transformation.startswith(FOREIGN):
         return _from_foreign(transformation)
     return Name(names.own, transformation)
+
+
+def is_foreign(transformation: str) -> bool:
+    """Whether code is somebody else's, by its name or its id."""
+    return transformation.startswith((FOREIGN, HEADWATER))
 
 
 def _quoted(text: str) -> str:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import naming
+from .. import form, naming
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
-from ..model import Edge, NodeKind, batch_node, bucket_node
+from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection
 from ..stored import chunks
 from .books import Books, Counts
@@ -130,27 +130,20 @@ class Chains:
                 found.append(f"{what}: the entries {number + 1} to {row['number'] - 1} before it are gone")
             try:
                 entry = entry_of(row)
-                _check_form(entry.edge)
                 made = chain(head, canonical(entry.writer, entry.number, entry.batch, entry.edge))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError) as error:
                 found.append(f"{what}: the entry cannot be read any more ({error})")
             else:
                 entries.append(entry)
                 if not gap and made != row["hash"]:
-                    found.append(f"{what}: its hash is not that of its content and the entry before it")
+                    found.append(f"{what}: {_edited(entry.edge)}")
             # go on from what stands there, so that one edit is one difference
             self.heads[row["writer"]] = (row["number"], row["hash"])
         return entries, found
 
 
-def _check_form(edge: Edge) -> None:
-    """Raise for an entry of which no graph can be made: `projection.py` and `fold.py` read these facts."""
-    for facts in (edge.source.facts, edge.target.facts, edge.facts):
-        if not isinstance(facts, dict):
-            raise TypeError("facts that are no object")
-        for name in ("number", "hour", "valid_from"):
-            if not isinstance(facts.get(name), int | None):
-                raise TypeError(f"{name} is no integer")
-    for node in (edge.source, edge.target):
-        if node.kind in (NodeKind.BATCH, NodeKind.COLUMN) and not isinstance(node.facts.get("dataset"), str):
-            raise ValueError(f"{node.kind} {node.key} names no dataset")
+def _edited(edge: Edge) -> str:
+    """What is to be said of an entry whose hash is another's; one that was written so has its own."""
+    if reason := form.cannot_be_shown(edge):
+        return f"the entry cannot be read any more ({reason})"
+    return "its hash is not that of its content and the entry before it"

@@ -51,15 +51,17 @@ class Proof:
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
     restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
+    unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
 
     @property
     def sentence(self) -> str:
         """What was compared, and how many differences there are."""
         differences = f"{self.total:,} difference" if self.total else "no difference"
         new = f"new since seal {self.after}: " if self.after else ""
+        unshown = f", {len(self.unshown):,} of them in no graph" if self.unshown else ""
         return (
             f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
-            f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
+            f"{self.edges:,} edges{unshown}: {differences}{'' if self.total == 1 else 's'}"
         )
 
 
@@ -130,6 +132,7 @@ class _Proving:
             differences=sentences,
             total=self.findings.total,
             restores=tuple(restore.sentence for restore in self.accepted),
+            unshown=tuple(walk.unshown),
         )
 
     async def _catch_up(self) -> int:

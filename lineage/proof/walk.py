@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..log import Span
+from .. import form
+from ..log import Entry, Span
 from ..model import micros
 from ..ports import Connection
 from ..projection import project
@@ -49,6 +50,7 @@ class Walk:
     anchors: Sequence[Anchor] = ()
     chains: Chains = field(default_factory=Chains)
     entries: int = 0
+    unshown: list[str] = field(default_factory=list)  # what was written so that no graph can show it
     hash: bytes = FIRST_HASH  # of the last seal that was seen
     seal: int = 0
     _total: int = 0  # entries of all seals up to that one, as they say
@@ -74,6 +76,7 @@ class Walk:
                 await self._load_heads([row["writer"]])
             read, found = self.chains.follow(await self.connection.fetch(_TAIL, row["writer"], row["number"]))
             self.report("lineage_log", found)
+            self._tell_unshown(read)
             self.entries += len(read)
             batches.update(entry.batch for entry in read)
         return frozenset(batches)
@@ -116,6 +119,7 @@ class Walk:
         expected = [(span, self.chains.heads.get(span.writer, (0, b""))[0] + 1) for span in spans]
         read, found = self.chains.follow(await self.connection.fetch(SEALED_ENTRIES, row["seal"]))
         self.report("lineage_log", [*found, *self._missing(expected, what)])
+        self._tell_unshown(read)
         made = project(read, micros(row["sealed_at"]))
         sealed = Seal(number=row["seal"], sealed_at=row["sealed_at"], entries=read, projection=made)
         if not found and len(read) == _counted(spans) and digest_bytes(made) != row["digest"]:
@@ -152,6 +156,12 @@ class Walk:
                 yield f"{what}: the entries {number + 1} to {span.last} of writer {span.writer} are gone"
             elif head != span.head:
                 yield f"{what}: the last entry of writer {span.writer} has another hash than was sealed"
+
+    def _tell_unshown(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if reason := form.cannot_be_shown(entry.edge):
+                what = f"lineage_log: writer {entry.writer}, number {entry.number}"
+                self.unshown.append(f"{what}: no graph can show the entry: {reason}")
 
     def _check_anchors(self) -> None:
         gone = [anchor.seal for anchor in self.anchors if anchor.seal > self.seal]

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,8 +19,9 @@ from infra.postgres import connect
 from infra.settings import Settings
 from lineage import assets, prefect_assets
 from lineage.prefect_assets import capture
+from tests.fixtures.ours import assert_ours_stands
 from tests.fixtures.prefect import a_client, variables
-from tests.fixtures.proof import House, a_house
+from tests.fixtures.proof import House, a_house, furnish
 from tests.fixtures.waiting import until, until_stored
 
 # Prefect leaves the socket of its events to the garbage collector.
@@ -87,7 +88,7 @@ async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
 
 
 async def taken(house: House, prefix: str) -> int:
-    count: int = await house.way.value(f"{TAKEN} LIKE '{prefix}/%'")
+    count: int = await house.way.value(f"{TAKEN} LIKE 'prefect:{prefix}/%'")
     return count
 
 
@@ -113,30 +114,29 @@ async def test_an_unchanged_flow_with_materialize_is_in_the_graph(
         assert proof.ok, proof.differences
         rows = await house.graph.read(
             "MATCH (a:Dataset)-[:FEEDS]->(b:Dataset {key: $key}) RETURN a.key AS key",
-            {"key": f"{prefix}/totals.parquet"},
+            {"key": f"prefect:{prefix}/totals.parquet"},
         )
-        assert [row["key"] for row in rows] == [f"{prefix}/orders.parquet"]
+        assert [row["key"] for row in rows] == [f"prefect:{prefix}/orders.parquet"]
         rows = await house.graph.read(
             "MATCH (a:Dataset)-[f:FEEDS]->(b:Dataset {key: $key}) RETURN a.key AS key, f.via AS via",
-            {"key": f"{prefix}/orders.parquet"},
+            {"key": f"prefect:{prefix}/orders.parquet"},
         )
         assert [row["key"] for row in rows] == ["postgres:runs"]
-        assert rows[0]["via"].startswith(f"nightly {prefix[5:]}@")
+        assert rows[0]["via"].startswith(f"prefect:nightly {prefix[5:]}@")
         rows = await house.graph.read(
             "MATCH (t:Transformation)<-[:RAN]-(r:Run)-[:WROTE]->(b:Batch)-[:PART_OF]->(d:Dataset) "
             "WHERE d.key STARTS WITH $prefix "
             "RETURN DISTINCT t.name AS name, r.kind AS kind, r.name AS run, count(DISTINCT b) AS batches",
-            {"prefix": prefix},
+            {"prefix": f"prefect:{prefix}"},
         )
         assert [(row["name"], row["kind"], row["batches"]) for row in rows] == [
-            (f"nightly {prefix[5:]}", "flow", 4)
+            (f"prefect:nightly {prefix[5:]}", "flow", 4)
         ]
         assert rows[0]["run"]
         paths = await house.graph.read(
-            "MATCH (s:Batch)-[:FEEDS]->(o:Batch)-[:FEEDS]->(t:Batch) "
-            "WHERE s.dataset = 'postgres:runs' AND t.dataset = $key "
+            "MATCH (o:Batch)-[:FEEDS]->(t:Batch) WHERE t.dataset = $key "
             "RETURN o.materialized_by AS by, t.key AS key",
-            {"key": f"{prefix}/totals.parquet"},
+            {"key": f"prefect:{prefix}/totals.parquet"},
         )
         assert len({row["key"] for row in paths}) == 2
         assert {row["by"] for row in paths} == {"polars"}
@@ -151,7 +151,7 @@ async def test_serve_takes_them_and_ends_when_it_is_told_to(
         settings = Settings(postgres_dsn=SecretStr(postgres_dsn))
         serving = asyncio.create_task(capture_assets(settings, state))
         await run_flow(prefect_server, tmp_path, prefix, "1", "s3://elsewhere/raw")
-        await until_stored(house.connection, f"{TAKEN} LIKE '{prefix}/%'", 2)
+        await until_stored(house.connection, f"{TAKEN} LIKE 'prefect:{prefix}/%'", 2)
         await until(lambda: state.last_operation == "capture")  # it is told after the commit
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -167,7 +167,55 @@ async def test_an_asset_that_is_our_table_has_our_name(postgres_dsn: str, graph_
         assert name(f"postgres://{place}/{path}") == "postgres:runs"
     other = place.replace("127.0.0.1", "elsewhere")
     for key in (f"{place}/walks", f"{other}/runs", f"{place}/x/runs", "runs"):
-        assert name(f"postgres://{key}") == f"postgres://{key}"
+        assert name(f"postgres://{key}") is None
+    for key in ("postgres:runs", "postgres://[runs", f"postgres://{place}x/runs", "s3://lake/runs"):
+        assert name(key) is None
+
+
+def forged(prefix: str, *related: str, asset: str = "postgres:sensor_readings", run: str) -> dict[str, Any]:
+    """An event as anybody can send one: by a flow named like our code, in a run of ours."""
+    roles = [(f"prefect.flow-run.{run}", "flow-run", "eve"), (f"prefect.flow.{uuid4()}", "flow", "sensors")]
+    roles += [(key, "asset", key) for key in related]
+    return {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": prefect_assets.EVENT,
+        "resource": {"prefect.resource.id": asset, "prefect.resource.name": prefix},
+        "related": [
+            {"prefect.resource.id": key, "prefect.resource.role": role, "prefect.resource.name": name}
+            for key, role, name in roles
+        ],
+    }
+
+
+async def test_whoever_sends_an_event_can_only_add(
+    postgres_dsn: str, graph: Address, prefect_server: Address
+) -> None:
+    """It names our code, our run and our tables; others of its kind can be no record at all."""
+    prefix, left_out = uuid4().hex, {}
+    async with a_house(postgres_dsn, graph) as house, a_client(prefect_server) as client:
+        await furnish(house)
+        run, tables = str(house.way.plan.run.id), ["postgres:raw_batches", "postgres:sensor_readings"]
+        bad = [
+            forged(prefix, run="none"),
+            forged(prefix, run=run, asset="s3://" + "x" * 3_000),
+            forged(prefix, "postgres://[none", run=run, asset=f"s3://{prefix}/good"),
+        ]
+        answer = await client._client.post("/events", json=[forged(prefix, *tables, run=run), *bad])
+        assert answer.is_success, answer.text
+
+        def tell(event: str, reason: str) -> None:
+            left_out[event] = reason
+
+        names = await our_names(house.connection, postgres_dsn)
+        query = "SELECT count(*) FROM ledger WHERE dataset IN ('prefect:postgres:sensor_readings', "
+        while await house.way.value(f"{query}'prefect:s3://{prefix}/good')") < 2:
+            await capture(house.connection, client, back=OVERLAP, names=names, left_out=tell)
+            await asyncio.sleep(0.2)
+        assert left_out[bad[0]["id"]] == "'none' is no flow run."
+        assert "nothing that a database stores as a key" in left_out[bad[1]["id"]]
+        assert await house.way.value("SELECT count(*) FROM store.reigns WHERE name = 'sensors'") == 1
+        await assert_ours_stands(house)
 
 
 class Killed(BaseException):

@@ -4,16 +4,27 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from infra.local.addresses import Address
 from lineage import relay
+from lineage.append import LedgerEntry, next_batch, write
 from lineage.audit import ask, audits, find, parse
 from lineage.columns import ColumnEdge, Kind, Subtype
 from lineage.errors import HeadwaterError, NotFoundError, QueryError
-from lineage.model import Transformation
+from lineage.model import (
+    RelationshipType,
+    Run,
+    Transformation,
+    batch_node,
+    bucket_node,
+    micros,
+    run_node,
+)
 from lineage.query import run
+from lineage.recorder import record
 from tasks.transform.columns import opaque
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_plan, message
 from tests.fixtures.proof import House, a_house, furnish
@@ -188,6 +199,30 @@ async def test_a_question_that_takes_too_long_is_stopped(postgres_dsn: str, grap
         assert answer.rows == ((0,),)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TERMINATE TRANSACTIONS 'neo4j-transaction-1'",
+        "SHOW TRANSACTIONS YIELD transactionId AS id TERMINATE TRANSACTIONS id YIELD message RETURN message",
+        "UNWIND [1] AS x // a\rCREATE (:Stray)\nRETURN x",
+        "CALL { CREATE (n:Stray) RETURN n } RETURN n",
+        "LOAD CSV FROM 'http://127.0.0.1:9/' AS row RETURN row",
+        "CALL db.labels()",
+    ],
+)
+async def test_nothing_but_a_question_is_sent_and_a_write_is_rolled_back(
+    postgres_dsn: str, graph: Address, statement: str
+) -> None:
+    """The second by the engine alone, for what the first does not know."""
+    async with a_house(postgres_dsn, graph) as house:
+        with pytest.raises(QueryError, match=r"The query was not run: .*, and it may only read\."):
+            await run(house.graph, "The query", statement, {})
+        with pytest.raises(QueryError):
+            async for _ in house.graph.stream("CREATE (n:Stray {key: 'x'}) RETURN n.key AS key"):
+                pass
+        assert await house.graph.read("MATCH (n) RETURN count(n) AS n", {}) == [{"n": 0}]
+
+
 async def test_the_readmes_question_by_hand_has_an_answer(postgres_dsn: str, graph: Address) -> None:
     (question,) = re.findall(r"^```cypher\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
     async with a_house(postgres_dsn, graph) as house:
@@ -283,3 +318,93 @@ async def test_a_long_way_is_told_to_its_end(postgres_dsn: str, graph: Address) 
             assert answer.rows[-1] == (last, "Column", True, False, 40)
         path = await ask(house.graph, find("path"), {"source": "Dataset0", "target": "Dataset40"})
         assert path.rows == (([f"Dataset{i}" for i in range(41)], 40),)
+
+
+async def test_a_cycle_of_any_length_is_found(postgres_dsn: str, graph: Address) -> None:
+    """One of 14 datasets, with a diamond in it, a longer way round and one that feeds itself."""
+    facts = "{via: '', known_at: 10, valid_from: 10, created_at: 10}"
+    pairs = [(i, (i + 1) % 14) for i in range(14)] + [(3, 20), (20, 5), (3, 21), (21, 22), (22, 4), (30, 30)]
+    async with a_house(postgres_dsn, graph) as house:
+        keys = sorted({key for pair in pairs for key in pair})
+        await house.in_graph(f"UNWIND {keys} AS i CREATE (:Dataset {{key: 'd' + toString(i)}})")
+        await house.in_graph(
+            f"UNWIND {[list(pair) for pair in pairs]} AS p MATCH (a:Dataset {{key: 'd' + toString(p[0])}}) "
+            f"MATCH (b:Dataset {{key: 'd' + toString(p[1])}}) CREATE (a)-[:FEEDS {facts}]->(b)"
+        )
+        later = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=1)
+        for when in ({}, {"known_at": later}):
+            answer = await ask(house.graph, find("cycles"), **when)
+            steps = {row[0]: row[1] for row in answer.rows}
+            assert steps == {
+                **{f"d{i}": 14 for i in (*range(14), 20)},
+                "d21": 16,
+                "d22": 16,
+                "d30": 1,
+            }
+            path = {row[0]: row[2] for row in answer.rows}
+            assert path["d20"] == ["d20", *(f"d{i}" for i in (*range(5, 14), 0, 1, 2, 3)), "d20"]
+        assert (await ask(house.graph, find("cycles"), known_at=datetime(1970, 1, 1, tzinfo=UTC))).rows == ()
+
+
+async def test_an_hour_that_is_made_again_is_fresh(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        hourly = bucket_node("postgres:readings_hourly", datetime(2026, 11, 20, 10, tzinfo=UTC))
+
+        async def made(number: int) -> None:
+            feeds = [(RelationshipType.FEEDS, batch_node(STORED, number), hourly)]
+            run = Run(id=uuid4(), kind="flow", name="aggregates", started_at=datetime.now(UTC))
+            at = datetime(2026, 11, 20, 11 + number, tzinfo=UTC)
+            async with house.connection.transaction():
+                commit = LedgerEntry(
+                    number=await next_batch(house.connection),
+                    dataset="postgres:readings_hourly",
+                    way="aggregate",
+                    transformation=Transformation(name="hourly", version="1"),
+                    run_id=run.id,
+                    at=at,
+                    received_at=at,
+                )
+                await write(house.connection, commit, run_node(run), feeds, {})
+            await relay.catch_up(house.connection, house.graph)
+
+        async def last(name: str, **when: datetime) -> object:
+            rows = (await ask(house.graph, find(name), **when)).rows
+            column = 2 if name == "datasets" else 1
+            return {row[0]: row[column] for row in rows}.get("postgres:readings_hourly")
+
+        def at(hour: int) -> int:
+            return micros(datetime(2026, 11, 20, hour, tzinfo=UTC))
+
+        await made(1)
+        first = datetime.now(UTC)
+        for name in ("freshness", "datasets"):
+            assert await last(name) == at(12)
+        await made(2)
+        for name in ("freshness", "datasets"):
+            assert await last(name) == at(13)
+            assert await last(name, known_at=first) == at(12)
+            assert await last(name, valid_at=datetime(2026, 11, 20, 12, 30, tzinfo=UTC)) == at(12)
+
+
+async def test_what_a_flow_only_read_is_no_batch(postgres_dsn: str, graph: Address) -> None:
+    async with a_house(postgres_dsn, graph) as house:
+        await house.way.take(a_batch(message("a", 1)))
+        await relay.catch_up(house.connection, house.graph)
+        before = {name: (await ask(house.graph, find(name))).rows for name in ("datasets", "freshness")}
+        async with record(house.connection, Transformation(name="report", version="1")) as lineage:
+            lineage.feeds(STORED, "file:report.pdf")
+            lineage.feeds("file:report.pdf", "file:mail.eml")
+        await relay.catch_up(house.connection, house.graph)
+        for name, rows in before.items():
+            after = (await ask(house.graph, find(name))).rows
+            assert set(rows) <= set(after)
+            assert {row[0] for row in after} - {row[0] for row in rows} == {
+                "file:report.pdf",
+                "file:mail.eml",
+            }
+        assert (await ask(house.graph, find("orphans"))).rows == ()
+        unproven = await ask(house.graph, find("unproven"), {"proved": "2020-01-01"})
+        assert {row[0]: row[1] for row in unproven.rows}[STORED] == 1
+        up = await ask(house.graph, find("upstream"), {"key": "file:mail.eml#2"})
+        assert {row[0] for row in up.rows} == {"file:report.pdf#2", f"{STORED}#2"}
+        assert (await house.prove()).differences == ()

@@ -15,8 +15,9 @@ from lineage import graph as graphs
 from lineage import relay
 from lineage.audit import ask, find
 from lineage.fold import fold_next_day
-from lineage.model import Run
+from lineage.model import Run, Transformation
 from lineage.projection import digest
+from lineage.recorder import record
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.lineage import in_graph, of_log
@@ -173,3 +174,32 @@ async def test_the_flow_folds_after_the_time_of_the_settings_and_every_answer_st
         assert await graph_flow.rebuild(settings) == await house.way.value("SELECT count(*) FROM lineage_log")
         assert await answers(house) == before
         assert (await prove(settings, full=True)).differences == ()
+
+
+async def test_as_of_a_time_within_a_folded_day_the_day_is_named(postgres_dsn: str, graph: Address) -> None:
+    """And a day without a commit is no orphan; what a flow only read makes no batch of a day."""
+    async with a_house(postgres_dsn, graph) as house:
+        await house.way.take(a_batch(message("a", 1)))
+        await relay.catch_up(house.connection, house.graph)
+        first = datetime.now(UTC)
+        await house.way.take(a_batch(message("a", 2)))
+        async with record(house.connection, Transformation(name="report", version="1")) as lineage:
+            lineage.feeds("postgres:sensor_readings", "file:report.pdf")
+        await relay.catch_up(house.connection, house.graph)
+        names, stored = ("freshness", "datasets"), "postgres:sensor_readings"
+
+        async def rows(name: str, **when: datetime) -> list[object]:
+            answer = await ask(house.graph, find(name), **when)
+            return next(list(row) for row in answer.rows if row[0] == stored)
+
+        before = {name: (await rows(name), await rows(name, known_at=first)) for name in names}
+        await age(house, "<= 3", 3)
+        days = await fold_all(house, NOW - timedelta(days=1))
+        assert len(days) == 2  # the second without a commit
+        await relay.catch_up(house.connection, house.graph)
+        for name in names:
+            assert await rows(name) == before[name][0]
+            within = await rows(name, known_at=first)
+            assert (within[0], within[-1]) == (stored, days[0])
+            assert before[name][1][-1] is None
+        assert (await ask(house.graph, find("orphans"))).rows == ()
