@@ -24,6 +24,7 @@ from console import (
     trace,
     up,
 )
+from infra import private
 
 app = typer.Typer(
     name="headwater",
@@ -58,4 +59,5 @@ app.add_typer(simulate.commands, name="simulate")
 
 def main() -> None:
     """The console script."""
+    private.by_default()
     sys.exit(start.guarded(app))

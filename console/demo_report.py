@@ -1,5 +1,6 @@
 """What the demo prints: what was stored, what was rejected and why, one value traced back, the proof."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 
@@ -9,6 +10,7 @@ from flows import demo
 from flows.audits import ask
 from flows.catalog import CONTRACTS
 from flows.history import flow_runs
+from flows.ours import Installation
 from infra.postgres import Pool, translated
 from infra.settings import Settings
 from lineage import naming, relay
@@ -49,7 +51,7 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
     typer.echo(f"  {kinds.total():,} readings: {kinds['good']:,} good, {bad}")
     await _show_stored(pool)
     await _show_rejected(pool)
-    await _show_flows()
+    await _show_flows(await Installation.of(settings))
     await _show_origin(settings, pool)
 
 
@@ -72,9 +74,9 @@ async def _show_rejected(pool: Pool) -> None:
         typer.echo(f"  {broken.records:>4} {broken.rule:<22} {broken.example}")
 
 
-async def _show_flows() -> None:
+async def _show_flows(ours: Installation) -> None:
     _title("Flow runs")
-    counted = Counter((run.flow, run.started_by, run.state) for run in await flow_runs())
+    counted = Counter((run.flow, run.started_by, run.state) for run in await flow_runs(ours, sys.maxsize))
     for (flow, started_by, state), runs in sorted(counted.items()):
         typer.echo(f"  {runs:>4} {flow:<20} by {started_by:<9} {state}")
 

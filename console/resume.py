@@ -26,11 +26,13 @@ def resume(chosen: Names = None, listing: Listing = False, as_json: Json = False
     A step is tried several times first; a run stands here when that did not help. One that was cancelled is
     listed too, and run only when it is named.
     """
-    start_prefect()
+    settings = start_prefect()
+    from flows.ours import Installation
     from flows.resume import failed_runs
     from flows.resume import resume as again
 
-    found = [each for each in run(failed_runs()) if not chosen or each.name in chosen]
+    waiting = run(failed_runs(run(Installation.of(settings))))
+    found = [each for each in waiting if not chosen or each.name in chosen]
     if listing:
         _print(found, as_json)
         return

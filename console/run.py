@@ -29,12 +29,15 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
         _list()
         return
     settings = start_prefect()
-    from flows import registry
+    from flows import registry, stores
+    from flows.ours import Installation
 
     flow = registry.load_flow(name)
     given = registry.parameters(flow, dict(pairs(values, "--set")))
     registry.check(given, settings)
-    typer.echo(run_to_end(flow(**given)))
+    run_to_end(stores.prepare_tables(settings, ()))
+    with run_to_end(Installation.of(settings)).marking():
+        typer.echo(run_to_end(flow(**given)))
 
 
 def _list() -> None:

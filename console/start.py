@@ -42,7 +42,7 @@ def start(**given: Any) -> Settings:
 def start_prefect(**given: Any) -> Settings:
     """The same for a command that uses Prefect: its server is the one of the settings, or the local one."""
     settings = start(**given)
-    hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
+    _hand_down(settings)
     return settings
 
 
@@ -50,8 +50,13 @@ def start_or_warn(**given: Any) -> Settings:
     """The same for a command that looks at everything, also when there is no Prefect server to be found."""
     settings = start(**given)
     with suppress(UnavailableError):
-        hand_down(settings, resolve_prefect(settings, endpoints(settings.home)))
+        _hand_down(settings)
     return settings
+
+
+def _hand_down(settings: Settings) -> None:
+    prefect = resolve_prefect(settings, endpoints(settings.home))
+    hand_down(settings, prefect.url, prefect.login)
 
 
 def pairs(texts: Iterable[str], option: str) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,11 @@ def _print(found: "Status") -> None:
         typer.echo(f"  {'none yet' if found.prefect == 'ok' else found.prefect}")
     for run_ in found.flow_runs:
         typer.echo(f"  {run_.flow:<18} {run_.state:<18} by {run_.started_by:<9} {ago(run_.started_at)}")
+    if found.robots:
+        _title("Robots")
+    for robot in found.robots:
+        said = f"away: {robot.reason}" if robot.reason else f"answers, keeps {counted(robot.runs, 'run')}"
+        typer.echo(f"  {robot.name:<18} {said}")
     _title("Addresses")
     for name, address in found.addresses.items():
         typer.echo(f"  {name:<18} {address}")

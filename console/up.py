@@ -11,6 +11,7 @@ from console.start import start, start_prefect
 from console.starting import TITLES, GraphEngine, engine_named, graph_engine, start_apps, start_services
 from console.table import Json, print_json
 from infra.local.addresses import Address, near
+from infra.local.prefect_server import PrefectServer
 from infra.local.registry import ended, stop_all
 from infra.settings import Settings, load
 
@@ -77,6 +78,8 @@ def show(addresses: Iterable[Address]) -> None:
             *([f"user {facts['user']}"] if facts["user"] else []),
             *([f"password in {facts['password_file']}"] if facts["password_file"] else []),
             *([f"see {facts['page']}"] if facts["page"] else []),
+            *(["log in there with user:password"] if address.service == PrefectServer.name else []),
+            *(["no password: open to every user of this machine"] if address.is_open else []),
             f"log in {facts['log']}",
         ]
         typer.echo(f"{'':<18} {', '.join(also)}")

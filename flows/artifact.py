@@ -2,6 +2,7 @@
 
 from prefect.artifacts import acreate_markdown_artifact
 
+from flows.ours import FLOW
 from infra.postgres import Pool
 from lineage import naming
 from tasks.batch import Receipt
@@ -12,7 +13,7 @@ async def publish(pool: Pool, flow: str, receipt: Receipt) -> str:
     """Show the outcome of a commit as an artifact; returns it in one sentence."""
     rules = await broken_rules(pool, receipt.batch)
     sentence = _sentence(receipt)
-    key = f"{flow}-{receipt.batch}"
+    key = f"{FLOW}{flow}-{receipt.batch}"
     await acreate_markdown_artifact(markdown=page(receipt, rules), key=key, description=sentence)
     return sentence
 

@@ -1,6 +1,7 @@
 """Puts every deployment of `prefect.yaml` on a Prefect server, and makes sure that none was left out.
 
-Prefect's own command does it; it ignores what it does not understand, so what arrived is counted.
+Prefect's own command does it; it ignores what it does not understand, so what arrived is counted. The file
+says what there is, and what is deployed bears our mark besides (`flows/ours.py`).
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -19,12 +21,17 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists
 
 from flows.catalog import ROOT
+from flows.ours import Installation
 from lineage.errors import RejectedError
 
 log = structlog.get_logger(__name__)
 
 FILE = ROOT / "prefect.yaml"
-WORK_POOL = "headwater"
+
+_NOT_OURS = (
+    "The {} on Prefect's server is not of this store: it belongs to another installation, or to one "
+    "whose store is gone. Give this one a name of its own by HEADWATER_INSTALLATION, or delete it there."
+)
 
 
 def declared(file: Path = FILE) -> list[Mapping[str, Any]]:
@@ -33,40 +40,58 @@ def declared(file: Path = FILE) -> list[Mapping[str, Any]]:
     return deployments
 
 
-async def deploy(client: PrefectClient, every: timedelta | None = None) -> list[DeploymentResponse]:
-    """Deploy all of `prefect.yaml` to the server; `every` replaces the hourly schedules by this interval.
+async def deploy(
+    client: PrefectClient, ours: Installation, every: timedelta | None = None
+) -> dict[str, DeploymentResponse]:
+    """Deploy all of `prefect.yaml` for an installation; `every` replaces the hourly schedules.
 
-    Raises RejectedError when the server does not hold afterwards what the file declares.
+    Returns them by their names in the file. Raises RejectedError when another has our names on the server,
+    and when it does not hold afterwards what the file declares.
     """
-    await _make_work_pool(client)
-    await _run_prefect("deploy", "--all", "--prefect-file", str(FILE))
-    on_server = {deployment.name: deployment for deployment in await client.read_deployments()}
-    wanted = {each["name"]: len(each.get("schedules", [])) for each in declared()}
-    arrived = {name: len(deployment.schedules) for name, deployment in on_server.items()}
-    missing = [name for name, schedules in wanted.items() if arrived.get(name) != schedules]
-    if missing:
-        names = ", ".join(missing)
+    await _claim(client, ours)
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(_marked(ours)), encoding="utf-8")
+        await _run_prefect("deploy", "--all", "--prefect-file", str(file))
+    on_server = await ours.deployments(client)
+    wanted = {str(each["name"]): len(each.get("schedules", [])) for each in declared()}
+    found = {name: on_server.get(ours.deployment(name)) for name in wanted}
+    arrived = {name: each for name, each in found.items() if each and len(each.schedules) == wanted[name]}
+    if missing := wanted.keys() - arrived.keys():
+        names = ", ".join(sorted(missing))
         raise RejectedError(f"Prefect's server did not take all of prefect.yaml: look at {names}.")
-    deployments = [on_server[name] for name in wanted]
     if every is not None:
-        hourly = {str(each["name"]) for each in declared() if _is_hourly(each)}
-        for deployment in deployments:
-            if deployment.name in hourly:
-                await _reschedule(client, deployment, every)
-    log.info("deployed", deployments=len(deployments))
-    return deployments
+        for each in filter(_is_hourly, declared()):
+            await _reschedule(client, arrived[str(each["name"])], every)
+    log.info("deployed", deployments=len(arrived))
+    return arrived
+
+
+async def _claim(client: PrefectClient, ours: Installation) -> None:
+    """Make the work pool, which says whose it is; raises RejectedError when it, or a name, is another's."""
+    own = f"Runs the flows of {ours.mark}"
+    try:
+        await client.create_work_pool(WorkPoolCreate(name=ours.pool, type="process", description=own))
+    except ObjectAlreadyExists:
+        if (await client.read_work_pool(ours.pool)).description != own:
+            raise RejectedError(_NOT_OURS.format(f"work pool {ours.pool}")) from None
+    if taken := await ours.taken(client, [str(each["name"]) for each in declared()]):
+        raise RejectedError(_NOT_OURS.format(f"deployment {', '.join(taken)}"))
+
+
+def _marked(ours: Installation) -> dict[str, Any]:
+    """The file as Prefect's command is to read it: every deployment with our name, mark and work pool."""
+    pool = {"name": ours.pool, "work_queue_name": ours.pool}
+    own = [
+        {**each, "name": ours.deployment(each["name"]), "tags": [*each["tags"], ours.mark], "work_pool": pool}
+        for each in declared()
+    ]
+    return {"name": "headwater", "deployments": own}
 
 
 def _is_hourly(deployment: Mapping[str, Any]) -> bool:
     schedule: Mapping[str, Any] = deployment.get("parameters", {}).get("schedule", {})
     return schedule.get("every") == "PT1H"
-
-
-async def _make_work_pool(client: PrefectClient) -> None:
-    try:
-        await client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-    except ObjectAlreadyExists:
-        return
 
 
 async def _reschedule(client: PrefectClient, deployment: DeploymentResponse, every: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""Everything `headwater doctor` looks at, at the same time; and Prefect, which only flows know."""
+"""Everything `headwater doctor` looks at, at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -6,20 +6,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-import prefect
-from prefect import get_client
-
-from flows import stores
+from flows import doctor_prefect, stores
 from flows.catalog import all_contracts, pipelines
-from flows.deploy import declared
 from flows.limits import at_limit
-from flows.prefect_errors import translated
+from flows.robots import robots_seen
 from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
-from infra.doctor.finding import Finding, Level, away, readable
-from infra.endpoints import resolve_graph, resolve_prefect
+from infra.doctor.finding import Finding, Level, away
+from infra.endpoints import resolve_graph
 from infra.local.addresses import near
 from infra.local.registry import ended, endpoints
 from infra.settings import Settings
@@ -30,7 +25,6 @@ from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.partitions import missing_ahead
 from tasks.load.status import open_rejected
 
-PREFECT: Final = "Prefect server"
 TABLES: Final = "Tables"
 REJECTED: Final = "Rejected records"
 FILES: Final = 5  # of a folder, named
@@ -47,15 +41,29 @@ async def examine(settings: Settings) -> list[Finding]:
         (TABLES, _tables),
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
-        (PREFECT, _prefect),
+        (doctor_prefect.PART, doctor_prefect.check),
     )
+    robots = asyncio.ensure_future(_robots(settings))
     database, tables, *found = await asyncio.gather(
         *(_guarded(part, check, settings) for part, check in checks)
     )
     if database[0].level is Level.UNREACHABLE and tables[0].level is Level.UNREACHABLE:
         tables = (Finding(TABLES, Level.UNREACHABLE, "not looked at, Postgres is away."),)
     services = chain(database, tables, *found)
-    return [*services, *_ended(settings.home), *machine.check(settings.home)]
+    return [*services, *await robots, *_ended(settings.home), *machine.check(settings.home)]
+
+
+async def _robots(settings: Settings) -> tuple[Finding, ...]:
+    """Off for a while is ordinary: its runs are read when it is back, those that it still has."""
+    fix = "Switch it on, or correct its URL in HEADWATER_ROBOTS; it keeps its last 20 runs."
+    return tuple(
+        Finding(
+            f"Robot {robot.name}", Level.UNREACHABLE, f"it does not answer: {robot.reason.rstrip('.')}.", fix
+        )
+        if robot.reason
+        else Finding(f"Robot {robot.name}", Level.OK, f"it answers and keeps {robot.runs} runs")
+        for robot in await robots_seen(settings)
+    )
 
 
 def _ended(home: Path) -> Iterator[Finding]:
@@ -79,32 +87,6 @@ async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding
         return (away(part, error),)
     except HeadwaterError as error:
         return (Finding(part, Level.PROBLEM, str(error)),)
-
-
-async def _prefect(settings: Settings) -> tuple[Finding, ...]:
-    url = urlsplit(resolve_prefect(settings, endpoints(settings.home)))
-    try:
-        with translated():
-            async with get_client() as client:
-                version = await client.api_version()
-                deployed = {deployment.name for deployment in await client.read_deployments()}
-    except HeadwaterError as error:
-        fix = "Start it, or correct HEADWATER_PREFECT_API_URL."
-        return (away(PREFECT, error, fix),)
-    tls = url.scheme == "https"
-    seen = f"version {version}, {'TLS' if tls else 'no TLS'}, {len(deployed)} deployments"
-    fix = "Write HEADWATER_PREFECT_API_URL with https://."
-    findings = [Finding(PREFECT, Level.OK, seen), *readable(PREFECT, url.hostname, tls, fix)]
-    if version != prefect.__version__:
-        sentence = f"it is version {version} and we are {prefect.__version__}"
-        findings.append(Finding(PREFECT, Level.WARNING, sentence, "Run the same version on both sides."))
-    lacking = [str(each["name"]) for each in declared() if each["name"] not in deployed]
-    if lacking:
-        sentence = f"not deployed: {', '.join(lacking)}"
-        findings.append(
-            Finding(PREFECT, Level.PROBLEM, sentence, "Start `headwater serve`, which deploys all.")
-        )
-    return tuple(findings)
 
 
 async def _tables(settings: Settings) -> tuple[Finding, ...]:

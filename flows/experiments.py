@@ -18,6 +18,7 @@ from flows import artifact, limits, stores
 from flows.catalog import Pipeline
 from flows.catalog import pipeline as named
 from flows.counting import count, measured, metrics
+from flows.ours import FLOW
 from flows.runs import current_run
 from flows.steps import step
 from infra.metrics import Stage
@@ -50,7 +51,7 @@ class ExperimentRequest(Frozen):
         source_of(settings, named(PIPELINE), self.robot)
 
 
-@flow(name=PIPELINE, flow_run_name="{request.robot} {request.experiment_id}", persist_result=False)
+@flow(name=FLOW + PIPELINE, flow_run_name="{request.robot} {request.experiment_id}", persist_result=False)
 async def experiments(request: ExperimentRequest) -> str:
     """Fetch a run, store it and verify what is stored; returns what became of it in one sentence."""
     settings, pipeline = load(), named(PIPELINE)

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterId,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.ours import FLOW, Installation, paged
 from flows.prefect_errors import translated
 
 
@@ -23,15 +29,18 @@ class FlowRunSeen:
     duration: timedelta
 
 
-async def flow_runs(limit: int = 200) -> list[FlowRunSeen]:
-    """The newest runs that have started, newest first; raises UnavailableError or RejectedError."""
+async def flow_runs(ours: Installation, limit: int) -> list[FlowRunSeen]:
+    """The newest runs of ours that have started, newest first; raises UnavailableError or RejectedError."""
+    started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False), tags=ours.runs)
     with translated():
         async with get_client() as client:
-            flows = {flow.id: flow.name for flow in await client.read_flows()}
-            started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
-            newest = FlowRunSort.START_TIME_DESC
-            runs = await client.read_flow_runs(flow_run_filter=started, sort=newest, limit=limit)
-    return [_seen(run, flows[run.flow_id]) for run in runs]
+            newest = paged(
+                client.read_flow_runs, flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, most=limit
+            )
+            runs = [run async for run in newest]
+            called = FlowFilter(id=FlowFilterId(any_=list({run.flow_id for run in runs})))
+            flows = {flow.id: flow.name async for flow in paged(client.read_flows, flow_filter=called)}
+    return [_seen(run, flows[run.flow_id].removeprefix(FLOW)) for run in runs]
 
 
 def _seen(run: FlowRun, flow: str) -> FlowRunSeen:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.catalog import ROOT, pipelines
 from flows.deploy import declared
+from flows.ours import FLOW
 from infra.settings import Settings
 from lineage.errors import NotFoundError, SettingsError
 
@@ -55,10 +56,8 @@ def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, A
         return {name: model.model_validate(given)}
     except ValidationError as error:
         problems = "; ".join(f"{_place(each['loc'])}: {each['msg'].lower()}" for each in error.errors())
-    fields = ", ".join(model.model_fields)
-    raise SettingsError(
-        f"{flow.name} cannot run with these values ({problems}); it takes --set with {fields}."
-    )
+    called, fields = flow.name.removeprefix(FLOW), ", ".join(model.model_fields)
+    raise SettingsError(f"{called} cannot run with these values ({problems}); it takes --set with {fields}.")
 
 
 def check(given: Mapping[str, Any], settings: Settings) -> None:

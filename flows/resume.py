@@ -18,12 +18,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows.ours import FLOW, Installation, paged
 from flows.prefect_errors import translated
 from flows.registry import load_flow, names
 from flows.warm import claim_and_run, schedule_again
 
 FAILED: Final = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-PAGE: Final = 200  # runs, as many as the server gives at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,14 @@ class FailedRun:
         return self.run.state_type is StateType.CANCELLED
 
 
-async def failed_runs() -> list[FailedRun]:
-    """The runs to resume, the oldest first: of one flow with the same parameters the newest.
+async def failed_runs(ours: Installation) -> list[FailedRun]:
+    """The runs of ours to resume, the oldest first: of one flow with the same parameters the newest.
 
     One is left out when a later run of that flow with those parameters has completed.
     """
     with translated():
         async with get_client() as client:
-            return [each for name in _flows() async for each in _failed(client, name)]
+            return [each for name in _flows() async for each in _failed(client, ours, name)]
 
 
 async def resume(failed: FailedRun) -> StateType:
@@ -76,34 +76,23 @@ async def resume(failed: FailedRun) -> StateType:
 
 
 def _flows() -> dict[str, Flow[..., Any]]:
-    """Every flow of `prefect.yaml` by its own name, which several deployments may share."""
-    return {flow.name: flow for flow in map(load_flow, names())}
+    """Every flow of `prefect.yaml` by its name here, which several deployments may share."""
+    return {flow.name.removeprefix(FLOW): flow for flow in map(load_flow, names())}
 
 
-async def _failed(client: PrefectClient, flow: str) -> AsyncIterator[FailedRun]:
+async def _failed(client: PrefectClient, ours: Installation, flow: str) -> AsyncIterator[FailedRun]:
+    ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=[*FAILED, StateType.COMPLETED]))
+    runs = paged(
+        client.read_flow_runs,
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW + flow])),
+        flow_run_filter=FlowRunFilter(state=ended, tags=ours.runs),
+        sort=FlowRunSort.START_TIME_ASC,
+    )
     newest: dict[str, FlowRun] = {}
-    async for run in _runs(client, flow, *FAILED, StateType.COMPLETED):
+    async for run in runs:
         parameters = json.dumps(run.parameters, sort_keys=True)
         newest.pop(parameters, None)  # so that they stand in the order in which they ran last
         newest[parameters] = run
     for run in newest.values():
         if run.state_type in FAILED:
             yield FailedRun(flow=flow, run=run)
-
-
-async def _runs(client: PrefectClient, flow: str, *states: StateType) -> AsyncIterator[FlowRun]:
-    """Every run of the flow in one of these states, the oldest first."""
-    offset, full = 0, True
-    while full:
-        page = await client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states)))
-            ),
-            sort=FlowRunSort.START_TIME_ASC,
-            limit=PAGE,
-            offset=offset,
-        )
-        for run in page:
-            yield run
-        offset, full = offset + PAGE, len(page) == PAGE

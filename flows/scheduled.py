@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from flows import aggregates, folds, partitions, proof
 from flows.catalog import Retry
 from flows.counting import measured
+from flows.ours import FLOW
 from flows.runs import Schedule, current_run, missed
 from flows.steps import step
 from infra.settings import load
@@ -28,7 +29,7 @@ DAILY = Schedule.daily()
 PROOF = ProofSchedule()
 
 
-@flow(name=aggregates.NAME, persist_result=False)
+@flow(name=FLOW + aggregates.NAME, persist_result=False)
 async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
     """Refresh every aggregate; returns what became of them in one sentence."""
     if late := missed(schedule):
@@ -38,11 +39,11 @@ async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
         done = await refresh(load(), current_run(aggregates.NAME), datetime.now(UTC))
         sentence = aggregates.recomputed(sum(one.hours for one in done))
         table = aggregates.table_of(done)
-        await acreate_markdown_artifact(table, key="aggregates", description=sentence)
+        await acreate_markdown_artifact(table, key=FLOW + aggregates.NAME, description=sentence)
         return sentence
 
 
-@flow(name=partitions.NAME, persist_result=False)
+@flow(name=FLOW + partitions.NAME, persist_result=False)
 async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
     """Prepare every contract's table and its partitions ahead; returns what was done in one sentence."""
     if late := missed(schedule):
@@ -52,7 +53,7 @@ async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
         return f"Ready for the days to come: {', '.join(tables)}."
 
 
-@flow(name=folds.NAME, persist_result=False)
+@flow(name=FLOW + folds.NAME, persist_result=False)
 async def fold_days(schedule: Schedule = DAILY) -> str | State[None]:
     """Fold every day that is old enough; returns what was done in one sentence."""
     if late := missed(schedule):
@@ -63,7 +64,7 @@ async def fold_days(schedule: Schedule = DAILY) -> str | State[None]:
         return f"Folded {', '.join(days)}." if days else "No day is old enough to be folded."
 
 
-@flow(name=proof.NAME, persist_result=False)
+@flow(name=FLOW + proof.NAME, persist_result=False)
 async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
     """Prove what is new, or everything; fails with the list where Postgres, the log and the graph differ."""
     if late := missed(schedule):
@@ -72,7 +73,7 @@ async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
         found = await step("prove", proof.prove, Retry())(load(), full=schedule.full)
         lines = [f"- {difference}" for difference in found.differences]
         await acreate_markdown_artifact(
-            "\n".join([found.sentence, "", *lines]), key="proof", description=found.sentence
+            "\n".join([found.sentence, "", *lines]), key=FLOW + proof.NAME, description=found.sentence
         )
         if not found.ok:
             raise proof.DifferencesError(found)

@@ -25,12 +25,13 @@ from flows import process, stores
 from flows.assets import capture_assets
 from flows.catalog import pipeline as named
 from flows.counting import metrics
-from flows.deploy import WORK_POOL, deploy
+from flows.deploy import deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
+from flows.ours import Installation
 from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
-from flows.trigger import RobotWatch, Start
+from flows.trigger import RobotWatch, Start, Tell
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM
@@ -55,24 +56,31 @@ async def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings, state: process.State) -> None:
     await without_end(lambda: extend(settings, datetime.now(UTC)), what="tables")
+    ours = await without_end(partial(Installation.of, settings), what="installation")
     async with get_client() as client:
-        deployments = await without_end(partial(_deploy, client, settings), what="deploy")
+        deployments = await without_end(partial(_deploy, client, ours, settings), what="deploy")
         state.did("deploy", deployments=len(deployments))
-        (deployment,) = (each for each in deployments if each.name == PIPELINE)
         options = options_of(named(PIPELINE))
-        runner = WarmRunner(client, experiments, deployment.id, options.concurrency)
+        runner = WarmRunner(client, experiments, deployments[PIPELINE].id, options.concurrency)
         state.running("serving")
         await process.together(
-            ProcessWorker(work_pool_name=WORK_POOL).start(printer=log.info),
+            _worker(ours).start(printer=log.info),
             _recover(runner),
             _trigger(settings, options, runner, state),
             capture_assets(settings, state),
         )
 
 
-async def _deploy(client: PrefectClient, settings: Settings) -> list[DeploymentResponse]:
+async def _deploy(
+    client: PrefectClient, ours: Installation, settings: Settings
+) -> dict[str, DeploymentResponse]:
     with translated():
-        return await deploy(client, settings.schedule_every)
+        return await deploy(client, ours, settings.schedule_every)
+
+
+def _worker(ours: Installation) -> ProcessWorker:
+    """Takes runs from our queue alone: what others put into the pool neither runs here nor is in the way."""
+    return ProcessWorker(work_pool_name=ours.pool, work_queues=[ours.pool], create_pool_if_not_found=False)
 
 
 async def _recover(runner: WarmRunner) -> None:
@@ -94,7 +102,8 @@ async def _trigger(
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
         for robot in settings.robots:
             source, url = source_of(settings, named(PIPELINE), robot.name)
-            watch = _watch(source, url, options, partial(start_flow, runner, state, robot.name))
+            start, tell = partial(start_flow, runner, state, robot.name), partial(tell_of_robot, state)
+            watch = _watch(source, url, options, start, tell)
             by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
@@ -114,12 +123,18 @@ async def start_flow(runner: WarmRunner, state: process.State, robot: str, key: 
     return ended is StateType.COMPLETED or ended in GIVEN_UP
 
 
+def tell_of_robot(state: process.State, robot: str, reason: str | None) -> None:
+    """Show at /health and /metrics whether a robot answers."""
+    metrics().robot_up.labels(robot).set(reason is None)
+    state.tell(f"robot {robot}", "answers" if reason is None else f"away: {reason}")
+
+
 @asynccontextmanager
 async def _watch(
-    robot: RobotSource, url: str, options: RobotOptions, start: Start
+    robot: RobotSource, url: str, options: RobotOptions, start: Start, tell: Tell
 ) -> AsyncIterator[RobotWatch]:
     async with robot_client(robot, url) as client:
-        watch = RobotWatch(robot, client, options, start)
+        watch = RobotWatch(robot, client, options, start, tell)
         polling = asyncio.create_task(watch.poll())
         try:
             yield watch

@@ -9,6 +9,8 @@ from typing import Any
 
 from flows import limits, stores
 from flows.history import FlowRunSeen, flow_runs
+from flows.ours import Installation
+from flows.robots import RobotSeen, robots_seen
 from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
 from infra.local.addresses import near
@@ -50,6 +52,7 @@ class Status:
     at_limit: tuple[str, ...]
     not_taken: tuple[NotTaken, ...]
     flow_runs: tuple[FlowRunSeen, ...]
+    robots: tuple[RobotSeen, ...]
     postgres: str
     prefect: str
     addresses: Mapping[str, str]
@@ -59,7 +62,9 @@ class Status:
 async def status(settings: Settings) -> Status:
     """Ask every part; one that is away says so and holds up no other."""
     asking = asyncio.gather(*(_part(settings, name) for name in PROCESSES))
-    stored, (runs, prefect) = await asyncio.gather(_stored(settings), _flow_runs(settings))
+    stored, (runs, prefect), robots = await asyncio.gather(
+        _stored(settings), _flow_runs(settings), robots_seen(settings)
+    )
     return Status(
         parts=tuple(await asking),
         datasets=stored.datasets,
@@ -69,6 +74,7 @@ async def status(settings: Settings) -> Status:
         at_limit=stored.at_limit,
         not_taken=stored.not_taken,
         flow_runs=runs,
+        robots=robots,
         postgres=stored.said,
         prefect=prefect,
         addresses=_addresses(settings),
@@ -83,7 +89,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
         "Postgres": lambda: resolve_postgres(settings, local).dsn.get_secret_value(),
         "Graph": lambda: resolve_graph(settings, local).uri,
         "MQTT broker": lambda: resolve_mqtt(settings, local).url.get_secret_value(),
-        "Prefect": lambda: resolve_prefect(settings, local),
+        "Prefect": lambda: resolve_prefect(settings, local).url,
     }
     found = {name: _or_why_not(where) for name, where in asked.items()}
     ours = {f"headwater {name}": f"{local[name]['url']}/metrics" for name in PROCESSES if name in local}
@@ -143,6 +149,6 @@ async def _stored(settings: Settings) -> _Stored:
 async def _flow_runs(settings: Settings) -> tuple[tuple[FlowRunSeen, ...], str]:
     try:
         resolve_prefect(settings, endpoints(settings.home))
-        return tuple(await flow_runs(limit=FLOW_RUNS)), "ok"
+        return tuple(await flow_runs(await Installation.of(settings), FLOW_RUNS)), "ok"
     except HeadwaterError as error:
         return (), str(error)

@@ -145,6 +145,8 @@ class KafkaStream:
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
         source, pool, key = self._source, self._pool, (self._name, self._source.topic)
         kept = Offsets(
+            started=lambda: _asked(lambda: offsets.started(pool, *key), "offsets"),
+            start=lambda ends: _asked(lambda: offsets.start(pool, *key, ends), "offsets"),
             read=lambda: _asked(lambda: offsets.next_offsets(pool, *key), "offsets"),
             begin=lambda *at: _asked(lambda: offsets.begin(pool, *key, *at), "offsets"),
             reset=lambda *at: _asked(lambda: offsets.reset(pool, *key, *at), "offsets"),
@@ -164,6 +166,8 @@ class KafkaStream:
         assert self._consumer is not None  # noqa: S101 - shown while it is open
         connected = self._consumer.reason is None
         metrics.listener_up.labels(source).set(connected)
+        if self._consumer.topic_is_missing:
+            return "waiting for the topic"
         return "listening" if connected else "waiting for the broker"
 
 

@@ -28,11 +28,13 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending, Scheduled
 from prefect.utilities.engine import propose_state
 
+from flows.ours import paged
 from flows.prefect_errors import translated
 from lineage.errors import HeadwaterError, NotFoundError, UnavailableError
 
@@ -63,7 +65,7 @@ class WarmRunner:
 
     async def _run(self, key: str, parameters: Mapping[str, Any]) -> StateType:
         flow_run = await self._client.create_flow_run_from_deployment(
-            self._deployment, parameters=dict(parameters), idempotency_key=key
+            self._deployment, parameters=dict(parameters), idempotency_key=key_of(self._deployment, key)
         )
         if flow_run.state_type is StateType.CRASHED or _lacked_a_service(flow_run):
             await schedule_again(self._client, flow_run, "Started again: it had crashed or lacked a service.")
@@ -81,11 +83,13 @@ class WarmRunner:
     async def recover(self) -> int:
         """Start again the runs whose process is gone: their lease is over; how many."""
         going = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
-        runs = await self._client.read_flow_runs(
+        runs = paged(
+            self._client.read_flow_runs,
             deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[self._deployment])),
             flow_run_filter=FlowRunFilter(state=going),
+            sort=FlowRunSort.START_TIME_ASC,
         )
-        abandoned = [run for run in runs if is_abandoned(run, datetime.now(UTC))]
+        abandoned = [run async for run in runs if is_abandoned(run, datetime.now(UTC))]
         await asyncio.gather(*map(self._run_again, abandoned))
         return len(abandoned)
 
@@ -100,6 +104,11 @@ class WarmRunner:
                     await claim_and_run(self._client, self._flow, flow_run)
             except NotFoundError as error:  # a person deleted it: the watch starts a new one where one is due
                 log.warning("flow run not started again", flow_run=flow_run.name, reason=str(error))
+
+
+def key_of(deployment: UUID, key: str) -> str:
+    """The key on the server, which keeps keys by flow: another installation has the same flow and keys."""
+    return f"{deployment} {key}"
 
 
 def _lacked_a_service(flow_run: FlowRun) -> bool:

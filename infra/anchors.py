@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from infra import private
 from lineage.errors import SettingsError
 from lineage.seal import Anchor
 
@@ -31,7 +32,7 @@ def append(path: Path, store: str, anchor: Anchor) -> None:
         said["proved"] = True
     at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.make(path.parent)
         with path.open("a+b") as file:
             if not _is_among_the_last(file, said):
                 file.write(f"{json.dumps(said | {'at': at})}\n".encode())

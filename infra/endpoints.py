@@ -47,6 +47,14 @@ class MqttEndpoint:
     tls: Tls
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefectEndpoint:
+    """`url` is the API's, ending in /api; `login` is the local server's `user:password`."""
+
+    url: str
+    login: SecretStr | None
+
+
 def resolve_postgres(settings: Settings, addresses: Addresses) -> PostgresEndpoint:
     if settings.postgres_dsn:
         return PostgresEndpoint(dsn=settings.postgres_dsn)
@@ -95,11 +103,12 @@ def resolve_kafka(settings: Settings, addresses: Addresses) -> KafkaAddress:
     )
 
 
-def resolve_prefect(settings: Settings, addresses: Addresses) -> str:
-    """The URL of Prefect's API, ending in /api."""
+def resolve_prefect(settings: Settings, addresses: Addresses) -> PrefectEndpoint:
     if settings.prefect_api_url:
-        return settings.prefect_api_url
-    return _local("prefect", "Prefect server", "prefect_api_url", addresses)["url"]
+        return PrefectEndpoint(url=settings.prefect_api_url, login=None)
+    local = _local("prefect", "Prefect server", "prefect_api_url", addresses)
+    login = f"{local['user']}:{local['password']}" if "password" in local else None
+    return PrefectEndpoint(url=local["url"], login=SecretStr(login) if login else None)
 
 
 def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[str, str]:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from infra import private
 from infra import settings_rules as rules
 from infra.masking import MASK, mask
 from lineage.errors import SettingsError
@@ -126,6 +127,12 @@ class Settings(BaseSettings):
 
     prefect_api_url: str | None = Field(
         None, description="`http(s)://host:4200/api`; an API key is Prefect's own `PREFECT_API_KEY`"
+    )
+    installation: str = Field(
+        "headwater",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
+        description="Name of this installation: what it has on a Prefect server begins with it; stores that "
+        "share a server need one each",
     )
     robots: Annotated[tuple[Robot, ...], NoDecode, BeforeValidator(rules.robots)] = Field(
         (),
@@ -240,8 +247,7 @@ def share_metrics(settings: Settings) -> Path:
     imports the rest afterwards; processes it starts inherit the variable. Raises SettingsError when it is
     too late. The directory belongs to one machine: processes are told apart by their ids.
     """
-    directory = settings.metrics_directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = private.own(settings.metrics_directory.absolute())
     if "prometheus_client" not in sys.modules:
         os.environ[METRICS_VARIABLE] = str(directory)
         for left in directory.glob(f"gauge_live*_{os.getpid()}.db"):  # by an ended process that had our id
@@ -254,17 +260,19 @@ def share_metrics(settings: Settings) -> Path:
     return directory
 
 
-def hand_down(settings: Settings, prefect_api_url: str) -> None:
+def hand_down(settings: Settings, prefect_api_url: str, login: SecretStr | None = None) -> None:
     """Let Prefect, which is imported afterwards, and the processes we start find the same home and server.
 
-    Prefect keeps what it runs at a fixed place in the temporary directory, which then belongs to whichever
-    user of the machine came first: so ours is below the home.
+    `login` is the local server's; for another one the environment holds it. Prefect keeps what it runs at a
+    fixed place in the temporary directory, which then belongs to whichever user of the machine came first: so
+    ours is below the home.
     """
-    temporary = settings.home.absolute() / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    temporary = private.own(settings.home.absolute() / "tmp")
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     os.environ[variable("home")] = str(settings.home.absolute())
     os.environ["PREFECT_API_URL"] = prefect_api_url
+    if login is not None:
+        os.environ["PREFECT_API_AUTH_STRING"] = login.get_secret_value()
     # Where Prefect writes why a flow run failed; its own default is below the user's home.
     os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(settings.home.absolute() / "results")
 

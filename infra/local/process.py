@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from infra import private
 from infra.local.addresses import LOOPBACK
 
 # A server gets this and nothing of ours: no secret leaks into it, and nothing steers it by accident.
@@ -39,7 +40,7 @@ def spawn(
     user: SystemUser | None = None,
 ) -> int:
     """Start a detached process whose output goes to `log`; returns its pid."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    private.own(log.parent)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -49,6 +50,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=private.UMASK,
             user=user.uid if user else None,
             group=user.gid if user else None,
             extra_groups=[] if user else None,

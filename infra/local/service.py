@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from infra import private
 from infra.local import process
 from infra.local.addresses import Address, AddressBook, locked
 from lineage.errors import SettingsError, UnavailableError
@@ -33,6 +34,7 @@ class Launch:
     database: str | None = None
     http_port: int | None = None
     runs_as: process.SystemUser | None = None
+    directory: Path | None = None  # where it runs; None: in the service's directory
 
 
 class LocalService(ABC):
@@ -73,7 +75,7 @@ class LocalService(ABC):
             if running and self.is_as_asked(running) and self._becomes_ready(running):
                 return running
             self._end()
-            self.directory.mkdir(parents=True, exist_ok=True)
+            private.own(self.directory)
             return self._launch()
 
     def address(self) -> Address | None:
@@ -151,7 +153,7 @@ class LocalService(ABC):
         pid = process.spawn(
             launch.command,
             log=self.log,
-            directory=self.directory,
+            directory=launch.directory or self.directory,
             environment=launch.environment,
             user=launch.runs_as,
         )

@@ -11,7 +11,7 @@ import polars as pl
 
 from tasks.contract import Contract
 from tasks.transform import cells, record
-from tasks.transform.shape import Shape, learn
+from tasks.transform.shape import MATCHED, Shape, learn
 
 MOST_SHAPES: Final = 8  # a batch of more shapes than this reads its rest the strict way
 LEARN_FROM: Final = 400
@@ -79,10 +79,10 @@ class Decoder:
             if shape is None:
                 continue
             found = shape.read(rest["text"]).insert_column(0, rest[cells.SEQUENCE])
-            matched = found["matched"]
+            matched = found[MATCHED]
             if matched.all():
-                return [*read, found.drop("matched")], rest.clear().drop("text")
-            read.append(found.filter(matched).drop("matched"))
+                return [*read, found.drop(MATCHED)], rest.clear().drop("text")
+            read.append(found.filter(matched).drop(MATCHED))
             rest = rest.filter(~matched)
         self._read_alone += rest.height
         return read, rest.drop("text")

@@ -16,6 +16,7 @@ import pytest
 
 from infra.local.addresses import Address
 from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.prefect import login
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
@@ -108,6 +109,7 @@ def test_the_page_does_what_it_says(
         "GRAPH_PASSWORD": graph_address.password or "",
         "GRAPH_DATABASE": graph_address.database or "neo4j",
         "PREFECT_API_URL": prefect_server.url,
+        "PREFECT_API_AUTH_STRING": login(prefect_server),
         "PREFECT_HOME": str(tmp_path / "prefect"),
     }
     for module in ("infra", "lineage", "console"):

@@ -5,20 +5,20 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from prefect import get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
 )
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from tests.fixtures.headwater import Headwater
+from tests.fixtures.prefect import a_client, variables
+from tests.fixtures.strangers import a_stranger
 from tests.fixtures.waiting import until_stored
 
 
@@ -40,19 +40,29 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     robot = Robot(protocols=protocols, publish=publisher.publish, seconds=0.01)
     async with serve_robot(robot) as url:
         await robot.up()
+        own = variables(prefect_server)
         worker = headwater(
             "serve",
             HEADWATER_POSTGRES_DSN=postgres_dsn,
             HEADWATER_MQTT_URL=mqtt_address.url_with_password,
-            HEADWATER_PREFECT_API_URL=prefect_server.url,
+            **own,
             HEADWATER_ROBOTS=f"ot2={url}",
         )
-        await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+        await asyncio.to_thread(worker.wait_until, "serving", 300.0)
+        async with a_client(prefect_server) as client:  # named like ours, and one even in our work pool
+            pools = ("headwater", f"{own['HEADWATER_INSTALLATION']}-flows")
+            names = ("experiments", "proof")
+            theirs = [
+                await a_stranger(client, name, pool=pool) for name, pool in zip(names, pools, strict=True)
+            ]
+            before = [await each.seen(client) for each in theirs]
         for protocol in protocols:
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
         states = await settled_states(prefect_server)
+        async with a_client(prefect_server) as client:
+            assert [await each.seen(client) for each in theirs] == before
     assert set(states.values()) == {"Completed"}
     metrics = worker.get("/metrics")
     assert 'flow_runs_total{flow="experiments",status="completed"}' in metrics
@@ -86,11 +96,11 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         settings = {
             "HEADWATER_POSTGRES_DSN": postgres_dsn,
             "HEADWATER_MQTT_URL": mqtt_address.url_with_password,
-            "HEADWATER_PREFECT_API_URL": prefect_server.url,
+            **variables(prefect_server),
             "HEADWATER_ROBOTS": f"ot2={url}",
         }
         first = headwater("serve", **settings)
-        await asyncio.to_thread(first.wait_until, "serving", 90.0)
+        await asyncio.to_thread(first.wait_until, "serving", 300.0)
         playing = asyncio.create_task(robot.play(serial_dilution(1)))
         await until_stored(connection, "SELECT count(*) FROM experiments", 1)
         first.kill()
@@ -101,7 +111,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         settings["HEADWATER_MQTT_URL"] = "mqtt://127.0.0.1:9"
         both = [headwater("serve", **settings, HEADWATER_CLIENT_ID=f"serve-{n}") for n in range(2)]
         for worker in both:
-            await asyncio.to_thread(worker.wait_until, "serving", 90.0)
+            await asyncio.to_thread(worker.wait_until, "serving", 300.0)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
         await robot.play(serial_dilution(3))
@@ -119,15 +129,14 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
 async def settled_states(server: Address) -> dict[str, str]:
     """The state of every run of the flow, once none was added or changed for three seconds."""
     before: dict[str, str] = {}
-    ours = FlowFilter(name=FlowFilterName(any_=["experiments"]))
+    ours = FlowFilter(name=FlowFilterName(any_=["headwater-experiments"]))
     deployed = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(is_null_=False))
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        async with get_client() as client:
-            for _ in range(20):
-                runs = await client.read_flow_runs(flow_filter=ours, flow_run_filter=deployed)
-                now = {str(run.id): run.state_name or "" for run in runs}
-                if now and now == before:
-                    return now
-                before = now
-                await asyncio.sleep(3)
+    async with a_client(server) as client:
+        for _ in range(20):
+            runs = await client.read_flow_runs(flow_filter=ours, flow_run_filter=deployed)
+            now = {str(run.id): run.state_name or "" for run in runs}
+            if now and now == before:
+                return now
+            before = now
+            await asyncio.sleep(3)
     pytest.fail(f"flow runs go on and on: {before}")

@@ -31,6 +31,7 @@ from tasks.load.tables import prepare_table
 from tests.bench import readings
 from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.mosquitto import NO_SAVING, Broker
+from tests.fixtures.prefect import variables
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / ".headwater" / "downloads"
@@ -115,7 +116,7 @@ class Services:
         if "kafka" in self.__dict__:
             told["HEADWATER_KAFKA_URL"] = self.kafka.url
         if "prefect" in self.__dict__:
-            told["HEADWATER_PREFECT_API_URL"] = self.prefect.url
+            told |= variables(self.prefect)
         if "graph_address" in self.__dict__:
             told |= graph_settings(self.graph_address)
         return {**os.environ, **told}

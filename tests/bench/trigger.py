@@ -11,24 +11,25 @@ from statistics import median
 from uuid import uuid4
 
 from prefect.deployments import run_deployment
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import temporary_settings
 
 from tests.bench.by_hand import NAME
 from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.lab import Lab, a_lab
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
+from tests.fixtures.prefect import at, variables
 
 AGAINST = "run_deployment called by hand, a runner that looks every second"
 
 
 async def measure(services: Services, sizes: Sizes) -> AsyncIterator[Figure]:
     """The medians of each round."""
-    runner = {"PREFECT_API_URL": services.prefect.url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    runner = {**variables(services.prefect), "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
     async with a_lab(services) as lab:
         with (
             services.child("by_hand", **runner) as child,
-            temporary_settings({PREFECT_API_URL: services.prefect.url}),
+            temporary_settings(at(services.prefect)),
         ):
             await services.ready(child)
             await _by_hand(services.directory)  # the runner is up once this one has run

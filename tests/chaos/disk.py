@@ -47,7 +47,8 @@ def a_disk(root: Path) -> Iterator[Disk | None]:
 
 
 def move_there(postgres: Postgres, address: Address, root: Path) -> None:
-    """Have every table that is made from now on lie on the disk."""
+    """Have every table that is made from now on lie on the disk; as root, Postgres' user must pass to it."""
+    root.chmod(root.stat().st_mode | 0o011)
     place = root / "disk" / "tables"
     place.mkdir(mode=0o700)
     owner = postgres.data.stat()

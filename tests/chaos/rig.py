@@ -34,6 +34,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.robot import Player
 from tests.chaos.ways import KAFKA, ROBOT
 from tests.fixtures.graph import graph_settings
+from tests.fixtures.prefect import variables
 
 HEADWATER = str(Path(sys.executable).with_name("headwater"))
 
@@ -143,7 +144,7 @@ def a_rig(root: Path, downloads: Path, graph: str, ways: frozenset[str], seed: i
             topic.make(running(kafka).port)
         player = Player(addresses[1].url, seed) if ROBOT in ways else None
         if player:
-            environment["HEADWATER_PREFECT_API_URL"] = started(PrefectServer(root)).url
+            environment |= variables(started(PrefectServer(root)), "chaos")
             environment["HEADWATER_ROBOTS"] = f"ot2={player.up()}"
         names = ("postgres", "broker", "graph")
         proxies = tuple(

@@ -1,20 +1,15 @@
 """Prefect's assets on a real server: a user's flow, unchanged, becomes lineage, each event once."""
 
 import asyncio
-import gc
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
 from flows import process
@@ -24,6 +19,7 @@ from infra.postgres import connect
 from infra.settings import Settings
 from lineage import assets, prefect_assets
 from lineage.prefect_assets import capture
+from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.proof import House, a_house
 from tests.fixtures.waiting import until, until_stored
 
@@ -38,6 +34,7 @@ import sys
 
 from prefect import flow
 from prefect.assets import materialize
+from tests.fixtures.prefect import a_client, variables
 
 PREFIX, TIMES, TABLE = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
@@ -72,14 +69,6 @@ OVERLAP = timedelta(minutes=1)
 TAKEN = "SELECT count(*) FROM ledger WHERE dataset"
 
 
-@asynccontextmanager
-async def a_client(server: Address) -> AsyncIterator[PrefectClient]:
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        async with get_client() as client:
-            yield client
-    gc.collect()
-
-
 async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
     """As its owner runs it: a script of their own, in a process of its own."""
     script = directory / "nightly.py"
@@ -89,7 +78,7 @@ async def run_flow(server: Address, directory: Path, *arguments: str) -> None:
         str(script),
         *arguments,
         cwd=directory,
-        env={**os.environ, "PREFECT_API_URL": server.url},
+        env={**os.environ, **variables(server)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

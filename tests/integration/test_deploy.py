@@ -1,26 +1,25 @@
 """Every deployment on a real Prefect server, and flows that run there."""
 
-import gc
-import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prefect import flow, get_client
+from prefect import flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.flow_engine import run_flow_async
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
 from flows.deploy import declared, deploy
+from flows.ours import Installation
 from flows.registry import load_flow, names, parameters
 from flows.runs import Schedule, missed
 from infra.local.addresses import Address
 from lineage.errors import NotFoundError, SettingsError
+from tests.fixtures.prefect import a_client, variables
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -31,19 +30,20 @@ pytestmark = [
 
 @pytest.fixture
 async def client(prefect_server: Address, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrefectClient]:
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server.url)
-    assert "PREFECT_API_URL" in os.environ
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        async with get_client() as client:
-            yield client
-    gc.collect()
+    for name, value in variables(prefect_server).items():  # of Prefect's command
+        monkeypatch.setenv(name, value)
+    async with a_client(prefect_server) as client:
+        yield client
 
 
-async def test_everything_declared_arrives_with_its_schedule_owner_and_limit(client: PrefectClient) -> None:
-    await deploy(client)
-    on_server = {each.name: each for each in await client.read_deployments()}
+async def test_everything_declared_arrives_with_its_schedule_owner_and_limit(
+    client: PrefectClient, installation: Installation
+) -> None:
+    await deploy(client, installation)
+    on_server = await installation.deployments(client)
+    assert len(on_server) == len(declared())
     for wanted in declared():
-        deployment = on_server[wanted["name"]]
+        deployment = on_server[installation.deployment(wanted["name"])]
         assert deployment.entrypoint == wanted["entrypoint"]
         assert any(tag.startswith("owner:") for tag in deployment.tags)
         assert deployment.global_concurrency_limit is not None
@@ -56,10 +56,13 @@ async def test_everything_declared_arrives_with_its_schedule_owner_and_limit(cli
         assert triggered != bool(deployment.schedules), "a schedule or a trigger"
 
 
-async def test_the_demo_runs_the_hourly_schedules_at_its_own_interval(client: PrefectClient) -> None:
+async def test_the_demo_runs_the_hourly_schedules_at_its_own_interval(
+    client: PrefectClient, installation: Installation
+) -> None:
     for _again in range(2):
-        await deploy(client, timedelta(seconds=7))
-    found = {each.name: each.schedules for each in await client.read_deployments() if each.name in names()}
+        await deploy(client, installation, timedelta(seconds=7))
+    on_server = await installation.deployments(client)
+    found = {name: on_server[installation.deployment(name)].schedules for name in names()}
     fast = {
         name
         for name, schedules in found.items()
@@ -69,7 +72,6 @@ async def test_the_demo_runs_the_hourly_schedules_at_its_own_interval(client: Pr
     for name in fast:
         (schedule,) = found[name]
         assert schedule.schedule.interval == timedelta(seconds=7)
-    await deploy(client)  # others use this server too
 
 
 @flow(name="scheduled", persist_result=False)

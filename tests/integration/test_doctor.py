@@ -14,16 +14,21 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
+from console.up import show
 from flows.doctor import examine
 from flows.history import flow_runs
+from flows.ours import Installation
 from flows.partitions import extend
+from flows.registry import names
 from infra.doctor import graph as graph_doctor
+from infra.doctor import machine
 from infra.doctor import mqtt as mqtt_doctor
 from infra.doctor import postgres as postgres_doctor
 from infra.doctor.finding import Finding, Level, readable
 from infra.endpoints import MqttEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
+from infra.local.registry import service
 from infra.mqtt.address import SYSTEM
 from infra.postgres import open_pool
 from infra.settings import load
@@ -32,6 +37,7 @@ from lineage.errors import RejectedError
 from tasks.load import listeners
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.headwater import COMMAND
+from tests.fixtures.prefect import at
 
 SECRET = "hunter2hunter2"
 AWAY = {
@@ -151,25 +157,24 @@ def http_server(status: int, body: bytes) -> Iterator[str]:
     ],
 )
 async def test_a_server_that_refuses_us_or_is_not_prefects_is_told_in_a_sentence(
-    status: int, body: bytes, told: str, tmp_path: Path
+    status: int, body: bytes, told: str, tmp_path: Path, installation: Installation
 ) -> None:
     with http_server(status, body) as url, temporary_settings({PREFECT_API_URL: url}):
         (finding,) = of("Prefect server", await examine(load(home=tmp_path, prefect_api_url=url)))
         with pytest.raises(RejectedError, match=told):
-            await flow_runs()
+            await flow_runs(installation, 5)
     assert finding.level is Level.UNREACHABLE
     assert told in finding.sentence
 
 
 async def test_a_server_without_our_deployments_is_a_problem(
-    prefect_server: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefect_server: Address, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("flows.doctor.declared", lambda: [{"name": "never-deployed"}])
-    settings = load(home=tmp_path, prefect_api_url=prefect_server.url)
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+    settings = load(home=tmp_path, postgres_dsn=postgres_dsn, prefect_api_url=prefect_server.url)
+    with temporary_settings(at(prefect_server)):
         findings = of("Prefect server", await examine(settings))
     assert [finding.level for finding in findings] == [Level.OK, Level.PROBLEM]
-    assert findings[1].sentence == "not deployed: never-deployed"
+    assert findings[1].sentence == f"not deployed: {', '.join(names())}"
 
 
 @pytest.mark.parametrize(
@@ -188,3 +193,19 @@ async def test_a_broker_that_forgets_shared_subscriptions_is_a_warning_for_who_s
     (warning,) = by_level(await mqtt_doctor.check(endpoint, ["sensors"]), Level.WARNING)
     assert "shared subscriptions" in warning
     assert warning.endswith("of sensors")
+
+
+def test_what_every_user_of_the_machine_may_write_to_is_told_with_the_fix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [finding.level for finding in machine.check(tmp_path)] == [Level.OK]
+    broker = service("mosquitto", tmp_path, Path(".headwater/downloads"))
+    address = broker.start()
+    try:
+        (warning,) = by_level(machine.check(tmp_path), Level.WARNING)
+        assert address.url in warning
+        show([address])
+        assert "no password: open to every user of this machine" in capsys.readouterr().out
+    finally:
+        broker.stop()
+    assert not by_level(machine.check(tmp_path), Level.WARNING)

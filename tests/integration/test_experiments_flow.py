@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import temporary_settings
 
 from flows import experiments as module
 from flows.catalog import pipeline as named
@@ -26,6 +26,7 @@ from lineage.audit import ask, find
 from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
 from tests.fixtures.commit import a_batch, a_way
 from tests.fixtures.graph import endpoint_of
+from tests.fixtures.prefect import at
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -63,7 +64,7 @@ async def a_bench(
         patch.setenv("HEADWATER_ROBOTS", f"ot2={url}")
         patch.setenv("HEADWATER_HOME", str(home))
         connection = await connect(dsn, application="test")
-        with temporary_settings({PREFECT_API_URL: prefect.url}):
+        with temporary_settings(at(prefect)):
             yield Bench(robot, connection)
         await connection.close()
     gc.collect()

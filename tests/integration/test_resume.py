@@ -1,6 +1,5 @@
 """`headwater resume` on a Prefect server: what failed is listed, and run again as the same run."""
 
-import gc
 import json
 import os
 import subprocess
@@ -10,20 +9,21 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 
 from console.resume import NOTHING, resume
+from flows.ours import Installation
 from flows.registry import load_flow
 from flows.resume import FailedRun, failed_runs
 from infra.local.addresses import Address
 from infra.postgres import connect
+from infra.settings import load
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
+from tests.fixtures.prefect import a_client, variables
 
 # Prefect leaves the socket of its events to the garbage collector.
 pytestmark = [
@@ -39,7 +39,7 @@ def command(postgres_dsn: str, prefect_server: Address, graph_address: Address, 
     settings = {
         "HEADWATER_HOME": str(tmp_path / "home"),
         "HEADWATER_POSTGRES_DSN": postgres_dsn,
-        "HEADWATER_PREFECT_API_URL": prefect_server.url,
+        **variables(prefect_server),
         "HOME": str(tmp_path),
         **graph_settings(graph_address),
     }
@@ -55,15 +55,15 @@ def command(postgres_dsn: str, prefect_server: Address, graph_address: Address, 
 
 @pytest.fixture
 async def client(prefect_server: Address) -> AsyncIterator[PrefectClient]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        async with get_client() as client:
-            yield client
-    gc.collect()
+    async with a_client(prefect_server) as client:
+        yield client
 
 
-async def ended(client: PrefectClient, parameters: Mapping[str, Any], state: State[Any]) -> FlowRun:
+async def ended(
+    client: PrefectClient, ours: Installation, parameters: Mapping[str, Any], state: State[Any]
+) -> FlowRun:
     """A run of the proof's flow that ended so."""
-    made = await client.create_flow_run(load_flow("proof"), parameters=dict(parameters))
+    made = await client.create_flow_run(load_flow("proof"), parameters=dict(parameters), tags=[ours.mark])
     for each in (Running(), state):
         await client.set_flow_run_state(made.id, each, force=True)
     return made
@@ -79,7 +79,9 @@ async def test_what_failed_is_run_again_as_the_same_run(
     listed = json.loads(command("resume", "--list", "--json").stdout)
     *_, failed = [run for run in listed if run["flow"] == "proof"]
     assert "1 difference." in failed["reason"]
-    (seen,) = [each.run for each in await failed_runs() if each.name == failed["name"]]
+    ours = await Installation.of(load(postgres_dsn=postgres_dsn))
+    (seen,) = [each.run for each in await failed_runs(ours)]
+    assert seen.name == failed["name"]
 
     again = command("resume", failed["name"])  # the cause is still there
     assert (again.returncode, again.stdout) == (1, f"proof {failed['name']}: failed\n")
@@ -96,18 +98,18 @@ async def test_what_failed_is_run_again_as_the_same_run(
 
 
 def test_a_cancelled_run_is_run_again_only_by_its_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = Cancelled()
     cancelled = FlowRun(flow_id=uuid4(), name="unwanted", state=state, state_type=state.type)
 
-    async def found() -> list[FailedRun]:
+    async def found(_: Installation) -> list[FailedRun]:
         return [FailedRun(flow="proof", run=cancelled)]
 
     async def completed(_: FailedRun) -> StateType:
         return StateType.COMPLETED
 
-    monkeypatch.setattr("console.resume.start_prefect", lambda: None)
+    monkeypatch.setattr("console.resume.start_prefect", lambda: load(postgres_dsn=postgres_dsn))
     monkeypatch.setattr("flows.resume.failed_runs", found)
     monkeypatch.setattr("flows.resume.resume", completed)
     resume()
@@ -117,15 +119,17 @@ def test_a_cancelled_run_is_run_again_only_by_its_name(
     assert capsys.readouterr().out == "proof unwanted: completed\n"
 
 
-async def test_only_what_nobody_has_done_since_is_listed(client: PrefectClient) -> None:
+async def test_only_what_nobody_has_done_since_is_listed(
+    client: PrefectClient, installation: Installation
+) -> None:
     weekly, daily, monthly = ({"schedule": {"every": every}} for every in ("P7D", "P1D", "P30D"))
-    before = await ended(client, weekly, Completed())
-    failed = [await ended(client, weekly, Failed(message="no disk")) for _ in range(2)]
-    crashed = await ended(client, daily, Crashed())
-    cancelled = await ended(client, {"schedule": {"every": "P90D"}}, Cancelled())
-    repaired = await ended(client, monthly, Failed())
-    await ended(client, monthly, Completed())
-    found = {each.run.id: each for each in await failed_runs()}
+    before = await ended(client, installation, weekly, Completed())
+    failed = [await ended(client, installation, weekly, Failed(message="no disk")) for _ in range(2)]
+    crashed = await ended(client, installation, daily, Crashed())
+    cancelled = await ended(client, installation, {"schedule": {"every": "P90D"}}, Cancelled())
+    repaired = await ended(client, installation, monthly, Failed())
+    await ended(client, installation, monthly, Completed())
+    found = {each.run.id: each for each in await failed_runs(installation)}
     assert {failed[1].id, crashed.id, cancelled.id} <= found.keys()
     assert found[cancelled.id].reason == "Cancelled"
     assert not {before.id, failed[0].id, repaired.id} & found.keys()

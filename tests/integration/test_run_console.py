@@ -13,6 +13,7 @@ from infra.local.addresses import Address
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
+from tests.fixtures.prefect import variables
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -22,7 +23,7 @@ def run(postgres_dsn: str, prefect_server: Address, graph_address: Address, tmp_
     settings = {
         "HEADWATER_HOME": str(tmp_path / "home"),
         "HEADWATER_POSTGRES_DSN": postgres_dsn,
-        "HEADWATER_PREFECT_API_URL": prefect_server.url,
+        **variables(prefect_server),
         "HOME": str(tmp_path),
         **graph_settings(graph_address),
     }

@@ -1,7 +1,6 @@
 """Flow runs in a warm process, against a real Prefect server."""
 
 import asyncio
-import gc
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -11,22 +10,22 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from prefect import flow, get_client
+from prefect import flow
 from prefect._internal.concurrency.cancellation import AsyncCancelScope
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Pending, Running
 
 from flows import process, serve, warm
 from flows.serve import start_flow
 from flows.trigger import RobotWatch
-from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned
+from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned, key_of
 from infra.local.addresses import Address
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import UnavailableError
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
+from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.waiting import until
 
 # Prefect leaves the socket of its events to the garbage collector.
@@ -64,10 +63,8 @@ async def refusing(request: dict[str, str]) -> None:
 @pytest.fixture
 async def client(prefect_server: Address) -> AsyncIterator[PrefectClient]:
     executions.clear()
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        async with get_client() as client:
-            yield client
-    gc.collect()
+    async with a_client(prefect_server) as client:
+        yield client
 
 
 @pytest.fixture
@@ -90,6 +87,16 @@ async def test_a_key_is_run_once_however_often_it_is_asked_for(
     assert StateType.COMPLETED in states
     assert await runner.run(key, {"word": "slow"}) is StateType.COMPLETED
     assert executions == ["slow"]
+
+
+async def test_the_same_key_of_another_installation_is_run_by_it_too(client: PrefectClient) -> None:
+    """Two that watch one robot see the same of it, and each stores it."""
+    flow, key = await client.create_flow(noted), uuid4().hex
+    for name in ("one", "other"):
+        deployment = await client.create_deployment(flow, f"{name}-{key[:8]}")
+        runner = WarmRunner(client, noted, deployment, limit=1)
+        assert await runner.run(key, {"word": name}) is StateType.COMPLETED
+    assert executions == ["one", "other"]
 
 
 async def test_who_has_waited_longest_is_next_and_prefect_is_asked_for_nobody_before(
@@ -143,7 +150,9 @@ async def test_what_lacked_a_service_is_run_again_when_it_is_asked_for_again(
 
 async def test_what_a_person_cancelled_stays_so(client: PrefectClient, deployment: UUID) -> None:
     key, parameters = uuid4().hex, {"word": "unwanted"}
-    run = await client.create_flow_run_from_deployment(deployment, parameters=parameters, idempotency_key=key)
+    run = await client.create_flow_run_from_deployment(
+        deployment, parameters=parameters, idempotency_key=key_of(deployment, key)
+    )
     await client.set_flow_run_state(run.id, Cancelled(), force=True)
     runner = WarmRunner(client, noted, deployment, limit=4)
     assert await runner.run(key, parameters) is StateType.CANCELLED
@@ -227,7 +236,8 @@ async def test_the_run_of_a_killed_process_is_started_again(
     client: PrefectClient, deployment: UUID, prefect_server: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed in the middle of the flow, where it can neither say so nor give its lease back."""
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server.url)
+    for name, value in variables(prefect_server).items():
+        monkeypatch.setenv(name, value)
     command = (sys.executable, "-m", "tests.fixtures.warm_process", str(deployment))
     killed = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     assert killed.stdout is not None

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose" / "compose.yaml"
 FILE: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-PASSWORD = re.compile(r"PASSWORD|NEO4J_AUTH|DSN|CONNECTION_URL|MQTT_URL")
+PASSWORD = re.compile(r"PASSWORD|NEO4J_AUTH|DSN|CONNECTION_URL|MQTT_URL|AUTH_STRING")
 
 
 def test_every_part_of_the_house_is_there() -> None:
@@ -85,3 +85,11 @@ def test_the_broker_is_configured_like_the_local_one() -> None:
     assert "MAX_IN_FLIGHT = 60_000" in local
     lines = (COMPOSE.parent / "mosquitto.conf").read_text(encoding="utf-8").splitlines()
     assert {"max_inflight_messages 60000", "max_queued_messages 0", "autosave_interval 1000"} <= set(lines)
+
+
+def test_prefects_server_asks_for_what_our_processes_have() -> None:
+    asked = SERVICES["prefect"]["environment"]
+    for name in ("listen", "relay", "serve"):
+        told = SERVICES[name]["environment"]["PREFECT_API_AUTH_STRING"]
+        assert told == asked["PREFECT_SERVER_API_AUTH_STRING"]
+    assert asked["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200"

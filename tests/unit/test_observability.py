@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from flows.ours import FLOW
 from infra.metrics import Metrics, Outcome, Stage, Status
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def test_the_documents_flows_are_those_that_are_deployed() -> None:
     for deployment in deployments:
         path, _, function = deployment["entrypoint"].partition(":")
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        flows.add(getattr(module, function).name)
+        flows.add(getattr(module, function).name.removeprefix(FLOW))
     assert flows <= {deployment["name"] for deployment in deployments}, "it is run by its name"
     text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     (row,) = re.findall(r"^\| `flow` \| the flow's name: (.+) \|$", text, re.MULTILINE)

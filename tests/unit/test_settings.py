@@ -255,7 +255,7 @@ def test_unset_means_the_local_service() -> None:
     graph = resolve_graph(settings, LOCAL)
     assert (graph.uri, graph.database) == ("bolt://127.0.0.1:7777", "lineage")
     assert resolve_mqtt(settings, LOCAL).url.get_secret_value() == "mqtt://127.0.0.1:1888"
-    assert resolve_prefect(settings, LOCAL) == "http://127.0.0.1:4300/api"
+    assert resolve_prefect(settings, LOCAL).url == "http://127.0.0.1:4300/api"
     assert SECRET not in repr(graph)
 
 
