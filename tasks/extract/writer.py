@@ -9,6 +9,7 @@ from tasks.batch import Format
 from tasks.extract.file_life import Ending
 
 _LINE_ENDS: Final = (b"\n", b"\r")
+_HEAD: Final = 64 * 1024  # bytes; a longer file has more than a header
 _FOOTER: Final = b"PAR1"
 
 
@@ -20,9 +21,17 @@ def ending_of(file: BinaryIO, file_format: Format) -> Ending:
 def _is_whole(descriptor: int, file_format: Format) -> bool:
     size = os.fstat(descriptor).st_size
     if file_format is not Format.PARQUET:
-        return os.pread(descriptor, 4, max(0, size - 4)).rstrip(b"\0").endswith(_LINE_ENDS)  # of UTF-16 too
+        tail = os.pread(descriptor, 4, max(0, size - 4)).rstrip(b"\0")  # of UTF-16 too
+        return tail.endswith(_LINE_ENDS) and not _is_header_alone(descriptor, size, file_format)
     tail = os.pread(descriptor, 8, max(0, size - 8))
     return tail.endswith(_FOOTER) and 8 < int.from_bytes(tail[:4], "little") + 12 <= size
+
+
+def _is_header_alone(descriptor: int, size: int, file_format: Format) -> bool:
+    """Whether a CSV file has one line: a logger's, that waits for its first reading."""
+    if file_format is not Format.CSV or size > _HEAD:
+        return False
+    return len(os.pread(descriptor, size, 0).splitlines()) < 2
 
 
 def _is_written(descriptor: int) -> bool | None:

@@ -243,7 +243,8 @@ async def test_who_writes_and_pauses_longer_than_settle_is_waited_for(inbox: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.csv", b"n\n1"), ("a.parquet", b"PAR1 half"), ("a.ndjson", b"")]
+    ("name", "content"),
+    [("a.csv", b"n\n1"), ("a.csv", b"n\r\n"), ("a.parquet", b"PAR1 half"), ("a.ndjson", b"")],
 )
 async def test_what_does_not_end_as_a_finished_file_waits_longer(
     inbox: Path, name: str, content: bytes
