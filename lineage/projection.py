@@ -87,7 +87,9 @@ def _via(kind: RelationshipType, edge: Edge) -> str:
     """What tells relationships of one type between the same two nodes apart: who made it, or when."""
     if kind in _CARRIES:
         return edge.transformation_id or ""
-    return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else ""
+    if kind is not RelationshipType.SUPERSEDES:
+        return ""
+    return str(edge.facts.get("reign", micros(edge.created_at)))  # older entries say only when
 
 
 def _facts(kind: RelationshipType, target: Node, edge: Edge, known_at: int) -> dict[str, Fact]:
