@@ -116,7 +116,7 @@ async def _introduction(connection: Connection, commit: LedgerEntry, columns: Co
     if await connection.fetchval(_INTRODUCED, of.name, of.id, told):
         return []
     what = Introduction(transformation=of, source="", columns=columns)
-    return await introduce(connection, what, batch=commit.number, run_id=commit.run_id, now=commit.at)
+    return await introduce(connection, what, batch=commit.number, run_id=commit.run_id)
 
 
 async def _continued(connection: Connection, application: str) -> Writer:

@@ -98,7 +98,9 @@ def _via(kind: RelationshipType, edge: Edge) -> str:
     """What tells relationships of one type between the same two nodes apart: who made it, or when."""
     if kind in _CARRIES:
         return edge.transformation_id or _told_by(edge)
-    return str(micros(edge.created_at)) if kind is RelationshipType.SUPERSEDES else _told_by(edge)
+    if kind is not RelationshipType.SUPERSEDES:
+        return _told_by(edge)
+    return str(edge.facts.get("reign", micros(edge.created_at)))  # older entries say only when
 
 
 def _told_by(edge: Edge) -> str:

@@ -26,12 +26,12 @@ FIRST_HASH = bytes(32)
 """The hash before the first seal."""
 
 # The last number and the next entry of each writer are one look each into an index, however long the log is.
-# Who has waited longest comes first, so that a busy writer starves nobody.
+# Whose last seal is the oldest comes first, so that a busy writer starves nobody, whatever its clock says.
 UNSEALED = """
 SELECT w.writer, coalesce(s.last, 0) AS number, newest.number AS head, next.created_at AS oldest
 FROM store.lineage_writers w
 LEFT JOIN LATERAL (
-    SELECT last FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1
+    SELECT last, seal FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1
 ) s ON true
 CROSS JOIN LATERAL (
     SELECT l.number FROM store.lineage_log l WHERE l.writer = w.writer ORDER BY l.number DESC LIMIT 1
@@ -41,7 +41,7 @@ CROSS JOIN LATERAL (
     WHERE l.writer = w.writer AND l.number > coalesce(s.last, 0) ORDER BY l.number LIMIT 1
 ) next
 WHERE w.ended_at IS NULL
-ORDER BY next.created_at, w.writer
+ORDER BY coalesce(s.seal, 0), w.writer
 """
 _ENTRIES = (
     "SELECT * FROM store.lineage_log WHERE writer = $1 AND number > $2 AND number <= $3 ORDER BY number"

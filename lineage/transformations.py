@@ -21,12 +21,15 @@ from .ports import Connection
 _KNOWN = """
 INSERT INTO store.transformations (transformation_id, source, target, name, batch)
 VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING RETURNING target
+ON CONFLICT DO NOTHING RETURNING clock_timestamp()
 """
 _IN_FORCE = """
 SELECT transformation_id FROM store.reigns WHERE name = $1 ORDER BY reign DESC LIMIT 1
 """
-_REIGN = "INSERT INTO store.reigns (name, transformation_id, batch) VALUES ($1, $2, $3)"
+_REIGN = """
+INSERT INTO store.reigns (name, transformation_id, batch) VALUES ($1, $2, $3)
+RETURNING reign, clock_timestamp()
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +50,26 @@ class _Pair(NamedTuple):
 
 
 async def introduce(
-    connection: Connection, what: Introduction, *, batch: int, run_id: UUID | None, now: datetime
+    connection: Connection, what: Introduction, *, batch: int, run_id: UUID | None
 ) -> list[Edge]:
-    """What the record does not say yet of this transformation; in the caller's transaction."""
+    """What the record does not say yet of this transformation; in the caller's transaction.
+
+    Its times are the database's, the one clock that all writers share.
+    """
     transformation = what.transformation
     edges: list[Edge] = []
     for target, columns in sorted(what.columns.items()):
         if not columns:  # nothing to say, and so no row that the log does not tell of
             continue
-        new = await connection.fetchval(
-            _KNOWN, transformation.id, what.source, target, transformation.name, batch
-        )
-        if new is not None:
+        known = transformation.id, what.source, target, transformation.name, batch
+        now: datetime | None = await connection.fetchval(_KNOWN, *known)
+        if now is not None:
             edges += derivations(transformation, target, columns, run_id=run_id, now=now)
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"reign {transformation.name}")
     before = await connection.fetchval(_IN_FORCE, transformation.name)
     if before == transformation.id:
         return edges
-    await connection.execute(_REIGN, transformation.name, transformation.id, batch)
+    reign, since = await connection.fetchrow(_REIGN, transformation.name, transformation.id, batch)
     if before is not None:
         older = Transformation(
             name=transformation.name, version=before.removeprefix(f"{transformation.name}@")
@@ -74,9 +79,10 @@ async def introduce(
                 relationship_type=RelationshipType.SUPERSEDES,
                 source=node_of(transformation),
                 target=node_of(older),
-                created_at=now,
+                created_at=since,
                 transformation_id=transformation.id,
                 run_id=run_id,
+                facts={"reign": reign},  # what orders them: the clocks of two hosts may be a day apart
             )
         )
     return edges

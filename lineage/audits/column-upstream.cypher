@@ -1,12 +1,13 @@
 // Which columns does this column come from, directly or not, by the code in force; by value (direct) or by choice?
 // param column: node — a column, e.g. postgres:sensor_readings.dew_point
+// Reigns are numbered in the order of the log; those of older entries, without a number, were before.
 MATCH (t:Transformation)
 OPTIONAL MATCH (t)-[won:SUPERSEDES]->(:Transformation)
 WHERE won.valid_from <= $valid_at AND won.known_at <= $known_at
-WITH t, max(won.valid_from) AS won_at
+WITH t, max(coalesce(won.reign, won.valid_from - 4611686018427387904)) AS won_at
 OPTIONAL MATCH (t)<-[lost:SUPERSEDES]-(:Transformation)
 WHERE lost.valid_from <= $valid_at AND lost.known_at <= $known_at
-WITH t, won_at, max(lost.valid_from) AS lost_at
+WITH t, won_at, max(coalesce(lost.reign, lost.valid_from - 4611686018427387904)) AS lost_at
 WHERE lost_at IS NULL OR won_at > lost_at
 WITH collect(t.key) AS in_force
 MATCH (n:Column {key: $column})<-[derives:DERIVES*]-(other)

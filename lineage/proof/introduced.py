@@ -46,6 +46,14 @@ SELECT * FROM (
     UNION ALL (SELECT *, false FROM kept EXCEPT SELECT *, false FROM told EXCEPT SELECT *, false FROM first)
 ) different ORDER BY batch, transformation_id, told
 """
+# The number that orders versions in the graph; entries of before have none.
+_RENUMBERED = """
+SELECT l.batch, l.source_key, l.facts->>'reign' AS reign FROM store.lineage_log l
+WHERE l.relationship_type = 'SUPERSEDES' AND l.facts->>'reign' IS NOT NULL AND NOT EXISTS (
+    SELECT FROM store.reigns r
+    WHERE (r.reign::text, r.transformation_id, r.batch) = (l.facts->>'reign', l.source_key, l.batch)
+) ORDER BY l.batch, l.source_key
+"""
 _WITHOUT_REIGN = """
 SELECT DISTINCT l.target_facts->>'name' AS name
 FROM store.lineage_log l JOIN store.ledger g USING (batch)
@@ -75,6 +83,10 @@ async def check_introductions(connection: Connection) -> list[str]:
     for row in await connection.fetch(_REIGNS):
         what = row["transformation_id"] + (f" after {row['before']}" if row["before"] else "")
         found.append(f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}")
+    for row in await connection.fetch(_RENUMBERED):
+        found.append(
+            f"reigns, batch {row['batch']}: number {row['reign']} is not that of {row['source_key']}"
+        )
     for row in await connection.fetch(_WITHOUT_REIGN):
         found.append(f"reigns: no version of {row['name']} is in force, and it ran")
     for row in await connection.fetch(_SUBJECTS):

@@ -227,5 +227,5 @@ async def _introduced(commit: Commit) -> list[Edge]:
     plan = commit.plan
     columns = {naming.postgres(table): found for table, found in plan.columns(commit.batch.dataset).items()}
     what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
-    new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id, now=commit.at)
+    new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]

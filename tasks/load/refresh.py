@@ -175,7 +175,7 @@ async def _write_lineage(session: WriterSession, work: _Refresh, number: int, ma
         what = Introduction(
             transformation=work.transformation, source="", columns={target: work.aggregate.columns()}
         )
-        new = await introduce(session.connection, what, batch=number, run_id=work.run.id, now=work.now)
+        new = await introduce(session.connection, what, batch=number, run_id=work.run.id)
         entries = [edges.of_announcement(work.run, work.transformation, work.now), *new, *entries]
     return await session.writer.append(session.connection, number, entries)
 
