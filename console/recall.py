@@ -137,6 +137,8 @@ def _changes(changes: "Changes") -> Iterable[str]:
     )
     for column, rows in changes.columns.items():
         yield f"  {column}: {counted(rows, 'row')}"
+    for column, rows in changes.lost.items():
+        yield f"  {column}: {counted(rows, 'row')} lose it: no column of today's contract; history keeps it"
     for example in changes.examples:
         told = ", ".join(f"{n}: {text(old)} → {text(new)}" for n, (old, new) in example.columns.items())
         yield f"  {example.key}  {told}"

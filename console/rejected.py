@@ -103,7 +103,7 @@ def replay(
 ) -> None:
     """Run open rejected records through today's pipeline; those that pass are stored.
 
-    What today's version has judged before is left alone, so a second replay changes nothing.
+    What today's version would say again is left alone, so a second replay changes nothing.
     """
     settings = start()
     from flows import rejected

@@ -80,6 +80,7 @@ class Column(Frozen):
     type: ColumnType
     unit: str | None = None
     path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
+    was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
     minimum: float | None = None  # inclusive
     maximum: float | None = None  # inclusive
     min_length: int | None = None  # characters
@@ -137,6 +138,9 @@ class Contract(Frozen):
         for name in (*self.key, self.time, *grouped):
             if name not in names:
                 raise ValueError(f"{self.table}: {name} is not one of its columns")
+        for column in self.columns:
+            if column.was and (column.was in names or column.name in self.key):
+                raise ValueError(f"{self.table}: {column.name}, was {column.was}: that is a key or a column")
         if self.time not in self.key:
             raise ValueError(f"{self.table}: the key must hold the time column {self.time}")
         return self

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import polars as pl
-
 from infra.postgres import Transaction
 from lineage.append import next_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
@@ -46,20 +44,6 @@ async def raw_batch_lock(session: WriterSession, raw_batch: int) -> AsyncIterato
     await session.connection.execute("SELECT pg_advisory_lock($1, $2)", *key)
     yield
     await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
-
-
-async def refine_some(current: CurrentPipeline, batch: RawBatch, sequences: pl.Series) -> Refined:
-    """Today's verdicts on some messages of a batch, each judged alone, with their sequences in the batch."""
-    refined = await current.refine(replace(batch, messages=batch.messages[sequences]), current.reference)
-
-    def original(frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))
-
-    return replace(
-        refined,
-        accepted={table: original(rows) for table, rows in refined.accepted.items()},
-        rejected=original(refined.rejected),
-    )
 
 
 async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple[Commit, Transaction]:

@@ -4,6 +4,7 @@ import polars as pl
 
 from infra.postgres import Connection, copy_frame
 from tasks.contract import Contract
+from tasks.load.rename import standing_columns
 from tasks.load.row_id import only
 from tasks.load.standing import lock
 from tasks.load.tables import same_key
@@ -13,7 +14,7 @@ _WITHOUT_UNCHANGED = (
     "DELETE FROM revision g USING store.{table} s WHERE {same} AND s.input_hash = g.input_hash"
 )
 _OLDER_TO_HISTORY = """
-INSERT INTO store.{table}_history ({columns}, replaced_by)
+INSERT INTO store.{table}_history ({every}, replaced_by)
 SELECT {standing}, g.batch FROM store.{table} s JOIN revision g ON {same} WHERE g.observed_at >= s.observed_at
 """
 _LATE_TO_HISTORY = """
@@ -33,11 +34,13 @@ async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame)
     """
     if rows.is_empty():
         return rows
+    every = await standing_columns(connection, contract.table)  # those too that left the contract
     names = {
         "table": contract.table,
+        "every": ", ".join(every),
         "same": same_key(contract, "s", "g"),
         "columns": ", ".join(rows.columns),
-        "standing": ", ".join(f"s.{name}" for name in rows.columns),
+        "standing": ", ".join(f"s.{name}" for name in every),
         "coming": ", ".join(f"g.{name}" for name in rows.columns),
     }
     await lock(connection, contract)

@@ -23,9 +23,15 @@ from tasks.load.rejected import contract_versions, identities, insert_rejected
 from tasks.load.row_id import RowId
 
 OPEN_SCHEMA = pl.Schema(
-    {"identity": pl.Binary(), "sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
+    {
+        "identity": pl.Binary(),
+        "sequence": pl.Int32(),
+        "part": pl.Int32(),
+        "rules": pl.List(pl.String()),
+        "judged": pl.Boolean(),
+    }
 )
-"""An open record: where it is, and the rules it broke when it was judged last."""
+"""An open record: where it is, the rules it broke when it was judged last, and whether by today's version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,10 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
 
 
 def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
-    """The verdict of every open record: `refined` is what it is today, `stored` what became of that."""
+    """The verdict of every open record: `refined` is what it is today, `stored` what became of that.
+
+    None of a record of which today's version says again what it said last.
+    """
     seen: dict[int, set[RowId]] = defaultdict(set)
     for frame in (*refined.accepted.values(), refined.rejected):
         for place in _places(frame):
@@ -79,10 +88,12 @@ def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
     broken = {(row["sequence"], row["part"]): row for row in stored.rejected.iter_rows(named=True)}
     verdicts: list[Verdict] = []
     absent, own = 0, set(_places(records))
-    for identity, sequence, part, rules in records.iter_rows():
+    for identity, sequence, part, rules, judged in records.iter_rows():
         places = {place for place in seen[sequence] if part is None or place[1] in (None, part)}
-        absent += not places
         again = broken.get((sequence, part)) or broken.get((sequence, None))
+        if judged and again is not None and again["rules"] == rules:
+            continue
+        absent += not places
         if again is not None:
             verdict, again = "rejected", {**again, "part": part}
         elif places & broken.keys():
