@@ -87,14 +87,18 @@ def places_of(refined: Refined) -> pl.DataFrame:
 
 
 async def waiting_or_dropped(
-    connection: Connection, raw: StoredRaw, places: pl.DataFrame, standing: pl.DataFrame
+    connection: Connection,
+    raw: StoredRaw,
+    reader: str | None,
+    places: pl.DataFrame,
+    standing: pl.DataFrame,
 ) -> pl.DataFrame:
     """Which of these `places`, and of the batch's own rejected records, wait or were dropped (PLACE_SCHEMA).
 
     A record that is delivered again has the verdict of the first delivery. `standing` (ROW, m): what stands
     is not among them, whatever is said of other messages with its bytes.
     """
-    ids = identities_in(raw.batch, raw.digests, places)
+    ids = identities_in(raw.batch, raw.digests, places, reader)
     rows = await connection.fetch(_BY_IDENTITY, ids.to_list())
     found = pl.Series([row["identity"] for row in rows], dtype=pl.Binary)
     own = await connection.fetch(_OF_BATCH, raw.number)

@@ -49,14 +49,15 @@ def as_rejected(rows: pl.DataFrame, contract: Contract, why: Refusal) -> pl.Data
 
 def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
     """`identities_in` of rows of a commit."""
-    return identities_in(commit.batch, commit.digests, rows)
+    return identities_in(commit.batch, commit.digests, rows, commit.reader)
 
 
-def identities_in(batch: RawBatch, digests: pl.Series, rows: pl.DataFrame) -> pl.Series:
+def identities_in(batch: RawBatch, digests: pl.Series, rows: pl.DataFrame, reader: str | None) -> pl.Series:
     """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and digest for rows of a batch.
 
     It is the same when the message is delivered again, whatever batch it comes in then. A record within a
-    part of a file has a line and bytes of its own: it is the same however the file is cut.
+    part of a file has a line and bytes of its own: it is the same however the file is cut. `reader`: the
+    pipeline, if it is not the first that read the dataset.
     """
     if batch.layout is not None:
         found = exact_in(batch, rows).select("location", part=None, digest=pl.col("payload"))
@@ -70,6 +71,7 @@ def identities_in(batch: RawBatch, digests: pl.Series, rows: pl.DataFrame) -> pl
         pl.col("location").fill_null(""),
         pl.col("part").cast(pl.String).fill_null(NO_PART),
         pl.col("digest"),
+        *([] if reader is None else [pl.lit(reader)]),
         separator="\x1f",
     ).alias("text")
     hashes = found.select(text).select(plh.col("text").chash.sha2_256().str.decode("hex"))

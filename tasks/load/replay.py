@@ -17,14 +17,14 @@ from tasks.batch import PLACE_SCHEMA, Receipt, Refined
 from tasks.layout import without_places
 from tasks.load.at_issue import places_of, refine_at_issue
 from tasks.load.commit import as_stored
-from tasks.load.plan import LoadPlan
+from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted, without_stored_rivals
 from tasks.load.store import Store, WriterSession
-from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
+from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, unseen, write_verdicts
 
 DROPPING = (LOCK, -1)  # shared by replays, held alone by a drop
 _OPEN = """
@@ -80,7 +80,7 @@ async def _replay(
         return None
     refined = await _refine(current, raw, records)
     await session.partitions.ensure_each(current.plan.contracts, refined.accepted)
-    return await _commit(session, current.plan, raw, records, refined, dry_run)
+    return await _commit(session, current, raw, records, refined, dry_run)
 
 
 async def _open(
@@ -115,18 +115,48 @@ async def _refine(current: CurrentPipeline, raw: StoredRaw, records: pl.DataFram
 
 async def _commit(
     session: WriterSession,
-    plan: LoadPlan,
+    current: CurrentPipeline,
     raw: StoredRaw,
     records: pl.DataFrame,
     refined: Refined,
     dry_run: bool,
 ) -> Receipt | None:
-    commit, transaction = await begin(session, plan, raw)
-    settled = await store_accepted(commit, as_stored(commit, in_key_order(commit.plan.contracts, refined)))
-    settled = await without_stored_rivals(commit, settled)
+    commit, transaction = await begin(session, current.plan, raw)
+    refined, settled = await _store(commit, current, raw, records, refined)
     verdicts = judge(records, refined, settled)
     if not verdicts.records and verdicts.fresh.is_empty():
         await transaction.rollback()
         return None
     settled = await write_verdicts(commit, verdicts, settled)
     return await end(session, commit, transaction, Settled(settled, "replay"), dry_run=dry_run)
+
+
+async def _store(
+    commit: Commit, current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame, refined: Refined
+) -> tuple[Refined, Refined]:
+    """What today's code makes of the records (OPEN_SCHEMA, n), and what became of it.
+
+    One that says the same as another whose key turns out to be taken is in conflict too: it is judged alone.
+    """
+    rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
+    stored = await store_accepted(commit, rows)
+    settled = await without_stored_rivals(commit, stored)
+    left = unseen(records, refined)
+    if stored.rejected.height == refined.rejected.height or left.height in (0, records.height):
+        return refined, settled
+    again, then = await _store(commit, current, raw, left, await _refine(current, raw, left))
+    return _together(refined, again), _together(settled, then)
+
+
+def _together(one: Refined, other: Refined) -> Refined:
+    tables = one.accepted.keys() | other.accepted.keys()
+    return Refined(
+        accepted={
+            table: pl.concat([each.accepted[table] for each in (one, other) if table in each.accepted])
+            for table in sorted(tables)
+        },
+        rejected=pl.concat([one.rejected, other.rejected]),
+        duplicates=one.duplicates + other.duplicates,
+        filtered=one.filtered + other.filtered,
+        read=one.read + other.read,
+    )

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from infra.postgres import Connection
 from tasks.batch import ORIGIN_SCHEMA, PLACE_SCHEMA, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load.at_issue import places_of, refine_at_issue, waiting_or_dropped
@@ -22,6 +21,7 @@ from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
+from tasks.load.readers import reader_of
 from tasks.load.rejected import insert_rejected
 from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
@@ -67,27 +67,29 @@ async def _reprocess(
     if erased and not (current.row_local and raw.batch.layout is None and readable.any()):
         # Without one of its messages a batch that is read as a whole would lose rows that are right.
         return Reprocessed(raw_batch=raw_batch, changes={}, erased=erased)
-    refined = await _today(session.connection, current, raw, readable)
+    refined = await _today(session, current, raw, readable)
     await session.partitions.ensure_each(current.plan.contracts, refined.accepted)
     done = await _commit(session, current, raw, readable, refined, dry_run)
     return replace(done, erased=erased)
 
 
 async def _today(
-    connection: Connection, current: CurrentPipeline, raw: StoredRaw, readable: pl.Series
+    session: WriterSession, current: CurrentPipeline, raw: StoredRaw, readable: pl.Series
 ) -> Refined:
     """What today's code makes of every record of the batch that is not a replay's; every table is there."""
-    contracts = current.plan.contracts
+    connection, contracts = session.connection, current.plan.contracts
+    reader = await reader_of(connection, session.first_readers, current.plan, raw.batch.dataset)
     stood = [await standing_rows(connection, raw.number, contract) for contract in contracts.values()]
     standing = pl.concat([rows.filter("stands").select(ROW) for rows in stood])
     messages = pl.DataFrame({"sequence": readable.arg_true(), "part": None}, schema=PLACE_SCHEMA)
     whole = messages if raw.batch.layout is None else messages.clear()
 
     async def aside(refined: Refined) -> pl.DataFrame:
-        return await waiting_or_dropped(connection, raw, places_of(refined), standing)
+        return await waiting_or_dropped(connection, raw, reader, places_of(refined), standing)
 
     erased = pl.DataFrame({"sequence": (~readable).arg_true(), "part": None}, schema=PLACE_SCHEMA)
-    left_out = pl.concat([erased, await waiting_or_dropped(connection, raw, whole, standing)]).unique()
+    aside_before = await waiting_or_dropped(connection, raw, reader, whole, standing)
+    left_out = pl.concat([erased, aside_before]).unique()
     refined = await refine_at_issue(current, raw.batch, left_out, aside)
     none = {table: {**contract.row_schema, **ORIGIN_SCHEMA} for table, contract in contracts.items()}
     return replace(

@@ -16,6 +16,7 @@ from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.commit import remember, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import StoredRaw
+from tasks.load.readers import reader_of
 from tasks.load.settle import Settled
 from tasks.load.store import WriterSession
 
@@ -56,6 +57,7 @@ async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple
         batch=replace(raw.batch, position=None),
         digests=raw.digests,
         raw_batch=raw.number,
+        reader=await reader_of(session.connection, session.first_readers, plan, raw.batch.dataset),
     )
     transaction = session.connection.transaction()
     await transaction.start()

@@ -23,6 +23,7 @@ class WriterSession:
     writer: Writer
     partitions: Partitions  # of the store: they outlive the connection
     known_subjects: set[Subject]  # of the store: committed by it
+    first_readers: dict[str, str]  # of the store: dataset → the pipeline that read it first
     announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
 
 
@@ -46,6 +47,7 @@ class Store:
         self.pool = pool
         self.partitions = Partitions(pool)
         self._known_subjects: set[Subject] = set()
+        self._first_readers: dict[str, str] = {}
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[WriterSession]:
@@ -78,6 +80,7 @@ class Store:
                     writer=await open_writer(connection, self._application),
                     partitions=self.partitions,
                     known_subjects=self._known_subjects,
+                    first_readers=self._first_readers,
                 )
         return self._session
 

@@ -163,3 +163,16 @@ async def test_a_rival_of_its_batch_does_not_keep_a_record_from_being_what_is_st
     assert (receipt.rejected, receipt.duplicates) == (1, 1)
     assert await house.fetch(OPEN) == [(0, CONFLICT)]
     await house.proves()
+
+
+async def test_records_that_say_the_same_share_the_verdict_of_a_taken_key(house: House) -> None:
+    topic, body = message("a", 1, temperature=20.0)
+    warm = message("a", 1, temperature=60.0)
+    first = await house.take(warm, (topic, body), (topic, body + b" "))
+    assert await house.fetch(OPEN) == [(1, CONFLICT), (2, CONFLICT)]
+    await replay(house.way.store, sensors(90.0), first.batch)
+    assert await house.fetch(OPEN) == [(1, CONFLICT), (2, CONFLICT)]
+    await house.reprocess(first.batch, sensors(90.0))
+    assert await replayed(house, first.batch, 90.0) is None
+    assert await house.fetch(OPEN) == [(1, CONFLICT), (2, CONFLICT)]
+    await house.proves()
