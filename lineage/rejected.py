@@ -5,14 +5,13 @@ sum over a batch's verdicts can be computed again at any time.
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
-from .books import Books, Counts
 from .digest import row_hashes, signed, sum_of
 from .ports import Connection
 from .stored import chunks
@@ -68,24 +67,11 @@ LEFT JOIN LATERAL (
 ) next ON true
 """
 _VERDICTS = "SELECT * FROM store.replays WHERE batch >= $1 AND batch < $2"
-_UNLIKE_REPLAYS = """
-SELECT r.batch, count(*) AS records FROM store.rejected r
-LEFT JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE verdict = 'rejected') AS again,
-        nullif(max(p.batch), max(p.batch) FILTER (WHERE verdict = 'rejected')) AS resolved_by
-    FROM store.replays p WHERE p.identity = r.identity
-) said ON true
-WHERE r.batch >= $1 AND r.batch < $2
-    AND (r.attempts <> 1 + said.again OR r.resolved_by IS DISTINCT FROM said.resolved_by)
-GROUP BY r.batch ORDER BY r.batch
-"""
-_PASSING = "SELECT batch, rules, may_pass AS said FROM store.rejected WHERE batch >= $1 AND batch < $2"
-_PASSING_SCHEMA = {"batch": pl.Int64(), "rules": pl.List(pl.String()), "said": pl.Boolean()}
 
 
 async def rejected_sums(connection: Connection, first: int, end: int) -> dict[int, int]:
     """Batch → the sum of its verdicts: of the records it rejected as it left them, and of its replays."""
-    return {batch: total for batch, (_, total) in (await _judged(connection, first, end)).items()}
+    return {batch: total for batch, (_, total) in (await judged(connection, first, end)).items()}
 
 
 def record_hashes(rows: Sequence[Any]) -> pl.Series:
@@ -100,32 +86,7 @@ def sum_of_new(records: pl.DataFrame) -> int:
     return sum_of(row_hashes(records.with_columns(identity, rules), list(RECORD)))
 
 
-async def check_rejected(
-    connection: Connection, books: Books, first: int, end: int, counts: Counts
-) -> AsyncIterator[str]:
-    """The verdicts of each batch; a record that is resolved still counts, and so does one rejected again."""
-    judged = await _judged(connection, first, end)
-    counts.rejected += await connection.fetchval(
-        "SELECT count(*) FROM store.rejected WHERE batch >= $1 AND batch < $2", first, end
-    )
-    for number in sorted(judged.keys() | books.ledger.keys()):
-        rows, total = judged.get(number, (0, 0))
-        if number not in books.ledger:
-            yield f"rejected: {rows} record(s) of batch {number}, which is not in the ledger"
-        elif rows != books.ledger[number]["rejected"]:
-            yield f"rejected, batch {number}: {books.ledger[number]['rejected']} recorded, {rows} stored"
-        elif total != books.ledger[number]["rejected_sum"]:
-            yield f"rejected, batch {number}: what is said of its {rows} record(s) is not what was recorded"
-    for row in await connection.fetch(_UNLIKE_REPLAYS, first, end):
-        yield (
-            f"rejected, batch {row['batch']}: {row['records']} record(s) with other attempts or another end "
-            "than their replays say"
-        )
-    for number, unlike in sorted((await _unlike_rules(connection, first, end)).items()):
-        yield f"rejected, batch {number}: {unlike} record(s) whose may_pass is not what their rules say"
-
-
-async def _judged(connection: Connection, first: int, end: int) -> dict[int, tuple[int, int]]:
+async def judged(connection: Connection, first: int, end: int) -> dict[int, tuple[int, int]]:
     """Batch → how many records it rejected, and the sum of its verdicts."""
     rows: dict[int, int] = defaultdict(int)
     sums: dict[int, int] = defaultdict(int)
@@ -137,15 +98,6 @@ async def _judged(connection: Connection, first: int, end: int) -> dict[int, tup
         for verdict, now in zip(verdicts, _hashes(verdicts, VERDICT), strict=True):
             sums[verdict["batch"]] += now
     return {batch: (rows[batch], signed(total)) for batch, total in sums.items()}
-
-
-async def _unlike_rules(connection: Connection, first: int, end: int) -> Counter[int]:
-    """Batch → how many of its records may pass by their rules and not by their column, or the other way."""
-    unlike: Counter[int] = Counter()
-    async for rows in chunks(connection, _PASSING, first, end):
-        records = pl.DataFrame([tuple(row) for row in rows], _PASSING_SCHEMA, orient="row")
-        unlike.update(records.filter(pl.col("said").ne_missing(MAY_PASS))["batch"].to_list())
-    return unlike
 
 
 def _hashes(rows: Sequence[Any], columns: Mapping[str, pl.DataType]) -> pl.Series:

@@ -3,6 +3,7 @@
 Rows are read in chunks and never kept; what is kept is one count and one sum per batch or hour.
 """
 
+import json
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,6 +102,18 @@ def _selected(shape: TableShape) -> str:
 def _types(shape: TableShape) -> dict[str, pl.DataType]:
     columns = {name: type_ for version in shape.versions for name, type_ in version.items()}
     return {**columns, **shape.origin}
+
+
+def key_text(shape: TableShape) -> str:
+    """The SQL expression of the natural key of row `s` as canonical JSON."""
+    parts = [f"'{json.dumps(name)}:' || {_value_text(shape, name)}" for name in sorted(shape.key)]
+    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
+
+
+def _value_text(shape: TableShape, name: str) -> str:
+    if isinstance(shape.columns[name], pl.Datetime):
+        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+    return f"to_json(s.{name})::text"
 
 
 class _Sums:

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 from lineage import append, naming
+from lineage.acts import QUARANTINE, digest_of
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
-from lineage.quarantine import URI, digest_of, key_text
+from lineage.stored import key_text
 from lineage.version import transformation_of
 from tasks.contract import Contract
 from tasks.load.change_marks import mark
@@ -117,6 +118,6 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
     )
     concerned = await connection.fetch(_BATCHES)
     rows, digest = sum(row["rows"] for row in concerned), await digest_of(connection, number)
-    target = batch_node(URI, number, rows=rows, digest=digest)
+    target = batch_node(QUARANTINE, number, rows=rows, digest=digest)
     relations = [(RelationshipType.FEEDS, batch_node(uri, row["batch"]), target) for row in concerned]
     await append.write(connection, commit, run_node(act.run), relations, {})

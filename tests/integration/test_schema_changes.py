@@ -9,9 +9,9 @@ import pytest
 
 from infra.migrate import LOCK
 from infra.postgres import Pool, connect, open_pool
-from lineage.batches import verify_batch
 from lineage.errors import ContractError
 from lineage.model import Transformation
+from lineage.proof.batches import verify_batch
 from tasks.batch import RawBatch, Receipt
 from tasks.contract import Column, ColumnType, Contract
 from tasks.load.commit import load

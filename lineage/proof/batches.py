@@ -5,13 +5,12 @@ verify_batch: one, as its flow ends        check_batches: all from a number on, 
 
 from collections.abc import AsyncIterator, Mapping
 
-from . import books, entries, messages, quarantine, rejected
+from ..errors import VerificationError
+from ..ports import Connection
+from ..stored import TableShape, by_batch
+from . import books, entries, imported, messages, quarantine, rejected
 from .books import Counts
-from .errors import VerificationError
 from .findings import Findings
-from .openlineage import kept as imported
-from .ports import Connection
-from .stored import TableShape, by_batch
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""

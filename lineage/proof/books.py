@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .ports import Connection
-from .stored import Held, TableShape, by_hour
+from ..ports import Connection
+from ..stored import Held, TableShape, by_hour
 
 
 @dataclass(slots=True)

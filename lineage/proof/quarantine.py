@@ -5,27 +5,17 @@
 `NAME_quarantine` holds the keys that the published view leaves out: those whose newest act took them out.
 """
 
-import hashlib
-import json
 from collections.abc import AsyncIterator
-from typing import Any
 
-import polars as pl
-
-from . import naming
+from ..acts import QUARANTINE, digest_of
+from ..model import batch_node
+from ..ports import Connection
+from ..stored import TableShape, chunks, key_text
 from .books import Books
-from .model import batch_node, micros
-from .ports import Connection
-from .stored import TableShape, chunks
 
-URI = naming.postgres("quarantine")
 WAYS = ("quarantine", "release")
 """What the ledger's `way` says of an act that takes rows out, or puts them back."""
 
-_ACT = "SELECT kind, selection, reason, by_whom, run_id, at FROM store.recalls WHERE act = $1"
-_ROWS = """
-SELECT key, table_name, batch, released FROM store.quarantine WHERE act = $1 ORDER BY key COLLATE "C"
-"""
 _SAID = """
 SELECT DISTINCT batch, target_facts->>'digest' AS digest FROM store.lineage_log
 WHERE batch >= $1 AND batch < $2 AND relationship_type = 'FEEDS' AND target_key = $3 || batch
@@ -47,23 +37,9 @@ WHERE stands.act IS DISTINCT FROM said.act ORDER BY 1
 """
 
 
-async def digest_of(connection: Connection, act: int) -> str:
-    """SHA-256 of who did it and why, and of its rows; `connection` must be in a transaction."""
-    who = await connection.fetchrow(_ACT, act)
-    total = hashlib.sha256(_line(*who[:5], micros(who["at"])) if who else b"")
-    async for rows in chunks(connection, _ROWS, act):
-        for row in rows:
-            total.update(_line(*row))
-    return total.hexdigest()
-
-
-def _line(*values: Any) -> bytes:
-    return json.dumps(values, ensure_ascii=False, default=str).encode() + b"\n"
-
-
 async def check_acts(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
     """Who, why and which rows: of every act that took rows out or put them back."""
-    uri = batch_node(URI, 0).key.removesuffix("0")
+    uri = batch_node(QUARANTINE, 0).key.removesuffix("0")
     said = {row["batch"]: row["digest"] for row in await connection.fetch(_SAID, first, end, uri)}
     acts = {number for number, row in books.ledger.items() if row["way"] in WAYS}
     for number in sorted(acts):
@@ -81,15 +57,3 @@ async def check_standing(connection: Connection, shape: TableShape) -> AsyncIter
         for row in rows:
             stands, said = (f"act {row[each]}" if row[each] else "no act" for each in ("stands", "said"))
             yield f"{shape.name}_quarantine: {row['key']} is out by {stands}, and by {said} in the record"
-
-
-def key_text(shape: TableShape) -> str:
-    """The SQL expression of the natural key of row `s` as canonical JSON."""
-    parts = [f"'{json.dumps(name)}:' || {_value_text(shape, name)}" for name in sorted(shape.key)]
-    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
-
-
-def _value_text(shape: TableShape, name: str) -> str:
-    if isinstance(shape.columns[name], pl.Datetime):
-        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"to_json(s.{name})::text"

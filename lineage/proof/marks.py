@@ -6,9 +6,9 @@ from. A mark that is lost would leave an aggregate as it was, and nothing else w
 
 from collections.abc import AsyncIterator
 
-from . import naming
-from .ports import Connection
-from .stored import TableShape, chunks
+from .. import naming
+from ..ports import Connection
+from ..stored import TableShape, chunks
 
 _LOST = """
 SELECT stored.batch, stored.hour FROM (
