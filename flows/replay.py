@@ -105,7 +105,7 @@ def _current(pipeline: catalog.Pipeline, reference: Reference, run: Run) -> Curr
     function = pipeline.refine()
 
     async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
-        return await asyncio.to_thread(function, batch, looked_up)
+        return await asyncio.to_thread(function, pipeline.read_as(batch), looked_up)
 
     row_local = transform(pipeline.transform).row_local
     return CurrentPipeline(

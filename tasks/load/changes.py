@@ -8,7 +8,7 @@ import polars as pl
 
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
-from tasks.load.standing import LEFT
+from tasks.load.standing import LEFT, STANDS
 
 EXAMPLES = 3
 """Changed rows that are shown."""
@@ -65,7 +65,7 @@ def compare(standing: pl.DataFrame, today: pl.DataFrame, contract: Contract) -> 
     differs = {name: ~pl.col(name).eq_missing(pl.col(f"before {name}")) for name in [*compared, INPUT]}
     changed = both.filter(pl.any_horizontal(*differs.values()))
     new = today.join(before, on=key, how="anti", maintain_order="left")
-    withdrawn = standing.filter("stands").join(today, on=key, how="anti", maintain_order="left")
+    withdrawn = standing.filter(STANDS).join(today, on=key, how="anti", maintain_order="left")
     counts = changed.select(rule.sum().alias(name) for name, rule in differs.items())
     changes = Changes(
         table=contract.table,
@@ -77,13 +77,13 @@ def compare(standing: pl.DataFrame, today: pl.DataFrame, contract: Contract) -> 
         lost=_lost(standing, changed, key),
         examples=_examples(changed, contract, list(differs)),
     )
-    gone = pl.concat([standing.filter("stands").join(changed, on=key, how="semi"), withdrawn])
+    gone = pl.concat([standing.filter(STANDS).join(changed, on=key, how="semi"), withdrawn])
     return Compared(changed.select(today.columns), new, gone, withdrawn, changes)
 
 
 def _lost(standing: pl.DataFrame, changed: pl.DataFrame, key: list[str]) -> dict[str, int]:
     valued = [name for name in standing.columns if name.startswith(LEFT)]
-    replaced = standing.filter("stands").join(changed, on=key, how="semi")
+    replaced = standing.filter(STANDS).join(changed, on=key, how="semi")
     return {name.removeprefix(LEFT): count for name in valued if (count := int(replaced[name].sum()))}
 
 

@@ -9,6 +9,7 @@ does this module when that process starts again. Nobody makes the old column ane
 from collections.abc import Mapping, Sequence
 
 from lineage.errors import ContractError
+from lineage.identifiers import published_view, quoted, stored_table
 from lineage.ports import Connection
 from tasks.contract import Contract
 
@@ -27,7 +28,7 @@ WHERE table_name = $1 AND c ->> 'was' IS NOT NULL ORDER BY prepared_at
 
 async def standing_columns(connection: Connection, table: str) -> Sequence[str]:
     """Every column of `store.TABLE`, those that left its contract too; none if it does not stand."""
-    return [row["attname"] for row in await connection.fetch(_STANDING, f"store.{table}")]
+    return [row["attname"] for row in await connection.fetch(_STANDING, stored_table(table))]
 
 
 async def refuse_old_names(connection: Connection, contract: Contract, *, known: bool) -> None:
@@ -58,11 +59,10 @@ async def rename_columns(connection: Connection, contract: Contract, beside: Seq
             raise ContractError(
                 f"{contract.table} holds both {column.was} and {column.name}: leave `was` out, they are two"
             )
+        renamed = f"RENAME COLUMN {quoted(column.was)} TO {quoted(column.name)}"
         for table in (contract.table, *beside):
-            await connection.execute(f"ALTER TABLE store.{table} RENAME COLUMN {column.was} TO {column.name}")
-        await connection.execute(
-            f"ALTER VIEW IF EXISTS public.{contract.table} RENAME COLUMN {column.was} TO {column.name}"
-        )
+            await connection.execute(f"ALTER TABLE {stored_table(table)} {renamed}")
+        await connection.execute(f"ALTER VIEW IF EXISTS {published_view(contract.table)} {renamed}")
 
 
 def under_todays_names(prepared: Sequence[Contract]) -> list[Contract]:

@@ -26,7 +26,7 @@ from tasks.load.rejected import insert_rejected
 from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted, without_stored_before, without_stored_rivals
-from tasks.load.standing import lock, move_to_history, standing_rows, taken, unjudged
+from tasks.load.standing import STANDS, lock, move_to_history, standing_rows, taken, unjudged
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import reject_again
 from tasks.load.wanted import Wanted, wanted
@@ -80,7 +80,7 @@ async def _today(
     connection, contracts = session.connection, current.plan.contracts
     reader = await reader_of(connection, session.first_readers, current.plan, raw.batch.dataset)
     stood = [await standing_rows(connection, raw.number, contract) for contract in contracts.values()]
-    standing = pl.concat([rows.filter("stands").select(ROW) for rows in stood])
+    standing = pl.concat([rows.filter(STANDS).select(ROW) for rows in stood])
     messages = pl.DataFrame({"sequence": readable.arg_true(), "part": None}, schema=PLACE_SCHEMA)
     whole = messages if raw.batch.layout is None else messages.clear()
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra.postgres import Connection, Row
+from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
@@ -13,7 +14,7 @@ from tasks.load.tables import same_key, stored_columns
 
 # Keys of rows that stand and that this version has not judged, or that are of this raw batch itself.
 _UNJUDGED = """
-SELECT {names} FROM {keys} AS a JOIN store.{table} s USING ({names})
+SELECT {names} FROM {keys} AS a JOIN {table} s USING ({names})
 WHERE coalesce(s.raw_batch, s.batch) = ${batch} OR NOT EXISTS (
     SELECT FROM store.ledger l WHERE l.transformation_id = ${version}
     AND (l.batch = coalesce(s.raw_batch, s.batch) OR l.raw_batch = coalesce(s.raw_batch, s.batch))
@@ -22,17 +23,19 @@ WHERE coalesce(s.raw_batch, s.batch) = ${batch} OR NOT EXISTS (
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
 ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
 
+STANDS = "it stands"
+"""Whether a row is not replaced by a newer observation; no contract's column has a space in its name."""
 
 LEFT = "left "
 """Before the name of a column that left the contract: whether the row has a value there."""
 
 
 def standing_schema(contract: Contract) -> pl.Schema:
-    """The contract's columns, where each row came from, and `stands`: not replaced by a newer observation.
+    """The contract's columns, where each row came from, and STANDS.
 
     Rows that were read have a Boolean of each column that left the contract besides (`LEFT`).
     """
-    return pl.Schema({**contract.row_schema, **ORIGIN, "stands": pl.Boolean()})
+    return pl.Schema({**contract.row_schema, **ORIGIN, STANDS: pl.Boolean()})
 
 
 async def lock(connection: Connection, contract: Contract) -> None:
@@ -47,14 +50,14 @@ async def standing_rows(connection: Connection, raw_batch: int, contract: Contra
     """
     rows = await connection.fetch(_COMMITS, raw_batch)
     numbers = [row["batch"] for row in rows]
-    columns, key = ", ".join([*contract.names, *ORIGIN]), ", ".join(contract.key)
+    columns, key = listed([*contract.names, *ORIGIN]), listed(contract.key)
+    table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
     left = [name for name in await standing_columns(connection, contract.table) if _has_left(name, contract)]
-    valued = "".join(f', {name} IS NOT NULL AS "{LEFT}{name}"' for name in left)
+    valued = "".join(f", {quoted(name)} IS NOT NULL AS {quoted(LEFT + name)}" for name in left)
     found = await connection.fetch(
         f"SELECT DISTINCT ON ({key}) * FROM ("
-        f"SELECT {columns}, true AS stands{valued} FROM store.{contract.table} "
-        "WHERE batch = ANY($1) UNION ALL "
-        f"SELECT {columns}, false{valued} FROM store.{contract.table}_history "
+        f'SELECT {columns}, true AS "{STANDS}"{valued} FROM {table} WHERE batch = ANY($1) UNION ALL '
+        f"SELECT {columns}, false{valued} FROM {history} "
         f"WHERE batch = ANY($1) AND replaced_by <> ALL($1)) AS made ORDER BY {key}, batch DESC",
         numbers,
     )
@@ -70,14 +73,14 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
     """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
     if gone.is_empty():
         return
-    name = contract.table
-    columns = ", ".join(await standing_columns(commit.connection, name))  # those too that left the contract
-    same = same_key(contract, "s", "g")
+    table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
+    columns = listed(await standing_columns(commit.connection, contract.table))  # those too that left it
+    same = same_key(contract.key, "s", "g")
     times, past = gone[contract.time], len(contract.key)
     await commit.connection.execute(
-        f"WITH gone AS (DELETE FROM store.{name} s USING {key_rows(contract)} AS g WHERE {same} "
-        f"AND s.{contract.time} BETWEEN ${past + 1} AND ${past + 2} "
-        f"RETURNING s.*) INSERT INTO store.{name}_history ({columns}, replaced_by) "
+        f"WITH gone AS (DELETE FROM {table} s USING {key_rows(contract)} AS g WHERE {same} "
+        f"AND {column_of('s', contract.time)} BETWEEN ${past + 1} AND ${past + 2} "
+        f"RETURNING s.*) INSERT INTO {history} ({columns}, replaced_by) "
         f"SELECT {columns}, {commit.number} FROM gone",
         *key_values(contract, gone),
         times.min(),
@@ -88,9 +91,9 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
 
 async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     """The keys of these rows (n) under which a row stands."""
-    names = ", ".join(contract.key)
+    names = listed(contract.key)
     found = await connection.fetch(
-        f"SELECT {names} FROM {key_rows(contract)} AS a JOIN store.{contract.table} USING ({names})",
+        f"SELECT {names} FROM {key_rows(contract)} AS a JOIN {stored_table(contract.table)} USING ({names})",
         *key_values(contract, rows),
     )
     return _keys(contract, rows, found)
@@ -100,9 +103,9 @@ async def unjudged(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl
     """The keys of these rows (n) under which a row stands whose input today's code may read otherwise."""
     past = len(contract.key)
     query = _UNJUDGED.format(
-        names=", ".join(contract.key),
+        names=listed(contract.key),
         keys=key_rows(contract),
-        table=contract.table,
+        table=stored_table(contract.table),
         batch=past + 1,
         version=past + 2,
     )
@@ -119,7 +122,7 @@ def _keys(contract: Contract, rows: pl.DataFrame, found: Sequence[Row]) -> pl.Da
 def key_rows(contract: Contract) -> str:
     """SQL: the rows of the first parameters, one array per key column."""
     arrays = (
-        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {name}"
+        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {quoted(name)}"
         for number, name in enumerate(contract.key, start=1)
     )
     return f"(SELECT {', '.join(arrays)})"

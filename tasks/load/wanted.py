@@ -16,6 +16,7 @@ from tasks.batch import Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load.changes import Compared, compare
 from tasks.load.row_id import ROW
+from tasks.load.standing import STANDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,9 @@ def wanted(contracts: Mapping[str, Contract], standing: Mapping[str, pl.DataFram
     tables = {
         table: compare(rows, today.accepted[table], contracts[table]) for table, rows in standing.items()
     }
-    places = pl.concat([rows.select(*ROW, "stands") for rows in standing.values()])
-    heard = _among(today.rejected, places.filter("stands"))
-    known = pl.concat(
-        [heard.select(ROW), _among(today.rejected, places.filter(~pl.col("stands"))).select(ROW)]
-    )
+    places = pl.concat([rows.select(*ROW, STANDS) for rows in standing.values()])
+    heard = _among(today.rejected, places.filter(STANDS))
+    known = pl.concat([heard.select(ROW), _among(today.rejected, places.filter(~pl.col(STANDS))).select(ROW)])
     once = [table for table, contract in contracts.items() if contract.on_return is OnReturn.APPEND]
     unheard = today.rejected.join(known, on=ROW, how="anti", nulls_equal=True, maintain_order="left")
     return Wanted(tables=tables, heard=heard, unheard=unheard.filter(pl.col("table").is_in(once)))

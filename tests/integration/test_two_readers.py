@@ -17,9 +17,9 @@ from flows.replay import replay
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
 from infra.settings import load as settings_of
-from lineage.batches import verify_batch
 from lineage.errors import NotFoundError, RejectedError
 from lineage.model import Run
+from lineage.proof.batches import verify_batch
 from tasks.batch import Receipt
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
