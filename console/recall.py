@@ -39,6 +39,10 @@ Release = Annotated[bool, typer.Option("--release", help="Put rows in quarantine
 Reprocess = Annotated[
     bool, typer.Option("--reprocess", help="Run their batches again from raw with today's code.")
 ]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(help="Who reprocesses what was read by a pipeline that is not known or is gone."),
+]
 Reason = Annotated[str, typer.Option(help="Why; kept with the act.")]
 By = Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Do it. Without it, only what would be done is told.")]
@@ -55,6 +59,7 @@ def recall(
     quarantine: Quarantine = False,
     release: Release = False,
     reprocess: Reprocess = False,
+    pipeline: Pipeline = None,
     reason: Reason = "",
     by: By = None,
     apply: Apply = False,
@@ -80,7 +85,7 @@ def recall(
         since=moment(since, "--from"),
         until=moment(until, "--to"),
     )
-    order = Order(kinds=kinds, reason=reason, by_whom=by or user_name(), apply=apply)
+    order = Order(kinds=kinds, reason=reason, by_whom=by or user_name(), apply=apply, stand_in=pipeline)
     outcome = run(recalled(settings, selection, order, progress))
     if as_json:
         print_json(asdict(outcome))
@@ -137,6 +142,8 @@ def _changes(changes: "Changes") -> Iterable[str]:
     )
     for column, rows in changes.columns.items():
         yield f"  {column}: {counted(rows, 'row')}"
+    for column, rows in changes.lost.items():
+        yield f"  {column}: {counted(rows, 'row')} lose it: no column of today's contract; history keeps it"
     for example in changes.examples:
         told = ", ".join(f"{n}: {text(old)} → {text(new)}" for n, (old, new) in example.columns.items())
         yield f"  {example.key}  {told}"

@@ -96,6 +96,10 @@ def replay(
     rule: Rule = None,
     stage: Stage = None,
     since: Since = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(help="Who replays what was read by a pipeline that is not known or is gone."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")
     ] = False,
@@ -103,14 +107,14 @@ def replay(
 ) -> None:
     """Run open rejected records through today's pipeline; those that pass are stored.
 
-    What today's version has judged before is left alone, so a second replay changes nothing.
+    What today's version would say again is left alone, so a second replay changes nothing.
     """
     settings = start()
     from flows import rejected
     from flows import replay as replays
 
     which = _which(dataset, rule, stage, since, False)
-    total = run(replays.replay(settings, which, dry_run=dry_run, tell=progress))
+    total = run(replays.replay(settings, which, dry_run=dry_run, tell=progress, stand_in=pipeline))
     if not total["batches"] and not total["unchanged"] + total["refused"] + total["failed"]:
         _tell_unknown(run(rejected.ls(settings, which, limit=1)))
     if as_json:

@@ -4,7 +4,7 @@ Nothing is forgotten meanwhile: the broker, the topic or the folder keeps what i
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from time import monotonic
 from typing import Final
 
@@ -16,7 +16,7 @@ from flows.retry import must_wait, without_end
 from infra.postgres import Pool
 from lineage.errors import HeadwaterError, RejectedError
 from tasks.batch import RawBatch, Receipt
-from tasks.load.status import open_rejected
+from tasks.load.status import Waiting, open_rejected
 
 log = structlog.get_logger(__name__)
 
@@ -143,15 +143,19 @@ async def check(pool: Pool, pipeline: Pipeline) -> None:
         raise RejectedError(_sentence(pipeline, found))
 
 
-def at_limit(found: Mapping[str, int]) -> tuple[str, ...]:
-    """A sentence for each pipeline at its limit; `found`: dataset → rejected records that wait."""
+def at_limit(found: Waiting) -> tuple[str, ...]:
+    """A sentence for each pipeline at its limit."""
     counted = [(pipeline, waiting_of(pipeline, found)) for pipeline in pipelines().values()]
     return tuple(_sentence(*each) for each in counted if _reached(*each))
 
 
-def waiting_of(pipeline: Pipeline, found: Mapping[str, int]) -> int:
-    """The pipeline's own of the records that wait; `found`: dataset → how many."""
-    return sum(records for dataset, records in found.items() if pipeline.source.gives(dataset))
+def waiting_of(pipeline: Pipeline, found: Waiting) -> int:
+    """The pipeline's own of the records that wait; one of its source whose reader is not known counts too."""
+    return sum(
+        records
+        for (dataset, reader), records in found.items()
+        if reader in (None, pipeline.name) and pipeline.source.gives(dataset)
+    )
 
 
 def _reached(pipeline: Pipeline, records: int) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from flows import catalog, stores
 from flows.aggregates import refresh_all
-from flows.replay import pipeline_of
+from flows.replay import Readers
 from infra.postgres import translated
 from infra.settings import Settings
 from lineage.model import Run
@@ -27,11 +27,10 @@ from tasks.load.recall import (
     Scope,
     Selection,
     conditions,
-    datasets_of,
+    readers_of,
     scope_of,
 )
 from tasks.load.reprocess import Reprocessed, reprocess
-from tasks.load.reread import CurrentPipeline
 from tasks.load.seen import refuse_unknown
 from tasks.load.store import Store
 from tasks.load.tables import has_history
@@ -47,6 +46,7 @@ class Order:
     reason: str = ""
     by_whom: str = ""
     apply: bool = False
+    stand_in: str | None = None  # the pipeline for batches whose reader is not known or is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ async def recalled(
                 now=datetime.now(UTC),
             )
             if kind == "reprocess":
-                outcome = await _reprocess(store, act, outcome, tell)
+                outcome = await _reprocess(store, act, outcome, tell, order.stand_in)
             else:
                 outcome = await _set_apart(store, act, found, outcome)
     if order.apply and order.kinds:
@@ -119,19 +119,21 @@ async def _set_apart(store: Store, act: Act, found: Sequence[Condition], outcome
     return replace(outcome, rows=rows)
 
 
-async def _reprocess(store: Store, act: Act, outcome: Outcome, tell: Callable[[int, int], None]) -> Outcome:
+async def _reprocess(
+    store: Store, act: Act, outcome: Outcome, tell: Callable[[int, int], None], stand_in: str | None
+) -> Outcome:
     """Every raw batch of the scope, the oldest first; each is a transaction of its own."""
     reference = Reference(frames={"devices": await read_devices(store.pool)})
-    pipelines: dict[str, CurrentPipeline] = {}
+    readers = Readers(reference=reference, run=act.run, stand_in=stand_in)
     with translated():
         async with store.pool.acquire() as connection:
-            batches = await datasets_of(connection, outcome.scope.raw_batches)
+            batches = await readers_of(connection, outcome.scope.raw_batches)
+            for _, dataset, reader in batches:
+                readers.of(dataset, reader)  # one that is not to be found ends it before anything is done
             if outcome.applied:
                 await record(connection, act)
-    for done, (number, dataset) in enumerate(batches, start=1):
-        if dataset not in pipelines:
-            pipelines[dataset] = pipeline_of(dataset, reference, act.run)
-        one = await reprocess(store, pipelines[dataset], number, dry_run=not outcome.applied)
+    for done, (number, dataset, reader) in enumerate(batches, start=1):
+        one = await reprocess(store, readers.of(dataset, reader), number, dry_run=not outcome.applied)
         outcome = _with(outcome, one)
         tell(done, len(batches))
     return outcome

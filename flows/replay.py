@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import structlog
 
 from flows import catalog, stores
 from infra.settings import Settings
-from lineage.errors import DataError, NotFoundError, TransformError
+from lineage.errors import DataError, NotFoundError, RejectedError, TransformError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.devices import read_devices
@@ -25,10 +25,16 @@ log = structlog.get_logger(__name__)
 
 
 async def replay(
-    settings: Settings, which: Which, *, dry_run: bool, tell: Callable[[int, int], None]
+    settings: Settings,
+    which: Which,
+    *,
+    dry_run: bool,
+    tell: Callable[[int, int], None],
+    stand_in: str | None = None,
 ) -> dict[str, int]:
     """Replay what is chosen; returns how many records were read, accepted, rejected …, over all batches.
 
+    Each by the pipeline that read it, or by the `stand_in` where that is not known or is gone.
     `unchanged`: chosen records not judged again. As before stay `refused`, whose values Postgres refuses, and
     `failed`, on which the transform fails.
     """
@@ -37,23 +43,66 @@ async def replay(
         await stores.prepare_each(settings, catalog.all_contracts())
         reference = Reference(frames={"devices": await read_devices(store.pool)})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
-        pipelines: dict[str, CurrentPipeline] = {}
+        readers = Readers(reference=reference, run=run, stand_in=stand_in)
         found = await open_batches(store.pool, which)
         for done, batch in enumerate(found, start=1):
-            if batch.dataset not in pipelines:
-                pipelines[batch.dataset] = pipeline_of(batch.dataset, reference, run)
-            total.update(await _one(store, pipelines[batch.dataset], batch, dry_run))
+            current = readers.of(batch.dataset, batch.pipeline)
+            total.update(await _one(store, current, batch, dry_run))
             tell(done, len(found))
     return dict(total)
 
 
-def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline:
-    """The pipeline that reads a dataset today; raises NotFoundError when none does."""
-    pipeline = next((one for one in catalog.pipelines().values() if one.source.gives(dataset)), None)
-    if pipeline is None:
+@dataclass(slots=True, kw_only=True)
+class Readers:
+    """The pipelines that raw batches are read again by, each loaded once.
+
+    `stand_in`: the name of the one for batches whose reader is not known or is gone.
+    """
+
+    reference: Reference
+    run: Run
+    stand_in: str | None = None
+    _loaded: dict[str, CurrentPipeline] = field(default_factory=dict)
+
+    def of(self, dataset: str, reader: str | None) -> CurrentPipeline:
+        """The pipeline that read a batch of the dataset; or NotFoundError, RejectedError."""
+        pipeline = _reader(dataset, reader, self.stand_in)
+        if pipeline.name not in self._loaded:
+            self._loaded[pipeline.name] = _current(pipeline, self.reference, self.run)
+        return self._loaded[pipeline.name]
+
+
+def _reader(dataset: str, reader: str | None, stand_in: str | None) -> catalog.Pipeline:
+    reading = {name: one for name, one in catalog.pipelines().items() if one.source.gives(dataset)}
+    if reader in reading:
+        return reading[reader]
+    if stand_in is not None:
+        if stand_in not in reading:
+            raise NotFoundError(f"No pipeline {stand_in} reads {dataset} today: choose {_names(reading)}.")
+        return reading[stand_in]
+    if reader is not None:
+        raise NotFoundError(
+            f"{reader}, which read {dataset}, does not read it any more: say by --pipeline who does it now "
+            f"({_names(reading)})."
+        )
+    if not reading:
         raise NotFoundError(
             f"No pipeline reads {dataset} today: name another by --dataset, or add a pipeline that reads it."
         )
+    if len(reading) > 1:
+        raise RejectedError(
+            f"{dataset} is read by {_names(reading)}, and it is not known by which some of its records were: "
+            "say it by --pipeline."
+        )
+    (only,) = reading.values()
+    return only
+
+
+def _names(reading: Mapping[str, catalog.Pipeline]) -> str:
+    return ", ".join(reading) or "none does"
+
+
+def _current(pipeline: catalog.Pipeline, reference: Reference, run: Run) -> CurrentPipeline:
     function = pipeline.refine()
 
     async def refine(batch: RawBatch, looked_up: Reference) -> Refined:

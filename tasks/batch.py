@@ -24,6 +24,9 @@ ORIGIN_SCHEMA = pl.Schema({"sequence": pl.Int32, "part": pl.Int32, "input_hash":
 """`sequence`: the message it came from; `part`: which row of that message (null: the only one);
 `input_hash`: `lineage.digest.row_hashes` of the decoded input, before any enrichment."""
 
+PLACE_SCHEMA = pl.Schema({"sequence": pl.Int32, "part": pl.Int32})
+"""Where a record stands in its batch; without a part: a whole message."""
+
 # A rejected record: which bytes, and every rule it broke.
 _REJECTED: dict[str, pl.DataType] = {
     "sequence": pl.Int32(),
@@ -111,6 +114,8 @@ class RawBatch:
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
     abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # its offsets were overtaken
+    left_out: pl.DataFrame | None = None
+    """PLACE_SCHEMA, n: records that are not read again now; they give no row and take no key from others."""
     halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None
     """Cut where its position can be cut, neither half with a way to acknowledge; None for one record."""
 

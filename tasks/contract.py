@@ -91,6 +91,7 @@ class Column(Frozen):
     type: ColumnType
     unit: str | None = None
     path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
+    was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
     minimum: Number | None = None  # inclusive
     maximum: Number | None = None  # inclusive
     min_length: Length | None = None  # characters

@@ -117,6 +117,7 @@ def problems_of_contract(contract: "Contract") -> Iterator[Problem]:
         yield (), f"{contract.table}: {unknown[0]} is not one of its columns"
         return
     yield from _of_key(contract)
+    yield from _of_names(contract)
     yield from _of_groups(contract)
     yield from _of_paths(contract)
     for name in ("version", "max_bytes"):
@@ -125,6 +126,17 @@ def problems_of_contract(contract: "Contract") -> Iterator[Problem]:
     for name, least in (("oldest", timedelta(microseconds=1)), ("furthest", timedelta(0))):
         if not least <= getattr(contract, name) <= LONGEST:
             yield (name,), f"{contract.table}: `{name}` is a time span from 0 to {LONGEST.days:,} days"
+
+
+def _of_names(contract: "Contract") -> Iterator[Problem]:
+    """What a column was called before is no other column's name; a column of the key keeps its own."""
+    names = {column.name for column in contract.columns}
+    for at, column in enumerate(contract.columns):
+        if column.was and (column.was in names or column.name in contract.key):
+            yield (
+                ("columns", at, "was"),
+                f"{contract.table}: {column.name}, was {column.was}: that is a key or a column",
+            )
 
 
 def _of_key(contract: "Contract") -> Iterator[Problem]:

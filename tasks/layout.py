@@ -90,6 +90,13 @@ def exact(layout: Layout, location: str, chunk: bytes, parts: Sequence[int]) -> 
     return [(f"{path}:{int(begin) + records.lines[part]}", records.payloads[part]) for part in parts]
 
 
+def without_places(rows: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """The rows (with `sequence` and `part`, n) that stand in none of these places (PLACE_SCHEMA, m)."""
+    messages = places.filter(pl.col("part").is_null())["sequence"]
+    kept = rows.filter(~pl.col("sequence").is_in(messages.implode()))
+    return kept.join(places, on=["sequence", "part"], how="anti", nulls_equal=True, maintain_order="left")
+
+
 def exact_in(batch: RawBatch, rows: pl.DataFrame) -> pl.DataFrame:
     """`location` and `payload` (n) of rows with `sequence` and `part` (n), of whichever layout."""
     messages = batch.messages[rows["sequence"]]

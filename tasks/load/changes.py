@@ -1,14 +1,14 @@
 """What today's code makes of a batch, against what stands of it: which rows, and which columns, differ."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
-from tasks.load.standing import STANDS
+from tasks.load.standing import LEFT, STANDS
 
 EXAMPLES = 3
 """Changed rows that are shown."""
@@ -33,6 +33,8 @@ class Changes:
     new: int = 0  # stood under no key of this batch: today's key is another, or the row was left out before
     withdrawn: int = 0  # today's code makes no such row any more
     columns: Mapping[str, int]
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Columns that left the contract: how many changed rows had a value there, which history alone keeps."""
     examples: Sequence[Example] = ()
 
     @property
@@ -72,10 +74,17 @@ def compare(standing: pl.DataFrame, today: pl.DataFrame, contract: Contract) -> 
         new=new.height,
         withdrawn=withdrawn.height,
         columns={name: count for name, count in counts.row(0, named=True).items() if count},
+        lost=_lost(standing, changed, key),
         examples=_examples(changed, contract, list(differs)),
     )
     gone = pl.concat([standing.filter(STANDS).join(changed, on=key, how="semi"), withdrawn])
     return Compared(changed.select(today.columns), new, gone, withdrawn, changes)
+
+
+def _lost(standing: pl.DataFrame, changed: pl.DataFrame, key: list[str]) -> dict[str, int]:
+    valued = [name for name in standing.columns if name.startswith(LEFT)]
+    replaced = standing.filter(STANDS).join(changed, on=key, how="semi")
+    return {name.removeprefix(LEFT): count for name in valued if (count := int(replaced[name].sum()))}
 
 
 def _examples(changed: pl.DataFrame, contract: Contract, names: Sequence[str]) -> list[Example]:
@@ -97,13 +106,18 @@ def _same(before: Any, today: Any) -> bool:
 
 def add(one: Changes, other: Changes) -> Changes:
     """The changes of two batches of one table."""
-    names = sorted(one.columns.keys() | other.columns.keys())
     return Changes(
         table=one.table,
         unchanged=one.unchanged + other.unchanged,
         changed=one.changed + other.changed,
         new=one.new + other.new,
         withdrawn=one.withdrawn + other.withdrawn,
-        columns={name: one.columns.get(name, 0) + other.columns.get(name, 0) for name in names},
+        columns=_sums(one.columns, other.columns),
+        lost=_sums(one.lost, other.lost),
         examples=[*one.examples, *other.examples][:EXAMPLES],
     )
+
+
+def _sums(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    names = sorted(one.keys() | other.keys())
+    return {name: one.get(name, 0) + other.get(name, 0) for name in names}

@@ -29,6 +29,7 @@ from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
 from tasks.load.raw import write_raw
+from tasks.load.readers import reader_of
 from tasks.load.rejected import ANYTHING, PASSING, copy_rejected
 from tasks.load.settle import (
     Settled,
@@ -87,6 +88,7 @@ async def _commit_once(session: WriterSession, plan: LoadPlan, prepared: Prepare
 
 async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt:
     await session.partitions.ensure_each(plan.contracts, prepared.refined.accepted)
+    dataset = prepared.batch.dataset
     commit = Commit(
         connection=session.connection,
         number=await next_batch(session.connection),
@@ -95,6 +97,7 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         batch=prepared.batch,
         digests=prepared.raw.digests,
         raw_digest=prepared.raw.digest,
+        reader=await reader_of(session.connection, session.first_readers, plan, dataset, brings=True),
     )
     try:
         written = await _write(session, commit, prepared, _store_rows)

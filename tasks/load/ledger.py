@@ -18,7 +18,7 @@ from tasks.load.tables import values_sum
 _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
-    "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum"
+    "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum, pipeline"
 )
 _COUNT = _COLUMNS.count(",") + 1
 _PLACES = ", ".join(f"${place}" for place in range(1, _COUNT + 1))
@@ -69,6 +69,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         span.head,
         commit.raw_batch,
         rejected_sum,
+        commit.plan.pipeline,
         *([output[column] for output in outputs] for column in range(3)),
     )
     return receipt

@@ -26,6 +26,10 @@ AND ($2::text IS NULL OR coalesce(raw_batch, batch) IN (
 )) AND ($4::text IS NULL OR transformation_id = $4)
 ORDER BY batch
 """
+_READERS = """
+SELECT batch, b.dataset, l.pipeline FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch)
+WHERE batch = ANY($1::bigint[]) ORDER BY batch
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +214,7 @@ async def raw_batches(connection: Connection, condition: Condition) -> list[int]
     return [row["batch"] for row in rows]
 
 
-async def datasets_of(connection: Connection, batches: Sequence[int]) -> list[tuple[int, str]]:
-    """Which dataset each of these raw batches is of, the oldest first."""
-    query = "SELECT batch, dataset FROM store.raw_batches WHERE batch = ANY($1::bigint[]) ORDER BY batch"
-    return [(row["batch"], row["dataset"]) for row in await connection.fetch(query, batches)]
+async def readers_of(connection: Connection, batches: Sequence[int]) -> list[tuple[int, str, str | None]]:
+    """Of which dataset each of these raw batches is, and which pipeline read it, the oldest first."""
+    rows = await connection.fetch(_READERS, batches)
+    return [(row["batch"], row["dataset"], row["pipeline"]) for row in rows]

@@ -10,7 +10,7 @@ import polars_hash as plh
 from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
 from lineage.rejected import MAY_PASS, sum_of_new
-from tasks.batch import REJECTED_SCHEMA
+from tasks.batch import REJECTED_SCHEMA, RawBatch
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.layout import exact_in
@@ -48,23 +48,30 @@ def as_rejected(rows: pl.DataFrame, contract: Contract, why: Refusal) -> pl.Data
 
 
 def identities(commit: Commit, rows: pl.DataFrame) -> pl.Series:
+    """`identities_in` of rows of a commit."""
+    return identities_in(commit.batch, commit.digests, rows, commit.reader)
+
+
+def identities_in(batch: RawBatch, digests: pl.Series, rows: pl.DataFrame, reader: str | None) -> pl.Series:
     """SHA-256 (Binary of 32 bytes, n) of dataset, location, part and digest for rows of a batch.
 
     It is the same when the message is delivered again, whatever batch it comes in then. A record within a
-    part of a file has a line and bytes of its own: it is the same however the file is cut.
+    part of a file has a line and bytes of its own: it is the same however the file is cut. `reader`: the
+    pipeline, if it is not the first that read the dataset.
     """
-    if commit.batch.layout is not None:
-        found = exact_in(commit.batch, rows).select("location", part=None, digest=pl.col("payload"))
+    if batch.layout is not None:
+        found = exact_in(batch, rows).select("location", part=None, digest=pl.col("payload"))
         found = found.with_columns(digest=message_digests(found["digest"]))
     else:
         at = rows["sequence"]
-        located = commit.batch.messages["location"].gather(at), commit.digests.gather(at)
+        located = batch.messages["location"].gather(at), digests.gather(at)
         found = rows.select("part").with_columns(located[0], located[1].alias("digest"))
     text = pl.concat_str(
-        pl.lit(commit.batch.dataset),
+        pl.lit(batch.dataset),
         pl.col("location").fill_null(""),
         pl.col("part").cast(pl.String).fill_null(NO_PART),
         pl.col("digest"),
+        *([] if reader is None else [pl.lit(reader)]),
         separator="\x1f",
     ).alias("text")
     hashes = found.select(text).select(plh.col("text").chash.sha2_256().str.decode("hex"))

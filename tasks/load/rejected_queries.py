@@ -22,10 +22,13 @@ _LIST = (
 )
 # How many there are without the limit.
 _COUNT = f"SELECT count(*) FROM store.rejected WHERE {CHOSEN}"
-# Which raw batches hold open records, the oldest first, and which records of them are chosen.
+# Which raw batches hold open records, the oldest first, who read them, and which records of them are chosen.
 _OPEN_BATCHES = f"""
-SELECT coalesce(raw_batch, batch) AS raw_batch, dataset, array_agg(identity ORDER BY identity) AS identities
-FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2 ORDER BY 1
+SELECT o.*, (SELECT pipeline FROM store.ledger l WHERE l.batch = o.raw_batch) AS pipeline FROM (
+    SELECT coalesce(raw_batch, batch) AS raw_batch, dataset,
+        array_agg(identity ORDER BY identity) AS identities
+    FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2
+) o ORDER BY raw_batch
 """
 # Which rules were broken, how often, and one message of a record that broke each.
 _RULES = """
@@ -89,11 +92,12 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A raw batch with chosen open records, by their identities."""
+    """A raw batch with chosen open records, by their identities; `pipeline`: who read it, None: not known."""
 
     raw_batch: int
     dataset: str
     identities: Sequence[bytes]
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ async def open_batches(pool: Pool, which: Which) -> list[OpenBatch]:
     """The raw batches a replay of these records reads, the oldest first."""
     with translated():
         rows = await pool.fetch(_OPEN_BATCHES, *which.values)
-    return [OpenBatch(row["raw_batch"], row["dataset"], row["identities"]) for row in rows]
+    return [OpenBatch(row["raw_batch"], row["dataset"], row["identities"], row["pipeline"]) for row in rows]
 
 
 def _record(row: Any) -> dict[str, Any]:

@@ -2,36 +2,42 @@
 
     raw batch (as stored) ─refine─▶ only what was rejected ─▶ ONE transaction: rows, verdicts, ledger, lineage
 
-The only way a verdict changes. The version of a transformation that judged a record last does not judge it
-again: replaying again changes nothing. Two replays of one raw batch wait for each other; one that is killed
-leaves no trace.
+A verdict depends on the record and today's code, and on whether its key is free. So the version of a
+transformation that judged a record last judges it again only where its key was taken, and writes nothing if
+it still is: replaying again changes nothing. Two replays of one raw batch wait for each other; one that is
+killed leaves no trace.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import polars as pl
 
 from infra.postgres import Connection
-from tasks.batch import Receipt, Refined
+from tasks.batch import PLACE_SCHEMA, Receipt, Refined
+from tasks.layout import without_places
+from tasks.load.at_issue import places_of, refine_at_issue
 from tasks.load.commit import as_stored
-from tasks.load.plan import LoadPlan
+from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
-from tasks.load.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock, refine_some
-from tasks.load.settle import Settled, store_accepted
+from tasks.load.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock
+from tasks.load.row_id import ROW
+from tasks.load.settle import Settled, store_accepted, without_stored_rivals
 from tasks.load.store import Store, WriterSession
-from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, write_verdicts
+from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, unseen, write_verdicts
 
 DROPPING = (LOCK, -1)  # shared by replays, held alone by a drop
 _OPEN = """
-SELECT identity, sequence, part, rules FROM store.rejected r
-WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
-  AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
-  AND $3 IS DISTINCT FROM (
-    SELECT l.transformation_id FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
-    WHERE p.identity = r.identity ORDER BY p.batch DESC LIMIT 1
-  )
+SELECT * FROM (
+    SELECT identity, sequence, part, rules, $3 IS NOT DISTINCT FROM (
+        SELECT l.transformation_id FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
+        WHERE p.identity = r.identity ORDER BY p.batch DESC LIMIT 1
+    ) AS judged
+    FROM store.rejected r
+    WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
+      AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
+) o
+WHERE NOT judged OR 'key.conflict' = ANY(rules)
 ORDER BY identity
 """
 
@@ -72,9 +78,9 @@ async def _replay(
     records = _with_bytes(records, raw)
     if records.is_empty():
         return None
-    refined = at_issue(await _refine(current, raw, records), records)
+    refined = await _refine(current, raw, records)
     await session.partitions.ensure_each(current.plan.contracts, refined.accepted)
-    return await _commit(session, current.plan, raw, records, refined, dry_run)
+    return await _commit(session, current, raw, records, refined, dry_run)
 
 
 async def _open(
@@ -93,23 +99,64 @@ def _with_bytes(records: pl.DataFrame, raw: StoredRaw) -> pl.DataFrame:
 
 async def _refine(current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame) -> Refined:
     """Today's verdicts, with the sequences of the original batch; the transform's clock is the original's."""
-    messages = raw.batch.messages
-    if raw.batch.layout is not None or not current.row_local:
-        known = messages.with_columns(pl.col("payload").fill_null(b""))
-        return await current.refine(replace(raw.batch, messages=known), current.reference)
-    return await refine_some(current, raw.batch, records["sequence"].unique().sort())
+
+    async def aside(refined: Refined) -> pl.DataFrame:
+        """Rows of records that are not at issue."""
+        concerned = places_of(at_issue(refined, records))
+        rows = pl.concat([each.select(ROW) for each in refined.accepted.values()])
+        return without_places(rows, concerned)
+
+    every = pl.int_range(raw.batch.messages.height, dtype=pl.Int32, eager=True)
+    others = every.filter(~every.is_in(records["sequence"].implode()))
+    alone = current.row_local and raw.batch.layout is None
+    left_out = pl.DataFrame({"sequence": others if alone else [], "part": None}, schema=PLACE_SCHEMA)
+    return at_issue(await refine_at_issue(current, raw.batch, left_out, aside), records)
 
 
 async def _commit(
     session: WriterSession,
-    plan: LoadPlan,
+    current: CurrentPipeline,
     raw: StoredRaw,
     records: pl.DataFrame,
     refined: Refined,
     dry_run: bool,
-) -> Receipt:
-    commit, transaction = await begin(session, plan, raw)
-    settled = await store_accepted(commit, as_stored(commit, in_key_order(commit.plan.contracts, refined)))
+) -> Receipt | None:
+    commit, transaction = await begin(session, current.plan, raw)
+    refined, settled = await _store(commit, current, raw, records, refined)
     verdicts = judge(records, refined, settled)
+    if not verdicts.records and verdicts.fresh.is_empty():
+        await transaction.rollback()
+        return None
     settled = await write_verdicts(commit, verdicts, settled)
     return await end(session, commit, transaction, Settled(settled, "replay"), dry_run=dry_run)
+
+
+async def _store(
+    commit: Commit, current: CurrentPipeline, raw: StoredRaw, records: pl.DataFrame, refined: Refined
+) -> tuple[Refined, Refined]:
+    """What today's code makes of the records (OPEN_SCHEMA, n), and what became of it.
+
+    One that says the same as another whose key turns out to be taken is in conflict too: it is judged alone.
+    """
+    rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
+    stored = await store_accepted(commit, rows)
+    settled = await without_stored_rivals(commit, stored)
+    left = unseen(records, refined)
+    if stored.rejected.height == refined.rejected.height or left.height in (0, records.height):
+        return refined, settled
+    again, then = await _store(commit, current, raw, left, await _refine(current, raw, left))
+    return _together(refined, again), _together(settled, then)
+
+
+def _together(one: Refined, other: Refined) -> Refined:
+    tables = one.accepted.keys() | other.accepted.keys()
+    return Refined(
+        accepted={
+            table: pl.concat([each.accepted[table] for each in (one, other) if table in each.accepted])
+            for table in sorted(tables)
+        },
+        rejected=pl.concat([one.rejected, other.rejected]),
+        duplicates=one.duplicates + other.duplicates,
+        filtered=one.filtered + other.filtered,
+        read=one.read + other.read,
+    )

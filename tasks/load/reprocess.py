@@ -1,11 +1,11 @@
 """Reprocess: a raw batch runs again with today's code, and the rows that differ become new revisions.
 
-    raw batch ─refine─▶ today's rows ─compare─▶ ONE transaction: old rows to history, new rows, books
+    raw batch ─refine─▶ today's verdicts ─wanted─▶ ONE transaction: old rows to history, new rows, books
 
-The old row moves to `NAME_history` with its batch. What is the same stays as it is, so doing it again changes
-nothing; one that is killed leaves no trace. A row that today's code makes no more is withdrawn: to history,
-its record rejected by today's rules. A record that was rejected before is not judged here: that is a
-replay's.
+Every record of the batch is judged as if it came today, but those that wait or were dropped: they are a
+replay's, or nobody's (`at_issue.py`). The old row moves to `NAME_history` with its batch. What is the same
+stays as it is, so doing it again changes nothing; one that is killed leaves no trace. A row that today's code
+makes no more is withdrawn: to history, its record rejected by today's rules.
 """
 
 from collections.abc import Mapping
@@ -13,20 +13,23 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from tasks.batch import Receipt, Refined
-from tasks.contract import Contract
-from tasks.load.changes import Changes, Compared, compare
+from tasks.batch import ORIGIN_SCHEMA, PLACE_SCHEMA, Receipt, Refined
+from tasks.contract import Contract, OnReturn
+from tasks.load.at_issue import places_of, refine_at_issue, waiting_or_dropped
+from tasks.load.changes import Changes, Compared
 from tasks.load.commit import as_stored
 from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
-from tasks.load.rejected import identities, insert_rejected, rejected_among
-from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock, refine_some
+from tasks.load.readers import reader_of
+from tasks.load.rejected import insert_rejected
+from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
-from tasks.load.settle import Settled, store_accepted
-from tasks.load.standing import lock, move_to_history, standing_rows, taken
+from tasks.load.settle import Settled, store_accepted, without_stored_before, without_stored_rivals
+from tasks.load.standing import STANDS, lock, move_to_history, standing_rows, taken, unjudged
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import reject_again
+from tasks.load.wanted import Wanted, wanted
 
 WAY = "reprocess"
 """What the ledger's `way` says of it."""
@@ -59,39 +62,58 @@ async def _reprocess(
     session: WriterSession, current: CurrentPipeline, raw_batch: int, dry_run: bool
 ) -> Reprocessed:
     raw = await read_raw(session.connection, raw_batch)
-    kept = raw.batch.messages["payload"].is_not_null()
-    erased = int((~kept).sum())
-    if erased and not (current.row_local and kept.any()):
+    readable = raw.batch.messages["payload"].is_not_null()
+    erased = int((~readable).sum())
+    if erased and not (current.row_local and raw.batch.layout is None and readable.any()):
         # Without one of its messages a batch that is read as a whole would lose rows that are right.
         return Reprocessed(raw_batch=raw_batch, changes={}, erased=erased)
-    sequences = kept.arg_true().cast(pl.Int32)
-    refined = await (
-        refine_some(current, raw.batch, sequences)
-        if current.row_local
-        else current.refine(raw.batch, current.reference)
-    )
+    refined = await _today(session, current, raw, readable)
     await session.partitions.ensure_each(current.plan.contracts, refined.accepted)
-    done = await _commit(session, current, raw, sequences, refined, dry_run)
+    done = await _commit(session, current, raw, readable, refined, dry_run)
     return replace(done, erased=erased)
+
+
+async def _today(
+    session: WriterSession, current: CurrentPipeline, raw: StoredRaw, readable: pl.Series
+) -> Refined:
+    """What today's code makes of every record of the batch that is not a replay's; every table is there."""
+    connection, contracts = session.connection, current.plan.contracts
+    reader = await reader_of(connection, session.first_readers, current.plan, raw.batch.dataset)
+    stood = [await standing_rows(connection, raw.number, contract) for contract in contracts.values()]
+    standing = pl.concat([rows.filter(STANDS).select(ROW) for rows in stood])
+    messages = pl.DataFrame({"sequence": readable.arg_true(), "part": None}, schema=PLACE_SCHEMA)
+    whole = messages if raw.batch.layout is None else messages.clear()
+
+    async def aside(refined: Refined) -> pl.DataFrame:
+        return await waiting_or_dropped(connection, raw, reader, places_of(refined), standing)
+
+    erased = pl.DataFrame({"sequence": (~readable).arg_true(), "part": None}, schema=PLACE_SCHEMA)
+    aside_before = await waiting_or_dropped(connection, raw, reader, whole, standing)
+    left_out = pl.concat([erased, aside_before]).unique()
+    refined = await refine_at_issue(current, raw.batch, left_out, aside)
+    none = {table: {**contract.row_schema, **ORIGIN_SCHEMA} for table, contract in contracts.items()}
+    return replace(
+        refined, accepted={**{t: pl.DataFrame(schema=s) for t, s in none.items()}, **refined.accepted}
+    )
 
 
 async def _commit(
     session: WriterSession,
     current: CurrentPipeline,
     raw: StoredRaw,
-    sequences: pl.Series,
+    readable: pl.Series,
     refined: Refined,
     dry_run: bool,
 ) -> Reprocessed:
     commit, transaction = await begin(session, current.plan, raw)
     rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
-    compared = await _compare(commit, sequences, rows)
-    changes = {table: each.changes for table, each in compared.items()}
+    want = wanted(commit.plan.contracts, await _standing(commit, readable), rows)
+    settled = await _store(commit, want)
+    changes = {table: _with_new(each, settled.accepted[table]) for table, each in want.tables.items()}
     known = await session.connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
-    if known and not any(each.any for each in changes.values()):
+    if known and not settled.rejected.height and not any(each.any for each in changes.values()):
         await transaction.rollback()
         return Reprocessed(raw_batch=raw.number, changes=changes)
-    settled = await _store(commit, compared, refined.rejected)
     receipt = await end(session, commit, transaction, Settled(settled, WAY), dry_run=dry_run)
     return Reprocessed(
         raw_batch=raw.number,
@@ -101,33 +123,61 @@ async def _commit(
     )
 
 
-async def _compare(commit: Commit, sequences: pl.Series, today: Refined) -> dict[str, Compared]:
-    """What differs of each table, from the messages that can still be read."""
-    compared = {}
-    for table in sorted(today.accepted):
-        contract, rows = commit.plan.contracts[table], today.accepted[table]
+async def _standing(commit: Commit, readable: pl.Series) -> dict[str, pl.DataFrame]:
+    """Table → its rows of this batch whose messages can still be read (`standing_schema`, n); locked."""
+    standing = {}
+    sequences = readable.arg_true().cast(pl.Int32).implode()
+    in_message = pl.col("part").is_null() | (pl.col("part") >= 0)  # the others were concluded from it
+    for table, contract in sorted(commit.plan.contracts.items()):
         await lock(commit.connection, contract)
-        stood = await standing_rows(commit, contract)
-        in_message = pl.col("part").is_null() | (pl.col("part") >= 0)  # the others were concluded from it
-        stood = stood.filter(pl.col("sequence").is_in(sequences.implode()) & in_message)
-        each = compare(stood, rows, contract)
-        new = await _judged_here(commit, contract, each)
-        changes = replace(each.changes, new=new.height)
-        compared[table] = replace(each, new=new, changes=changes)
-    return compared
+        stood = await standing_rows(commit.connection, commit.raw_batch or 0, contract)
+        standing[table] = stood.filter(pl.col("sequence").is_in(sequences) & in_message)
+    return standing
 
 
-async def _judged_here(commit: Commit, contract: Contract, compared: Compared) -> pl.DataFrame:
-    """Rows under new keys that no other batch has, of records that stood or were not rejected before."""
+def _with_new(compared: Compared, stored: pl.DataFrame) -> Changes:
+    return replace(compared.changes, new=max(0, stored.height - compared.changed.height))
+
+
+async def _store(commit: Commit, want: Wanted) -> Refined:
+    """Move what is replaced, store what is new, and reject what today's rules refuse."""
+    accepted = {}
+    for table, each in want.tables.items():
+        contract = commit.plan.contracts[table]
+        await move_to_history(commit, contract, each.gone)
+        accepted[table] = pl.concat([each.changed, await _new(commit, contract, each)])
+    same = sum(each.changes.unchanged for each in want.tables.values())
+    again = _balanced(accepted, want.heard.clear(), same)
+    stored = await store_accepted(commit, again)
+    heard = await without_stored_rivals(commit, _balanced({}, want.heard, 0))
+    unheard = await without_stored_before(commit, _balanced({}, want.unheard, 0))
+    today = pl.concat([stored.rejected, heard.rejected, unheard.rejected])
+    kept = pl.concat([await reject_again(commit, today), await insert_rejected(commit, today)])
+    return _balanced(stored.accepted, kept, stored.duplicates)
+
+
+def _balanced(accepted: Mapping[str, pl.DataFrame], rejected: pl.DataFrame, duplicates: int) -> Refined:
+    read = sum(rows.height for rows in accepted.values()) + rejected.height + duplicates
+    return Refined(accepted=accepted, rejected=rejected, duplicates=duplicates, filtered=0, read=read)
+
+
+async def _new(commit: Commit, contract: Contract, compared: Compared) -> pl.DataFrame:
+    """Rows under new keys. One that moved goes through in any case: it must not be lost.
+
+    One whose record had no row said what another says; today it may say something else, but only where
+    today's code has judged the other one too. Of a revision the newest sight stands, and it is left.
+    """
     new = compared.new
     if new.is_empty():
         return new
     moved = _among(new, compared.withdrawn)
-    ids = identities(commit, new)
-    rejected = await rejected_among(commit.connection, ids)
-    free = new.filter(moved | ~ids.is_in(rejected.implode()))
-    others = await taken(commit.connection, contract, free)
-    return free.join(others, on=list(contract.key), how="anti", maintain_order="left")
+    others = new.filter(~moved)
+    if contract.on_return is OnReturn.APPEND:
+        held = await unjudged(commit, contract, others)
+    else:
+        held = await taken(commit.connection, contract, others)
+    free = others.join(held, on=list(contract.key), how="anti", maintain_order="left")
+    return pl.concat([new.filter(moved), free])
 
 
 def _among(new: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.Series:
@@ -135,31 +185,3 @@ def _among(new: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.Series:
     stood = withdrawn.select(ROW).unique().with_columns(stood=True)
     found = new.select(ROW).join(stood, on=ROW, how="left", nulls_equal=True, maintain_order="left")
     return found["stood"].fill_null(False)
-
-
-async def _store(commit: Commit, compared: Mapping[str, Compared], rejected: pl.DataFrame) -> Refined:
-    """Move what is replaced, store what is new, and reject the records of what was withdrawn."""
-    for table, each in compared.items():
-        await move_to_history(commit, commit.plan.contracts[table], each.gone)
-    accepted = {table: pl.concat([each.changed, each.new]) for table, each in compared.items()}
-    same = sum(each.changes.unchanged for each in compared.values())
-    again = Refined(
-        accepted=accepted,
-        rejected=rejected.clear(),
-        duplicates=same,
-        filtered=0,
-        read=same + sum(rows.height for rows in accepted.values()),
-    )
-    stored = await store_accepted(commit, again)
-    withdrawn = pl.concat([each.withdrawn.select(ROW) for each in compared.values()])
-    today = pl.concat([stored.rejected, _of(rejected, withdrawn)])
-    kept = pl.concat([await reject_again(commit, today), await insert_rejected(commit, today)])
-    settled = replace(stored, rejected=stored.rejected.clear(), read=stored.read - stored.rejected.height)
-    return replace(settled, rejected=kept, read=settled.read + kept.height)
-
-
-def _of(rejected: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.DataFrame:
-    """Today's rejections of withdrawn rows (ROW, n); one without a part speaks for its whole message."""
-    own = rejected.join(withdrawn, on=ROW, how="semi", nulls_equal=True)
-    whole = rejected.filter(pl.col("part").is_null()).join(withdrawn, on="sequence", how="semi")
-    return pl.concat([own, whole]).unique(ROW, maintain_order=True)

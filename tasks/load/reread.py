@@ -10,14 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import polars as pl
-
 from infra.postgres import Transaction
 from lineage.append import next_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.commit import remember, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import StoredRaw
+from tasks.load.readers import reader_of
 from tasks.load.settle import Settled
 from tasks.load.store import WriterSession
 
@@ -48,20 +47,6 @@ async def raw_batch_lock(session: WriterSession, raw_batch: int) -> AsyncIterato
     await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
 
 
-async def refine_some(current: CurrentPipeline, batch: RawBatch, sequences: pl.Series) -> Refined:
-    """Today's verdicts on some messages of a batch, each judged alone, with their sequences in the batch."""
-    refined = await current.refine(replace(batch, messages=batch.messages[sequences]), current.reference)
-
-    def original(frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.with_columns(sequences.gather(frame["sequence"]).alias("sequence"))
-
-    return replace(
-        refined,
-        accepted={table: original(rows) for table, rows in refined.accepted.items()},
-        rejected=original(refined.rejected),
-    )
-
-
 async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple[Commit, Transaction]:
     """A commit of a raw batch that was read again; a failure cuts the connection, and its transaction."""
     commit = Commit(
@@ -72,6 +57,7 @@ async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple
         batch=replace(raw.batch, position=None),
         digests=raw.digests,
         raw_batch=raw.number,
+        reader=await reader_of(session.connection, session.first_readers, plan, raw.batch.dataset),
     )
     transaction = session.connection.transaction()
     await transaction.start()

@@ -5,6 +5,7 @@ import polars as pl
 from infra.postgres import Connection, copy_frame
 from lineage.identifiers import listed, stored_table
 from tasks.contract import Contract
+from tasks.load.rename import standing_columns
 from tasks.load.row_id import only
 from tasks.load.standing import lock
 from tasks.load.tables import same_key
@@ -12,7 +13,7 @@ from tasks.load.tables import same_key
 # Rows that came (g) and say what stands (s).
 _WITHOUT_UNCHANGED = "DELETE FROM revision g USING {table} s WHERE {same} AND s.input_hash = g.input_hash"
 _OLDER_TO_HISTORY = """
-INSERT INTO {history} ({columns}, replaced_by)
+INSERT INTO {history} ({every}, replaced_by)
 SELECT {standing}, g.batch FROM {table} s JOIN revision g ON {same} WHERE g.observed_at >= s.observed_at
 """
 _LATE_TO_HISTORY = """
@@ -32,12 +33,14 @@ async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame)
     """
     if rows.is_empty():
         return rows
+    every = await standing_columns(connection, contract.table)  # those too that left the contract
     names = {
         "table": stored_table(contract.table),
         "history": stored_table(f"{contract.table}_history"),
+        "every": listed(every),
         "same": same_key(contract.key, "s", "g"),
         "columns": listed(rows.columns),
-        "standing": listed(rows.columns, "s"),
+        "standing": listed(every, "s"),
         "coming": listed(rows.columns, "g"),
     }
     await lock(connection, contract)

@@ -175,6 +175,15 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
     return replace(refined, rejected=kept, duplicates=refined.duplicates + len(stored))
 
 
+async def without_stored_rivals(commit: Commit, refined: Refined) -> Refined:
+    """Records that only another of their batch keeps from a key where they are stored already: duplicates."""
+    conflict = pl.col("rules").list.contains(CONFLICT.rule)
+    rivals, others = refined.rejected.filter(conflict), refined.rejected.filter(~conflict)
+    read = refined.read - others.height
+    settled = await without_stored_before(commit, replace(refined, rejected=rivals, read=read))
+    return replace(settled, rejected=pl.concat([settled.rejected, others]), read=refined.read)
+
+
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
     columns = ", ".join(
         f"{quoted(name)} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key

@@ -4,22 +4,37 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from infra.postgres import Connection
+from infra.postgres import Connection, Row
 from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
+from tasks.load.rename import standing_columns
 from tasks.load.tables import same_key, stored_columns
 
+# Keys of rows that stand and that this version has not judged, or that are of this raw batch itself.
+_UNJUDGED = """
+SELECT {names} FROM {keys} AS a JOIN {table} s USING ({names})
+WHERE coalesce(s.raw_batch, s.batch) = ${batch} OR NOT EXISTS (
+    SELECT FROM store.ledger l WHERE l.transformation_id = ${version}
+    AND (l.batch = coalesce(s.raw_batch, s.batch) OR l.raw_batch = coalesce(s.raw_batch, s.batch))
+)
+"""
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
 ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
 
 STANDS = "it stands"
 """Whether a row is not replaced by a newer observation; no contract's column has a space in its name."""
 
+LEFT = "left "
+"""Before the name of a column that left the contract: whether the row has a value there."""
+
 
 def standing_schema(contract: Contract) -> pl.Schema:
-    """The contract's columns, where each row came from, and STANDS."""
+    """The contract's columns, where each row came from, and STANDS.
+
+    Rows that were read have a Boolean of each column that left the contract besides (`LEFT`).
+    """
     return pl.Schema({**contract.row_schema, **ORIGIN, STANDS: pl.Boolean()})
 
 
@@ -28,31 +43,38 @@ async def lock(connection: Connection, contract: Contract) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"revise {contract.table}")
 
 
-async def standing_rows(commit: Commit, contract: Contract) -> pl.DataFrame:
-    """The newest row of each key that came from the commit's raw batch (`standing_schema`, n).
+async def standing_rows(connection: Connection, raw_batch: int, contract: Contract) -> pl.DataFrame:
+    """The newest row of each key that came from a raw batch (`standing_schema`, n).
 
     One that a newer observation replaced does not stand and is compared all the same; a withdrawn one is out.
     """
-    rows = await commit.connection.fetch(_COMMITS, commit.raw_batch)
+    rows = await connection.fetch(_COMMITS, raw_batch)
     numbers = [row["batch"] for row in rows]
     columns, key = listed([*contract.names, *ORIGIN]), listed(contract.key)
     table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
-    found = await commit.connection.fetch(
-        f'SELECT DISTINCT ON ({key}) {columns}, "{STANDS}" FROM ('
-        f'SELECT {columns}, true AS "{STANDS}" FROM {table} WHERE batch = ANY($1) UNION ALL '
-        f"SELECT {columns}, false FROM {history} "
+    left = [name for name in await standing_columns(connection, contract.table) if _has_left(name, contract)]
+    valued = "".join(f", {quoted(name)} IS NOT NULL AS {quoted(LEFT + name)}" for name in left)
+    found = await connection.fetch(
+        f"SELECT DISTINCT ON ({key}) * FROM ("
+        f'SELECT {columns}, true AS "{STANDS}"{valued} FROM {table} WHERE batch = ANY($1) UNION ALL '
+        f"SELECT {columns}, false{valued} FROM {history} "
         f"WHERE batch = ANY($1) AND replaced_by <> ALL($1)) AS made ORDER BY {key}, batch DESC",
         numbers,
     )
-    return pl.DataFrame([tuple(row) for row in found], schema=standing_schema(contract), orient="row")
+    schema = {**standing_schema(contract), **{f"{LEFT}{name}": pl.Boolean() for name in left}}
+    return pl.DataFrame([tuple(row) for row in found], schema=schema, orient="row")
+
+
+def _has_left(name: str, contract: Contract) -> bool:
+    return name not in stored_columns(contract)
 
 
 async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame) -> None:
     """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
     if gone.is_empty():
         return
-    table, columns = stored_table(contract.table), listed(stored_columns(contract))
-    history = stored_table(f"{contract.table}_history")
+    table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
+    columns = listed(await standing_columns(commit.connection, contract.table))  # those too that left it
     same = same_key(contract.key, "s", "g")
     times, past = gone[contract.time], len(contract.key)
     await commit.connection.execute(
@@ -74,6 +96,25 @@ async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) 
         f"SELECT {names} FROM {key_rows(contract)} AS a JOIN {stored_table(contract.table)} USING ({names})",
         *key_values(contract, rows),
     )
+    return _keys(contract, rows, found)
+
+
+async def unjudged(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
+    """The keys of these rows (n) under which a row stands whose input today's code may read otherwise."""
+    past = len(contract.key)
+    query = _UNJUDGED.format(
+        names=listed(contract.key),
+        keys=key_rows(contract),
+        table=stored_table(contract.table),
+        batch=past + 1,
+        version=past + 2,
+    )
+    version = commit.plan.transformation.id
+    found = await commit.connection.fetch(query, *key_values(contract, rows), commit.raw_batch, version)
+    return _keys(contract, rows, found)
+
+
+def _keys(contract: Contract, rows: pl.DataFrame, found: Sequence[Row]) -> pl.DataFrame:
     schema = rows.select(contract.key).schema
     return pl.DataFrame([tuple(row) for row in found], schema=schema, orient="row")
 

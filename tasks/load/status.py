@@ -1,5 +1,6 @@
 """What was stored and what waits, in numbers, as people are shown them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,8 +26,18 @@ SELECT name, coalesce(batches, 0) AS batches, coalesce(read, 0) AS read, coalesc
     ) AS last_commit
 FROM known LEFT JOIN recent ON dataset = name WHERE name > '' ORDER BY name
 """
-# How many rejected records of each dataset wait for a person.
-_OPEN = "SELECT dataset, count(*) AS records FROM store.rejected WHERE resolved_by IS NULL GROUP BY dataset"
+# How many rejected records of each dataset and pipeline wait for a person; null: who read them is not known.
+_OPEN = """
+SELECT dataset, pipeline, sum(records)::bigint AS records FROM (
+    SELECT dataset, records, (SELECT pipeline FROM store.ledger l WHERE l.batch = o.batch) AS pipeline FROM (
+        SELECT dataset, batch, count(*) AS records FROM store.rejected
+        WHERE resolved_by IS NULL GROUP BY dataset, batch
+    ) o
+) w GROUP BY dataset, pipeline
+"""
+
+Waiting = Mapping[tuple[str, str | None], int]
+"""Dataset and the pipeline that read it (None: not known) → how many of its rejected records wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +57,8 @@ async def datasets(connection: Connection) -> tuple[Dataset, ...]:
         return tuple(Dataset(**row) for row in await connection.fetch(_DATASETS))
 
 
-async def open_rejected(connection: "Connection | Pool") -> dict[str, int]:
-    """Dataset → how many of its rejected records wait for a person."""
+async def open_rejected(connection: "Connection | Pool") -> Waiting:
+    """How many rejected records of each dataset and pipeline wait for a person."""
     with translated():
-        return {row["dataset"]: row["records"] for row in await connection.fetch(_OPEN)}
+        rows = await connection.fetch(_OPEN)
+    return {(row["dataset"], row["pipeline"]): row["records"] for row in rows}

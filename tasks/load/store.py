@@ -23,6 +23,7 @@ class WriterSession:
     writer: Writer
     partitions: Partitions  # of the store: they outlive the connection
     known_subjects: set[Subject] = field(default_factory=set)  # committed; a restore may have lost older ones
+    first_readers: dict[str, str] = field(default_factory=dict)  # dataset → the pipeline that read it first
     announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
 
 

@@ -8,7 +8,7 @@ contract and changes nothing else.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.load.rename import refuse_old_names, rename_columns
 from tasks.load.table_names import refuse_taken_name
 
 LAYOUT = 2
@@ -92,10 +93,13 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
     with translated():
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-            known = "SELECT FROM store.contracts WHERE table_name = $1 AND hash = $2"
-            if await connection.fetchrow(known, contract.table, digest) is not None:
+            query = "SELECT FROM store.contracts WHERE table_name = $1 AND hash = $2"
+            known = await connection.fetchrow(query, contract.table, digest) is not None
+            await refuse_old_names(connection, contract, known=known)
+            if known:
                 return
             await _refuse_another_kind(connection, contract)
+            await rename_columns(connection, contract, _beside(contract))
             await _create(connection, contract)
             await _extend(connection, contract)
             await connection.execute(
@@ -162,6 +166,11 @@ async def _create_beside(connection: Connection, contract: Contract) -> None:
     )
 
 
+def _beside(contract: Contract) -> Sequence[str]:
+    """The tables that have the contract's columns too."""
+    return (f"{contract.table}_history",) if has_history(contract) else ()
+
+
 async def _extend(connection: Connection, contract: Contract) -> None:
     """Add the columns the contract has and the table has not; refuse one whose type changed."""
     name = contract.table
@@ -171,7 +180,7 @@ async def _extend(connection: Connection, contract: Contract) -> None:
         stored_table(name),
     )
     standing = {row["attname"]: row["type"] for row in rows}
-    tables = [name, f"{name}_history"] if has_history(contract) else [name]
+    tables = [name, *_beside(contract)]
     for column in contract.columns:
         wanted = POSTGRES_TYPES[column.type]
         there = standing.get(column.name)

@@ -25,9 +25,15 @@ from tasks.load.row_id import RowId
 OWN = "its own"
 """Marks a row at issue; no contract's column has a space in its name."""
 OPEN_SCHEMA = pl.Schema(
-    {"identity": pl.Binary(), "sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
+    {
+        "identity": pl.Binary(),
+        "sequence": pl.Int32(),
+        "part": pl.Int32(),
+        "rules": pl.List(pl.String()),
+        "judged": pl.Boolean(),
+    }
 )
-"""An open record: where it is, and the rules it broke when it was judged last."""
+"""An open record: where it is, the rules it broke when it was judged last, and whether by today's version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +77,43 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
     return Refined(accepted=accepted, rejected=rejected, duplicates=0, filtered=0, read=read)
 
 
-def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
-    """The verdict of every open record: `refined` is what it is today, `stored` what became of that."""
+def unseen(records: pl.DataFrame, refined: Refined) -> pl.DataFrame:
+    """The open records (OPEN_SCHEMA, n) of which nothing was made: another record of theirs said the same."""
+    seen = _seen(refined)
+    absent = [not _of(seen, sequence, part) for sequence, part in _places(records)]
+    return records.filter(pl.Series(absent, dtype=pl.Boolean))
+
+
+def _seen(refined: Refined) -> Mapping[int, set[RowId]]:
+    """Sequence → where its rows stand."""
     seen: dict[int, set[RowId]] = defaultdict(set)
     for frame in (*refined.accepted.values(), refined.rejected):
         for place in _places(frame):
             seen[place[0]].add(place)
+    return seen
+
+
+def _of(seen: Mapping[int, set[RowId]], sequence: int, part: int | None) -> set[RowId]:
+    """What was made of one record: of its whole message, or of its part of it."""
+    return {place for place in seen.get(sequence, ()) if part is None or place[1] in (None, part)}
+
+
+def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
+    """The verdict of every open record: `refined` is what it is today, `stored` what became of that.
+
+    None of a record of which today's version says again what it said last.
+    """
+    seen = _seen(refined)
     kept = {place for rows in stored.accepted.values() for place in _places(rows)}
     broken = {(row["sequence"], row["part"]): row for row in stored.rejected.iter_rows(named=True)}
     verdicts: list[Verdict] = []
     absent, own = 0, set(_places(records))
-    for identity, sequence, part, rules in records.iter_rows():
-        places = {place for place in seen[sequence] if part is None or place[1] in (None, part)}
-        absent += not places
+    for identity, sequence, part, rules, judged in records.iter_rows():
+        places = _of(seen, sequence, part)
         again = broken.get((sequence, part)) or broken.get((sequence, None))
+        if judged and again is not None and again["rules"] == rules:
+            continue
+        absent += not places
         if again is not None:
             verdict, again = "rejected", {**again, "part": part}
         elif places & broken.keys():

@@ -37,6 +37,16 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
     return table.decode_rows(rows, layout, contract)
 
 
+def read_again(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
+    """The rows (with `sequence`, n) of records that are not left out of the batch."""
+    if batch.left_out is None:
+        return rows
+    if batch.layout is None:
+        return rows.filter(~pl.col(cells.SEQUENCE).is_in(batch.left_out["sequence"].implode()))
+    parts = batch.left_out["part"]
+    return rows.clear() if parts.has_nulls() else rows.filter(~pl.col(cells.SEQUENCE).is_in(parts.implode()))
+
+
 def in_message(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
     """Rows with `sequence` and `part` of the message that holds them.
 

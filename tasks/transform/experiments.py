@@ -70,7 +70,8 @@ def refine(
     ).collect()
     standing = reference.frames.get(OPEN_STEPS, derived_steps.clear().select(steps.names))
     lost = lost_steps(standing, experiments, pages).select(derived_steps.columns)
-    return outcome(pages.unreadable, [(experiments, runs), (pl.concat([derived_steps, lost]), steps)])
+    tables = [(experiments, runs), (pl.concat([derived_steps, lost]), steps)]
+    return outcome(pages.unreadable, tables, batch.left_out)
 
 
 def columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:

@@ -9,18 +9,27 @@ from lineage.digest import row_hashes
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
+from tasks.layout import without_places
 from tasks.transform.record_rules import decoded, rule_class, sentence
 from tasks.transform.robot_pages import Unreadable
 
 KEY: Final = "canonical key"  # no contract's column has a space in its name
 
 
-def outcome(unreadable: Sequence[Unreadable], tables: Sequence[tuple[pl.DataFrame, Contract]]) -> Refined:
+def outcome(
+    unreadable: Sequence[Unreadable],
+    tables: Sequence[tuple[pl.DataFrame, Contract]],
+    left_out: pl.DataFrame | None = None,
+) -> Refined:
     """Split every table into accepted and rejected, and drop what stands in the batch twice.
 
     A frame has its contract's columns, `sequence`, `part` and `rules` (List(String), empty: accepted). Of a
     key that stands there twice the last sight stays. `input_hash` covers every column but `source_name`.
+    What is `left_out` (PLACE_SCHEMA, n) is not among it.
     """
+    if left_out is not None:
+        tables = [(without_places(frame, left_out), contract) for frame, contract in tables]
+        unreadable = [each for each in unreadable if not _is_left_out(each, left_out)]
     accepted: dict[str, pl.DataFrame] = {}
     rejected = [_rejected_messages(unreadable)]
     duplicates = 0
@@ -40,6 +49,10 @@ def outcome(unreadable: Sequence[Unreadable], tables: Sequence[tuple[pl.DataFram
         filtered=0,
         read=len(unreadable) + sum(frame.height for frame, _ in tables),
     )
+
+
+def _is_left_out(found: Unreadable, left_out: pl.DataFrame) -> bool:
+    return not {(found.sequence, found.part), (found.sequence, None)}.isdisjoint(left_out.rows())
 
 
 def _rejected_messages(unreadable: Sequence[Unreadable]) -> pl.DataFrame:

@@ -47,7 +47,7 @@ def refine(
 ) -> Refined:
     """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
     contract, decoded = decoder.contract, chunk.decode_batch(batch, decoder)
-    readings = timestamps.parse(_located(decoded.records, batch), contract)
+    readings = timestamps.parse(_located(chunk.read_again(decoded.records, batch), batch), contract)
     rules = [*_topic_rules(batch.dataset, contract), *rules_of(contract, batch.received_at, readings.schema)]
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
@@ -55,7 +55,7 @@ def refine(
     sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules} | decoded.sentences
     refused = pl.concat(
         [
-            _undecodable(decoded.undecodable, batch, sentences, contract),
+            _undecodable(chunk.read_again(decoded.undecodable, batch), batch, sentences, contract),
             _invalid(bad, sentences, contract),
             _conflicting(unique.conflicts, sentences, contract),
         ]

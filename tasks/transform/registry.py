@@ -25,6 +25,7 @@ class Transform:
 
     `columns` says for those contracts, a source (URI) and its name what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
+    A function that looks at neighbours gives no row of `batch.left_out`, and lets none of it take a key.
     """
 
     function: Callable[..., Refined]

@@ -124,7 +124,7 @@ async def test_only_the_sources_own_records_count(postgres_dsn: str, tmp_path: P
         assert at_limit(await open_rejected(way.pool)) == ()
     found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn))
     assert (found.rejected_open, found.at_limit) == (3, ())
-    (sentence,) = at_limit({"mqtt:sensors/+/readings": 1_000_000})
+    (sentence,) = at_limit({("mqtt:sensors/+/readings", None): 1_000_000})
     assert sentence.startswith("sensors is not read: 1,000,000 rejected records wait and its limit is")
 
 

@@ -170,7 +170,7 @@ async def test_open_rejected_records_are_found_however_many_were_resolved(connec
     of_one = await plan_of(connection, rejected_queries._LIST, *chosen, 20)
     assert looks_up(of_one, "rejected_open")
     of_all = await plan_of(connection, status._OPEN)
-    assert (of_all.indexes, of_all.whole) == (set(), {"rejected_open"})
+    assert (of_all.indexes, of_all.whole) == ({"ledger_pkey"}, {"rejected_waiting"})
     assert looks_up(await plan_of(connection, rejected_queries._RULES, 7), "rejected_batch")
     assert looks_up(await plan_of(connection, rejected_queries._FIND, "1a2b3c"), "rejected_pkey")
 
