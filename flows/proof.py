@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from flows import stores
 from flows.counting import metrics
-from infra import anchors
+from infra import anchors, key_file
 from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import seal
@@ -56,6 +56,7 @@ async def prove(
             progress,
             after=await _after(connection, kept, full, since),
             anchors=kept,
+            keys=key_file.read(settings.keys),
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

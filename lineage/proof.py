@@ -20,6 +20,7 @@ from .books import Counts
 from .coverage import check_coverage
 from .findings import Findings
 from .introduced import check_introductions
+from .keys import NO_KEYS, KeyRing
 from .ports import Connection, Graph
 from .projection import digest as digest_of
 from .seal import Anchor
@@ -74,14 +75,16 @@ async def prove(
     *,
     after: int = 0,
     anchors: Sequence[Anchor] = (),
+    keys: KeyRing = NO_KEYS,
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
     `sealed_before`; 0: all is read. What the relay has not carried yet is carried first. The outcome is kept
-    in `store.proofs`. Raises UnavailableError when the graph is away.
+    in `store.proofs`. `keys` are those that rows were digested with. Raises UnavailableError when the graph
+    is away.
     """
-    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors))
+    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors), keys)
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
     await connection.execute(_KEEP, proof.after, proof.seal, proof.total, kept)
@@ -117,6 +120,7 @@ class _Proving:
     progress: Progress
     after: int
     anchors: tuple[Anchor, ...]
+    keys: KeyRing
     findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
     digest: int = 0
@@ -184,14 +188,14 @@ class _Proving:
             return
         self.findings.add("batches", await batches.beyond(self.connection, self.tables))
         async for window in batches.windows(self.connection, first):
-            await batches.check(self.connection, self.tables, window, self.counts, self.findings)
+            await batches.check(self.connection, self.tables, window, self.counts, self.findings, self.keys)
             self.progress("batches", self.counts.batches)
         uncovered = await check_coverage(self.connection, self.tables, first, naming.postgres(""))
         self.findings.add("columns", uncovered)
         changed = None if first == LEAST else (first, MOST)
         for shape in self.tables.values():
             found = (
-                books.check_hours(self.connection, shape, self.counts, changed)
+                books.check_hours(self.connection, shape, self.counts, self.keys, changed)
                 if shape.kind == "recompute"
                 else marks.check_marks(self.connection, shape, first)
             )

@@ -10,6 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from infra.postgres import Connection, Pool, connect, translated
+from lineage.keys import NO_KEYS, KeyRing
 from lineage.log import Writer, open_writer
 from tasks.load.edges import Subject
 from tasks.load.partitions import Partitions
@@ -23,6 +24,7 @@ class WriterSession:
     writer: Writer
     partitions: Partitions  # of the store: they outlive the connection
     known_subjects: set[Subject]  # of the store: committed by it
+    keys: KeyRing  # of the digests
     announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
 
 
@@ -35,6 +37,7 @@ class Store:
         pool: Pool,
         *,
         application: str,
+        keys: KeyRing = NO_KEYS,
         statement_timeout: timedelta = timedelta(minutes=1),
         commit_timeout: timedelta = timedelta(minutes=5),
     ) -> None:
@@ -42,6 +45,7 @@ class Store:
         self._statement_timeout = statement_timeout
         self.commit_timeout = commit_timeout  # for all of one batch: a frozen server must not hold us
         self._application = application
+        self._keys = keys
         self._session: WriterSession | None = None
         self.pool = pool
         self.partitions = Partitions(pool)
@@ -78,6 +82,7 @@ class Store:
                     writer=await open_writer(connection, self._application),
                     partitions=self.partitions,
                     known_subjects=self._known_subjects,
+                    keys=self._keys,
                 )
         return self._session
 
