@@ -6,14 +6,13 @@ sum over a batch's verdicts can be computed again at any time.
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import polars as pl
 
-from .books import Books, Counts
 from .digest import row_hashes, signed, sum_of
 from .keyed_hash import keyed_hashes
 from .keys import Key, KeyRing
@@ -84,19 +83,6 @@ LEFT JOIN LATERAL (
 ) next ON true
 """
 _VERDICTS = "SELECT * FROM store.replays WHERE batch >= $1 AND batch < $2"
-_UNLIKE_REPLAYS = """
-SELECT r.batch, count(*) AS records FROM store.rejected r
-LEFT JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE verdict = 'rejected') AS again,
-        nullif(max(p.batch), max(p.batch) FILTER (WHERE verdict = 'rejected')) AS resolved_by
-    FROM store.replays p WHERE p.identity = r.identity
-) said ON true
-WHERE r.batch >= $1 AND r.batch < $2
-    AND (r.attempts <> 1 + said.again OR r.resolved_by IS DISTINCT FROM said.resolved_by)
-GROUP BY r.batch ORDER BY r.batch
-"""
-_PASSING = "SELECT batch, rules, may_pass AS said FROM store.rejected WHERE batch >= $1 AND batch < $2"
-_PASSING_SCHEMA = {"batch": pl.Int64(), "rules": pl.List(pl.String()), "said": pl.Boolean()}
 
 
 async def rejected_sum_of(connection: Connection, number: int, keys: KeyRing) -> int:
@@ -104,8 +90,8 @@ async def rejected_sum_of(connection: Connection, number: int, keys: KeyRing) ->
 
     They are of the records that it rejected, as it leaves them, and of its replays.
     """
-    judged = await _judged(connection, number, number + 1, lambda _: (VERSION, keys.name), keys)
-    return judged.sums.get(number, 0)
+    said = await judged(connection, number, number + 1, lambda _: (VERSION, keys.name), keys)
+    return said.sums.get(number, 0)
 
 
 def record_hashes(rows: Sequence[Any], keys: KeyRing) -> list[int]:
@@ -124,40 +110,8 @@ def sum_of_new(records: pl.DataFrame, key: Key | None) -> int:
     return sum_of(keyed_hashes(records.with_columns(identity, rules), list(RECORD), key))
 
 
-async def check_rejected(
-    connection: Connection, books: Books, first: int, end: int, counts: Counts, keys: KeyRing
-) -> AsyncIterator[str]:
-    """The verdicts of each batch; a record that is resolved still counts, and so does one rejected again."""
-
-    def made(batch: int) -> Made:
-        row = books.ledger.get(batch)
-        return (row["digest_version"], row["digest_key"]) if row else (VERSION, None)
-
-    judged = await _judged(connection, first, end, made, keys)
-    counts.rejected += await connection.fetchval(
-        "SELECT count(*) FROM store.rejected WHERE batch >= $1 AND batch < $2", first, end
-    )
-    for number in sorted(judged.sums.keys() | books.ledger.keys()):
-        rows, total = judged.rows[number], judged.sums.get(number, 0)
-        if number not in books.ledger:
-            yield f"rejected: {rows} record(s) of batch {number}, which is not in the ledger"
-        elif rows != books.ledger[number]["rejected"]:
-            yield f"rejected, batch {number}: {books.ledger[number]['rejected']} recorded, {rows} stored"
-        elif number in judged.lacking:
-            yield f"rejected, batch {number}: {judged.lacking[number]}"
-        elif total != books.ledger[number]["rejected_sum"]:
-            yield f"rejected, batch {number}: what is said of its {rows} record(s) is not what was recorded"
-    for row in await connection.fetch(_UNLIKE_REPLAYS, first, end):
-        yield (
-            f"rejected, batch {row['batch']}: {row['records']} record(s) with other attempts or another end "
-            "than their replays say"
-        )
-    for number, unlike in sorted((await _unlike_rules(connection, first, end)).items()):
-        yield f"rejected, batch {number}: {unlike} record(s) whose may_pass is not what their rules say"
-
-
 @dataclass(slots=True)
-class _Judged:
+class Judged:
     """Batch → how many records it rejected, the sum of its verdicts, and why that cannot be made here."""
 
     rows: Counter[int] = field(default_factory=Counter)
@@ -168,29 +122,29 @@ class _Judged:
         self.sums[batch] = signed(self.sums.get(batch, 0) + value)
 
 
-async def _judged(
+async def judged(
     connection: Connection, first: int, end: int, made: Callable[[int], Made], keys: KeyRing
-) -> _Judged:
+) -> Judged:
     """What batches said; `made`: batch → how its hashes are made."""
-    judged = _Judged()
+    found = Judged()
 
     def readable(batch: int) -> bool:
         if why := _cannot_be_made(made(batch), keys):
-            judged.lacking[batch] = why
+            found.lacking[batch] = why
         return not why
 
     async for records in chunks(connection, _JUDGED, first, end):
-        judged.rows.update(record["judged_by"] for record in records)
+        found.rows.update(record["judged_by"] for record in records)
         known = [record for record in records if readable(record["judged_by"])]
         hashes = _hashes(known, RECORD, [made(record["judged_by"]) for record in known], keys)
         for record, now in zip(known, hashes, strict=True):
-            judged.add(record["judged_by"], now if record["before"] is None else record["before"])
+            found.add(record["judged_by"], now if record["before"] is None else record["before"])
     async for verdicts in chunks(connection, _VERDICTS, first, end):
         known = [verdict for verdict in verdicts if readable(verdict["batch"])]
         hashes = _hashes(known, VERDICT, [made(verdict["batch"]) for verdict in known], keys)
         for verdict, now in zip(known, hashes, strict=True):
-            judged.add(verdict["batch"], now)
-    return judged
+            found.add(verdict["batch"], now)
+    return found
 
 
 def _cannot_be_made(made: Made, keys: KeyRing) -> str:
@@ -200,15 +154,6 @@ def _cannot_be_made(made: Made, keys: KeyRing) -> str:
     if not keys.holds(key):
         return f"its digests need the key {key}, which HEADWATER_KEY_FILE does not hold"
     return ""
-
-
-async def _unlike_rules(connection: Connection, first: int, end: int) -> Counter[int]:
-    """Batch → how many of its records may pass by their rules and not by their column, or the other way."""
-    unlike: Counter[int] = Counter()
-    async for rows in chunks(connection, _PASSING, first, end):
-        records = pl.DataFrame([tuple(row) for row in rows], _PASSING_SCHEMA, orient="row")
-        unlike.update(records.filter(pl.col("said").ne_missing(MAY_PASS))["batch"].to_list())
-    return unlike
 
 
 def _hashes(

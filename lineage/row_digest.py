@@ -22,6 +22,7 @@ from typing import Any, Final
 import polars as pl
 
 from .canonical import canonical_json
+from .identifiers import listed, quoted
 from .keys import Key
 from .model import micros
 from .ports import Connection
@@ -32,6 +33,9 @@ VERSION: Final = 2
 COPY_HEADER: Final = 19
 """Bytes before the first row of a binary COPY: signature, flags, no extension."""
 COPY_TRAILER: Final = 2
+
+GROUP: Final = "its group"
+"""What rows are told apart by; no contract's column has a space in its name."""
 
 _BYTES: Final[Mapping[type[pl.DataType], int]] = {
     pl.Float64: 8,
@@ -59,7 +63,7 @@ def columns_id(columns: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Stored rows of one table, in groups: a SQL relation with `columns`, `key` and the group `g`."""
+    """Stored rows of one table: a SQL relation with `columns`, `key` and GROUP."""
 
     relation: str
     args: Sequence[Any]  # of the relation
@@ -74,21 +78,20 @@ async def feed(connection: Connection, rows: Rows, digests: Mapping[Any, hmac.HM
     `digests`: group → digest; the relation must have no other groups. Call it inside a transaction that sees
     one snapshot: how long each group is and what is in it are two questions.
     """
-    lengths = await connection.fetch(
-        _LENGTHS.format(length=_length(rows.columns), later=_any_of(rows.later), relation=rows.relation),
-        *rows.args,
+    measured = _LENGTHS.format(
+        length=_length(rows.columns), later=_any_of(rows.later), relation=rows.relation, group=quoted(GROUP)
     )
-    slices = _Slices([(digests[row["g"]].update, row["length"]) for row in lengths])
-    names = ", ".join(f'"{name}"' for name in rows.columns)
-    order = ", ".join(f'"{name}"{_collated(type_)}' for name, type_ in rows.key.items())
-    query = f"SELECT {names} FROM ({rows.relation}) stored ORDER BY g, {order}"
+    lengths = await connection.fetch(measured, *rows.args)
+    slices = _Slices([(digests[row[GROUP]].update, row["length"]) for row in lengths])
+    order = ", ".join(f"{quoted(name)}{_collated(type_)}" for name, type_ in rows.key.items())
+    query = f"SELECT {listed(rows.columns)} FROM ({rows.relation}) stored ORDER BY {quoted(GROUP)}, {order}"
     await connection.copy_from_query(query, *rows.args, output=slices.write, format="binary")
-    return {row["g"] for row in lengths if row["later"]}
+    return {row[GROUP] for row in lengths if row["later"]}
 
 
 _LENGTHS = """
-SELECT g, sum({length})::bigint AS length, bool_or({later}) AS later FROM ({relation}) stored
-GROUP BY g ORDER BY g
+SELECT {group}, sum({length})::bigint AS length, bool_or({later}) AS later FROM ({relation}) stored
+GROUP BY {group} ORDER BY {group}
 """
 
 
@@ -99,12 +102,12 @@ def _length(columns: Mapping[str, pl.DataType]) -> str:
 
 def _field(name: str, type_: pl.DataType) -> str:
     if type_ == pl.String:
-        return f'coalesce(octet_length("{name}"::text), 0)'
-    return f'CASE WHEN "{name}" IS NULL THEN 0 ELSE {_BYTES[type_.base_type()]} END'
+        return f"coalesce(octet_length({quoted(name)}::text), 0)"
+    return f"CASE WHEN {quoted(name)} IS NULL THEN 0 ELSE {_BYTES[type_.base_type()]} END"
 
 
 def _any_of(later: Sequence[str]) -> str:
-    return " OR ".join(f'"{name}" IS NOT NULL' for name in later) or "false"
+    return " OR ".join(f"{quoted(name)} IS NOT NULL" for name in later) or "false"
 
 
 def _collated(type_: pl.DataType) -> str:

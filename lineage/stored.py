@@ -1,11 +1,13 @@
 """Stored tables as the record sees them, and how their rows are read: in chunks, and never kept."""
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
+from .identifiers import column_of, literal
 from .ports import Connection
 from .row_digest import columns_id
 
@@ -67,3 +69,17 @@ async def chunks(
     cursor = await connection.cursor(query, *args)
     while rows := await cursor.fetch(size):
         yield rows
+
+
+def key_text(shape: TableShape) -> str:
+    """The SQL expression of the natural key of row `s` as canonical JSON."""
+    parts = [f"{literal(json.dumps(name) + ':')} || {_value_text(shape, name)}" for name in sorted(shape.key)]
+    return "'{' || " + " || ',' || ".join(parts) + " || '}'"
+
+
+def _value_text(shape: TableShape, name: str) -> str:
+    if isinstance(shape.columns[name], pl.Datetime):
+        return (
+            f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+        )
+    return f"to_json({column_of('s', name)})::text"

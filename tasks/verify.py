@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from infra.postgres import Pool, translated
-from lineage.batches import verify_batch
 from lineage.keys import KeyRing
 from lineage.ports import Connection
+from lineage.proof.batches import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract

@@ -1,6 +1,5 @@
 """The contracts that tables were prepared by, as Postgres keeps them."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from infra.postgres import translated
@@ -18,6 +17,6 @@ async def stored_contracts(connection: Connection) -> Mapping[str, Sequence[Cont
         rows = await connection.fetch(_STORED)
     versions: dict[str, list[Contract]] = {}
     for row in rows:
-        contract = Contract.model_validate(json.loads(row["contract"]))
+        contract = Contract.stored(row["contract"])
         versions.setdefault(row["table_name"], []).append(contract)
     return versions

@@ -14,8 +14,8 @@ import polars as pl
 
 from infra.postgres import Connection, translated
 from lineage import append
+from lineage.acts import ERASURES
 from lineage.errors import NotFoundError
-from lineage.messages import ERASURES
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.version import transformation_of
 from tasks.load.edges import RAW

@@ -10,6 +10,7 @@ from lineage.rejected import rejected_sum_of
 from lineage.row_digest import VERSION, columns_id
 from tasks.batch import Receipt
 from tasks.load.plan import Commit
+from tasks.load.prepare import Prepared
 from tasks.load.row_digests import digests_of
 from tasks.load.settle import Settled
 from tasks.load.tables import digested_columns
@@ -28,6 +29,9 @@ INSERT INTO store.ledger_outputs (batch, table_name, rows, digest, columns)
 SELECT $1::bigint, * FROM unnest(
     ${_COUNT + 1}::text[], ${_COUNT + 2}::bigint[], ${_COUNT + 3}::bytea[], ${_COUNT + 4}::text[]
 )
+"""
+_OURS = """
+SELECT * FROM store.ledger WHERE batch = $1 AND writer = $2 AND chain_head = $3 AND raw_digest = $4
 """
 
 
@@ -108,9 +112,13 @@ def _receipt(commit: Commit, settled: Settled) -> Receipt:
     )
 
 
-async def receipt_by_batch(connection: Connection, number: int) -> Receipt | None:
-    """The receipt of a committed batch; None if there is none of that number."""
-    row = await connection.fetchrow("SELECT * FROM store.ledger WHERE batch = $1", number)
+async def receipt_of(connection: Connection, prepared: Prepared) -> Receipt | None:
+    """The receipt of a try that was committed; None if it was not, whoever's commit bears its number."""
+    if prepared.tried is None:
+        return None
+    tried = prepared.tried
+    ours = tried.number, tried.writer.id, tried.head, prepared.raw.digest
+    row = await connection.fetchrow(_OURS, *ours)
     return None if row is None else await _receipt_of(connection, row, row["way"])
 
 

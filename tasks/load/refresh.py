@@ -16,9 +16,10 @@ import polars as pl
 from lineage import naming
 from lineage.append import next_batch
 from lineage.errors import ContractError
+from lineage.identifiers import listed, quoted, stored_table
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
-from lineage.row_digest import VERSION, Rows, columns_id, feed
+from lineage.row_digest import GROUP, VERSION, Rows, columns_id, feed
 from lineage.transformations import Introduction, introduce
 from tasks.contract import UTC_MICROS, Contract
 from tasks.load import edges
@@ -51,9 +52,9 @@ WITH made AS (
     INSERT INTO store.{table} ({columns}, processed_at, batch)
     SELECT {columns}, $3::timestamptz, $4::bigint FROM (
 {sql}
-) AS computed ORDER BY {key} RETURNING {time} AS time
+) AS computed ORDER BY {key} RETURNING {time} AS "its time"
 )
-SELECT count(*) AS rows, coalesce(bool_and(time >= $1 AND time < $2), true) AS within FROM made
+SELECT count(*) AS rows, coalesce(bool_and("its time" >= $1 AND "its time" < $2), true) AS within FROM made
 """
 
 
@@ -151,15 +152,14 @@ def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
 async def _recompute(session: WriterSession, work: _Refresh, number: int, hour: datetime) -> Output:
     """Replace one hour's rows. Their digest is of the rows as they are stored, not as they were computed."""
     connection, contract, end = session.connection, work.aggregate.contract, hour + HOUR
-    await connection.execute(
-        f"DELETE FROM store.{contract.table} WHERE {contract.time} >= $1 AND {contract.time} < $2", hour, end
-    )
+    table, time = stored_table(contract.table), quoted(contract.time)
+    await connection.execute(f"DELETE FROM {table} WHERE {time} >= $1 AND {time} < $2", hour, end)
     query = _STORE.format(
-        table=contract.table,
-        columns=", ".join(contract.names),
+        table=table,
+        columns=listed(contract.names),
         sql=work.aggregate.sql,
-        key=", ".join(contract.key),
-        time=contract.time,
+        key=listed(contract.key),
+        time=time,
     )
     made = await connection.fetchrow(query, hour, end, work.now, number)
     assert made is not None  # noqa: S101 - an aggregate query gives one row
@@ -171,10 +171,10 @@ async def _recompute(session: WriterSession, work: _Refresh, number: int, hour: 
 async def _digest(session: WriterSession, contract: Contract, hour: datetime) -> bytes:
     """The digest of an hour as it is stored."""
     columns = {**contract.row_schema, **carried(contract)}
-    names = ", ".join(columns)
+    time = quoted(contract.time)
     relation = (
-        f"SELECT 0 AS g, {names} FROM store.{contract.table} "
-        f"WHERE {contract.time} >= $1 AND {contract.time} < $2"
+        f"SELECT 0 AS {quoted(GROUP)}, {listed(columns)} FROM {stored_table(contract.table)} "
+        f"WHERE {time} >= $1 AND {time} < $2"
     )
     key = {name: columns[name] for name in contract.key}
     digest = digest_of(session.keys.current, contract, hour)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.postgres import Connection
-from lineage import marks
+from lineage.proof import marks
 from tasks.load.tables import prepare_table
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import CONTRACT

@@ -13,7 +13,7 @@ import pytest
 from console.trace import document
 from flows.trace import Traced
 from lineage import naming
-from lineage.batches import verify_batch
+from lineage.proof.batches import verify_batch
 from tasks.load.aggregate import load_aggregates
 from tasks.load.made_from import PAGE
 from tasks.load.trace import trace

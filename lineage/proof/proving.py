@@ -10,28 +10,23 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from . import batches, books, fold, marks, mirror, naming, quarantine, relay
+from .. import fold, naming, relay
+from ..keys import NO_KEYS, KeyRing
+from ..ports import Connection, Graph
+from ..projection import digest as digest_of
+from ..seal import Anchor
+from ..stored import TableShape
+from . import batches, books, marks, mirror, quarantine
 from .batches import LEAST, MOST
 from .books import Counts
 from .coverage import check_coverage
 from .findings import Findings
 from .introduced import check_introductions
-from .keys import NO_KEYS, KeyRing
-from .ports import Connection, Graph
-from .projection import digest as digest_of
-from .seal import Anchor
-from .stored import TableShape
 from .walk import Walk
 
-_PROVED = "SELECT coalesce(max(seal), 0) FROM store.proofs WHERE differences = 0"
-_VOUCHED = """
-SELECT max(seal) FROM unnest($1::bigint[], $2::bytea[]) a(seal, hash)
-JOIN store.lineage_seals USING (seal, hash)"""
-_SEALED_BEFORE = "SELECT coalesce(max(seal), 0) FROM store.lineage_seals WHERE sealed_at < $1"
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
 _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
 
@@ -89,25 +84,6 @@ async def prove(
     kept = bytes.fromhex(proof.digest)
     await connection.execute(_KEEP, proof.after, proof.seal, proof.total, kept)
     return proof
-
-
-async def last_proved(connection: Connection) -> int:
-    """The last seal that a proof without a difference read; 0 before the first such proof.
-
-    Whoever has every right on Postgres can forge it, but not `last_vouched`.
-    """
-    return await connection.fetchval(_PROVED) or 0
-
-
-async def last_vouched(connection: Connection, anchors: Sequence[Anchor]) -> int:
-    """The last seal that a proved anchor vouches for and that still has its hash; 0 if there is none."""
-    proved = {anchor.seal: anchor.hash for anchor in anchors if anchor.proved}
-    return await connection.fetchval(_VOUCHED, list(proved), list(proved.values())) or 0
-
-
-async def sealed_before(connection: Connection, moment: datetime) -> int:
-    """The last seal made before a moment, 0 if there is none."""
-    return await connection.fetchval(_SEALED_BEFORE, moment) or 0
 
 
 @dataclass(slots=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from .ports import Connection
-from .stored import TableShape
+from ..ports import Connection
+from ..stored import TableShape
 
 _WROTE = """
 SELECT DISTINCT l.transformation_id, o.table_name FROM store.ledger l

@@ -5,15 +5,15 @@ verify_batch: one, as its flow ends        check_batches: all from a number on, 
 
 from collections.abc import AsyncIterator, Mapping
 
-from . import books, entries, messages, quarantine, rejected
+from ..errors import VerificationError
+from ..identifiers import stored_table
+from ..keys import NO_KEYS, KeyRing
+from ..ports import Connection
+from ..stored import TableShape
+from . import books, entries, imported, messages, quarantine, rejected
 from .books import Counts
-from .errors import VerificationError
 from .findings import Findings
 from .held import by_batch
-from .keys import NO_KEYS, KeyRing
-from .openlineage import kept as imported
-from .ports import Connection
-from .stored import TableShape
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
@@ -84,10 +84,10 @@ async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int
 
 async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> list[str]:
     """A sentence for each table with a batch that no window holds."""
-    stored = (("batch", name) for shape in tables.values() for name in shape.tables)
+    kept = (("batch", name) for shape in tables.values() for name in shape.tables)
     found = []
-    for column, name in (*_NUMBERED, *stored):
-        query = f"SELECT EXISTS (SELECT FROM store.{name} WHERE {column} = {MOST})"
+    for column, name in (*_NUMBERED, *kept):
+        query = f"SELECT EXISTS (SELECT FROM {stored_table(name)} WHERE {column} = {MOST})"
         if await connection.fetchval(query):
             found.append(f"{name}: something of batch {MOST}, which no commit has")
     return found

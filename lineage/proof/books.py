@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..keys import KeyRing
+from ..ports import Connection
+from ..stored import TableShape
 from .held import Held, by_hour
-from .keys import KeyRing
-from .ports import Connection
-from .stored import TableShape
 
 _OUTPUTS = """
 SELECT o.*, g.digest_version, g.digest_key FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..log import Span
+from ..model import micros
+from ..ports import Connection
+from ..projection import project
+from ..seal import FIRST_HASH, SEALED_ENTRIES, UNSEALED, Anchor, Seal, digest_bytes, seal_hash
+from ..sealed import books_digest
 from .entries import Chains
-from .log import Span
-from .model import micros
-from .ports import Connection
-from .projection import project
-from .seal import FIRST_HASH, SEALED_ENTRIES, UNSEALED, Anchor, Seal, digest_bytes, seal_hash
-from .sealed import books_digest
 
 SEALS_AT_A_TIME = 500
 

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import naming
+from .. import naming
+from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
+from ..model import Edge, NodeKind, batch_node, bucket_node
+from ..ports import Connection
+from ..stored import chunks
 from .books import Books, Counts
-from .log import FIRST_HEAD, Entry, canonical, chain, entry_of
-from .model import Edge, NodeKind, batch_node, bucket_node
-from .ports import Connection
-from .stored import chunks
 
 RAW = naming.postgres("raw_batches")
 REJECTED = naming.postgres("rejected")

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from .digest import row_hashes, signed
-from .stored import Columns, TableShape
+from ..digest import row_hashes, signed
+from ..stored import Columns, TableShape
 
 
 class RowSums:

@@ -6,20 +6,21 @@ from. A mark that is lost would leave an aggregate as it was, and nothing else w
 
 from collections.abc import AsyncIterator
 
-from . import naming
-from .ports import Connection
-from .stored import TableShape, chunks
+from .. import naming
+from ..identifiers import literal, quoted, stored_table
+from ..ports import Connection
+from ..stored import TableShape, chunks
 
 _LOST = """
 SELECT stored.batch, stored.hour FROM (
-    SELECT DISTINCT batch, date_trunc('hour', "{time}", 'UTC') AS hour FROM store.{table} WHERE batch >= $1
+    SELECT DISTINCT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {stands} WHERE batch >= $1
 ) stored
 WHERE NOT EXISTS (
     SELECT FROM store.change_marks m
-    WHERE m.table_name = '{table}' AND m.batch = stored.batch AND m.hour = stored.hour
+    WHERE m.table_name = {table} AND m.batch = stored.batch AND m.hour = stored.hour
 ) AND NOT EXISTS (
     SELECT FROM store.lineage_log l
-    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = '{uri}#' || stored.batch
+    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = {source} || stored.batch
       AND (l.target_facts->>'hour')::bigint = (extract(epoch FROM stored.hour) * 1000000)::bigint
 )
 ORDER BY 1, 2
@@ -38,4 +39,9 @@ async def check_marks(connection: Connection, shape: TableShape, first: int) -> 
 
 def lost(shape: TableShape) -> str:
     """The query of these batches and hours; its two looks are hash joins, so each table is read once."""
-    return _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))
+    return _LOST.format(
+        stands=stored_table(shape.name),
+        time=quoted(shape.time),
+        table=literal(shape.name),
+        source=literal(f"{naming.postgres(shape.name)}#"),
+    )

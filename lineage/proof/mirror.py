@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from . import graph as graphs
-from .canonical import canonical_json
-from .model import Fact
-from .ports import Graph
-from .projection import Projection, earliest, element_hash
+from .. import graph as graphs
+from ..canonical import canonical_json
+from ..model import Fact
+from ..ports import Graph
+from ..projection import Projection, earliest, element_hash
 
 ENTRIES_PER_PART = 200_000
 MOST_PARTS = 256

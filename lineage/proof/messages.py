@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from . import naming
+from .. import naming
+from ..acts import ERASURES
+from ..digest import message_digests, raw_digest, unpacked
+from ..ports import Connection
+from ..stored import chunks
 from .books import Books
-from .digest import message_digests, raw_digest, unpacked
-from .ports import Connection
-from .stored import chunks
 
-ERASURES = naming.postgres("erasures")
 AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
 

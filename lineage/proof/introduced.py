@@ -6,7 +6,7 @@
 Were they changed, edges would be missing or told twice, and the wrong version would be in force.
 """
 
-from .ports import Connection
+from ..ports import Connection
 
 # Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
 # replayed, is of one source; any other introduces for all sources.

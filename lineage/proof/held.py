@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from .keys import KeyRing
-from .ports import Connection
-from .row_digest import VERSION, Rows, feed, row_digest
+from ..identifiers import column_of, listed, quoted, stored_table
+from ..keys import KeyRing
+from ..ports import Connection
+from ..row_digest import GROUP, VERSION, Rows, feed, row_digest
+from ..stored import TableShape, chunks
 from .row_sums import RowSums
-from .stored import TableShape, chunks
 
 PORTION = 100_000
 """Rows that Postgres sorts at a time for their digests."""
@@ -26,7 +27,7 @@ Output: TypeAlias = Mapping[str, Any]
 Group: TypeAlias = Any
 """A batch, or of an aggregate an hour and the batch that made it."""
 Relation: TypeAlias = Callable[[TableShape, Sequence[str], Sequence[Group]], tuple[str, list[Any]]]
-"""Of a table's rows: (shape, columns, groups) → SQL with these columns and the group `g`, its parameters."""
+"""Of a table's rows: (shape, columns, groups) → SQL with these columns and GROUP, its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ async def by_batch(
 ) -> dict[int, Held]:
     """What is stored of each batch in first ≤ batch < end; `recorded`: batch → what it says of this table."""
     within = "WHERE batch >= $1 AND batch < $2"
-    each = " UNION ALL ".join(f"SELECT batch FROM store.{table} {within}" for table in shape.tables)
+    each = " UNION ALL ".join(f"SELECT batch FROM {stored_table(table)} {within}" for table in shape.tables)
     query = f"SELECT batch, count(*) AS rows FROM ({each}) stored GROUP BY batch"
     counts = {row["batch"]: row["rows"] for row in await connection.fetch(query, first, end)}
     return await _Reading(connection, shape, recorded, keys, _of_batches).held(counts)
@@ -62,11 +63,11 @@ async def by_hour(
     whole: bool,
 ) -> dict[tuple[datetime, int], Held]:
     """What is stored of each hour by the batch that wrote it: of the recorded hours, or of all (`whole`)."""
-    hours = [hour for hour, _ in recorded]
+    hours, time = [hour for hour, _ in recorded], quoted(shape.time)
     args = [] if whole else [min(hours), max(hours) + HOUR, hours]
-    within = f'"{shape.time}" >= $1 AND "{shape.time}" < $2 AND {_hour(shape)} = ANY($3::timestamptz[])'
+    within = f"{time} >= $1 AND {time} < $2 AND {_hour(shape)} = ANY($3::timestamptz[])"
     query = (
-        f"SELECT {_hour(shape)} AS hour, batch, count(*) AS rows FROM store.{shape.name} "
+        f"SELECT {_hour(shape)} AS hour, batch, count(*) AS rows FROM {stored_table(shape.name)} "
         f"WHERE {'true' if whole else within} GROUP BY 1, 2"
     )
     counts = {(row["hour"], row["batch"]): row["rows"] for row in await connection.fetch(query, *args)}
@@ -156,30 +157,30 @@ class _Reading:
         sums = RowSums(self.shape)
         sql, args = self.relation(self.shape, list(self.shape.every_column), groups)
         async for rows in chunks(self.connection, sql, *args):
-            sums.add([row["g"] for row in rows], rows)
+            sums.add([row[GROUP] for row in rows], rows)
         held = sums.held()
         return [group for group in groups if self.recorded[group]["values_sum"] not in held.get(group, (0,))]
 
 
 def _hour(shape: TableShape) -> str:
-    return f"date_trunc('hour', \"{shape.time}\", 'UTC')"
+    return f"date_trunc('hour', {quoted(shape.time)}, 'UTC')"
 
 
 def _of_batches(shape: TableShape, columns: Sequence[str], batches: Sequence[int]) -> tuple[str, list[Any]]:
-    names = ", ".join(f'"{name}"' for name in columns)
     within = "batch = ANY($1::bigint[]) AND batch >= $2 AND batch <= $3"  # a range is what BRIN answers
-    each = (f"SELECT batch AS g, {names} FROM store.{table} WHERE {within}" for table in shape.tables)
+    selected = f"SELECT batch AS {quoted(GROUP)}, {listed(columns)}"
+    each = (f"{selected} FROM {stored_table(table)} WHERE {within}" for table in shape.tables)
     return " UNION ALL ".join(each), [list(batches), min(batches), max(batches)]
 
 
 def _of_hours(
     shape: TableShape, columns: Sequence[str], groups: Sequence[tuple[datetime, int]]
 ) -> tuple[str, list[Any]]:
-    names = ", ".join(f's."{name}"' for name in columns)
+    time = column_of("s", shape.time)
     sql = (
-        f"SELECT (w.hour, w.batch) AS g, {names} "
+        f"SELECT (w.hour, w.batch) AS {quoted(GROUP)}, {listed(columns, 's')} "
         "FROM unnest($1::timestamptz[], $2::bigint[]) AS w(hour, batch) "
-        f'JOIN store.{shape.name} s ON s.batch = w.batch AND s."{shape.time}" >= w.hour '
-        f"AND s.\"{shape.time}\" < w.hour + interval '1 hour'"
+        f"JOIN {stored_table(shape.name)} s ON s.batch = w.batch "
+        f"AND {time} >= w.hour AND {time} < w.hour + interval '1 hour'"
     )
     return sql, [[hour for hour, _ in groups], [batch for _, batch in groups]]
