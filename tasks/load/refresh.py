@@ -49,7 +49,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 """
 _STORE = """
 WITH made AS (
-    INSERT INTO store.{table} ({columns}, processed_at, batch)
+    INSERT INTO {table} ({columns}, processed_at, batch)
     SELECT {columns}, $3::timestamptz, $4::bigint FROM (
 {sql}
 ) AS computed ORDER BY {key} RETURNING {time} AS "its time"
