@@ -21,6 +21,7 @@ from flows.counting import count, measured, metrics
 from flows.ours import FLOW
 from flows.runs import current_run
 from flows.steps import step
+from infra import key_file
 from infra.metrics import Stage
 from infra.settings import Settings, load
 from lineage import naming
@@ -74,6 +75,7 @@ class _Work:
         self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, robot: str
     ) -> None:
         self._pipeline, self._plan, self._store = pipeline, plan, store
+        self._keys = key_file.read(settings.keys)
         self._source, self._url = source_of(settings, pipeline, robot)
         self._refine = pipeline.refine()
         self._prepared: Prepared | None = None
@@ -121,7 +123,7 @@ class _Work:
     async def verify(self, receipt: Receipt) -> None:
         """Compare what was read with what is stored and recorded; raises VerificationError."""
         with metrics().timed(PIPELINE, Stage.VERIFY):
-            await verify(self._store.pool, receipt)
+            await verify(self._store.pool, receipt, self._keys)
 
 
 def options_of(pipeline: Pipeline) -> RobotOptions:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from flows import stores
 from flows.counting import metrics
-from infra import anchors
+from infra import anchors, key_file
 from infra.settings import Settings
 from lineage import graph as graphs
 from lineage import seal
@@ -57,6 +57,7 @@ async def prove(
             after=await _after(connection, kept, full, since),
             anchors=kept,
             accepted=anchors.restores(settings.anchors, store),
+            keys=key_file.read(settings.keys),
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from flows import stores
+from infra import key_file
 from infra.settings import Settings
 from lineage.model import Run
 from tasks.load.drop import Dropped
@@ -39,4 +40,5 @@ async def drop(settings: Settings, which: Which, *, reason: str, by_whom: str, a
     )
     await stores.prepare_tables(settings, ())
     async with stores.open_connection(settings, "rejected drop") as connection:
-        return await drop_records(connection, which, act, dry_run=not apply)
+        keys = key_file.read(settings.keys)
+        return await drop_records(connection, which, act, keys, dry_run=not apply)

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from infra import key_file
 from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
@@ -16,14 +17,17 @@ from infra.settings import Settings
 from lineage import graph as graphs
 from lineage.errors import RejectedError
 from tasks.contract import Contract
+from tasks.load.digest_keys import known_keys, remember_key
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 
 if TYPE_CHECKING:
     from infra.graph import BoltGraph
 
-
 log = structlog.get_logger(__name__)
+
+LACKS_KEY: Final = "this host lacks the key that rows are digested with, what it commits is proved without"
+COPY_KEY: Final = "Copy the file from a host that has it (HEADWATER_KEY_FILE)."
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -45,12 +49,14 @@ def kafka(settings: Settings) -> KafkaAddress:
 async def open_store(settings: Settings, application: str) -> AsyncIterator[Store]:
     """Where commits go. Connections are made when they are first needed."""
     dsn = postgres_dsn(settings)
+    keys = key_file.read(settings.keys)
     async with (
         open_pool(dsn, application=application) as pool,
         Store(
             dsn,
             pool,
             application=application,
+            keys=keys,
             statement_timeout=settings.statement_timeout,
             commit_timeout=settings.commit_timeout,
         ) as store,
@@ -94,6 +100,19 @@ async def prepare_tables(settings: Settings, contracts: Iterable[Contract]) -> N
         await migrate(connection)
         for contract in contracts:
             await prepare_table(connection, contract)
+        await _prepare_key(settings, connection)
+
+
+async def _prepare_key(settings: Settings, connection: Connection) -> None:
+    """Make this host's key where no host has one; a host that lacks it works on, told, without."""
+    host = key_file.read(settings.keys)
+    async with connection.transaction():
+        if host.current is None and not await known_keys(connection, alone=True):
+            host = key_file.create(settings.keys)
+        if host.current is not None:
+            await remember_key(connection, host.current)
+            return
+    log.warning(LACKS_KEY, file=str(settings.keys), fix=COPY_KEY)
 
 
 async def prepare_each(settings: Settings, contracts: Iterable[Contract]) -> list[Contract]:
@@ -108,6 +127,7 @@ async def prepare_each(settings: Settings, contracts: Iterable[Contract]) -> lis
                 log.exception("a table is left out", table=contract.table, reason=str(error))
             else:
                 ready.append(contract)
+        await _prepare_key(settings, connection)
     return ready
 
 

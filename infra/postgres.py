@@ -1,6 +1,6 @@
 """Postgres: the only place that imports asyncpg, and that turns its errors into ours."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
@@ -16,6 +16,8 @@ Row: TypeAlias = asyncpg.Record
 Transaction: TypeAlias = asyncpg.transaction.Transaction
 UniqueViolation = asyncpg.UniqueViolationError
 
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # no flags, no extension
+COPY_TRAILER = b"\xff\xff"
 ENCODED_ROWS = 4_096  # sent to COPY in one message, about 1 MB
 
 _AWAY = (
@@ -112,23 +114,48 @@ def _server_settings(application: str, statement_timeout_ms: int) -> dict[str, s
 
 
 async def copy_frame(
-    connection: Connection, frame: pl.DataFrame, table: str, *, schema: str | None = "store"
+    connection: Connection,
+    frame: pl.DataFrame,
+    table: str,
+    *,
+    schema: str | None = "store",
+    seen: Callable[[bytes], None] | None = None,
 ) -> None:
-    """Copy a frame into a table's columns of the same names, as binary COPY."""
+    """Copy a frame into a table's columns of the same names, as binary COPY.
+
+    `seen` takes the bytes of the rows as they are sent, without COPY's header and trailer.
+    """
     await connection.copy_to_table(
         table,
         schema_name=schema,
-        source=_encode(frame),
+        source=_encode(frame, seen),
         columns=list(frame.columns),
         format="binary",
     )
 
 
-async def _encode(frame: pl.DataFrame) -> AsyncIterator[bytes]:
-    """Slice by slice: Postgres stores one while the next is encoded."""
+def show_rows(frame: pl.DataFrame, seen: Callable[[bytes], None]) -> None:
+    """Give `seen` the bytes of the rows that `copy_frame` would send."""
+    for rows in _encoded(frame):
+        seen(rows)
+
+
+async def _encode(frame: pl.DataFrame, seen: Callable[[bytes], None] | None) -> AsyncIterator[bytes]:
+    """Piece by piece: Postgres stores one while the next is encoded."""
+    yield COPY_HEADER
+    for rows in _encoded(frame):
+        yield rows
+        if seen:
+            seen(rows)
+    yield COPY_TRAILER
+
+
+def _encoded(frame: pl.DataFrame) -> Iterator[bytes]:
+    """The rows in binary COPY's format; the encoder holds back what is less than a megabyte."""
     arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     encoder = pgpq.ArrowToPostgresBinaryEncoder(arrow.schema)
-    yield encoder.write_header()
+    encoder.write_header()
     for batch in arrow.to_batches(max_chunksize=ENCODED_ROWS):
-        yield encoder.write_batch(batch)
-    yield encoder.finish()
+        if rows := encoder.write_batch(batch):
+            yield rows
+    yield encoder.finish().removesuffix(COPY_TRAILER)

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         "unset: `anchors.ndjson` in the home",
     )
 
+    key_file: Path | None = Field(
+        None,
+        description="The keys that stored rows are digested with: the same on every host that commits or "
+        "proves; unset: `digest.key` in the home, made where the store has none yet",
+    )
+
     mqtt_url: SecretStr | None = Field(
         None, description="`mqtt://user:password@host:1883`, with TLS `mqtts://…:8883`"
     )
@@ -189,6 +195,11 @@ class Settings(BaseSettings):
     def anchors(self) -> Path:
         """The file of the anchors."""
         return self.anchor_file or self.home / "anchors.ndjson"
+
+    @property
+    def keys(self) -> Path:
+        """The file of the keys of digests."""
+        return self.key_file or self.home / "digest.key"
 
     @property
     def listener_id(self) -> str:

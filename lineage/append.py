@@ -10,13 +10,14 @@ from .columns import ColumnEdge
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import Edge, Node, RelationshipType, Transformation, transformation_node
 from .ports import Connection
+from .row_digest import VERSION
 from .transformations import Introduction, introduce
 
 _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
     read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
-    writer, first_entry, last_entry, chain_head, rejected_sum)
-VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13)
+    writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key)
+VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 _NEXT = "SELECT nextval('store.batch_number') AS number, (SELECT max(batch) FROM store.ledger) AS newest"
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
@@ -48,6 +49,7 @@ class LedgerEntry:
     received_at: datetime
     position_id: str | None = None
     rejected_sum: int = 0  # of its verdicts on rejected records, see `rejected.py`
+    digest_key: str | None = None  # the name of the key that it was made with
 
 
 async def next_batch(connection: Connection) -> int:
@@ -106,6 +108,8 @@ async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) 
         span.last,
         span.head,
         commit.rejected_sum,
+        VERSION,
+        commit.digest_key,
     )
 
 

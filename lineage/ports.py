@@ -3,7 +3,7 @@
 asyncpg's connections and the graph adapter of `infra/graph.py` fit; so do others of the same shape.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,14 @@ class Connection(Protocol):
     def cursor(self, query: str, *args: Any) -> Any:
         """A cursor, to be awaited inside a transaction; its `fetch(n)` gives the next rows."""
         ...
+
+    async def copy_from_query(
+        self,
+        query: str,
+        *args: Any,
+        output: Callable[[bytes], Coroutine[Any, Any, None]],
+        format: Literal["binary"],
+    ) -> str: ...
 
     def transaction(
         self, *, isolation: Literal["repeatable_read"] | None = None, readonly: bool = False

@@ -1,19 +1,15 @@
-"""Row counts and value sums of stored tables, computed again from what Postgres holds now.
-
-Rows are read in chunks and never kept; what is kept is one count and one sum per batch or hour.
-"""
+"""Stored tables as the record sees them, and how their rows are read: in chunks, and never kept."""
 
 import json
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
 
-from .digest import row_hashes, signed
-from .identifiers import column_of, listed, literal, quoted, stored_table
+from .identifiers import column_of, literal
 from .ports import Connection
+from .row_digest import columns_id
 
 CHUNK = 20_000
 """Rows read at a time."""
@@ -37,6 +33,7 @@ class TableShape:
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
+    carried: Columns = field(default_factory=dict)  # what a digest covers after the columns of a contract
 
     @property
     def history(self) -> bool:
@@ -52,13 +49,17 @@ class TableShape:
     def versions(self) -> tuple[Columns, ...]:
         return (self.columns, *self.earlier)
 
+    @property
+    def digested(self) -> dict[str, Columns]:
+        """What a digest may cover, by its name in the ledger: columns of a version and what rows carry."""
+        covered = ({**version, **self.carried} for version in self.versions)
+        return {columns_id(list(columns)): columns for columns in covered}
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What is stored: the number of rows, and their value sum under each version of the columns."""
-
-    rows: int
-    sums: tuple[int, ...]
+    @property
+    def every_column(self) -> dict[str, pl.DataType]:
+        """The columns of all versions, then where a row came from."""
+        columns = {name: type_ for version in self.versions for name, type_ in version.items()}
+        return {**columns, **self.origin}
 
 
 async def chunks(
@@ -68,41 +69,6 @@ async def chunks(
     cursor = await connection.cursor(query, *args)
     while rows := await cursor.fetch(size):
         yield rows
-
-
-async def by_batch(connection: Connection, shape: TableShape, first: int, end: int) -> dict[int, Held]:
-    """What is stored of each batch in first ≤ batch < end."""
-    sums, selected = _Sums(shape), _selected(shape)
-    for table in shape.tables:
-        query = f"SELECT batch, {selected} FROM {stored_table(table)} WHERE batch >= $1 AND batch < $2"
-        async for rows in chunks(connection, query, first, end):
-            sums.add([row["batch"] for row in rows], rows)
-    return sums.held()
-
-
-async def by_hour(
-    connection: Connection, shape: TableShape, hours: Sequence[datetime] | None = None
-) -> dict[tuple[datetime, int], Held]:
-    """What is stored of each hour, by the batch that wrote it; of all hours if none are given."""
-    time, sums = quoted(shape.time), _Sums(shape)
-    hour = f"date_trunc('hour', {time}, 'UTC')"
-    query = f'SELECT batch, {hour} AS "its hour", {_selected(shape)} FROM {stored_table(shape.name)}'
-    if hours is not None:
-        query += f" WHERE {time} >= $1 AND {time} < $2::timestamptz + interval '1 hour'"
-        query += f" AND {hour} = ANY($3::timestamptz[])"
-    args = [] if hours is None else [min(hours), max(hours), list(hours)]
-    async for rows in chunks(connection, query, *args):
-        sums.add([(row["its hour"], row["batch"]) for row in rows], rows)
-    return sums.held()
-
-
-def _selected(shape: TableShape) -> str:
-    return listed(_types(shape))
-
-
-def _types(shape: TableShape) -> dict[str, pl.DataType]:
-    columns = {name: type_ for version in shape.versions for name, type_ in version.items()}
-    return {**columns, **shape.origin}
 
 
 def key_text(shape: TableShape) -> str:
@@ -117,57 +83,3 @@ def _value_text(shape: TableShape, name: str) -> str:
             f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
         )
     return f"to_json({column_of('s', name)})::text"
-
-
-class _Sums:
-    """Counts and sums per group, chunk by chunk."""
-
-    def __init__(self, shape: TableShape) -> None:
-        self._shape = shape
-        self._types = _types(shape)
-        self._totals: dict[Hashable, list[int]] = {}  # group → rows, then low and high half per version
-
-    def add(self, groups: Sequence[Hashable], rows: Sequence[Any]) -> None:
-        """Add rows, each with its group."""
-        known: dict[Hashable, int] = {}
-        numbers = [known.setdefault(group, len(known)) for group in groups]
-        frame = pl.DataFrame(
-            {name: pl.Series([row[name] for row in rows], dtype=type_) for name, type_ in self._types.items()}
-        )
-        hashes = {f"h{i}": self._hashes(frame, version) for i, version in enumerate(self._shape.versions)}
-        halves = [
-            half
-            for name in hashes
-            for half in (
-                (pl.col(name) & 0xFFFFFFFF).sum().alias(f"{name}low"),
-                (pl.col(name) // (1 << 32)).sum().alias(f"{name}high"),
-            )
-        ]
-        summed = pl.DataFrame({"group": numbers, **hashes}).group_by("group").agg(pl.len(), *halves)
-        names = list(known)
-        for number, *parts in summed.iter_rows():
-            totals = self._totals.setdefault(names[number], [0] * len(parts))
-            for i, part in enumerate(parts):
-                totals[i] += part
-
-    def _hashes(self, frame: pl.DataFrame, version: Columns) -> pl.Series:
-        hashes = row_hashes(frame, [*version, *self._shape.origin])
-        later = [
-            pl.col(name).is_not_null()
-            for name in self._types
-            if name not in version and name not in self._shape.origin
-        ]
-        if not later:
-            return hashes
-        # A value in a column that this version did not have must not go unseen.
-        return hashes + frame.select(pl.any_horizontal(later).cast(pl.Int64)).to_series()
-
-    def held(self) -> dict[Any, Held]:
-        return {
-            group: Held(rows, tuple(signed(low + (high << 32)) for low, high in _pairs(halves)))
-            for group, (rows, *halves) in self._totals.items()
-        }
-
-
-def _pairs(values: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(values[::2], values[1::2], strict=True))

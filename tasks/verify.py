@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 
 from infra.postgres import Pool, translated
+from lineage.keys import KeyRing
 from lineage.ports import Connection
 from lineage.proof.batches import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract
 from tasks.load.contracts import stored_contracts
-from tasks.load.tables import hashed_origin
+from tasks.load.tables import carried, hashed_origin
 
 
 def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape:
@@ -25,6 +26,7 @@ def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape
         time=contract.time,
         kind=contract.on_return.value,
         earlier=tuple(before.values()),
+        carried=dict(carried(contract)),
     )
 
 
@@ -34,8 +36,8 @@ async def stored_shapes(connection: Connection) -> Mapping[str, TableShape]:
     return {name: shape_of(newest, earlier) for name, (newest, *earlier) in versions.items()}
 
 
-async def verify(pool: Pool, receipt: Receipt) -> None:
+async def verify(pool: Pool, receipt: Receipt, keys: KeyRing) -> None:
     """Compare what a commit says with what is stored and recorded of it; raises VerificationError."""
     with translated():
         async with pool.acquire() as connection:
-            await verify_batch(connection, receipt.batch, await stored_shapes(connection))
+            await verify_batch(connection, receipt.batch, await stored_shapes(connection), keys)

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 
 from ..errors import VerificationError
 from ..identifiers import stored_table
+from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection
-from ..stored import TableShape, by_batch
+from ..stored import TableShape
 from . import books, entries, imported, messages, quarantine, rejected
 from .books import Counts
 from .findings import Findings
+from .held import by_batch
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
@@ -31,17 +33,19 @@ WHERE place % $1 = 0 ORDER BY batch
 """
 
 
-async def verify_batch(connection: Connection, number: int, tables: Mapping[str, TableShape]) -> None:
+async def verify_batch(
+    connection: Connection, number: int, tables: Mapping[str, TableShape], keys: KeyRing = NO_KEYS
+) -> None:
     """Check one committed batch in Postgres; raises VerificationError with what differs.
 
     What was read, accepted, rejected, stored and recorded must agree, in number and in digest.
     """
     findings, counts = Findings(), Counts()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await check(connection, tables, (number, number + 1), counts, findings)
+        await check(connection, tables, (number, number + 1), counts, findings, keys)
         for shape in tables.values():
             if shape.kind == "recompute":
-                found = books.check_hours(connection, shape, counts, (number, number + 1))
+                found = books.check_hours(connection, shape, counts, keys, (number, number + 1))
                 findings.add(shape.name, [difference async for difference in found])
         findings.add("lineage_log", await _span_differences(connection, number))
     if not counts.batches:
@@ -95,6 +99,7 @@ async def check(
     window: tuple[int, int],
     counts: Counts,
     findings: Findings,
+    keys: KeyRing,
 ) -> None:
     """Everything that is said of batches by their number."""
     kept = await books.read_books(connection, *window)
@@ -102,12 +107,13 @@ async def check(
     findings.add("ledger", books.balance(kept, tables))
     for shape in tables.values():
         if shape.kind != "recompute":
-            held = await by_batch(connection, shape, *window)
+            recorded = books.outputs_of(kept, shape.name)
+            held = await by_batch(connection, shape, *window, recorded, keys)
             counts.rows += sum(each.rows for each in held.values())
             findings.add(shape.name, books.compare_rows(kept, shape, held))
     for name, check in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
-        ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
+        ("rejected", rejected.check_rejected(connection, kept, *window, counts, keys)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),

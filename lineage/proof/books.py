@@ -9,8 +9,26 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..keys import KeyRing
 from ..ports import Connection
-from ..stored import Held, TableShape, by_hour
+from ..stored import TableShape
+from .held import Held, by_hour
+
+_OUTPUTS = """
+SELECT o.*, g.digest_version, g.digest_key FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
+WHERE o.batch >= $1 AND o.batch < $2 ORDER BY o.batch, o.table_name, o.bucket
+"""
+_NEWEST_OF_HOURS = """
+SELECT DISTINCT ON (o.bucket) o.*, g.digest_version, g.digest_key
+FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
+WHERE o.table_name = $1 AND o.bucket IS NOT NULL {touched}
+ORDER BY o.bucket, o.batch DESC
+"""
+_TOUCHED = """
+AND o.bucket IN (
+    SELECT bucket FROM store.ledger_outputs WHERE table_name = $1 AND batch >= $2 AND batch < $3
+)
+"""
 
 
 @dataclass(slots=True)
@@ -36,11 +54,7 @@ async def read_books(connection: Connection, first: int, end: int) -> Books:
     """The books of first ≤ batch < end."""
     rows = await connection.fetch("SELECT * FROM store.ledger WHERE batch >= $1 AND batch < $2", first, end)
     books = Books({row["batch"]: row for row in rows})
-    query = (
-        "SELECT batch, table_name, bucket, rows, values_sum FROM store.ledger_outputs "
-        "WHERE batch >= $1 AND batch < $2 ORDER BY batch, table_name, bucket"
-    )
-    for row in await connection.fetch(query, first, end):
+    for row in await connection.fetch(_OUTPUTS, first, end):
         books.outputs[row["batch"]].append(row)
     return books
 
@@ -77,13 +91,19 @@ def _not_one_each(number: int, outputs: Sequence[Any], tables: Mapping[str, Tabl
         seen.add((name, bucket))
 
 
+def outputs_of(books: Books, table: str) -> dict[int, Any]:
+    """Batch → what it says of a table that is fed by messages."""
+    return {
+        number: output
+        for number, outputs in books.outputs.items()
+        for output in outputs
+        if output["table_name"] == table
+    }
+
+
 def compare_rows(books: Books, shape: TableShape, held: Mapping[int, Held]) -> list[str]:
     """The rows of one table against the outputs of their batches."""
-    found, expected = [], {}
-    for number, outputs in books.outputs.items():
-        for output in outputs:
-            if output["table_name"] == shape.name:
-                expected[number] = output
+    found, expected = list[str](), outputs_of(books, shape.name)
     for number, output in expected.items():
         found += compare(f"{shape.name}, batch {number}", output, held.get(number))
     for number, each in held.items():
@@ -99,19 +119,22 @@ def compare(what: str, recorded: Any, held: Held | None) -> list[str]:
     rows = held.rows if held else 0
     if rows != recorded["rows"]:
         return [f"{what}: {recorded['rows']} row(s) recorded, {rows} stored"]
-    if held and recorded["values_sum"] not in held.sums:
-        return [f"{what}: the values of its {rows} row(s) are not those recorded"]
-    return []
+    return [f"{what}: {held.difference}"] if held and held.difference else []
 
 
 async def check_hours(
-    connection: Connection, shape: TableShape, counts: Counts, batches: tuple[int, int] | None = None
+    connection: Connection,
+    shape: TableShape,
+    counts: Counts,
+    keys: KeyRing,
+    batches: tuple[int, int] | None = None,
 ) -> AsyncIterator[str]:
     """The hours of an aggregate, or those that first ≤ batch < end made; an hour's newest batch counts."""
     recorded = await _recorded_hours(connection, shape.name, batches)
     if batches is not None and not recorded:
         return
-    held = await by_hour(connection, shape, None if batches is None else list(recorded))
+    newest = {(hour, output["batch"]): output for hour, output in recorded.items()}
+    held = await by_hour(connection, shape, newest, keys, whole=batches is None)
     counts.rows += sum(each.rows for each in held.values())
     for hour, output in recorded.items():
         what = f"{shape.name}, hour {hour:%Y-%m-%dT%HZ}, batch {output['batch']}"
@@ -127,15 +150,6 @@ async def check_hours(
 async def _recorded_hours(
     connection: Connection, table: str, batches: tuple[int, int] | None
 ) -> dict[Any, Any]:
-    touched = (
-        ""
-        if batches is None
-        else "AND bucket IN (SELECT bucket FROM store.ledger_outputs "
-        "WHERE table_name = $1 AND batch >= $2 AND batch < $3) "
-    )
-    query = (
-        "SELECT DISTINCT ON (bucket) bucket, batch, rows, values_sum FROM store.ledger_outputs "
-        f"WHERE table_name = $1 AND bucket IS NOT NULL {touched}ORDER BY bucket, batch DESC"
-    )
+    query = _NEWEST_OF_HOURS.format(touched="" if batches is None else _TOUCHED)
     rows = await connection.fetch(query, table, *(batches or ()))
     return {row["bucket"]: row for row in rows}

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from .. import fold, naming, relay, restores
+from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection, Graph
 from ..projection import digest as digest_of
 from ..restores import Restore
@@ -74,15 +75,17 @@ async def prove(
     after: int = 0,
     anchors: Sequence[Anchor] = (),
     accepted: Sequence[Restore] = (),
+    keys: KeyRing = NO_KEYS,
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
-    `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of. What the relay has not
-    carried yet is carried first. The outcome is kept in `store.proofs`. Raises UnavailableError when the
-    graph is away.
+    `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of; `keys`: those that
+    rows were digested with. What the relay has not carried yet is carried first. The outcome is kept in
+    `store.proofs`. Raises UnavailableError when the graph is away.
     """
-    proving = _Proving(connection, graph, tables, progress, after, tuple(anchors), tuple(accepted))
+    known = (tuple(anchors), tuple(accepted), keys)
+    proving = _Proving(connection, graph, tables, progress, after, *known)
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
     await connection.execute(_KEEP, proof.after, proof.seal, proof.total, kept)
@@ -100,6 +103,7 @@ class _Proving:
     after: int
     anchors: tuple[Anchor, ...]
     accepted: tuple[Restore, ...]
+    keys: KeyRing
     findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
     digest: int = 0
@@ -179,14 +183,14 @@ class _Proving:
             return
         self.findings.add("batches", await batches.beyond(self.connection, self.tables))
         async for window in batches.windows(self.connection, first):
-            await batches.check(self.connection, self.tables, window, self.counts, self.findings)
+            await batches.check(self.connection, self.tables, window, self.counts, self.findings, self.keys)
             self.progress("batches", self.counts.batches)
         uncovered = await check_coverage(self.connection, self.tables, first, naming.postgres(""))
         self.findings.add("columns", uncovered)
         changed = None if first == LEAST else (first, MOST)
         for shape in self.tables.values():
             found = (
-                books.check_hours(self.connection, shape, self.counts, changed)
+                books.check_hours(self.connection, shape, self.counts, self.keys, changed)
                 if shape.kind == "recompute"
                 else marks.check_marks(self.connection, shape, first)
             )

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 import polars as pl
 
+from ..keys import KeyRing
 from ..ports import Connection
-from ..rejected import MAY_PASS, judged
+from ..rejected import MAY_PASS, Made, judged
+from ..row_digest import VERSION
 from ..stored import chunks
 from .books import Books, Counts
 
@@ -26,19 +28,26 @@ _PASSING_SCHEMA = {"batch": pl.Int64(), "rules": pl.List(pl.String()), "said": p
 
 
 async def check_rejected(
-    connection: Connection, books: Books, first: int, end: int, counts: Counts
+    connection: Connection, books: Books, first: int, end: int, counts: Counts, keys: KeyRing
 ) -> AsyncIterator[str]:
     """The verdicts of each batch; a record that is resolved still counts, and so does one rejected again."""
-    sums = await judged(connection, first, end)
+
+    def made(batch: int) -> Made:
+        row = books.ledger.get(batch)
+        return (row["digest_version"], row["digest_key"]) if row else (VERSION, None)
+
+    said = await judged(connection, first, end, made, keys)
     counts.rejected += await connection.fetchval(
         "SELECT count(*) FROM store.rejected WHERE batch >= $1 AND batch < $2", first, end
     )
-    for number in sorted(sums.keys() | books.ledger.keys()):
-        rows, total = sums.get(number, (0, 0))
+    for number in sorted(said.sums.keys() | books.ledger.keys()):
+        rows, total = said.rows[number], said.sums.get(number, 0)
         if number not in books.ledger:
             yield f"rejected: {rows} record(s) of batch {number}, which is not in the ledger"
         elif rows != books.ledger[number]["rejected"]:
             yield f"rejected, batch {number}: {books.ledger[number]['rejected']} recorded, {rows} stored"
+        elif number in said.lacking:
+            yield f"rejected, batch {number}: {said.lacking[number]}"
         elif total != books.ledger[number]["rejected_sum"]:
             yield f"rejected, batch {number}: what is said of its {rows} record(s) is not what was recorded"
     for row in await connection.fetch(_UNLIKE_REPLAYS, first, end):

@@ -6,7 +6,6 @@ been delivered before is first rid of what was judged otherwise then, and is cop
 are all new.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,13 +23,14 @@ from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
-from tasks.load.ledger import receipt_by_position, receipt_of, values_sums, write_ledger
+from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
 from tasks.load.raw import write_raw
 from tasks.load.readers import reader_of
 from tasks.load.rejected import ANYTHING, PASSING, copy_rejected
+from tasks.load.row_digests import digest_of
 from tasks.load.settle import (
     Settled,
     looks_stored,
@@ -40,6 +40,7 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
+from tasks.load.tables import digested_columns
 
 StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
 
@@ -94,6 +95,7 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         number=await next_batch(session.connection),
         at=datetime.now(UTC),
         plan=plan,
+        keys=session.keys,
         batch=prepared.batch,
         digests=prepared.raw.digests,
         raw_digest=prepared.raw.digest,
@@ -145,11 +147,10 @@ def as_stored(commit: Commit, refined: Refined) -> Refined:
 
 def _with_origin(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(processed_at=commit.now, batch=pl.lit(commit.number, dtype=pl.Int64))
-    if commit.raw_batch is not None:
-        rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
+    rows = rows.with_columns(raw_batch=pl.lit(commit.raw_batch, dtype=pl.Int64))
     if contract.on_return is OnReturn.REVISE:
         rows = rows.with_columns(observed_at=time_literal(commit.batch.received_at))
-    return rows
+    return rows.select(digested_columns(contract))
 
 
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
@@ -162,10 +163,10 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
         refined = await without_stored_before(commit, refined)
         if await rejected_before(commit, refined):
             return await _settle(commit, refined)
-    sums, rejected_sum = await asyncio.gather(
-        asyncio.to_thread(values_sums, commit.plan.contracts, refined.accepted), _copy(commit, refined)
-    )
-    return Settled(refined, "fast", sums, rejected_sum)
+    digests = {
+        table: await _copy(commit, table, refined.accepted[table]) for table in sorted(refined.accepted)
+    }
+    return Settled(refined, "fast", digests, await copy_rejected(commit, refined.rejected))
 
 
 async def _settle(commit: Commit, refined: Refined) -> Settled:
@@ -182,11 +183,11 @@ def _revises(commit: Commit, refined: Refined) -> bool:
     return any(commit.plan.contracts[table].on_return is OnReturn.REVISE for table in refined.accepted)
 
 
-async def _copy(commit: Commit, refined: Refined) -> int:
-    """Returns the sum of the verdicts on what is rejected."""
-    for table in sorted(refined.accepted):
-        await copy_frame(commit.connection, refined.accepted[table], table)
-    return await copy_rejected(commit, refined.rejected)
+async def _copy(commit: Commit, table: str, rows: pl.DataFrame) -> bytes:
+    """Copy rows that are in the order of their key; returns their digest."""
+    digest = digest_of(commit.keys.current, commit.plan.contracts[table])
+    await copy_frame(commit.connection, rows, table, seen=digest.update)
+    return digest.digest()
 
 
 async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subject]) -> list[edges.Subject]:

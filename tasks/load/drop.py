@@ -13,8 +13,9 @@ from typing import Final
 
 from infra.postgres import Connection, Row, translated
 from lineage import append, naming
+from lineage.keys import KeyRing
 from lineage.model import RelationshipType, batch_node, run_node
-from lineage.rejected import rejected_sums
+from lineage.rejected import rejected_sum_of
 from lineage.version import transformation_of
 from tasks.load.edges import REJECTED
 from tasks.load.quarantine import OURS, Act, record
@@ -46,7 +47,9 @@ class Dropped:
     rules: Mapping[str, int]
 
 
-async def drop(connection: Connection, which: Which, act: Act, *, dry_run: bool = False) -> Dropped:
+async def drop(
+    connection: Connection, which: Which, act: Act, keys: KeyRing, *, dry_run: bool = False
+) -> Dropped:
     """Drop the chosen records that are open; a dry run does it and rolls it back.
 
     Waits for replays that are under way, and those that come wait for it: a record has one verdict.
@@ -61,12 +64,12 @@ async def drop(connection: Connection, which: Which, act: Act, *, dry_run: bool 
         if dry_run or not rows:
             await transaction.rollback()
         else:
-            await _write_lineage(connection, act, number)
+            await _write_lineage(connection, act, number, keys)
             await transaction.commit()
     return _counted(rows)
 
 
-async def _write_lineage(connection: Connection, act: Act, number: int) -> None:
+async def _write_lineage(connection: Connection, act: Act, number: int, keys: KeyRing) -> None:
     fed = await connection.fetch(_REJECTED_BY, number)
     target = batch_node(URI, number, rows=sum(row["records"] for row in fed))
     commit = append.LedgerEntry(
@@ -77,7 +80,8 @@ async def _write_lineage(connection: Connection, act: Act, number: int) -> None:
         run_id=act.run.id,
         at=act.now,
         received_at=act.now,
-        rejected_sum=(await rejected_sums(connection, number, number + 1)).get(number, 0),
+        rejected_sum=await rejected_sum_of(connection, number, keys),
+        digest_key=keys.name,
     )
     edges = [(RelationshipType.FEEDS, batch_node(REJECTED, row["batch"]), target) for row in fed]
     await append.write(connection, commit, run_node(act.run), edges, {})

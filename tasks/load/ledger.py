@@ -1,32 +1,35 @@
 """The ledger: one balanced row per commit, and one row per table it wrote to."""
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-
-import polars as pl
+from collections.abc import Sequence
 
 from infra.postgres import Connection, Pool, Row, translated
 from lineage.log import Span
-from lineage.rejected import rejected_sums
+from lineage.rejected import rejected_sum_of
+from lineage.row_digest import VERSION, columns_id
 from tasks.batch import Receipt
-from tasks.contract import Contract
 from tasks.load.plan import Commit
 from tasks.load.prepare import Prepared
+from tasks.load.row_digests import digests_of
 from tasks.load.settle import Settled
-from tasks.load.tables import values_sum
+from tasks.load.tables import digested_columns
 
 _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
-    "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum, pipeline"
+    "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum, pipeline, digest_version, "
+    "digest_key"
 )
 _COUNT = _COLUMNS.count(",") + 1
 _PLACES = ", ".join(f"${place}" for place in range(1, _COUNT + 1))
 # One statement: each is a turn between us and Postgres, for which a batch waits.
 _INSERT = f"""
 WITH booked AS (INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES}))
-INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum)
-SELECT $1::bigint, * FROM unnest(${_COUNT + 1}::text[], ${_COUNT + 2}::bigint[], ${_COUNT + 3}::bigint[])
+INSERT INTO store.ledger_outputs (batch, table_name, rows, digest, columns)
+SELECT $1::bigint, * FROM unnest(
+    ${_COUNT + 1}::text[], ${_COUNT + 2}::bigint[], ${_COUNT + 3}::bytea[], ${_COUNT + 4}::text[]
+)
 """
 _OURS = """
 SELECT * FROM store.ledger WHERE batch = $1 AND writer = $2 AND chain_head = $3 AND raw_digest = $4
@@ -39,9 +42,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
     A replay brought no bytes: it has `raw_batch`, where they are, and no `raw_digest`.
     """
     receipt, batch, position = _receipt(commit, settled), commit.batch, commit.batch.position
-    accepted = settled.refined.accepted
-    sums = settled.sums or values_sums(commit.plan.contracts, accepted)
-    outputs = [(table, rows.height, sums[table]) for table, rows in accepted.items() if rows.height]
+    outputs = await _outputs(commit, settled)
     rejected_sum = settled.rejected_sum
     if rejected_sum is None:
         rejected_sum = await _rejected_sum(commit, receipt)
@@ -70,21 +71,31 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         commit.raw_batch,
         rejected_sum,
         commit.plan.pipeline,
-        *([output[column] for output in outputs] for column in range(3)),
+        VERSION,
+        commit.keys.name,
+        *([output[column] for output in outputs] for column in range(4)),
     )
     return receipt
 
 
-def values_sums(contracts: Mapping[str, Contract], accepted: Mapping[str, pl.DataFrame]) -> dict[str, int]:
-    """Table → the sum of its rows' hashes."""
-    return {table: values_sum(contracts[table], rows) for table, rows in accepted.items()}
+async def _outputs(commit: Commit, settled: Settled) -> list[tuple[str, int, bytes, str]]:
+    """Of each table that got rows: how many, their digest, and the columns that it covers."""
+    contracts, accepted = commit.plan.contracts, settled.refined.accepted
+    digests = settled.digests
+    if digests is None:
+        digests = await asyncio.to_thread(digests_of, commit.keys.current, contracts, accepted)
+    return [
+        (table, rows.height, digests[table], columns_id(digested_columns(contracts[table])))
+        for table, rows in accepted.items()
+        if rows.height
+    ]
 
 
 async def _rejected_sum(commit: Commit, receipt: Receipt) -> int:
     """The sum of the verdicts of this batch, as they are stored."""
     if not receipt.rejected and commit.raw_batch is None:
         return 0
-    return (await rejected_sums(commit.connection, commit.number, commit.number + 1)).get(commit.number, 0)
+    return await rejected_sum_of(commit.connection, commit.number, commit.keys)
 
 
 def _receipt(commit: Commit, settled: Settled) -> Receipt:

@@ -10,6 +10,7 @@ import polars as pl
 
 from infra.postgres import Connection
 from lineage.columns import ColumnEdge
+from lineage.keys import KeyRing
 from lineage.model import Run, SubjectKind, Transformation
 from tasks.batch import Position, RawBatch
 from tasks.contract import Contract, time_literal
@@ -52,6 +53,7 @@ class Commit:
     number: int  # the batch's number
     at: datetime  # processed_at of all its rows
     plan: LoadPlan
+    keys: KeyRing  # of the digests
     batch: RawBatch
     digests: pl.Series  # of the messages, hexadecimal (n)
     raw_digest: bytes | None = None  # of the messages it brought; a replay brings none

@@ -13,20 +13,21 @@ from typing import NamedTuple
 
 import polars as pl
 
-from infra.postgres import Connection
 from lineage import naming
 from lineage.append import next_batch
 from lineage.errors import ContractError
 from lineage.identifiers import listed, quoted, stored_table
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
+from lineage.row_digest import GROUP, VERSION, Rows, columns_id, feed
 from lineage.transformations import Introduction, introduce
-from tasks.contract import UTC_MICROS
+from tasks.contract import UTC_MICROS, Contract
 from tasks.load import edges
 from tasks.load.aggregate import Aggregate
 from tasks.load.change_marks import Mark, take, waiting
+from tasks.load.row_digests import digest_of
 from tasks.load.store import Store, WriterSession
-from tasks.load.tables import hashed_origin, values_sum
+from tasks.load.tables import carried, digested_columns
 
 HOUR = timedelta(hours=1)
 HOURS_PER_TRANSACTION = 48
@@ -37,20 +38,32 @@ _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 _LEDGER = """
 INSERT INTO store.ledger (
     batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
-    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head
-) VALUES ($1, $2, $3, $3, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11)
+    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head,
+    digest_version, digest_key
+) VALUES ($1, $2, $3, $3, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 _OUTPUT = """
-INSERT INTO store.ledger_outputs (batch, table_name, bucket, rows, values_sum) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO store.ledger_outputs
+    (batch, table_name, bucket, rows, digest, columns)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_STORE = """
+WITH made AS (
+    INSERT INTO {table} ({columns}, processed_at, batch)
+    SELECT {columns}, $3::timestamptz, $4::bigint FROM (
+{sql}
+) AS computed ORDER BY {key} RETURNING {time} AS "its time"
+)
+SELECT count(*) AS rows, coalesce(bool_and("its time" >= $1 AND "its time" < $2), true) AS within FROM made
 """
 
 
 class Output(NamedTuple):
-    """What one hour became: its rows, and the sum of their row hashes."""
+    """What one hour became: its rows, and their digest."""
 
     hour: datetime
     rows: int
-    values_sum: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +128,9 @@ async def _refresh_hours(
         marks = await take(connection, aggregate.sources, hours)
         if marks:
             for hour in sorted({mark.hour for mark in marks}):
-                outputs.append(await _recompute(connection, work, number, hour))
+                outputs.append(await _recompute(session, work, number, hour))
             span = await _write_lineage(session, work, number, marks)
-            await _write_ledger(connection, work, number, outputs, span)
+            await _write_ledger(session, work, number, outputs, span)
     if span is not None:
         session.writer.committed(span)
         session.announced.add((work.transformation.id, work.run.id))
@@ -136,25 +149,37 @@ def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
     )
 
 
-async def _recompute(connection: Connection, work: _Refresh, number: int, hour: datetime) -> Output:
-    """Replace one hour's rows. The sum is over the rows as they are stored, not as they were computed."""
-    contract, end = work.aggregate.contract, hour + HOUR
-    table, columns, time = stored_table(contract.table), listed(contract.names), quoted(contract.time)
+async def _recompute(session: WriterSession, work: _Refresh, number: int, hour: datetime) -> Output:
+    """Replace one hour's rows. Their digest is of the rows as they are stored, not as they were computed."""
+    connection, contract, end = session.connection, work.aggregate.contract, hour + HOUR
+    table, time = stored_table(contract.table), quoted(contract.time)
     await connection.execute(f"DELETE FROM {table} WHERE {time} >= $1 AND {time} < $2", hour, end)
-    kept = await connection.fetch(
-        f"INSERT INTO {table} ({columns}, processed_at, batch) "
-        f"SELECT {columns}, $3::timestamptz, $4::bigint FROM (\n{work.aggregate.sql}\n) AS computed "
-        f"ORDER BY {listed(contract.key)} RETURNING {columns}, processed_at",
-        hour,
-        end,
-        work.now,
-        number,
+    query = _STORE.format(
+        table=table,
+        columns=listed(contract.names),
+        sql=work.aggregate.sql,
+        key=listed(contract.key),
+        time=time,
     )
-    schema = {**contract.row_schema, **hashed_origin(contract)}
-    rows = pl.DataFrame([tuple(row) for row in kept], schema=schema, orient="row")
-    if not rows[contract.time].is_between(hour, end, closed="left").all():
+    made = await connection.fetchrow(query, hour, end, work.now, number)
+    assert made is not None  # noqa: S101 - an aggregate query gives one row
+    if not made["within"]:
         raise ContractError(f"{contract.table}.sql gives rows outside the hour it is asked for")
-    return Output(hour, rows.height, values_sum(contract, rows))
+    return Output(hour, made["rows"], await _digest(session, contract, hour))
+
+
+async def _digest(session: WriterSession, contract: Contract, hour: datetime) -> bytes:
+    """The digest of an hour as it is stored."""
+    columns = {**contract.row_schema, **carried(contract)}
+    time = quoted(contract.time)
+    relation = (
+        f"SELECT 0 AS {quoted(GROUP)}, {listed(columns)} FROM {stored_table(contract.table)} "
+        f"WHERE {time} >= $1 AND {time} < $2"
+    )
+    key = {name: columns[name] for name in contract.key}
+    digest = digest_of(session.keys.current, contract, hour)
+    await feed(session.connection, Rows(relation, [hour, hour + HOUR], columns, key), {0: digest})
+    return digest.digest()
 
 
 async def _write_lineage(session: WriterSession, work: _Refresh, number: int, marks: Sequence[Mark]) -> Span:
@@ -181,10 +206,10 @@ async def _write_lineage(session: WriterSession, work: _Refresh, number: int, ma
 
 
 async def _write_ledger(
-    connection: Connection, work: _Refresh, number: int, outputs: Sequence[Output], span: Span
+    session: WriterSession, work: _Refresh, number: int, outputs: Sequence[Output], span: Span
 ) -> None:
     """The books of a refresh: what it read is what it produced, and all of it is accepted."""
-    await connection.execute(
+    await session.connection.execute(
         _LEDGER,
         number,
         naming.postgres(work.aggregate.sources[0]),
@@ -197,5 +222,9 @@ async def _write_ledger(
         span.first,
         span.last,
         span.head,
+        VERSION,
+        session.keys.name,
     )
-    await connection.executemany(_OUTPUT, [(number, work.aggregate.table, *output) for output in outputs])
+    columns = columns_id(digested_columns(work.aggregate.contract))
+    rows = [(number, work.aggregate.table, *output, columns) for output in outputs]
+    await session.connection.executemany(_OUTPUT, rows)

@@ -87,7 +87,8 @@ async def copy_rejected(commit: Commit, rejected: pl.DataFrame) -> int:
         return 0
     stored = await asyncio.to_thread(lambda: _stored_form(commit, rejected, identities(commit, rejected)))
     total, _ = await asyncio.gather(
-        asyncio.to_thread(sum_of_new, stored), copy_frame(commit.connection, stored, "rejected")
+        asyncio.to_thread(sum_of_new, stored, commit.keys.current),
+        copy_frame(commit.connection, stored, "rejected"),
     )
     return total
 

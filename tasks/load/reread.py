@@ -54,6 +54,7 @@ async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple
         number=await next_batch(session.connection),
         at=datetime.now(UTC),
         plan=plan,
+        keys=session.keys,
         batch=replace(raw.batch, position=None),
         digests=raw.digests,
         raw_batch=raw.number,

@@ -67,7 +67,7 @@ class Settled:
 
     refined: Refined
     way: str
-    sums: Mapping[str, int] | None = None  # table → the sum of its accepted rows' hashes, where it is known
+    digests: Mapping[str, bytes] | None = None  # table → the digest of its accepted rows, where it is known
     rejected_sum: int | None = None  # of the verdicts on what is rejected, where it is known
 
 

@@ -10,6 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from infra.postgres import Connection, Pool, UniqueViolation, connect, met_another, translated
+from lineage.keys import NO_KEYS, KeyRing
 from lineage.log import Writer, open_writer
 from tasks.load.edges import Subject
 from tasks.load.partitions import Partitions
@@ -22,6 +23,7 @@ class WriterSession:
     connection: Connection
     writer: Writer
     partitions: Partitions  # of the store: they outlive the connection
+    keys: KeyRing  # of the digests
     known_subjects: set[Subject] = field(default_factory=set)  # committed; a restore may have lost older ones
     first_readers: dict[str, str] = field(default_factory=dict)  # dataset → the pipeline that read it first
     announced: set[tuple[str, UUID]] = field(default_factory=set)  # transformation and run, by this writer
@@ -36,6 +38,7 @@ class Store:
         pool: Pool,
         *,
         application: str,
+        keys: KeyRing = NO_KEYS,
         statement_timeout: timedelta = timedelta(minutes=1),
         commit_timeout: timedelta = timedelta(minutes=5),
     ) -> None:
@@ -43,6 +46,7 @@ class Store:
         self._statement_timeout = statement_timeout
         self.commit_timeout = commit_timeout  # for all of one batch: a frozen server must not hold us
         self._application = application
+        self._keys = keys
         self._session: WriterSession | None = None
         self.pool = pool
         self.partitions = Partitions(pool)
@@ -80,6 +84,7 @@ class Store:
                     connection=connection,
                     writer=await open_writer(connection, self._application),
                     partitions=self.partitions,
+                    keys=self._keys,
                 )
         return self._session
 

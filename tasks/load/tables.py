@@ -14,7 +14,6 @@ import polars as pl
 
 from infra.migrate import LOCK
 from infra.postgres import Connection, translated
-from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
 from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
@@ -47,7 +46,10 @@ HASHED_ORIGIN: dict[str, pl.DataType] = {
     "input_hash": pl.Int64(),
     "observed_at": pl.Datetime("us", "UTC"),
 }
-"""What a row's hash covers after the columns of its contract, where its table has it."""
+"""What a row's hash covered after the columns of its contract, where its table has it."""
+
+CARRIED: dict[str, pl.DataType] = {**HASHED_ORIGIN, "batch": pl.Int64()}
+"""What stands in a row beside the columns of its contract; a digest covers all of it."""
 
 FIXED = ("key", "time", "on_return", "partition_by")
 """What a table is made for and keeps: another key would take rows of today for repetitions of before."""
@@ -72,13 +74,14 @@ def hashed_origin(contract: Contract) -> pl.Schema:
     return pl.Schema({name: type_ for name, type_ in HASHED_ORIGIN.items() if name in stored})
 
 
-def values_sum(contract: Contract, rows: pl.DataFrame) -> int:
-    """The sum of the row hashes of stored rows (n): what they say and where they came from."""
-    origin = hashed_origin(contract)
-    lacking = [
-        pl.lit(None, dtype=type_).alias(name) for name, type_ in origin.items() if name not in rows.columns
-    ]
-    return sum_of(row_hashes(rows.with_columns(lacking), [*contract.names, *origin]))
+def digested_columns(contract: Contract) -> list[str]:
+    """The columns that a digest of stored rows covers, in order: all that are stored."""
+    return list(stored_columns(contract))
+
+
+def carried(contract: Contract) -> pl.Schema:
+    """The stored columns beside those of the contract, in order."""
+    return pl.Schema({name: CARRIED[name] for name in stored_columns(contract) if name not in contract.names})
 
 
 def has_history(contract: Contract) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from lineage.rejected import MAY_PASS, record_hashes
+from lineage.rejected import JUDGED_LAST, MAY_PASS, record_hashes
 from tasks.batch import REJECTED_SCHEMA, Refined
 from tasks.load.plan import Commit
 from tasks.load.rejected import contract_versions, identities, insert_rejected
@@ -171,10 +171,9 @@ async def reject_again(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:
 
 async def _write_history(commit: Commit, verdicts: Sequence[Verdict]) -> None:
     again = [v.identity for v in verdicts if v.today is not None]
-    stood = await commit.connection.fetch(
-        "SELECT * FROM store.rejected WHERE identity = ANY($1::bytea[])", again
-    )
-    before = dict(zip((row["identity"] for row in stood), record_hashes(stood), strict=True))
+    stood = await commit.connection.fetch(JUDGED_LAST, again)
+    hashes = record_hashes(stood, commit.keys) if stood else []
+    before = dict(zip((row["identity"] for row in stood), hashes, strict=True))
     await commit.connection.executemany(
         "INSERT INTO store.replays (identity, batch, verdict, rules_before, rules, before) "
         "VALUES ($1, $2, $3, $4, $5, $6)",
