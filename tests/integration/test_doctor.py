@@ -173,7 +173,7 @@ async def test_a_server_without_our_deployments_is_a_problem(
     settings = load(home=tmp_path, postgres_dsn=postgres_dsn, prefect_api_url=prefect_server.url)
     with temporary_settings(at(prefect_server)):
         findings = of("Prefect server", await examine(settings))
-    assert [finding.level for finding in findings] == [Level.OK, Level.PROBLEM]
+    assert [finding.level for finding in findings[:2]] == [Level.OK, Level.PROBLEM]
     assert findings[1].sentence == f"not deployed: {', '.join(names())}"
 
 
