@@ -56,6 +56,7 @@ async def prove(
             progress,
             after=await _after(connection, kept, full, since),
             anchors=kept,
+            strangers=anchors.strangers(settings.anchors, store),
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

@@ -20,7 +20,7 @@ from tasks.batch import Reference
 from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
-from tasks.load.quarantine import Act, Kind, record, set_apart
+from tasks.load.quarantine import Act, Kind, record_reprocess, set_apart
 from tasks.load.recall import (
     Condition,
     Recalled,
@@ -126,8 +126,8 @@ async def _reprocess(store: Store, act: Act, outcome: Outcome, tell: Callable[[i
     with translated():
         async with store.pool.acquire() as connection:
             batches = await datasets_of(connection, outcome.scope.raw_batches)
-            if outcome.applied:
-                await record(connection, act)
+            if outcome.applied and batches:
+                await record_reprocess(connection, act, [number for number, _ in batches])
     for done, (number, dataset) in enumerate(batches, start=1):
         if dataset not in pipelines:
             pipelines[dataset] = pipeline_of(dataset, reference, act.run)

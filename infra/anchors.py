@@ -9,13 +9,13 @@ Copy it somewhere else as well: the further away, the more it is worth.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from lineage.errors import SettingsError
-from lineage.seal import Anchor
+from lineage.seal import Anchor, Stranger
 
 TAIL: Final = 4096
 """Bytes of the file's end that are looked at before a line is added: a score of lines."""
@@ -50,22 +50,32 @@ def _is_among_the_last(file: BinaryIO, said: Mapping[str, object]) -> bool:
 
 def read(path: Path, store: str) -> tuple[Anchor, ...]:
     """The anchors of a store; a line that cannot be read is an error, for somebody changed it."""
+    return tuple(anchor for whose, anchor, _ in _lines(path) if whose == store)
+
+
+def strangers(path: Path, store: str) -> tuple[Stranger, ...]:
+    """The anchors of other stores in the file, in the order in which they were kept."""
+    found, before = [], True
+    for whose, anchor, at in _lines(path):
+        before = before and whose != store
+        if whose != store:
+            found.append(Stranger(store=whose, anchor=anchor, at=at, before=before))
+    return tuple(found)
+
+
+def _lines(path: Path) -> list[tuple[str, Anchor, datetime]]:
     if not path.exists():
-        return ()
+        return []
     try:
-        return tuple(_anchors(path, store))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [_line(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"HEADWATER_ANCHOR_FILE ({path}) holds a line that is no anchor: {error}."
         ) from error
 
 
-def _anchors(path: Path, store: str) -> Iterator[Anchor]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        found = json.loads(line)
-        if found["store"] == store:
-            yield Anchor(
-                seal=int(found["seal"]),
-                hash=bytes.fromhex(found["hash"]),
-                proved=found.get("proved") is True,
-            )
+def _line(found: Mapping[str, Any]) -> tuple[str, Anchor, datetime]:
+    anchor = Anchor(
+        seal=int(found["seal"]), hash=bytes.fromhex(found["hash"]), proved=found.get("proved") is True
+    )
+    return str(found["store"]), anchor, datetime.fromisoformat(found["at"])

@@ -48,6 +48,18 @@ class TableShape:
         return (self.name, f"{self.name}_history") if self.history else (self.name,)
 
     @property
+    def stored_columns(self) -> dict[str, tuple[str, ...]]:
+        """Every table that is made for it, with all its columns."""
+        columns = (*_types(self), "batch")
+        if not self.history:
+            return {self.name: columns}
+        return {
+            self.name: columns,
+            f"{self.name}_history": (*columns, "replaced_by"),
+            f"{self.name}_quarantine": (*self.key, "act"),
+        }
+
+    @property
     def versions(self) -> tuple[Columns, ...]:
         return (self.columns, *self.earlier)
 
@@ -102,6 +114,16 @@ def _selected(shape: TableShape) -> str:
 def _types(shape: TableShape) -> dict[str, pl.DataType]:
     columns = {name: type_ for version in shape.versions for name, type_ in version.items()}
     return {**columns, **shape.origin}
+
+
+def published(shape: TableShape, columns: Sequence[str]) -> str:
+    """The query of the view that people ask: these columns, without the rows whose key is in quarantine."""
+    shown = ", ".join(f'"{name}"' for name in columns)
+    query = f"SELECT {shown} FROM store.{shape.name} s"
+    if not shape.history:
+        return query
+    same = " AND ".join(f'q."{name}" = s."{name}"' for name in shape.key)
+    return f"{query} WHERE NOT EXISTS (SELECT FROM store.{shape.name}_quarantine q WHERE {same})"
 
 
 def key_text(shape: TableShape) -> str:

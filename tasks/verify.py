@@ -8,7 +8,7 @@ from lineage.proof.batches import verify_batch
 from lineage.stored import TableShape
 from tasks.batch import Receipt
 from tasks.contract import Contract
-from tasks.load.contracts import stored_contracts
+from tasks.load.contracts import readable_contracts
 from tasks.load.tables import hashed_origin
 
 
@@ -29,8 +29,11 @@ def shape_of(contract: Contract, earlier: Iterable[Contract] = ()) -> TableShape
 
 
 async def stored_shapes(connection: Connection) -> Mapping[str, TableShape]:
-    """Every table that was ever prepared, with all versions of its contract, from what Postgres keeps."""
-    versions = await stored_contracts(connection)
+    """Every table that was ever prepared, with all versions of its contract, from what Postgres keeps.
+
+    One that cannot be read any more is left out: a proof tells so.
+    """
+    versions, _ = await readable_contracts(connection)
     return {name: shape_of(newest, earlier) for name, (newest, *earlier) in versions.items()}
 
 

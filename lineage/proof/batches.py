@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from ..errors import VerificationError
 from ..ports import Connection
 from ..stored import TableShape, by_batch
-from . import books, entries, imported, messages, quarantine, rejected
-from .books import Counts
+from . import acts, books, entries, imported, messages, rejected
+from .books import Books, Counts
 from .findings import Findings
+from .look import look, unreadable
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
@@ -77,15 +78,13 @@ async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int
     yield first, MOST
 
 
-async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> list[str]:
+async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> AsyncIterator[str]:
     """A sentence for each table with a batch that no window holds."""
     stored = (("batch", name) for shape in tables.values() for name in shape.tables)
-    found = []
     for column, name in (*_NUMBERED, *stored):
         query = f"SELECT EXISTS (SELECT FROM store.{name} WHERE {column} = {MOST})"
         if await connection.fetchval(query):
-            found.append(f"{name}: something of batch {MOST}, which no commit has")
-    return found
+            yield f"{name}: something of batch {MOST}, which no commit has"
 
 
 async def check(
@@ -96,20 +95,29 @@ async def check(
     findings: Findings,
 ) -> None:
     """Everything that is said of batches by their number."""
-    kept = await books.read_books(connection, *window)
-    counts.batches += len(kept.ledger)
-    findings.add("ledger", books.balance(kept, tables))
+    kept = Books({})
+    with unreadable(findings, "ledger"):
+        kept = await books.read_books(connection, *window)
+        counts.batches += len(kept.ledger)
+        findings.add("ledger", books.balance(kept, tables))
     for shape in tables.values():
         if shape.kind != "recompute":
-            held = await by_batch(connection, shape, *window)
-            counts.rows += sum(each.rows for each in held.values())
-            findings.add(shape.name, books.compare_rows(kept, shape, held))
-    for name, check in (
+            await look(connection, findings, shape.name, _rows(connection, kept, shape, window, counts))
+    for name, found in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
         ("rejected", rejected.check_rejected(connection, kept, *window, counts)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),
-        ("quarantine", quarantine.check_acts(connection, kept, *window)),
+        ("acts", acts.check_acts(connection, kept, *window)),
     ):
-        findings.add(name, [difference async for difference in check])
+        await look(connection, findings, name, found)
+
+
+async def _rows(
+    connection: Connection, kept: Books, shape: TableShape, window: tuple[int, int], counts: Counts
+) -> AsyncIterator[str]:
+    held = await by_batch(connection, shape, *window)
+    counts.rows += sum(each.rows for each in held.values())
+    for difference in books.compare_rows(kept, shape, held):
+        yield difference

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from infra.postgres import Connection, Row, translated
-from lineage import append, naming
+from lineage import append
+from lineage.acts import DROPS, digest_of
 from lineage.model import RelationshipType, batch_node, run_node
 from lineage.rejected import rejected_sums
 from lineage.version import transformation_of
@@ -21,7 +22,6 @@ from tasks.load.quarantine import OURS, Act, record
 from tasks.load.rejected_queries import CHOSEN, Which
 from tasks.load.replay import DROPPING
 
-URI = naming.postgres("drops")
 AT_MOST: Final = timedelta(minutes=30)  # per statement; a million records may take over a minute
 
 _DROP = f"""
@@ -68,7 +68,8 @@ async def drop(connection: Connection, which: Which, act: Act, *, dry_run: bool 
 
 async def _write_lineage(connection: Connection, act: Act, number: int) -> None:
     fed = await connection.fetch(_REJECTED_BY, number)
-    target = batch_node(URI, number, rows=sum(row["records"] for row in fed))
+    rows, digest = sum(row["records"] for row in fed), await digest_of(connection, number)
+    target = batch_node(DROPS, number, rows=rows, digest=digest)
     commit = append.LedgerEntry(
         number=number,
         dataset=REJECTED,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from lineage.acts import REPROCESS, moved
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract
 from tasks.load.changes import Changes, Compared, compare
@@ -27,9 +28,6 @@ from tasks.load.settle import Settled, store_accepted
 from tasks.load.standing import lock, move_to_history, standing_rows, taken
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import reject_again
-
-WAY = "reprocess"
-"""What the ledger's `way` says of it."""
 
 _KNOWN = """
 SELECT EXISTS (SELECT FROM store.ledger WHERE (batch = $1 OR raw_batch = $1) AND transformation_id = $2)
@@ -92,7 +90,9 @@ async def _commit(
         await transaction.rollback()
         return Reprocessed(raw_batch=raw.number, changes=changes)
     settled = await _store(commit, compared, refined.rejected)
-    receipt = await end(session, commit, transaction, Settled(settled, WAY), dry_run=dry_run)
+    gone = {table: await moved(commit.connection, table, commit.number, raw.number) for table in compared}
+    books = Settled(settled, REPROCESS, moved=gone)
+    receipt = await end(session, commit, transaction, books, dry_run=dry_run)
     return Reprocessed(
         raw_batch=raw.number,
         changes=changes,
