@@ -28,6 +28,7 @@ from .history import check_history
 from .identity import check_identity
 from .introduced import check_introductions, check_subjects
 from .look import look, unreadable
+from .outcome import Proof
 from .walk import Walk
 
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
@@ -42,34 +43,6 @@ _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1,
 
 Progress = Callable[[str, int], None]
 """Called with what is looked at, and how many of them so far."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """The outcome. `edges` are log entries; `carried` those that were carried to the graph first."""
-
-    ok: bool
-    batches: int
-    rows: int
-    rejected: int
-    edges: int
-    carried: int
-    after: int  # the seals up to this one were taken as proved; 0: everything was read
-    seal: int  # the last seal that was read
-    seal_hash: str  # its hash, 64 hex digits: keep it elsewhere, and nothing before it can change unseen
-    digest: str  # of what the seals that were read make of the graph, 16 hex digits
-    differences: tuple[str, ...]
-    total: int  # all differences; `differences` keeps the first of each check
-
-    @property
-    def sentence(self) -> str:
-        """What was compared, and how many differences there are."""
-        differences = f"{self.total:,} difference" if self.total else "no difference"
-        new = f"new since seal {self.after}: " if self.after else ""
-        return (
-            f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
-            f"{self.edges:,} edges: {differences}{'' if self.total == 1 else 's'}"
-        )
 
 
 async def prove(
