@@ -42,7 +42,7 @@ SELECT k.topic, k.partition, k.next, last.ended FROM (
         WHERE g.dataset = $1 || k.topic AND g.raw_digest IS NOT NULL
             AND g.position->'offsets'->(k.partition::text) IS NOT NULL
         ORDER BY g.processed_at DESC LIMIT 100
-    ) some ORDER BY batch DESC LIMIT 1
+    ) newest ORDER BY batch DESC LIMIT 1
 ) last
 WHERE last.ended <> ALL (k.next) ORDER BY 1, 2
 """
