@@ -1,6 +1,6 @@
 """`headwater status`: what each part did last, its state, how far behind it is, and the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +13,10 @@ from console.table import Json, counted, print_json
 
 if TYPE_CHECKING:
     from flows.status import Status
+    from tasks.load.not_taken import NotTaken
 
 NOT_FACTS: Final = frozenset({"ok", "last_operation", "last_at", "key"})
+FILES: Final = 20  # that are not taken, shown by name
 UNITS: Final = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
 
 
@@ -43,6 +45,11 @@ def _print(found: "Status") -> None:
         typer.echo(f"  {'none yet' if found.prefect == 'ok' else found.prefect}")
     for run_ in found.flow_runs:
         typer.echo(f"  {run_.flow:<18} {run_.state:<18} by {run_.started_by:<9} {ago(run_.started_at)}")
+    if found.robots:
+        _title("Robots")
+    for robot in found.robots:
+        said = f"away: {robot.reason}" if robot.reason else f"answers, keeps {counted(robot.runs, 'run')}"
+        typer.echo(f"  {robot.name:<18} {said}")
     _title("Addresses")
     for name, address in found.addresses.items():
         typer.echo(f"  {name:<18} {address}")
@@ -80,6 +87,16 @@ def _print_stored(found: "Status") -> None:
         typer.echo(f"  {rejected} for a person")
     for sentence in found.at_limit:
         typer.echo(f"  {sentence}")
+    _print_not_taken(found.not_taken)
+
+
+def _print_not_taken(files: "Sequence[NotTaken]") -> None:
+    if files:
+        _title("Files in folders that are not taken")
+    for each in files[:FILES]:
+        typer.echo(f"  {each.pipeline} {each.path}: {each.why} ({ago(each.since)})")
+    if len(files) > FILES:
+        typer.echo(f"  and {len(files) - FILES:,} more; --json shows all")
 
 
 def ago(moment: datetime | None) -> str:

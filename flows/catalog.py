@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,13 +14,15 @@ from pydantic import Field, model_validator
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run, SubjectKind, Transformation
 from lineage.version import transformation_of
-from tasks.contract import Contract, Frozen, Name, load_contract, read_yaml
+from tasks.batch import RawBatch
+from tasks.contract import ColumnType, Contract, Frozen, Name, load_contract
 from tasks.extract.files import FileOptions
 from tasks.extract.opentrons import RobotOptions
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import Columns
 from tasks.transform.registry import Refine, foreseen, transform
+from tasks.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = ROOT / "flows" / "pipelines"
@@ -80,7 +83,11 @@ class Pipeline(Frozen):
         return self
 
     def contracts(self) -> dict[str, Contract]:
-        return {table.name: load_contract(CONTRACTS / f"{table.name}.yaml") for table in self.tables}
+        """Of each table; raises ContractError where one is wrong, or is not what the pipeline says of it."""
+        found = {table.name: _contract_of(table) for table in self.tables}
+        if len(found) < len(self.tables):
+            raise ContractError(f"Pipeline {self.name} names a table twice: leave one of them out.")
+        return found
 
     def refine(self) -> Refine:
         """The transform bound to the pipeline's contracts; loads what it looks things up in."""
@@ -92,8 +99,20 @@ class Pipeline(Frozen):
             transform(self.transform).function,
             name=self.transform,
             within=OURS,
-            parameters={"contracts": contracts, "source_name": self.source_name},
+            parameters={"contracts": contracts, "source_name": self.source_name, **self._names()},
         )
+
+    def _names(self) -> Mapping[str, Mapping[str, str]]:
+        """The columns of files that have other names, which decide what is read; nothing where none has."""
+        named = isinstance(self.source, FileOptions) and self.source.columns
+        return {"columns": named} if named else {}
+
+    def read_as(self, batch: RawBatch) -> RawBatch:
+        """A stored batch as the pipeline reads it today: with its names of a file's columns."""
+        if batch.layout is None or not isinstance(self.source, FileOptions):
+            return batch
+        columns = {**batch.layout.columns, **self.source.columns}
+        return replace(batch, layout=replace(batch.layout, columns=columns))
 
     def load_plan(self, run: Run) -> LoadPlan:
         """The pipeline as the load step sees it, in this run."""
@@ -111,6 +130,24 @@ class Pipeline(Frozen):
     def columns(self, source: str) -> Columns:
         """What each column of each table comes from, in a batch of that source (a URI)."""
         return transform(self.transform).columns(self.contracts(), source, self.source_name)
+
+
+def _contract_of(table: Table) -> Contract:
+    """The contract of a pipeline's table, which names it and has the columns that the pipeline names."""
+    contract = load_contract(CONTRACTS / f"{table.name}.yaml")
+    if contract.table != table.name:
+        raise ContractError(
+            f"{table.name}.yaml is the contract of {contract.table}: name the file {contract.table}.yaml, "
+            f"or write `table: {table.name}` in it."
+        )
+    about = {table.about.column: ColumnType.TEXT} if table.about else {}
+    for name, kind in (about | dict.fromkeys(table.uses.values(), ColumnType.JSON)).items():
+        if name not in contract.names or contract.column(name).type is not kind:
+            raise ContractError(
+                f"A pipeline says that {name} names what a row of {table.name} is about or used, and "
+                f"{table.name}.yaml has no such column of type {kind}: correct one of the two."
+            )
+    return contract
 
 
 def load_pipeline(path: Path) -> Pipeline:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.postgres import Pool, translated
+from lineage.identifiers import published_view
 
 _TOTALS = """
 SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
@@ -58,7 +59,7 @@ async def arrived(pool: Pool) -> Arrived:
 async def rows_of(pool: Pool, table: str) -> int:
     """How many rows a table of a contract holds."""
     with translated():
-        rows: int = await pool.fetchval(f"SELECT count(*) FROM {table}")
+        rows: int = await pool.fetchval(f"SELECT count(*) FROM {published_view(table)}")
     return rows
 
 

@@ -1,9 +1,9 @@
 """Everything `headwater doctor` looks at, at the same time; and Prefect, which only flows know."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from flows.catalog import all_contracts, pipelines
 from flows.deploy import declared
 from flows.limits import at_limit
 from flows.prefect_errors import translated
+from flows.robots import robots_seen
 from flows.status import PROCESSES
 from infra.doctor import graph, machine, mqtt, postgres
 from infra.doctor.finding import Finding, Level, away, readable
@@ -26,12 +27,14 @@ from infra.settings import Settings
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
+from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.partitions import missing_ahead
 from tasks.load.status import open_rejected
 
 PREFECT: Final = "Prefect server"
 TABLES: Final = "Tables"
 REJECTED: Final = "Rejected records"
+FILES: Final = 5  # of a folder, named
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
 
@@ -47,13 +50,27 @@ async def examine(settings: Settings) -> list[Finding]:
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (PREFECT, _prefect),
     )
+    robots = asyncio.ensure_future(_robots(settings))
     database, tables, *found = await asyncio.gather(
         *(_guarded(part, check, settings) for part, check in checks)
     )
     if database[0].level is Level.UNREACHABLE and tables[0].level is Level.UNREACHABLE:
         tables = (Finding(TABLES, Level.UNREACHABLE, "not looked at, Postgres is away."),)
     services = chain(database, tables, *found)
-    return [*services, *_ended(settings.home), *machine.check(settings.home)]
+    return [*services, *await robots, *_ended(settings.home), *machine.check(settings.home)]
+
+
+async def _robots(settings: Settings) -> tuple[Finding, ...]:
+    """Off for a while is ordinary: its runs are read when it is back, those that it still has."""
+    fix = "Switch it on, or correct its URL in HEADWATER_ROBOTS; it keeps its last 20 runs."
+    return tuple(
+        Finding(
+            f"Robot {robot.name}", Level.UNREACHABLE, f"it does not answer: {robot.reason.rstrip('.')}.", fix
+        )
+        if robot.reason
+        else Finding(f"Robot {robot.name}", Level.OK, f"it answers and keeps {robot.runs} runs")
+        for robot in await robots_seen(settings)
+    )
 
 
 def _ended(home: Path) -> Iterator[Finding]:
@@ -110,12 +127,24 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
         lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
         silent = await absent(store.pool, SILENT)
         full = at_limit(await open_rejected(store.pool))
+        left = await not_taken(store.pool)
     findings = [_absent(each) for each in silent]
+    findings += _not_taken(left)
     findings += [Finding(REJECTED, Level.PROBLEM, *said.split(". ", 1)) for said in full]
     if lacking:
         sentence = f"no partition for tomorrow: {', '.join(lacking)}"
         findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))
     return tuple(findings) or (Finding(TABLES, Level.OK, "partitions are there for the days to come"),)
+
+
+def _not_taken(files: Sequence[NotTaken]) -> Iterator[Finding]:
+    """One finding for each pipeline's folder."""
+    for pipeline, group in groupby(files, key=lambda each: each.pipeline):
+        held = list(group)
+        named = "; ".join(f"{each.path}: {each.why}" for each in held[:FILES])
+        more = f"; and {len(held) - FILES:,} more" if len(held) > FILES else ""
+        sentence = f"of {pipeline}, not taken: {named}{more}"
+        yield Finding("Files", Level.WARNING, sentence, "Rename, mend or remove them.")
 
 
 def _absent(listener: Absent) -> Finding:

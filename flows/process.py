@@ -41,6 +41,10 @@ class State:
         self.last_operation, self.last_at = operation, datetime.now(UTC)
         self.facts = {**self.facts, **{name: str(value) for name, value in facts.items()}}
 
+    def tell(self, name: str, value: str) -> None:
+        """A fact that stands until it is told otherwise."""
+        self.facts = {**self.facts, name: value}
+
     def health(self) -> Health:
         detail: Mapping[str, str] = {
             "state": self.state,

@@ -56,7 +56,7 @@ def pipeline_of(dataset: str, reference: Reference, run: Run) -> CurrentPipeline
     function = pipeline.refine()
 
     async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
-        return await asyncio.to_thread(function, batch, looked_up)
+        return await asyncio.to_thread(function, pipeline.read_as(batch), looked_up)
 
     row_local = transform(pipeline.transform).row_local
     return CurrentPipeline(

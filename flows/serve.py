@@ -30,7 +30,7 @@ from flows.experiments import PIPELINE, experiments, options_of, source_of
 from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
-from flows.trigger import RobotWatch, Start
+from flows.trigger import RobotWatch, Start, Tell
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM
@@ -94,7 +94,8 @@ async def _trigger(
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
         for robot in settings.robots:
             source, url = source_of(settings, named(PIPELINE), robot.name)
-            watch = _watch(source, url, options, partial(start_flow, runner, state, robot.name))
+            start, tell = partial(start_flow, runner, state, robot.name), partial(tell_of_robot, state)
+            watch = _watch(source, url, options, start, tell)
             by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
@@ -114,12 +115,18 @@ async def start_flow(runner: WarmRunner, state: process.State, robot: str, key: 
     return ended is StateType.COMPLETED or ended in GIVEN_UP
 
 
+def tell_of_robot(state: process.State, robot: str, reason: str | None) -> None:
+    """Show at /health and /metrics whether a robot answers."""
+    metrics().robot_up.labels(robot).set(reason is None)
+    state.tell(f"robot {robot}", "answers" if reason is None else f"away: {reason}")
+
+
 @asynccontextmanager
 async def _watch(
-    robot: RobotSource, url: str, options: RobotOptions, start: Start
+    robot: RobotSource, url: str, options: RobotOptions, start: Start, tell: Tell
 ) -> AsyncIterator[RobotWatch]:
     async with robot_client(robot, url) as client:
-        watch = RobotWatch(robot, client, options, start)
+        watch = RobotWatch(robot, client, options, start, tell)
         polling = asyncio.create_task(watch.poll())
         try:
             yield watch

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows import limits, stores
 from flows.history import FlowRunSeen, flow_runs
+from flows.robots import RobotSeen, robots_seen
 from infra.endpoints import resolve_graph, resolve_mqtt, resolve_postgres, resolve_prefect
 from infra.http import http_client
 from infra.local.addresses import near
@@ -17,6 +18,7 @@ from infra.masking import mask
 from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError, UnavailableError
+from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.status import Dataset, datasets, open_rejected
 
 PROCESSES = ("listen", "relay", "serve")
@@ -37,8 +39,8 @@ class Part:
 class Status:
     """Everything; `postgres` and `prefect` say why when they could not be asked.
 
-    `at_limit`: a sentence for each source that is not read. `addresses` are without passwords; `settings`
-    are those that are set.
+    `at_limit`: a sentence for each source that is not read. `not_taken`: files that lie in folders.
+    `addresses` are without passwords; `settings` are those that are set.
     """
 
     parts: tuple[Part, ...]
@@ -47,7 +49,9 @@ class Status:
     relay_oldest: datetime | None
     rejected_open: int | None
     at_limit: tuple[str, ...]
+    not_taken: tuple[NotTaken, ...]
     flow_runs: tuple[FlowRunSeen, ...]
+    robots: tuple[RobotSeen, ...]
     postgres: str
     prefect: str
     addresses: Mapping[str, str]
@@ -57,7 +61,9 @@ class Status:
 async def status(settings: Settings) -> Status:
     """Ask every part; one that is away says so and holds up no other."""
     asking = asyncio.gather(*(_part(settings, name) for name in PROCESSES))
-    stored, (runs, prefect) = await asyncio.gather(_stored(settings), _flow_runs(settings))
+    stored, (runs, prefect), robots = await asyncio.gather(
+        _stored(settings), _flow_runs(settings), robots_seen(settings)
+    )
     return Status(
         parts=tuple(await asking),
         datasets=stored.datasets,
@@ -65,7 +71,9 @@ async def status(settings: Settings) -> Status:
         relay_oldest=stored.lag.oldest if stored.lag else None,
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
+        not_taken=stored.not_taken,
         flow_runs=runs,
+        robots=robots,
         postgres=stored.said,
         prefect=prefect,
         addresses=_addresses(settings),
@@ -101,6 +109,7 @@ class _Stored:
     lag: relay.Lag | None = None
     rejected_open: int | None = None
     at_limit: tuple[str, ...] = ()
+    not_taken: tuple[NotTaken, ...] = ()
 
 
 async def _part(settings: Settings, name: str) -> Part:
@@ -123,6 +132,7 @@ async def _stored(settings: Settings) -> _Stored:
         async with stores.open_connection(settings, "status") as connection:
             lag = await relay.lag(connection)
             stored, waiting = await datasets(connection), await open_rejected(connection)
+            left = await not_taken(connection)
     except HeadwaterError as error:
         return _Stored(said=str(error))
     return _Stored(
@@ -131,6 +141,7 @@ async def _stored(settings: Settings) -> _Stored:
         lag=lag,
         rejected_open=sum(waiting.values()),
         at_limit=limits.at_limit(waiting),
+        not_taken=left,
     )
 
 

@@ -9,7 +9,7 @@ from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
-from infra.postgres import Connection, connect, open_pool, translated
+from infra.postgres import Connection, UniqueViolation, connect, met_another, open_pool, translated
 from infra.settings import Settings
 from lineage import graph as graphs
 from tasks.contract import Contract
@@ -67,6 +67,8 @@ async def open_connection(
     try:
         with translated():
             yield connection
+    except UniqueViolation as error:
+        raise met_another(error) from error
     finally:
         connection.terminate()
 

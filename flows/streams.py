@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from dataclasses import replace
 from typing import Any, Protocol
 
+import structlog
+
 from flows import stores
 from flows.catalog import Pipeline
 from flows.retry import Result, must_wait, without_end
@@ -16,15 +18,19 @@ from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.settings import Settings
-from lineage.errors import ContractError
+from lineage.errors import ContractError, HeadwaterError
 from tasks.batch import Position, RawBatch
-from tasks.extract.files import FileOptions, FileSource, FileWatch
+from tasks.extract.file_watch import FileWatch
+from tasks.extract.files import FileOptions, FileSource
 from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
 from tasks.load import offsets
 from tasks.load.ledger import committed_positions
+from tasks.load.not_taken import tell_not_taken
 from tasks.load.plan import LoadPlan
 from tasks.load.store import Store
+
+log = structlog.get_logger(__name__)
 
 
 class Stream(Protocol):
@@ -94,7 +100,8 @@ class FileStream:
         self.at_once = source.connections + 1  # one is read and refined while the others are written
         self.in_order = source.connections == 1  # then of two values for one key the first one read stands
         self._plan, self._store = plan, store
-        self._watch = FileWatch(source, self._uncommitted)
+        self._name = pipeline.name
+        self._watch = FileWatch(source, self._uncommitted, self._tell)
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
@@ -108,7 +115,15 @@ class FileStream:
 
     def show(self, metrics: Metrics, source: str) -> str:
         metrics.listener_up.labels(source).set(1)
-        return "listening"
+        left = len(self._watch.not_taken)
+        metrics.files_not_taken.labels(source).set(left)
+        return f"listening, {left} in the folder not taken" if left else "listening"
+
+    async def _tell(self, not_taken: Mapping[str, str]) -> None:
+        try:
+            await tell_not_taken(self._store.pool, self._name, not_taken)
+        except HeadwaterError as error:  # told again when something changes; it must not hold up the files
+            log.warning("not told of files that are not taken", reason=str(error))
 
 
 class KafkaStream:
@@ -130,6 +145,8 @@ class KafkaStream:
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
         source, pool, key = self._source, self._pool, (self._name, self._source.topic)
         kept = Offsets(
+            started=lambda: _asked(lambda: offsets.started(pool, *key), "offsets"),
+            start=lambda ends: _asked(lambda: offsets.start(pool, *key, ends), "offsets"),
             read=lambda: _asked(lambda: offsets.next_offsets(pool, *key), "offsets"),
             begin=lambda *at: _asked(lambda: offsets.begin(pool, *key, *at), "offsets"),
             reset=lambda *at: _asked(lambda: offsets.reset(pool, *key, *at), "offsets"),
@@ -149,6 +166,8 @@ class KafkaStream:
         assert self._consumer is not None  # noqa: S101 - shown while it is open
         connected = self._consumer.reason is None
         metrics.listener_up.labels(source).set(connected)
+        if self._consumer.topic_is_missing:
+            return "waiting for the topic"
         return "listening" if connected else "waiting for the broker"
 
 

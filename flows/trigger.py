@@ -4,7 +4,8 @@
 
 A notice says only that something changed, may be lost, repeated or spurious, and may come before the robot's
 HTTP answer does. So what counts is what is seen: a run is looked at for every notice, once more after its
-end, and slowly without any. A run that is still going is stored at most every `revise_every`.
+end, once more when another run has become the current one, and slowly without any. A run that is still
+going is stored at most every `revise_every`.
 """
 
 import asyncio
@@ -29,17 +30,49 @@ Start = Callable[[str, RunSeen], Awaitable[bool]]
 """Run the flow for a run as it was seen, under this key; whether that is settled: else the next poll asks."""
 
 
+Tell = Callable[[str, str | None], None]
+"""What becomes known of a robot: its name, and why it does not answer as it should; None: it does."""
+
+
+class _Health:
+    """Whether a robot answers; a change is told once."""
+
+    def __init__(self, robot: str, tell: Tell) -> None:
+        self._robot, self._tell = robot, tell
+        self._told = False
+
+    def failed(self, reason: str) -> None:
+        if not self._told:
+            log.warning("a robot does not answer as it should, asked again", robot=self._robot, reason=reason)
+        self._told = True
+        self._tell(self._robot, reason)
+
+    def answered(self) -> None:
+        if self._told:
+            log.info("the robot answers again", robot=self._robot)
+        self._told = False
+        self._tell(self._robot, None)
+
+
 class RobotWatch:
     """Looks at one robot's runs when they may have changed, and starts the flow for what is new."""
 
-    def __init__(self, robot: RobotSource, client: HttpClient, options: RobotOptions, start: Start) -> None:
+    def __init__(
+        self,
+        robot: RobotSource,
+        client: HttpClient,
+        options: RobotOptions,
+        start: Start,
+        tell: Tell = lambda _name, _reason: None,
+    ) -> None:
         self._robot, self._client, self._options, self._start = robot, client, options, start
+        self._health = _Health(robot.name, tell)
         self._due: dict[What, tuple[float, asyncio.Task[None]]] = {}  # visits to come, and when
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._handled: dict[UUID, str] = {}  # run → the key last started
         self._started_at: dict[UUID, float] = {}
-        self._settled: set[UUID] = set()  # ended, and the same when looked at again
+        self._settled: dict[UUID, bool | None] = {}  # ended, seen twice: was it current?
 
     def notice(self, what: What, after: timedelta = timedelta(0)) -> None:
         """Look at a run, or at all of them, soon; a visit that is due by then is enough."""
@@ -82,17 +115,19 @@ class RobotWatch:
             try:
                 await (self._look_at_all() if what == "all" else self._look_at(what))
             except UnavailableError as error:
-                log.warning("robot away", robot=self._robot.name, reason=str(error))
-                self.notice(what, AGAIN_AFTER)
+                self._health.failed(str(error))
+                self.notice(what, max(AGAIN_AFTER, timedelta(seconds=error.after or 0.0)))
             except HeadwaterError as error:
-                log.warning("robot's answer refused", robot=self._robot.name, reason=str(error))
+                self._health.failed(str(error))
+            else:
+                self._health.answered()
 
     async def _look_at_all(self) -> None:
-        """A visit to every run that is not known to be settled: what one answers is nothing to the others."""
+        """A visit to every run that may have changed: what one answers is nothing to the others."""
         listed = await list_runs(self._client, self._robot)
         self._forget(self._started_at.keys() - set(listed))
-        for run_id in listed:
-            if run_id not in self._settled:
+        for run_id, current in listed.items():
+            if run_id not in self._settled or self._settled[run_id] != current:
                 self.notice(run_id)
 
     def _forget(self, gone: set[UUID]) -> None:
@@ -100,7 +135,7 @@ class RobotWatch:
         for run_id in gone:
             del self._started_at[run_id]
             self._handled.pop(run_id, None)
-            self._settled.discard(run_id)
+            self._settled.pop(run_id, None)
 
     async def _look_at(self, run_id: UUID) -> None:
         """Start the flow for the run if it has changed and is due; not for one the robot does not know."""
@@ -111,7 +146,7 @@ class RobotWatch:
         key = notice_key(seen)
         if self._handled.get(run_id) == key:
             if seen.ended:
-                self._settled.add(run_id)
+                self._settled[run_id] = seen.current
             return
         wait = self._wait(run_id) if not seen.ended else 0.0
         if wait > 0:

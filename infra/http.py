@@ -1,13 +1,17 @@
 """HTTP as the extracts use it: exact bytes out, our errors up. The only place that imports httpx.
 
 A service that is away, too slow, or answers 429 or 5xx is unavailable; every other answer is handed
-back with its status, for the caller knows what a 404 means to it.
+back with its status, for the caller knows what a 404 means to it. An answer has an end: in bytes, with its
+compression undone, and in time. While a service has asked us to wait (`Retry-After`) it is not asked again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import Final
 
 import httpx
@@ -26,30 +30,82 @@ class Answer:
     body: bytes  # with transfer and content encoding undone
 
 
+LARGEST: Final = 64 * 1024 * 1024  # bytes of one answer
+SLOWEST: Final = 6  # times its patience a whole answer may take, whose bytes keep coming
+WAITED_FOR: Final = 60.0  # s; who is asked to wait longer is told so
+LONGEST_WAIT: Final = 3600.0  # s; a service that asks for more is asked again then
+_NOT_BEFORE: dict[
+    str, float
+] = {}  # service and URL → the time of `monotonic` until which it asked us to wait
+
+
 class HttpClient:
     """A connection pool to one service; `http_client` opens and closes it."""
 
-    def __init__(self, service: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, service: str, client: httpx.AsyncClient, patience: timedelta) -> None:
         self._service = service
         self._client = client
+        self._whole = SLOWEST * patience.total_seconds()
+        self._key = f"{service} {client.base_url}"
 
     async def get(
         self, path: str, params: Mapping[str, int | str] | None = None, *, also: Container[int] = ()
     ) -> Answer:
-        """GET; raises UnavailableError when there is no answer, or 429, or 5xx that is not in `also`."""
+        """GET; raises UnavailableError when there is no answer, or 429, or 5xx that is not in `also`.
+
+        While it has asked us to wait it is asked later, or not at all when that is over WAITED_FOR away.
+        Raises RejectedError for an answer that is too large.
+        """
+        await self._wait_as_asked()
         try:
-            response = await self._client.get(path, params=dict(params or {}))
-        except (httpx.TransportError, httpx.DecodingError) as error:
+            async with asyncio.timeout(self._whole):
+                return await self._get(path, dict(params or {}), also)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(self._service, reason, "Check that it runs, and its URL.") from error
-        answer = Answer(
-            location=response.request.url.raw_path.decode("ascii"),
-            status=response.status_code,
-            body=response.content,
-        )
-        if (answer.status == 429 or answer.status >= 500) and answer.status not in also:
-            raise UnavailableError(self._service, f"it answered {answer.status} to {answer.location}")
-        return answer
+
+    async def _get(self, path: str, params: Mapping[str, int | str], also: Container[int]) -> Answer:
+        async with self._client.stream("GET", path, params=params) as response:
+            location, status = response.request.url.raw_path.decode("ascii"), response.status_code
+            if (status == 429 or status >= 500) and status not in also:
+                after = _retry_after(response.headers.get("Retry-After"))
+                if after:
+                    _NOT_BEFORE[self._key] = monotonic() + after
+                raise self._busy(f"it answered {status} to {location}", after)
+            body = bytearray()
+            async for part in response.aiter_bytes(64 * 1024):
+                body += part
+                if len(body) > LARGEST:
+                    raise RejectedError(
+                        f"{self._service} answered {location} with more than {LARGEST:,} bytes, which are "
+                        "not read: check its URL, or ask it for less at a time."
+                    )
+        return Answer(location=location, status=status, body=bytes(body))
+
+    async def _wait_as_asked(self) -> None:
+        left = _NOT_BEFORE.get(self._key, 0.0) - monotonic()
+        if left > WAITED_FOR:
+            raise self._busy("it asked us to wait", left)
+        if left > 0:
+            await asyncio.sleep(left)
+        _NOT_BEFORE.pop(self._key, None)
+
+    def _busy(self, reason: str, after: float | None) -> UnavailableError:
+        wait = f", and to be asked again in {after:.0f} s" if after else ""
+        return UnavailableError(self._service, reason + wait, after=after)
+
+
+def _retry_after(said: str | None) -> float | None:
+    """Seconds of a `Retry-After` (RFC 9110, 10.2.3: seconds or a date); None when it says nothing usable."""
+    if said is None:
+        return None
+    if said.isascii() and said.isdigit():
+        return min(float(said[:9]), LONGEST_WAIT)
+    try:
+        seconds = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return None
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
 
 
 @contextmanager
@@ -77,7 +133,7 @@ def translated(service: str) -> Iterator[None]:
 async def http_client(
     service: str, url: str, *, headers: Mapping[str, str], patience: timedelta = timedelta(seconds=10)
 ) -> AsyncIterator[HttpClient]:
-    """A client for one service; `patience` bounds each wait for bytes, not the whole answer.
+    """A client for one service; `patience` bounds each wait for bytes, and SLOWEST times it the whole answer.
 
     Raises SettingsError when `url` is not an http(s) URL.
     """
@@ -90,4 +146,4 @@ async def http_client(
         limits=httpx.Limits(keepalive_expiry=IDLE),
         trust_env=False,
     ) as client:
-        yield HttpClient(service, client)
+        yield HttpClient(service, client, patience)

@@ -32,8 +32,10 @@ _REFUSED = frozenset(
         KafkaError._INVALID_ARG,
     }
 )
+_NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 _ASK = 10.0  # seconds for one question to the brokers
+_HINT = "Check that it runs, and HEADWATER_KAFKA_URL."
 _CRITICAL = 2  # of syslog: below it librdkafka writes a line for each vain connection; we say that once
 
 
@@ -88,6 +90,7 @@ class Consumer:
         self.assignment: frozenset[int] = frozenset()  # the partitions that are ours
         self.generation = 0  # counts the assignments
         self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
+        self.topic_is_missing = False  # the brokers answer, and have no such topic
         self._told = False  # that nothing comes
         self._is_member = False  # of the group; it may have given us no partition
         self._calls = Lock()  # held by the call under way
@@ -158,6 +161,14 @@ class Consumer:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _ASK)
         return low, high
 
+    def ends(self) -> Mapping[int, int]:
+        """Partition → the next offset to come, of the whole topic; none while there is no topic."""
+        with self._calls, _translated():
+            found = self._consumer.list_topics(self.topic, _ASK).topics[self.topic]
+        if found.error is not None and found.error.code() not in _NO_TOPIC:
+            raise UnavailableError("Kafka", found.error.str(), _HINT)
+        return {partition: self.watermarks(partition)[1] for partition in sorted(found.partitions)}
+
     def commit_group_offsets(self, offsets: Mapping[int, int]) -> None:
         """Tell the group how far we are, for those who watch its lag; nothing depends on it."""
         partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
@@ -189,16 +200,17 @@ class Consumer:
         """An error that the client mends by itself, or one that it never can."""
         if error.code() in _REFUSED:
             raise _refusal(error)
-        self.reason = error.str()
-        if not self._told:
-            self._told = True
-            log.warning("Kafka is away, tried again", topic=self.topic, reason=self.reason)
+        missing = error.code() in _NO_TOPIC
+        news = not self._told or missing != self.topic_is_missing
+        self.reason, self.topic_is_missing, self._told = error.str(), missing, True
+        if news:
+            what = "there is no such topic, waited for" if missing else "Kafka is away, tried again"
+            log.warning(what, topic=self.topic, reason=self.reason)
 
     def _well(self) -> None:
-        self.reason = None
         if self._told:
-            self._told = False
-            log.info("Kafka is back", topic=self.topic)
+            log.info("the topic is there" if self.topic_is_missing else "Kafka is back", topic=self.topic)
+        self.reason, self.topic_is_missing, self._told = None, False, False
 
 
 def _refusal(error: KafkaError) -> RejectedError:
@@ -214,5 +226,4 @@ def _translated() -> Iterator[None]:
         error = failure.args[0]
         if error.code() in _REFUSED:
             raise _refusal(error) from failure
-        hint = "Check that it runs, and HEADWATER_KAFKA_URL."
-        raise UnavailableError("Kafka", error.str(), hint) from failure
+        raise UnavailableError("Kafka", error.str(), _HINT) from failure

@@ -171,6 +171,18 @@ class Metrics:
         self.listener_last_commit_timestamp_seconds = self._gauge(
             "listener_last_commit_timestamp_seconds", "When a listener last committed", ("source",), "max"
         )
+        self.robot_up = self._gauge(
+            "robot_up",
+            "1 while a robot answers; 0: it is away, or answers something else",
+            ("robot",),
+            "livemax",
+        )
+        self.files_not_taken = self._gauge(
+            "files_not_taken",
+            "Files that lie in a pipeline's folder and are not taken",
+            ("source",),
+            "livemax",
+        )
         self.flow_runs_total = self._counter("flow_runs_total", "Ended flow runs", ("flow", "status"))
         self.flow_run_duration_seconds = self._histogram(
             "flow_run_duration_seconds", "Time a flow run took", ("flow", "status"), SECONDS

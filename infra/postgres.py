@@ -30,6 +30,7 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,  # too many connections, disk full, out of memory
     asyncpg.TransactionRollbackError,  # deadlock or serialization: the same call may work
     asyncpg.LockNotAvailableError,
+    asyncpg.SequenceGeneratorLimitExceededError,  # class 22, but of no row
 )
 
 
@@ -48,6 +49,12 @@ def translated() -> Iterator[None]:
         if _is_of_the_data(error):
             raise DataError(f"Postgres refused a row: {error}") from error
         raise QueryError(f"Postgres refused a statement: {error}") from error
+
+
+def met_another(error: UniqueViolation) -> UnavailableError:
+    """What a unique violation is where no key of ours is twice: the next try finds what the other wrote."""
+    reason = f"another commit wrote the same keys or numbers at once ({error.constraint_name})"
+    return UnavailableError("Postgres", reason)
 
 
 def _hint(error: Exception) -> str:

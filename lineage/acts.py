@@ -15,6 +15,7 @@ import polars as pl
 
 from . import naming
 from .digest import row_hashes, sum_of
+from .identifiers import stored_table
 from .model import micros
 from .ports import Connection
 from .stored import chunks
@@ -45,7 +46,7 @@ SELECT batch, sequence, reason, by_whom, erased_at FROM store.erasures WHERE act
 """
 # What is moved by a reprocess was made from the same raw batch before; what comes late has a higher number.
 _MOVED = """
-SELECT batch, sequence, part FROM store.{table}_history
+SELECT batch, sequence, part FROM {history}
 WHERE replaced_by = $1 AND batch < $1 AND coalesce(raw_batch, batch) = $2
 """
 _MOVED_SCHEMA = {"batch": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32()}
@@ -80,7 +81,9 @@ async def digest_of_erasure(connection: Connection, act: int) -> str:
 async def moved(connection: Connection, table: str, number: int, raw_batch: int) -> Moved:
     """What the reprocess `number` of a raw batch moved; `connection` must be in a transaction."""
     rows, total = 0, 0
-    async for some in chunks(connection, _MOVED.format(table=table), number, raw_batch):
+    async for some in chunks(
+        connection, _MOVED.format(history=stored_table(f"{table}_history")), number, raw_batch
+    ):
         frame = pl.DataFrame([tuple(row) for row in some], schema=_MOVED_SCHEMA, orient="row")
         rows, total = rows + frame.height, total + sum_of(row_hashes(frame, list(_MOVED_SCHEMA)))
     return Moved(rows, f"{total % (1 << 64):016x}")

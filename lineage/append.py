@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from . import sequences
 from .columns import ColumnEdge
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import Edge, Node, RelationshipType, Transformation, transformation_node
@@ -17,6 +18,7 @@ INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_unt
     writer, first_entry, last_entry, chain_head, rejected_sum)
 VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13)
 """
+_NEXT = "SELECT nextval('store.batch_number') AS number, (SELECT max(batch) FROM store.ledger) AS newest"
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
 
 _INTRODUCED = """
@@ -49,9 +51,16 @@ class LedgerEntry:
 
 
 async def next_batch(connection: Connection) -> int:
-    """The number of the commit that is to come."""
-    number: int = await connection.fetchval("SELECT nextval('store.batch_number')")
-    return number
+    """The number of the commit that is to come, above all that are committed.
+
+    What this statement sees was committed before it, and so took its number before: where one is not lower,
+    the sequence is behind the ledger, and is set right.
+    """
+    while True:
+        row = await connection.fetchrow(_NEXT)
+        if row["newest"] is None or row["newest"] < row["number"]:
+            return int(row["number"])
+        await sequences.set_right(connection)
 
 
 async def write(
@@ -120,6 +129,7 @@ async def _continued(connection: Connection, application: str) -> Writer:
     for row in await connection.fetch(known, application):
         if await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, $2)", *_lock(row["writer"])):
             return await _at_its_end(connection, row["writer"])
+    await sequences.set_right(connection)
     writer = await connection.fetchval(
         "INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer", application
     )

@@ -27,14 +27,18 @@ class HeadwaterError(Exception):
 
 
 class UnavailableError(HeadwaterError):
-    """A service is away or too slow; the same call may work later."""
+    """A service is away or too slow; the same call may work later.
 
-    def __init__(self, service: str, reason: str, hint: str = "") -> None:
+    `after`: seconds that it asked us to wait, None when it said nothing.
+    """
+
+    def __init__(self, service: str, reason: str, hint: str = "", *, after: float | None = None) -> None:
         reason = " ".join(reason.split()).rstrip(".")  # a driver's may have lines
         super().__init__(f"{service} is unavailable: {reason}." + (f" {hint}" if hint else ""))
         self.service = service
         self.reason = reason
         self.hint = hint
+        self.after = after
 
 
 class RejectedError(HeadwaterError):

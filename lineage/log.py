@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from . import sequences
 from .canonical import canonical_json
 from .model import Edge, Node, NodeKind, RelationshipType, micros
 from .ports import Connection
@@ -33,10 +34,13 @@ _INSERT = (
 
 # Locked in the same statement: a writer that is there and has no lock is one whose connection is gone.
 _OPEN_WRITER = """
-WITH opened AS (INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer),
-locked AS (SELECT writer, pg_advisory_lock($2, (writer % 2147483648)::int) FROM opened)
-SELECT writer FROM locked
+WITH opened AS (
+    INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer, opened_at
+),
+locked AS (SELECT writer, opened_at, pg_advisory_lock($2, (writer % 2147483648)::int) FROM opened)
+SELECT writer, opened_at FROM locked
 """
+_IS_WRITER = "SELECT true FROM store.lineage_writers WHERE writer = $1 AND opened_at = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ class Writer:
     transaction is. A transaction rolled back leaves no gap: its numbers are given again.
     """
 
-    def __init__(self, writer: int) -> None:
+    def __init__(self, writer: int, opened_at: datetime | None = None) -> None:
         self.id = writer
+        self.opened_at = opened_at  # of a connection's: after a restore another may bear its number
         self.last = 0
         self.head = FIRST_HEAD
 
@@ -98,12 +103,19 @@ async def open_writer(connection: Connection, application: str) -> Writer:
     Whoever takes the lock `(WRITER_LOCK, writer)` knows that the writer's connection is gone, and so
     that nothing of it can be committed any more.
     """
-    return Writer(await connection.fetchval(_OPEN_WRITER, application, WRITER_LOCK))
+    await sequences.set_right(connection)
+    row = await connection.fetchrow(_OPEN_WRITER, application, WRITER_LOCK)
+    return Writer(row["writer"], row["opened_at"])
 
 
-async def await_end_of(connection: Connection, writer: int) -> None:
-    """Return once the connection of `writer` is gone; what it committed is then final."""
-    lock = (WRITER_LOCK, writer % (1 << 31))
+async def await_end_of(connection: Connection, writer: Writer) -> None:
+    """Return once the connection of `writer` is gone; what it committed is then final.
+
+    A writer that this store does not know, or knows as another one, was lost with a failover or by a restore.
+    """
+    if not await connection.fetchval(_IS_WRITER, writer.id, writer.opened_at):
+        return
+    lock = (WRITER_LOCK, writer.id % (1 << 31))
     await connection.execute("SELECT pg_advisory_lock($1, $2)", *lock)
     await connection.execute("SELECT pg_advisory_unlock($1, $2)", *lock)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from .digest import row_hashes, signed
+from .identifiers import column_of, listed, literal, quoted, stored_table
 from .ports import Connection
 
 CHUNK = 20_000
@@ -83,9 +84,9 @@ async def chunks(
 
 async def by_batch(connection: Connection, shape: TableShape, first: int, end: int) -> dict[int, Held]:
     """What is stored of each batch in first ≤ batch < end."""
-    sums = _Sums(shape)
+    sums, selected = _Sums(shape), _selected(shape)
     for table in shape.tables:
-        query = f"SELECT batch, {_selected(shape)} FROM store.{table} WHERE batch >= $1 AND batch < $2"
+        query = f"SELECT batch, {selected} FROM {stored_table(table)} WHERE batch >= $1 AND batch < $2"
         async for rows in chunks(connection, query, first, end):
             sums.add([row["batch"] for row in rows], rows)
     return sums.held()
@@ -95,20 +96,20 @@ async def by_hour(
     connection: Connection, shape: TableShape, hours: Sequence[datetime] | None = None
 ) -> dict[tuple[datetime, int], Held]:
     """What is stored of each hour, by the batch that wrote it; of all hours if none are given."""
-    time, sums = f'"{shape.time}"', _Sums(shape)
+    time, sums = quoted(shape.time), _Sums(shape)
     hour = f"date_trunc('hour', {time}, 'UTC')"
-    query = f"SELECT batch, {hour} AS bucket, {_selected(shape)} FROM store.{shape.name}"
+    query = f'SELECT batch, {hour} AS "its hour", {_selected(shape)} FROM {stored_table(shape.name)}'
     if hours is not None:
         query += f" WHERE {time} >= $1 AND {time} < $2::timestamptz + interval '1 hour'"
         query += f" AND {hour} = ANY($3::timestamptz[])"
     args = [] if hours is None else [min(hours), max(hours), list(hours)]
     async for rows in chunks(connection, query, *args):
-        sums.add([(row["bucket"], row["batch"]) for row in rows], rows)
+        sums.add([(row["its hour"], row["batch"]) for row in rows], rows)
     return sums.held()
 
 
 def _selected(shape: TableShape) -> str:
-    return ", ".join(f'"{name}"' for name in _types(shape))
+    return listed(_types(shape))
 
 
 def _types(shape: TableShape) -> dict[str, pl.DataType]:
@@ -119,23 +120,26 @@ def _types(shape: TableShape) -> dict[str, pl.DataType]:
 def published(shape: TableShape, columns: Sequence[str]) -> str:
     """The query of the view that people ask: these columns, without the rows whose key is in quarantine."""
     shown = ", ".join(f'"{name}"' for name in columns)
-    query = f"SELECT {shown} FROM store.{shape.name} s"
+    query = f"SELECT {shown} FROM {stored_table(shape.name)} s"
     if not shape.history:
         return query
     same = " AND ".join(f'q."{name}" = s."{name}"' for name in shape.key)
-    return f"{query} WHERE NOT EXISTS (SELECT FROM store.{shape.name}_quarantine q WHERE {same})"
+    out = stored_table(f"{shape.name}_quarantine")
+    return f"{query} WHERE NOT EXISTS (SELECT FROM {out} q WHERE {same})"
 
 
 def key_text(shape: TableShape) -> str:
     """The SQL expression of the natural key of row `s` as canonical JSON."""
-    parts = [f"'{json.dumps(name)}:' || {_value_text(shape, name)}" for name in sorted(shape.key)]
+    parts = [f"{literal(json.dumps(name) + ':')} || {_value_text(shape, name)}" for name in sorted(shape.key)]
     return "'{' || " + " || ',' || ".join(parts) + " || '}'"
 
 
 def _value_text(shape: TableShape, name: str) -> str:
     if isinstance(shape.columns[name], pl.Datetime):
-        return f"""to_char(s.{name} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
-    return f"to_json(s.{name})::text"
+        return (
+            f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
+        )
+    return f"to_json({column_of('s', name)})::text"
 
 
 class _Sums:

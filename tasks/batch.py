@@ -66,6 +66,9 @@ class Layout:
     format: Format
     delimiter: str = ","
     columns: Mapping[str, str] = field(default_factory=dict)  # the file's name → ours, where they differ
+    line_end: str = "\n"
+    spaces_are_blank: bool = False  # of NDJSON: a line of spaces alone is empty; false: as it was once read
+    refused: str = ""  # why its last message is no record of that format: a sentence
 
     def text(self) -> str:
         """As JSON, the way it is stored."""

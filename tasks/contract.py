@@ -3,21 +3,26 @@
 A rule is one line. The contract decides what is accepted; the table it names is created from the same lines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Final, Self
 
 import polars as pl
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from lineage.errors import ContractError
 from lineage.model import micros
+from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
+from tasks.yaml_file import read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Number = Annotated[float, Field(strict=True)]
+Length = Annotated[int, Field(strict=True)]
+
+_STORED: Final = "stored"
+"""The context of a contract that Postgres keeps: its table stands, whatever the rules of today say of it."""
 
 
 class ColumnType(StrEnum):
@@ -69,6 +74,12 @@ POSTGRES_TYPES: dict[ColumnType, str] = {
 }
 
 
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Raise the first problem, with its place for whoever knows the file."""
+    for place, said in problems:
+        raise PydanticCustomError("contract", "{said}", {"said": said, "place": place})
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,19 +91,25 @@ class Column(Frozen):
     type: ColumnType
     unit: str | None = None
     path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
-    minimum: float | None = None  # inclusive
-    maximum: float | None = None  # inclusive
-    min_length: int | None = None  # characters
-    max_length: int | None = None  # characters
+    minimum: Number | None = None  # inclusive
+    maximum: Number | None = None  # inclusive
+    min_length: Length | None = None  # characters
+    max_length: Length | None = None  # characters
     missing: Missing = Missing.NULL
     default: str | float | int | bool | None = None
     derived: bool = False
     doc: str = ""
 
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _null_is_a_word(cls, value: object) -> object:
+        """`missing: null`: YAML says nothing where we say a word."""
+        return Missing.NULL if value is None else value
+
     @model_validator(mode="after")
-    def _default_is_used(self) -> Self:
-        if (self.missing is Missing.DEFAULT) != (self.default is not None):
-            raise ValueError(f"{self.name}: `missing: default` and a `default` go together")
+    def _keeps_the_rules(self, info: ValidationInfo) -> Self:
+        if info.context != _STORED:
+            _refuse(problems_of_column(self))
         return self
 
     @property
@@ -118,8 +135,8 @@ class Contract(Frozen):
     table: Name
     version: int = 1
     doc: str = ""
-    columns: tuple[Column, ...]
-    key: tuple[Name, ...]  # the natural key; holds the time column
+    columns: tuple[Column, ...] = Field(min_length=1)
+    key: tuple[Name, ...] = Field(min_length=1)  # the natural key; holds the time column
     time: Name  # the column that partitions the table
     on_return: OnReturn = OnReturn.APPEND
     partition_by: PartitionBy = PartitionBy.DAY
@@ -129,17 +146,22 @@ class Contract(Frozen):
     furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = [column.name for column in self.columns]
-        if len(set(names)) != len(names):
-            raise ValueError(f"{self.table}: a column is named twice")
-        grouped = [name for group in self.together for name in group.columns]
-        for name in (*self.key, self.time, *grouped):
-            if name not in names:
-                raise ValueError(f"{self.table}: {name} is not one of its columns")
-        if self.time not in self.key:
-            raise ValueError(f"{self.table}: the key must hold the time column {self.time}")
+    def _keeps_the_rules(self, info: ValidationInfo) -> Self:
+        if info.context != _STORED:
+            object.__setattr__(self, "columns", tuple(map(self._required_in_key, self.columns)))
+            _refuse(problems_of_contract(self))
         return self
+
+    def _required_in_key(self, column: Column) -> Column:
+        """A column of the key is required by being there, unless the transform makes it."""
+        if column.name not in self.key or column.derived or "missing" in column.model_fields_set:
+            return column
+        return column.model_copy(update={"missing": Missing.REJECT})
+
+    @classmethod
+    def stored(cls, text: str) -> Self:
+        """A contract as Postgres keeps it (JSON), by whatever rules it was read."""
+        return cls.model_validate_json(text, context=_STORED)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -172,48 +194,3 @@ def time_literal(moment: datetime) -> pl.Expr:
 def load_contract(path: Path) -> Contract:
     """Read a contract from YAML; raises ContractError with the file and what is wrong."""
     return read_yaml(path, Contract)
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_yaml(path: Path, model: type[Model]) -> Model:
-    """A model from its YAML file; raises ContractError, one sentence with the file and all that is wrong."""
-    try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-        wholes = {each["loc"][:length] for each in problems for length in range(len(each["loc"]))}
-        why = "; ".join(
-            _told(each["loc"], each["type"], each["msg"], model)
-            for each in problems
-            if each["loc"] not in wholes  # that a list is too short is because its parts are wrong
-        )
-        cause: Exception = error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why, cause = " ".join(str(error).split()), error
-    raise ContractError(f"{path.name} is not a {model.__name__.lower()}: {why}") from cause
-
-
-def _told(place: Sequence[str | int], kind: str, message: str, model: type[BaseModel]) -> str:
-    """One problem: where, what, and for a name that is unknown the nearest one that may stand there."""
-    said = message.removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        nearest = get_close_matches(str(place[-1]), _names_at(model.model_json_schema(), place[:-1]), n=1)
-        said += f", did you mean {nearest[0]}?" if nearest else ""
-    where = ".".join(map(str, place))
-    return f"{where}: {said}" if where else said
-
-
-def _names_at(schema: Mapping[str, Any], place: Sequence[str | int]) -> Sequence[str]:
-    """The fields of the model at a place of pydantic's, whose union is followed by the kind's name."""
-    node = schema
-    for step in place:
-        if "discriminator" in node:
-            node = {"$ref": node["discriminator"]["mapping"][step]}
-        else:
-            node = node["items"] if isinstance(step, int) else node["properties"][step]
-        node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # it may be null
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return list(node["properties"])

@@ -1,9 +1,9 @@
 """Records within a message that holds many: where each begins, and its exact bytes.
 
-A record of CSV or NDJSON is a line. A CSV cell in quotes may hold newlines, so a line with an odd number of
-quotes goes on to the next such line; if that makes a record longer than MAX_RECORD, a quote was left open by
-mistake and the line stands alone. Empty lines are no records. Where a record ends
-depends on nothing but the bytes before it, counted from the start of the message.
+A record of CSV or NDJSON is a line, which ends as the layout says. A CSV cell in quotes may hold newlines, so
+a line with an odd number of quotes goes on to the next such line; if that makes a record longer than
+MAX_RECORD, a quote was left open by mistake and the line stands alone. Empty lines are no records. Where a
+record ends depends on nothing but the bytes before it, counted from the start of the message.
 """
 
 import json
@@ -30,26 +30,30 @@ class Records:
     lines: Sequence[int]
 
 
-def records_in(chunk: bytes, text_format: Format) -> Records:
+def records_in(chunk: bytes, layout: Layout) -> Records:
     """The records of a chunk of CSV (without its header) or NDJSON."""
-    lines = chunk.split(b"\n")
-    if text_format is Format.CSV and _QUOTE in chunk:
+    end = layout.line_end.encode()
+    lines = chunk.split(end)
+    if layout.format is Format.CSV and _QUOTE in chunk:
         joins = list(_joins(lines, open_ended=False))
-        payloads = [b"\n".join(lines[first:end]) for first, end in joins]
+        payloads = [end.join(lines[first:last]) for first, last in joins]
         starts: Sequence[int] = [first for first, _ in joins]
     else:
         payloads, starts = lines, range(len(lines))
     if any(blank in payloads for blank in _BLANK):
         kept = [at for at, payload in enumerate(payloads) if payload not in _BLANK]
         payloads, starts = [payloads[at] for at in kept], [starts[at] for at in kept]
+    if layout.spaces_are_blank and any(map(bytes.isspace, payloads)):
+        kept = [at for at, payload in enumerate(payloads) if not payload.isspace()]
+        payloads, starts = [payloads[at] for at in kept], [starts[at] for at in kept]
     return Records(payloads, starts)
 
 
-def whole(window: bytes, text_format: Format) -> int:
+def whole(window: bytes, text_format: Format, line_end: bytes = b"\n") -> int:
     """How many bytes of a window, which begins at a record, are whole records; 0: not even one."""
     if text_format is not Format.CSV or _QUOTE not in window:
-        return window.rfind(b"\n") + 1
-    lines = window.split(b"\n")
+        return window.rfind(line_end) + 1
+    lines = window.split(line_end)
     *_, (last, _) = _joins(lines, open_ended=True)
     return sum(map(len, lines[:last])) + last
 
@@ -82,7 +86,7 @@ def exact(layout: Layout, location: str, chunk: bytes, parts: Sequence[int]) -> 
         rows = pl.read_ipc(BytesIO(chunk), use_pyarrow=False)
         texts = [json.dumps(rows.row(part, named=True), default=str).encode() for part in parts]
         return [(f"{path}:{int(begin) + part}", text) for part, text in zip(parts, texts, strict=True)]
-    records = records_in(chunk, layout.format)
+    records = records_in(chunk, layout)
     return [(f"{path}:{int(begin) + records.lines[part]}", records.payloads[part]) for part in parts]
 
 

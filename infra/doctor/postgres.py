@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from infra.doctor.finding import Finding, Level, away, readable
 from infra.migrate import missing
-from infra.postgres import Row, connect, translated
+from infra.postgres import Connection, Row, connect, translated
+from lineage import sequences
 from lineage.errors import HeadwaterError
 
 PART: Final = "Postgres"
@@ -21,6 +22,10 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
     current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity) AS free,
     clock_timestamp() AS now
+"""
+_CORRECTED = """
+SELECT sequence, was, became, at FROM store.sequence_corrections
+WHERE at > clock_timestamp() - interval '7 days' ORDER BY at
 """
 
 
@@ -36,7 +41,8 @@ async def check(dsn: str) -> tuple[Finding, ...]:
             facts = await connection.fetchrow(_FACTS)
             assert facts is not None  # noqa: S101 - one row, always
             host = urlsplit(dsn).hostname
-            return (*_judged(facts, host), *_migrations(await missing(connection)))
+            found = [*_judged(facts, host), *_migrations(lacking := await missing(connection))]
+            return (*found, *([] if lacking else await _sequences(connection)))
     finally:
         await connection.close()
 
@@ -57,6 +63,20 @@ def _judged(facts: Row, host: str | None) -> Iterator[Finding]:
     if abs((facts["now"] - datetime.now(UTC)).total_seconds()) > SKEW:
         fix = "Synchronise the clocks (NTP)."
         yield Finding(PART, Level.WARNING, "its clock and ours differ by more than 5 s", fix)
+
+
+async def _sequences(connection: Connection) -> list[Finding]:
+    """Numbers that would be given a second time; and those that would have been, this week."""
+    fix = "The next commit sets it right. Ask what was restored or failed over, and run `headwater prove`."
+    found = [Finding(PART, Level.PROBLEM, str(each), fix) for each in await sequences.behind(connection)]
+    for row in await connection.fetch(_CORRECTED):
+        sentence = (
+            f"{row['sequence']} was behind what is stored ({row['was']} of {row['became']}), "
+            f"and was set right at {row['at']:%Y-%m-%d %H:%M} UTC"
+        )
+        fix = "Ask what was restored or failed over; `headwater prove` says whether anything is gone."
+        found.append(Finding(PART, Level.WARNING, sentence, fix))
+    return found
 
 
 def _migrations(names: list[str]) -> Iterator[Finding]:

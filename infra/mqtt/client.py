@@ -318,7 +318,12 @@ class Subscriber:
             self._put(error)
 
     def _on_message(self, client: Client, data: object, message: MQTTMessage) -> None:
-        self._link.call(self._put, (message.topic, message.payload))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # in paho's thread, which it would end
+            log.warning("a notice is left out: its topic is not UTF-8", broker=self._link.service)
+            return
+        self._link.call(self._put, (topic, message.payload))
 
     def _put(self, message: Message | RejectedError) -> None:
         if self._refused is not None:

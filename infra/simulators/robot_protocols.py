@@ -13,7 +13,7 @@ _LABWARE = (
     (RESERVOIR, "nest_12_reservoir_15ml", "2", 1),
     (PLATE, "nest_96_wellplate_200ul_flat", "3", 2),
 )
-_PIPETTE = {"pipetteName": "p300_single_gen2", "mount": "left"}
+_PIPETTE = "p300_single_gen2"
 FLOW_RATE = 92.86  # µL/s
 
 
@@ -47,12 +47,12 @@ class Protocol:
         return str(uuid5(NAMESPACE_URL, f"headwater:protocol:{self.name}"))
 
 
-def serial_dilution(seed: int, name: str = "Serial dilution") -> Protocol:
+def serial_dilution(seed: int, name: str = "Serial dilution", pipette: str = _PIPETTE) -> Protocol:
     """Fill a row of a plate, then dilute along it; 65 to 131 commands, volumes in µL."""
     chance = random.Random(seed)  # noqa: S311  (repeatable, not secret)
     columns, mixes = chance.randint(6, 9), chance.randint(1, 3)
     volume = float(chance.choice((40, 50, 80, 100)))
-    steps = [Step(command_type="home", params={}), *_loads()]
+    steps = [Step(command_type="home", params={}), *_loads(pipette)]
     tips = iter(range(96))
     for column in range(2, columns + 2):
         source, target = (RESERVOIR, "A1"), (PLATE, f"A{column}")
@@ -70,7 +70,7 @@ def failing(seed: int, fails_in: Literal["command", "python"] = "command") -> Pr
     return Protocol(name=f"Failing in its {fails_in}", steps=whole.steps, fails_at=half, fails_in=fails_in)
 
 
-def _loads() -> list[Step]:
+def _loads(pipette: str) -> list[Step]:
     loads = [
         Step(
             command_type="loadLabware",
@@ -84,7 +84,12 @@ def _loads() -> list[Step]:
         )
         for name, load_name, slot, version in _LABWARE
     ]
-    params = {**_PIPETTE, "tipOverlapNotAfterVersion": "v0", "liquidPresenceDetection": False}
+    params = {
+        "pipetteName": pipette,
+        "mount": "left",
+        "tipOverlapNotAfterVersion": "v0",
+        "liquidPresenceDetection": False,
+    }
     return [*loads, Step(command_type="loadPipette", params=params)]
 
 

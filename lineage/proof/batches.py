@@ -6,6 +6,7 @@ verify_batch: one, as its flow ends        check_batches: all from a number on, 
 from collections.abc import AsyncIterator, Mapping
 
 from ..errors import VerificationError
+from ..identifiers import stored_table
 from ..ports import Connection
 from ..stored import TableShape, by_batch
 from . import acts, books, entries, imported, messages, rejected
@@ -80,9 +81,9 @@ async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int
 
 async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> AsyncIterator[str]:
     """A sentence for each table with a batch that no window holds."""
-    stored = (("batch", name) for shape in tables.values() for name in shape.tables)
-    for column, name in (*_NUMBERED, *stored):
-        query = f"SELECT EXISTS (SELECT FROM store.{name} WHERE {column} = {MOST})"
+    kept = (("batch", name) for shape in tables.values() for name in shape.tables)
+    for column, name in (*_NUMBERED, *kept):
+        query = f"SELECT EXISTS (SELECT FROM {stored_table(name)} WHERE {column} = {MOST})"
         if await connection.fetchval(query):
             yield f"{name}: something of batch {MOST}, which no commit has"
 

@@ -27,11 +27,18 @@ NOT_PROVED: Blind = {
         ("device_id", "name", "model", "site", "loaded_at", MISSING, EXTRA),
         "a register that people load: what it said of a row when it came is in the row",
     ),
+    "files_not_taken": dict.fromkeys(
+        ("pipeline", "path", "why", "since", MISSING, EXTRA), "it says what is not in the store"
+    ),
     "kafka_offsets": {
         "pipeline": "the ledger says which offsets were committed, not by which pipeline",
         "advanced_at": _CLOCK,
         EXTRA: "of two pipelines that read a partition the ledger says what one of them read",
     },
+    "kafka_starts": dict.fromkeys(
+        ("pipeline", "topic", "started_at", MISSING, EXTRA),
+        "where a partition without an offset begins; what has one goes on from there",
+    ),
     "lineage_writers": {
         "opened_at": _CLOCK,
         "application": "which chains a record goes on with; entries on either are proved",
@@ -52,6 +59,9 @@ NOT_PROVED: Blind = {
     ),
     "reigns": {"reign": _PLACE},
     "relay_cursors": {"at": _CLOCK},
+    "sequence_corrections": dict.fromkeys(
+        ("at", "sequence", "was", "became", "application", MISSING, EXTRA), "a list that nothing goes by"
+    ),
 }
 
 ONLY_IN_FULL: Blind = {

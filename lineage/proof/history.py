@@ -12,6 +12,7 @@ could have moved any row of its raw batch.
 from collections.abc import AsyncIterator
 
 from ..acts import REPROCESS, history, moved
+from ..identifiers import stored_table
 from ..model import batch_node
 from ..ports import Connection
 from ..stored import TableShape
@@ -25,7 +26,7 @@ coalesce(
 """
 _NEW = "(h.batch >= $1 OR h.replaced_by >= $1)"
 _NOT_REPLACED = """
-SELECT h.batch, h.replaced_by, count(*) AS rows FROM store.{table}_history h
+SELECT h.batch, h.replaced_by, count(*) AS rows FROM {history} h
 LEFT JOIN store.ledger g ON g.batch = h.replaced_by
 WHERE {new} AND NOT {made_again} AND NOT {observed}
 GROUP BY 1, 2 ORDER BY 1, 2
@@ -33,18 +34,18 @@ GROUP BY 1, 2 ORDER BY 1, 2
 # A later observation of the same key, which stands or was replaced in its turn.
 _OBSERVED = """
 (h.batch <> h.replaced_by AND (EXISTS (
-    SELECT FROM store.{table} s WHERE {same} AND s.batch = h.replaced_by AND s.observed_at >= h.observed_at
+    SELECT FROM {table} s WHERE {same} AND s.batch = h.replaced_by AND s.observed_at >= h.observed_at
 ) OR EXISTS (
-    SELECT FROM store.{table}_history s
+    SELECT FROM {history} s
     WHERE {same} AND s.batch = h.replaced_by AND s.observed_at >= h.observed_at
 )))
 """
 # Once a reprocess withdrew a key's newest row, an older observation that comes may stand.
 _NOT_NEWEST = """
-SELECT s.batch, count(*) AS rows FROM store.{table}_history h JOIN store.{table} s ON {same}
+SELECT s.batch, count(*) AS rows FROM {history} h JOIN {table} s ON {same}
 LEFT JOIN store.ledger g ON g.batch = h.replaced_by
 WHERE {new} AND h.observed_at > s.observed_at AND NOT {made_again} AND NOT EXISTS (
-    SELECT FROM store.{table}_history h2 JOIN store.ledger g2 ON g2.batch = h2.replaced_by
+    SELECT FROM {history} h2 JOIN store.ledger g2 ON g2.batch = h2.replaced_by
     WHERE {withdrawn} AND g2.way = 'reprocess' AND h2.observed_at >= h.observed_at
 ) GROUP BY 1 ORDER BY 1
 """
@@ -63,11 +64,16 @@ async def check_history(connection: Connection, shape: TableShape, first: int) -
     same = " AND ".join(f's."{name}" = h."{name}"' for name in shape.key)
     revises = shape.kind == "revise"
     words = {
-        "table": shape.name,
+        "table": stored_table(shape.name),
+        "history": stored_table(f"{shape.name}_history"),
         "same": same,
         "new": "$1::bigint IS NOT NULL" if first == LEAST else _NEW,
         "made_again": _MADE_AGAIN,
-        "observed": _OBSERVED.format(table=shape.name, same=same) if revises else "false",
+        "observed": _OBSERVED.format(
+            table=stored_table(shape.name), history=stored_table(f"{shape.name}_history"), same=same
+        )
+        if revises
+        else "false",
     }
     for row in await connection.fetch(_NOT_REPLACED.format(**words), first):
         yield (

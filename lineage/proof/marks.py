@@ -7,30 +7,31 @@ from. A mark that is lost would leave an aggregate as it was, and nothing else w
 from collections.abc import AsyncIterator, Mapping
 
 from .. import naming
+from ..identifiers import literal, quoted, stored_table
 from ..ports import Connection
 from ..stored import TableShape, chunks
 
 _LOST = """
 SELECT stored.batch, stored.hour FROM (
-    SELECT DISTINCT batch, date_trunc('hour', "{time}", 'UTC') AS hour FROM store.{table} WHERE batch >= $1
+    SELECT DISTINCT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {stands} WHERE batch >= $1
 ) stored
 WHERE NOT EXISTS (
     SELECT FROM store.change_marks m
-    WHERE m.table_name = '{table}' AND m.batch = stored.batch AND m.hour = stored.hour
+    WHERE m.table_name = {table} AND m.batch = stored.batch AND m.hour = stored.hour
 ) AND NOT EXISTS (
     SELECT FROM store.lineage_log l
-    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = '{uri}#' || stored.batch
+    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = {source} || stored.batch
       AND (l.target_facts->>'hour')::bigint = (extract(epoch FROM stored.hour) * 1000000)::bigint
 )
 ORDER BY 1, 2
 """
 _FALSE = """
 SELECT m.batch, m.hour FROM store.change_marks m
-WHERE m.table_name = '{table}' AND m.batch >= $1 AND NOT EXISTS (
+WHERE m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
     SELECT FROM ({rows}) stored WHERE stored.batch = m.batch AND stored.hour = m.hour
 ) ORDER BY 1, 2
 """
-_HOURS = """SELECT batch, date_trunc('hour', "{time}", 'UTC') AS hour FROM store.{table} WHERE batch >= $1"""
+_HOURS = "SELECT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {table} WHERE batch >= $1"
 _OF_NO_TABLE = """
 SELECT DISTINCT table_name FROM store.change_marks WHERE batch >= $1 AND table_name <> ALL ($2) ORDER BY 1
 """
@@ -61,10 +62,16 @@ async def check_names(
 
 
 def _false(shape: TableShape) -> str:
-    hours = [_HOURS.format(table=table, time=shape.time) for table in shape.tables]
-    return _FALSE.format(table=shape.name, rows=" UNION ALL ".join(hours))
+    time = quoted(shape.time)
+    hours = [_HOURS.format(table=stored_table(table), time=time) for table in shape.tables]
+    return _FALSE.format(table=literal(shape.name), rows=" UNION ALL ".join(hours))
 
 
 def lost(shape: TableShape) -> str:
     """The query of these batches and hours; its two looks are hash joins, so each table is read once."""
-    return _LOST.format(table=shape.name, time=shape.time, uri=naming.postgres(shape.name))
+    return _LOST.format(
+        stands=stored_table(shape.name),
+        time=quoted(shape.time),
+        table=literal(shape.name),
+        source=literal(f"{naming.postgres(shape.name)}#"),
+    )

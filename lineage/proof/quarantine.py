@@ -7,16 +7,17 @@
 
 from collections.abc import AsyncIterator
 
+from ..identifiers import literal, stored_table
 from ..ports import Connection
 from ..stored import TableShape, chunks, key_text
 
 _UNLIKE = """
 SELECT coalesce(stands.key, said.key) AS key, stands.act AS stands, said.act AS said
-FROM (SELECT {key} AS key, s.act FROM store.{table}_quarantine s) stands
+FROM (SELECT {key} AS key, s.act FROM {stands} s) stands
 FULL JOIN (
     SELECT * FROM (
         SELECT DISTINCT ON (key) key, act, released FROM store.quarantine
-        WHERE table_name = '{table}' ORDER BY key, act DESC
+        WHERE table_name = {table} ORDER BY key, act DESC
     ) newest WHERE NOT released
 ) said USING (key)
 WHERE stands.act IS DISTINCT FROM said.act ORDER BY 1
@@ -25,7 +26,9 @@ WHERE stands.act IS DISTINCT FROM said.act ORDER BY 1
 
 async def check_standing(connection: Connection, shape: TableShape) -> AsyncIterator[str]:
     """The keys a view leaves out against the newest act of each key."""
-    query = _UNLIKE.format(key=key_text(shape), table=shape.name)
+    query = _UNLIKE.format(
+        key=key_text(shape), stands=stored_table(f"{shape.name}_quarantine"), table=literal(shape.name)
+    )
     async for rows in chunks(connection, query):
         for row in rows:
             stands, said = (f"act {row[each]}" if row[each] else "no act" for each in ("stands", "said"))

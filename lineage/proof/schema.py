@@ -8,6 +8,7 @@ and contracts make.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from ..identifiers import published_view
 from ..ports import Connection
 from ..stored import TableShape, published
 
@@ -17,6 +18,7 @@ COLUMNS: Mapping[str, str] = {
     "contracts": "table_name version hash contract prepared_at",
     "devices": "device_id name model site loaded_at",
     "erasures": "act batch sequence reason by_whom erased_at",
+    "files_not_taken": "pipeline path why since",
     "identity": "id",
     "imported_events": "hash batch place imported_at event run_id happened_at producer job state kept_facets "
     "error first_entry last_entry",
@@ -25,6 +27,7 @@ COLUMNS: Mapping[str, str] = {
     "rejected duplicates filtered rejected_sum way raw_digest raw_batch transformation_id run_id "
     "writer first_entry last_entry chain_head",
     "ledger_outputs": "batch table_name bucket rows values_sum",
+    "kafka_starts": "pipeline topic started_at",
     "lineage_log": "writer number batch relationship_type source_kind source_key source_facts target_kind "
     "target_key target_facts transformation_id run_id created_at facts hash",
     "lineage_seals": "seal sealed_at entries total digest books hash store",
@@ -41,6 +44,7 @@ COLUMNS: Mapping[str, str] = {
     "table_name key input_hash contract rejected_at attempts resolved_by may_pass",
     "relay_cursors": "sink seal at",
     "replays": "identity batch verdict rules_before rules before",
+    "sequence_corrections": "at sequence was became application",
     "subjects": "kind id dataset",
     "transformations": "transformation_id source target name batch",
 }
@@ -48,7 +52,8 @@ COLUMNS: Mapping[str, str] = {
 
 APPEND_ONLY = (
     *("erasures", "identity", "imported_events", "ledger", "ledger_outputs", "lineage_log", "lineage_seals"),
-    *("lineage_spans", "proofs", "quarantine", "recalls", "reigns", "replays", "transformations"),
+    *("lineage_spans", "proofs", "quarantine", "recalls", "reigns", "replays", "sequence_corrections"),
+    "transformations",
 )
 """Those of them where every change but INSERT is refused."""
 
@@ -67,6 +72,7 @@ VIEWS: Mapping[str, str] = {
         for name in (
             *("ledger", "ledger_outputs", "lineage_log", "imported_events", "raw_batches"),
             *("erasures", "replays", "devices", "recalls", "quarantine", "rejected"),
+            "sequence_corrections",
         )
     },
     "drops": "SELECT p.identity, r.act, p.rules_before AS rules, r.reason, r.by_whom, r.at "
@@ -177,13 +183,13 @@ async def _check_triggers(connection: Connection, views: list[str]) -> AsyncIter
 async def _check_views(connection: Connection, views: Mapping[str, str]) -> AsyncIterator[str]:
     """Each view against the same view made here, so that both are told in the words of this Postgres."""
     for name, query in sorted(views.items()):
-        if await connection.fetchval("SELECT to_regclass($1) IS NULL", f"public.{name}"):
+        if await connection.fetchval("SELECT to_regclass($1) IS NULL", published_view(name)):
             yield f"schema: there is no view {name}"
             continue
         await connection.execute(f"CREATE TEMP VIEW as_published AS {query}")
         made = await connection.fetchval(_VIEW, "pg_temp.as_published")
         await connection.execute("DROP VIEW pg_temp.as_published")
-        if await connection.fetchval(_VIEW, f"public.{name}") != made:
+        if await connection.fetchval(_VIEW, published_view(name)) != made:
             yield f"schema: the view {name} does not show what it was made to show"
-        if await connection.fetchval(_VIEW_RULES, f"public.{name}"):
+        if await connection.fetchval(_VIEW_RULES, published_view(name)):
             yield f"schema: the view {name} has rules, which nobody made"

@@ -1,11 +1,11 @@
 """What stands between a file and its batches: where it is cut, and what each part holds."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from tasks.batch import Format
+from tasks.extract.content import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,28 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a file is one part, and how much of Parquet is decoded at all (bytes)."""
+
+    max_bytes: int  # of text
+    max_rows: int  # of Parquet
+    max_part: int  # of Parquet, decoded
+    max_file: int  # of Parquet, decoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """A file as it was found: what it holds, and where it is cut."""
 
-    path: Path
-    name: str  # below its folder
+    name: str  # below its folder, as people read it
     format: Format
-    state: tuple[int, int, int]
+    content: Content
     sha256: str
     header: bytes  # the first line of a CSV file, empty in others
     cuts: tuple[Cut, ...]
+    line_end: bytes = b"\n"
+    refused: str = ""  # why it is not read as what its name says: its parts are its bytes
+    holds_records: bool = True  # more than a header and empty lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +49,4 @@ class Part:
 
     cut: Cut
     messages: pl.DataFrame
-    unreadable: bool = False  # bytes of a Parquet file that could not be read as rows: one record
-
-
-def state_of(path: Path) -> tuple[int, int, int]:
-    """What tells that a file is another one or has changed: inode, size, and when it last changed (ns)."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def is_unchanged(found: Survey) -> bool:
-    """Whether the file is still there and as it was found."""
-    try:
-        return state_of(found.path) == found.state
-    except OSError:
-        return False
+    refused: str = ""  # why its bytes are not read as rows: they are one record

@@ -1,118 +1,158 @@
 """One file, cut into parts that are the same each time it is read: how many, where, and their bytes."""
 
-import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import polars as pl
 
 from tasks.batch import MESSAGE_SCHEMA, Format
-from tasks.extract.cuts import Cut, Part, Survey, state_of
+from tasks.extract.content import Content
+from tasks.extract.cuts import Cut, Limits, Part, Survey
+from tasks.extract.encoding import UTF8_MARK, why_no_text
+from tasks.extract.lines import first_line
 from tasks.extract.row_parts import halved_rows, row_cuts, row_parts
-from tasks.layout import whole
+from tasks.layout import MAX_RECORD, whole
 
 LONGEST: Final = 64 * 1024 * 1024  # bytes without the end of a record: no text, and cut anyway
+_HEAD: Final = 64 * 1024  # bytes in which a first line ends, mostly
+_NOT_BLANK: Final = {Format.CSV: re.compile(rb"[^\r\n]"), Format.NDJSON: re.compile(rb"[^\r\n\t ]")}
+
+Read = Callable[[int], bytes]
 
 
-def survey(path: Path, name: str, file_format: Format, *, max_bytes: int, max_rows: int) -> Survey:
+def survey(content: Content, name: str, file_format: Format, limits: Limits) -> Survey:
     """Read a file once, to hash it and to find its cuts."""
-    state, digest = state_of(path), hashlib.sha256()
-    with path.open("rb") as file:
-
-        def read(size: int) -> bytes:
-            data = file.read(size)
-            digest.update(data)
-            return data
-
-        if file_format is Format.PARQUET:
-            header, cuts = b"", _blobs(read, max_bytes)
-            rows = row_cuts(path, max_rows)
-            cuts = cuts if rows is None else rows
-        else:
-            header = _header(file) if file_format is Format.CSV else b""
-            digest.update(header)
-            cuts = list(_line_cuts(read, file_format, len(header), max_bytes))
+    if file_format is not Format.PARQUET:
+        return _survey_text(content, name, file_format, limits.max_bytes)
+    content.read_to_end()
+    found = row_cuts(content, limits)
+    refused = found if isinstance(found, str) else ""
     return Survey(
-        path=path,
         name=name,
         format=file_format,
-        state=state,
-        sha256=digest.hexdigest(),
-        header=header,
-        cuts=tuple(cuts),
+        content=content,
+        sha256=content.sha256,
+        header=b"",
+        cuts=_blobs(content, limits.max_bytes) if isinstance(found, str) else tuple(found),
+        refused=refused,
+        holds_records=bool(refused or found),
     )
 
 
-def _header(file: BinaryIO) -> bytes:
-    """The first line; none where lines end by CR alone, so that the file is a record, which is rejected."""
-    line = file.readline(LONGEST)
-    if b"\r" not in line.rstrip(b"\r\n") or b'"' in line:
-        return line
-    file.seek(0)
-    return b""
+def _survey_text(content: Content, name: str, text_format: Format, max_bytes: int) -> Survey:
+    head, length, line_end = _head(content, text_format)
+    refused = why_no_text(head)
+    if text_format is Format.CSV and length > MAX_RECORD:
+        refused = refused or "its first line is longer than 1 MB: that is no header"
+    header = head[:length] if text_format is Format.CSV and not refused else b""
+    begin = len(UTF8_MARK) if text_format is Format.NDJSON and head.startswith(UTF8_MARK) else len(header)
+    cuts, holds = [], False
+    if refused:
+        content.read_to_end()
+    else:
+        read = _after(head[begin:], content)
+        for cut, has_records in _line_cuts(read, text_format, line_end, begin, 2 if header else 1, max_bytes):
+            cuts.append(cut)
+            holds |= has_records
+    if header and not cuts:
+        cuts.append(Cut(begin, begin, 2))  # so that its header is judged
+    return Survey(
+        name=name,
+        format=text_format,
+        content=content,
+        sha256=content.sha256,
+        header=header,
+        cuts=_blobs(content, max_bytes) if refused else tuple(cuts),
+        line_end=line_end,
+        refused=refused,
+        holds_records=bool(refused) or holds,
+    )
+
+
+def _head(content: Content, text_format: Format) -> tuple[bytes, int, bytes]:
+    """The first bytes, how many of them are the first line, and how lines end."""
+    head, wanted = b"", _HEAD
+    while True:
+        head += content.read(wanted - len(head))
+        ended = len(head) < wanted
+        found = first_line(head, text_format, ended=ended or len(head) >= LONGEST)
+        if found is not None:
+            return head, *found
+        wanted *= 2
+
+
+def _after(head: bytes, content: Content) -> Read:
+    """Reads on: what was read already, then the rest."""
+
+    def read(size: int) -> bytes:
+        nonlocal head
+        if len(head) < size:
+            head += content.read(size - len(head))
+        data, head = head[:size], head[size:]
+        return data
+
+    return read
 
 
 def _line_cuts(
-    read: Callable[[int], bytes], text_format: Format, begin: int, max_bytes: int
-) -> Iterator[Cut]:
-    """Cuts at ends of records, each of at most `max_bytes` unless its one record is longer."""
-    window, wanted, line = b"", max_bytes, 2 if begin else 1
+    read: Read, text_format: Format, line_end: bytes, begin: int, line: int, max_bytes: int
+) -> Iterator[tuple[Cut, bool]]:
+    """Cuts at ends of records, each of at most `max_bytes` unless its one record is longer; has it any?"""
+    window, wanted = b"", max_bytes
     while True:
-        data = read(wanted - len(window))
-        window += data
+        window += read(wanted - len(window))
         if not window:
             return
         ended = len(window) < wanted
-        taken = len(window) if ended else whole(window, text_format)
+        taken = len(window) if ended else whole(window, text_format, line_end)
         if not taken and len(window) >= LONGEST:
             taken = len(window)
         if taken:
-            yield Cut(begin, begin + taken, line)
-            begin, line = begin + taken, line + window.count(b"\n", 0, taken)
+            held = _NOT_BLANK[text_format].search(window, 0, taken)
+            yield Cut(begin, begin + taken, line), held is not None
+            begin, line = begin + taken, line + window.count(line_end, 0, taken)
             window, wanted = window[taken:], max(max_bytes, len(window) - taken + 1)
         else:
             wanted *= 2
 
 
-def _blobs(read: Callable[[int], bytes], max_bytes: int) -> list[Cut]:
-    """Cuts anywhere; reads to the end."""
-    cuts: list[Cut] = []
-    begin = 0
-    while data := read(max_bytes):
-        cuts.append(Cut(begin, begin + len(data), 1))
-        begin += len(data)
-    return cuts
+def _blobs(content: Content, max_bytes: int) -> tuple[Cut, ...]:
+    """Cuts anywhere, of a file that is hashed to its end."""
+    size = content.size
+    return tuple(Cut(begin, min(begin + max_bytes, size), 1) for begin in range(0, size, max_bytes))
 
 
-def parts(found: Survey, wanted: Iterable[Cut]) -> Iterator[Part]:
-    """The wanted parts of a file in order."""
+def parts(found: Survey, wanted: Iterable[Cut], max_part: int) -> Iterator[Part]:
+    """The wanted parts of a file in order; raises ChangedError where it holds other bytes by now."""
     if any(cut.group is not None for cut in found.cuts):
-        yield from row_parts(found, set(wanted))
+        yield from row_parts(found, set(wanted), max_part)
         return
-    with found.path.open("rb") as file:
-        for cut in wanted:
-            file.seek(cut.first)
-            messages = text_messages(found, cut, file.read(cut.end - cut.first))
-            yield Part(cut, messages, unreadable=found.format is Format.PARQUET)
+    for cut in wanted:
+        chunk = found.content.read_again(cut.first, cut.end)
+        yield Part(cut, text_messages(found, cut, chunk), found.refused)
 
 
 def text_messages(found: Survey, cut: Cut, chunk: bytes) -> pl.DataFrame:
     """The messages of a part: of CSV its file's header, then its records."""
-    rows = [(f"{found.name}:1", found.header)] if found.format is Format.CSV else []
+    has_header = found.format is Format.CSV and not found.refused
+    rows = [(f"{found.name}:1", found.header)] if has_header else []
     rows.append((f"{found.name}:{cut.line}", chunk))
     return pl.DataFrame(rows, MESSAGE_SCHEMA, orient="row")
 
 
 def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
     """A part in two; None when it is one record."""
+    if part.refused:
+        return None
     if found.format is Format.PARQUET:
         return halved_rows(found, part)
-    chunk = part.messages["payload"][-1]
-    middle = whole(chunk[: len(chunk) // 2], found.format) or whole(chunk[:-1], found.format)
+    chunk, line_end = part.messages["payload"][-1], found.line_end
+    middle = whole(chunk[: len(chunk) // 2], found.format, line_end)
+    middle = middle or whole(chunk[:-1], found.format, line_end)
     if not middle:
         return None
-    line = part.cut.line + chunk.count(b"\n", 0, middle)
+    line = part.cut.line + chunk.count(line_end, 0, middle)
     cuts = (
         Cut(part.cut.first, part.cut.first + middle, part.cut.line),
         Cut(part.cut.first + middle, part.cut.end, line),

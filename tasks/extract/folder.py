@@ -1,43 +1,178 @@
-"""A folder of files: which are there, and how one leaves for the archive."""
+"""A folder of files: what lies in it, why some of that is not taken, and how a file is opened.
 
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import Final
+Nothing below the folder is followed that points elsewhere: not a symbolic link on the way to a file, nor in
+its place, nor a hard link to a file of somebody else.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final
 
 from tasks.batch import Format
-from tasks.extract.cuts import Survey, state_of
+from tasks.extract.file_life import Mark
 
-FORMATS: Final = {
+FORMATS: Final[Mapping[str, Format]] = {
     ".csv": Format.CSV,
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
     ".parquet": Format.PARQUET,
 }
-"""A file's format by the end of its name; any other file stays where it is."""
+"""A file's format by the end of its name, in whichever case; any other file stays where it is."""
+DEEPEST: Final = 64  # folders within folders
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not hold us up
 
 
-def states(inbox: Path, pattern: str, archive: Path) -> dict[Path, tuple[int, int, int]]:
-    """The files to read and the state of each (`state_of`)."""
-    found = {}
-    for path in _candidates(inbox, pattern, archive):
-        with suppress(OSError):  # gone meanwhile, or not ours to see
-            if path.is_file():
-                found[path] = state_of(path)
-    return found
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What lies in a folder; `name`: below it, as the system says it."""
+
+    name: str
+    mark: Mark | None = None
+    why: str = ""  # it is not taken; empty: it is
 
 
-def _candidates(inbox: Path, pattern: str, archive: Path) -> Iterator[Path]:
-    for path in inbox.glob(pattern):
-        hidden = any(part.startswith(".") for part in path.relative_to(inbox).parts)
-        if path.suffix in FORMATS and not hidden and not path.is_relative_to(archive):
-            yield path
+def format_of(name: str) -> Format | None:
+    """The format that a name promises."""
+    return FORMATS.get(PurePosixPath(name).suffix.lower())
 
 
-def move(found: Survey, archive: Path) -> Path:
-    """Rename a file into the archive; where it is now. Raises OSError."""
-    target = archive / found.name
-    if target.exists():
-        target = target.with_name(f"{target.stem}.{found.sha256[:12]}{target.suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return found.path.rename(target)
+def shown(name: str) -> str:
+    r"""A name as people read it; bytes that are no UTF-8 as `\xfc`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def mark_of(found: os.stat_result) -> Mark:
+    return Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def look(inbox: Path, pattern: str, archive: Path) -> Iterator[Entry]:
+    """Everything that lies in the folder, but the archive. Raises OSError when the folder cannot be read."""
+    ours = archive.relative_to(inbox).as_posix() if archive.is_relative_to(inbox) else None
+    root = os.open(inbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from _look(root, "", pattern.split("/"), ours)
+    finally:
+        os.close(root)
+
+
+def _look(folder: int, above: str, pattern: Sequence[str], archive: str | None) -> Iterator[Entry]:
+    owner = os.fstat(folder).st_uid
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    for base in names:
+        name = above + base
+        if name == archive:
+            continue
+        with suppress(FileNotFoundError):  # gone meanwhile
+            found = os.stat(base, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode) and not base.startswith("."):
+                yield from _look_into(folder, base, name, pattern, archive)
+            else:
+                why = _why_not(name, found, owner, pattern)
+                yield Entry(name, mark_of(found), why)
+
+
+def _look_into(
+    folder: int, base: str, name: str, pattern: Sequence[str], archive: str | None
+) -> Iterator[Entry]:
+    if name.count("/") >= DEEPEST:
+        yield Entry(name, why=f"it lies more than {DEEPEST} folders deep")
+        return
+    try:
+        inner = os.open(base, _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Entry(name, why=_said(error))
+        return
+    try:
+        yield from _look(inner, f"{name}/", pattern, archive)
+    finally:
+        os.close(inner)
+
+
+def _why_not(name: str, found: os.stat_result, owner: int, pattern: Sequence[str]) -> str:
+    if PurePosixPath(name).name.startswith("."):
+        return "its name begins with a dot, as of one that is still written"
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link, and none is followed"
+    if format_of(name) is None:
+        return f"its name ends in none of {', '.join(FORMATS)}"
+    if not fits(name, pattern):
+        return f"its name does not fit {'/'.join(pattern)}"
+    return why_not_read(found, owner)
+
+
+def why_not_read(found: os.stat_result, owner: int) -> str:
+    """Why a file of a folder of that owner is never read, whatever its name."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no regular file"
+    if found.st_nlink > 1 and found.st_uid != owner:
+        return "it is a hard link to a file of another owner than the folder's"
+    return ""
+
+
+def fits(name: str, pattern: Sequence[str]) -> bool:
+    """Whether a name fits a pattern, as Path.glob takes it; the case of its extension does not count."""
+    return _fits(_with_small_end(name).split("/"), [_with_small_end(step) for step in pattern])
+
+
+def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not name:
+        return not name and all(step == "**" for step in pattern)
+    if pattern[0] == "**":
+        return _fits(name, pattern[1:]) or _fits(name[1:], pattern)
+    return fnmatchcase(name[0], pattern[0]) and _fits(name[1:], pattern[1:])
+
+
+def _with_small_end(name: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) + suffix.lower()
+
+
+@contextmanager
+def folder_of(root: Path, name: str, *, create: bool = False) -> Iterator[int]:
+    """The open folder that holds the file of that name below a root, no step of it a symbolic link."""
+    held = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for step in PurePosixPath(name).parent.parts:
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(step, dir_fd=held)
+            inner = os.open(step, _FOLDER, dir_fd=held)
+            os.close(held)
+            held = inner
+        yield held
+    finally:
+        os.close(held)
+
+
+def open_file(root: Path, name: str) -> BinaryIO:
+    """A regular file below a root, open to be read; raises OSError, PermissionError where it is not ours."""
+    with folder_of(root, name) as folder:
+        descriptor = os.open(PurePosixPath(name).name, _FILE, dir_fd=folder)
+        file = os.fdopen(descriptor, "rb")
+        if why := why_not_read(os.fstat(descriptor), os.fstat(folder).st_uid):
+            file.close()
+            raise PermissionError(why)
+    return file
+
+
+def mark_at(root: Path, name: str) -> Mark | None:
+    """What stands under a name now."""
+    try:
+        with folder_of(root, name) as folder:
+            return mark_of(os.stat(PurePosixPath(name).name, dir_fd=folder, follow_symlinks=False))
+    except OSError:
+        return None
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or str(error)

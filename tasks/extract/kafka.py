@@ -33,7 +33,7 @@ class KafkaOptions(Frozen):
     type: Literal["kafka"] = "kafka"
     topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
     group: str | None = Field(default=None, min_length=1)  # unset: headwater-PIPELINE
-    start: Literal["earliest", "latest"] = "earliest"  # of a partition that was never read
+    start: Literal["earliest", "latest"] = "earliest"  # of the partitions there are when it is first read
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
     max_delay: Positive = timedelta(milliseconds=50)  # from a batch's first message to its end
     session_timeout: Positive = timedelta(seconds=10)  # after which a dead member's partitions are shared out
@@ -56,6 +56,8 @@ class KafkaOptions(Frozen):
 class Offsets:
     """Where each partition goes on, as it is kept with the rows."""
 
+    started: Callable[[], Awaitable[bool]]  # whether the topic was ever read
+    start: Callable[[Mapping[int, int]], Awaitable[None]]  # partition → offset: note it, unless it is started
     read: Callable[[], Awaitable[Mapping[int, int]]]
     begin: Callable[[int, int], Awaitable[None]]  # partition, offset: note it, unless it is noted
     reset: Callable[[int, int, int], Awaitable[None]]  # partition, from, to: go on elsewhere
@@ -70,6 +72,7 @@ class KafkaReader:
         self._repeating: set[int] = set()  # partitions that were reset: what comes may have come before
         self._begun: int | None = None  # the generation that was begun
         self._beginnings = 0
+        self._waiting = False  # for the brokers, which was told
 
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Batches without end; the caller closes the consumer. Raises RejectedError when we are refused.
@@ -93,27 +96,46 @@ class KafkaReader:
         """Begin the partitions that are ours now; False when the brokers do not answer."""
         generation, partitions = self._consumer.generation, self._consumer.assignment
         try:
+            await self._start()
             known = await self._offsets.read()
             self._next = {
                 partition: await self._start_of(partition, known) for partition in sorted(partitions)
             }
             await asyncio.to_thread(self._consumer.start_at, self._next)
         except UnavailableError as error:
-            log.warning("kafka: waiting for the brokers", reason=str(error), topic=self._options.topic)
+            if not self._waiting:
+                log.warning("kafka: waiting for the brokers", reason=str(error), topic=self._options.topic)
+            self._waiting = True
             await asyncio.sleep(1)
             return False
-        self._begun = generation
+        self._begun, self._waiting = generation, False
         self._beginnings += 1
         log.info("partitions begun", topic=self._options.topic, next=self._next)
         return True
 
+    async def _start(self) -> None:
+        """Note, the first time that the topic is read, what `start: latest` leaves out: all there is by then.
+
+        It is noted for every partition at once, whoever reads it: what is published from now on is read.
+        """
+        if await self._offsets.started():
+            return
+        latest = self._options.start == "latest"
+        ends = await asyncio.to_thread(self._consumer.ends) if latest else {}
+        await self._offsets.start(ends)
+        log.info(
+            "topic read for the first time", topic=self._options.topic, start=self._options.start, next=ends
+        )
+
     async def _start_of(self, partition: int, known: Mapping[int, int]) -> int:
-        """Where a partition goes on; offsets that are kept and gone are an alarm."""
+        """Where a partition goes on; offsets that are kept and gone are an alarm.
+
+        One without an offset came after the start, or the start is the earliest: it begins at its first.
+        """
         low, high = await asyncio.to_thread(self._consumer.watermarks, partition)
         offset = known.get(partition)
         if offset is None:
-            offset = low if self._options.start == "earliest" else high
-            await self._offsets.begin(partition, offset)
+            await self._offsets.begin(partition, low)
             return (await self._offsets.read())[partition]
         if low <= offset <= high:
             return offset

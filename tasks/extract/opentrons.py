@@ -27,9 +27,22 @@ from lineage.errors import RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
 from tasks.canonical import canonical_json
 from tasks.contract import Frozen
-from tasks.extract.robot_answers import count, data_of, error_details, mapping, meta_of, objects, text
+from tasks.extract.robot_answers import (
+    LONGEST,
+    MOST,
+    count,
+    data_of,
+    error_details,
+    mapping,
+    meta_of,
+    objects,
+    text,
+)
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
+MOST_RUNS = 1_000  # in a list; a robot keeps 20
+MOST_WORDS = 500  # characters of a robot's own words in an error
+MOST_BYTES = 256 * 1024 * 1024  # of all answers about one run, which are held in memory
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
@@ -81,6 +94,7 @@ class RunSeen:
     commands: int  # how many the run has so far
     actions: int  # how often it was played, paused or stopped
     last_completed_at: str | None  # of the run, else of its last command; as the robot wrote it
+    current: bool | None = None  # whether it is the robot's newest run
 
     @property
     def ended(self) -> bool:
@@ -98,22 +112,23 @@ async def robot_client(robot: RobotSource, url: str) -> AsyncIterator[HttpClient
 def notice_key(seen: RunSeen) -> str:
     """The idempotency key of a run as it was seen: a notice itself carries no identity."""
     last = seen.last_completed_at or "-"
-    return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}"
+    past = ":past" if seen.current is False else ""
+    return f"{seen.robot}:{seen.run_id}:{seen.status}:{seen.actions}:{seen.commands}:{last}{past}"
 
 
-async def list_runs(client: HttpClient, robot: RobotSource) -> tuple[UUID, ...]:
-    """The runs the robot still keeps, oldest first, for the slow polling beside the notices.
+async def list_runs(client: HttpClient, robot: RobotSource) -> Mapping[UUID, bool | None]:
+    """The runs the robot still keeps, oldest first, for the slow polling beside the notices: is each current?
 
     Raises UnavailableError when the robot is away, RejectedError when it refuses or answers something else.
     """
     answer = await client.get("/runs")
     _refuse_errors(robot, answer)
     runs = objects(data_of(answer.body))
-    if runs is None:
+    if runs is None or len(runs) > MOST_RUNS:
         raise RejectedError(
-            f"Robot {robot.name} answered /runs with something that is no list of runs: check its URL."
+            f"Robot {robot.name} answered /runs with something that is no list of its runs: check its URL."
         )
-    return tuple(run_id for run in runs if (run_id := _id_of(run)) is not None)
+    return {run_id: _current(run) for run in runs if (run_id := _id_of(run)) is not None}
 
 
 async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen | None:
@@ -165,6 +180,7 @@ class _Pages:
     answers: list[Answer] = field(default_factory=list)
     commands: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, the latest observation
     unreadable: list[bytes] = field(default_factory=list)
+    size: int = 0  # bytes
 
 
 async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages | None:
@@ -177,6 +193,12 @@ async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages
         if answer is None:
             return None
         pages.answers.append(answer)
+        pages.size += len(answer.body)
+        if pages.size > MOST_BYTES:
+            raise RejectedError(
+                f"Run {run_id} of robot {robot.name} has over {MOST_BYTES:,} bytes of commands, which "
+                "are not read: see what the robot answers."
+            )
         commands, meta = objects(data_of(answer.body)), meta_of(answer.body)
         if commands is None:  # the transform rejects it, with its bytes
             pages.unreadable.append(answer.body)
@@ -190,14 +212,17 @@ async def _pages(client: HttpClient, robot: RobotSource, run_id: UUID) -> _Pages
             )
         clamped = count(meta.get("cursor"), cursor)  # where it was clamped to, not where we asked
         cursor = clamped + len(commands)
-        if len(pages.commands) == known or cursor >= count(meta.get("totalLength"), cursor):
+        total = count(
+            meta.get("totalLength"), MOST
+        )  # told or not, a page that brings nothing new is the last
+        if len(pages.commands) == known or cursor >= total:
             return pages
 
 
 async def _protocol(client: HttpClient, robot: RobotSource, run: Any) -> Answer | None:
     """The run's protocol, for its name; a run without one, or whose protocol was deleted, is ordinary."""
     protocol_id = run.get("protocolId") if isinstance(run, dict) else None
-    if not isinstance(protocol_id, str) or not protocol_id:
+    if not isinstance(protocol_id, str) or not 0 < len(protocol_id) <= LONGEST:
         return None
     return await _get_known(client, robot, f"/protocols/{quote(protocol_id, safe='')}")
 
@@ -216,7 +241,7 @@ async def _get_known(
 def _refuse_errors(robot: RobotSource, answer: Answer) -> None:
     if answer.status == 200:
         return
-    said = "; ".join(error_details(answer.body)) or "no reason given"
+    said = "; ".join(error_details(answer.body))[:MOST_WORDS] or "no reason given"
     raise RejectedError(f"Robot {robot.name} answered {answer.status} to {answer.location}: {said}.")
 
 
@@ -230,7 +255,13 @@ def _seen(robot: RobotSource, run_id: UUID, run: Any, commands: list[dict[str, A
         commands=count(total, len(commands)),
         actions=len(objects(run.get("actions")) or []),
         last_completed_at=text(last),
+        current=_current(run),
     )
+
+
+def _current(run: Mapping[str, Any]) -> bool | None:
+    current = run.get("current")
+    return current if isinstance(current, bool) else None
 
 
 def _id_of(run: Mapping[str, Any]) -> UUID | None:

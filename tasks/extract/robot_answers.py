@@ -3,9 +3,12 @@
 What cannot be read is kept as it is, and rejected by the transform.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from tasks.canonical import read_json
+
+LONGEST: Final = 256  # characters of a status or a time
+MOST: Final = 2**31  # of anything that a robot counts
 
 
 def error_details(body: bytes) -> list[str]:
@@ -46,10 +49,12 @@ def objects(value: Any) -> list[dict[str, Any]] | None:
 
 
 def text(value: Any) -> str | None:
-    """A text that Postgres can hold, None for anything else: positions are stored as jsonb."""
-    return value if isinstance(value, str) and value.isprintable() else None
+    """A short text that Postgres can hold, None for anything else: positions are jsonb, and part of keys."""
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= LONGEST else None
 
 
 def count(value: Any, otherwise: int) -> int:
     """A number of things, or `otherwise` when it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+    return (
+        value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST else otherwise
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lineage.columns import ColumnEdge
 from lineage.errors import ContractError
+from lineage.identifiers import quoted
 from lineage.model import Transformation
 from lineage.version import transformation_of
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn, load_contract
@@ -47,7 +48,7 @@ class Aggregate:
     @property
     def bucket(self) -> str:
         """The SQL expression of the hour a stored row belongs to; `ledger_outputs.bucket` is its value."""
-        return f"date_trunc('hour', {self.contract.time}, 'UTC')"
+        return f"date_trunc('hour', {quoted(self.contract.time)}, 'UTC')"
 
     def columns(self) -> tuple[ColumnEdge, ...]:
         """What each column comes from, as the SQL says."""

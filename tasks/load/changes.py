@@ -8,6 +8,7 @@ import polars as pl
 
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
+from tasks.load.standing import STANDS
 
 EXAMPLES = 3
 """Changed rows that are shown."""
@@ -62,7 +63,7 @@ def compare(standing: pl.DataFrame, today: pl.DataFrame, contract: Contract) -> 
     differs = {name: ~pl.col(name).eq_missing(pl.col(f"before {name}")) for name in [*compared, INPUT]}
     changed = both.filter(pl.any_horizontal(*differs.values()))
     new = today.join(before, on=key, how="anti", maintain_order="left")
-    withdrawn = standing.filter("stands").join(today, on=key, how="anti", maintain_order="left")
+    withdrawn = standing.filter(STANDS).join(today, on=key, how="anti", maintain_order="left")
     counts = changed.select(rule.sum().alias(name) for name, rule in differs.items())
     changes = Changes(
         table=contract.table,
@@ -73,7 +74,7 @@ def compare(standing: pl.DataFrame, today: pl.DataFrame, contract: Contract) -> 
         columns={name: count for name, count in counts.row(0, named=True).items() if count},
         examples=_examples(changed, contract, list(differs)),
     )
-    gone = pl.concat([standing.filter("stands").join(changed, on=key, how="semi"), withdrawn])
+    gone = pl.concat([standing.filter(STANDS).join(changed, on=key, how="semi"), withdrawn])
     return Compared(changed.select(today.columns), new, gone, withdrawn, changes)
 
 

@@ -14,10 +14,9 @@ from typing import TypeAlias
 
 import polars as pl
 
-from infra.postgres import UniqueViolation, copy_frame
+from infra.postgres import UniqueViolation, copy_frame, met_another
 from lineage import naming
 from lineage.append import next_batch
-from lineage.errors import UnavailableError
 from lineage.log import Span, await_end_of
 from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
@@ -25,10 +24,10 @@ from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges
 from tasks.load.change_marks import mark_rows
-from tasks.load.ledger import receipt_by_batch, receipt_by_position, values_sums, write_ledger
+from tasks.load.ledger import receipt_by_position, receipt_of, values_sums, write_ledger
 from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
-from tasks.load.prepare import Prepared
+from tasks.load.prepare import Prepared, Tried
 from tasks.load.raw import write_raw
 from tasks.load.rejected import ANYTHING, PASSING, copy_rejected
 from tasks.load.settle import (
@@ -65,10 +64,10 @@ async def load(store: Store, plan: LoadPlan, prepared: Prepared) -> Receipt:
 
 async def _committed_before(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt | None:
     """The receipt of an earlier try whose answer was lost, or of a position committed before."""
-    if prepared.number is not None and prepared.writer is not None:
-        if prepared.writer != session.writer.id:
-            await await_end_of(session.connection, prepared.writer)
-        done = await receipt_by_batch(session.connection, prepared.number)
+    if prepared.tried is not None:
+        if prepared.tried.writer is not session.writer:
+            await await_end_of(session.connection, prepared.tried.writer)
+        done = await receipt_of(session.connection, prepared)
         if done is not None:
             return done
     position_id = plan.position_id(prepared.batch)
@@ -82,7 +81,7 @@ async def _commit_once(session: WriterSession, plan: LoadPlan, prepared: Prepare
     except UniqueViolation as error:
         done = await _committed_before(session, plan, prepared)
         if done is None:
-            raise UnavailableError("Postgres", "another commit wrote the same keys at once") from error
+            raise met_another(error) from error
         return done
 
 
@@ -97,7 +96,6 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         digests=prepared.raw.digests,
         raw_digest=prepared.raw.digest,
     )
-    prepared.number, prepared.writer = commit.number, session.writer.id
     try:
         written = await _write(session, commit, prepared, _store_rows)
     except UniqueViolation:  # a key or a rejected record is there already: the staging way tells which
@@ -114,7 +112,9 @@ async def _write(
         await advance(commit)
         settled = await store_rows(commit, as_stored(commit, prepared.refined))
         await write_raw(commit, prepared.raw)
-        return await write_books(session, commit, settled)
+        written = await write_books(session, commit, settled)
+        prepared.tried = Tried(number=commit.number, writer=session.writer, head=written.span.head)
+        return written
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
@@ -192,7 +192,8 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
     for table, (kind, column) in commit.plan.subjects.items():
         if table in refined.accepted:
             uri = naming.postgres(table)
-            seen.update((kind, identity, uri) for identity in refined.accepted[table][column].unique())
+            named = refined.accepted[table][column].drop_nulls().unique()
+            seen.update((kind, identity, uri) for identity in named)
             seen.update(edges.used(commit.plan, table, refined.accepted[table]))
     unknown = sorted(seen - known)
     if not unknown:

@@ -1,6 +1,5 @@
 """The contracts that tables were prepared by, as Postgres keeps them."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from infra.postgres import translated
@@ -37,8 +36,8 @@ async def readable_contracts(
     unreadable: dict[str, None] = {}
     for row in rows:
         try:
-            contract = Contract.model_validate(json.loads(row["contract"]))
-        except ValueError:  # pydantic's is one too
+            contract = Contract.stored(row["contract"])
+        except (ValueError, ContractError):  # pydantic's is one too
             unreadable[str(row["table_name"])] = None
         else:
             versions.setdefault(row["table_name"], []).append(contract)

@@ -164,5 +164,5 @@ def _about(
     for table, (kind, column) in plan.subjects.items():
         if kind == "experiment" and table in stored.accepted:
             target = batch_node(naming.postgres(table), number)
-            for identity in stored.accepted[table][column].unique().sort():
+            for identity in stored.accepted[table][column].drop_nulls().unique().sort():
                 yield subject_node("experiment", identity), target

@@ -11,6 +11,7 @@ from lineage.rejected import rejected_sums
 from tasks.batch import Receipt
 from tasks.contract import Contract
 from tasks.load.plan import Commit
+from tasks.load.prepare import Prepared
 from tasks.load.settle import Settled
 from tasks.load.tables import values_sum
 
@@ -26,6 +27,9 @@ _INSERT = f"""
 WITH booked AS (INSERT INTO store.ledger ({_COLUMNS}) VALUES ({_PLACES}))
 INSERT INTO store.ledger_outputs (batch, table_name, rows, values_sum)
 SELECT $1::bigint, * FROM unnest(${_COUNT + 1}::text[], ${_COUNT + 2}::bigint[], ${_COUNT + 3}::bigint[])
+"""
+_OURS = """
+SELECT * FROM store.ledger WHERE batch = $1 AND writer = $2 AND chain_head = $3 AND raw_digest = $4
 """
 
 
@@ -98,9 +102,13 @@ def _receipt(commit: Commit, settled: Settled) -> Receipt:
     )
 
 
-async def receipt_by_batch(connection: Connection, number: int) -> Receipt | None:
-    """The receipt of a committed batch; None if there is none of that number."""
-    row = await connection.fetchrow("SELECT * FROM store.ledger WHERE batch = $1", number)
+async def receipt_of(connection: Connection, prepared: Prepared) -> Receipt | None:
+    """The receipt of a try that was committed; None if it was not, whoever's commit bears its number."""
+    if prepared.tried is None:
+        return None
+    tried = prepared.tried
+    ours = tried.number, tried.writer.id, tried.head, prepared.raw.digest
+    row = await connection.fetchrow(_OURS, *ours)
     return None if row is None else await _receipt_of(connection, row, row["way"])
 
 

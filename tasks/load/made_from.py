@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from lineage.identifiers import column_of, listed, published_view, stored_table
 from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
@@ -40,13 +41,17 @@ def shared_key(aggregate: Contract, source: Contract) -> tuple[str, ...]:
     return tuple(name for name in aggregate.key if name != aggregate.time and name in source.key)
 
 
-def rows_query(aggregate: Contract, source: Contract) -> str:
-    """FROM and WHERE of the source's rows; parameters: the hour, its end, then the shared key.
+def rows_query(aggregate: Contract, source: Contract, relation: str | None = None) -> str:
+    """FROM and WHERE of the source's rows `s` in a relation, unless one is given in its published view.
 
-    Rows in quarantine are no part of it: the published view leaves them out, here as in the aggregate's SQL.
+    The parameters are the hour, its end, then the shared key.
+    Rows in quarantine are no part of the published view, here as in the aggregate's SQL.
     """
-    same = "".join(f" AND {name} = ${n}" for n, name in enumerate(shared_key(aggregate, source), start=3))
-    return f"FROM {source.table} WHERE {source.time} >= $1 AND {source.time} < $2{same}"
+    same = "".join(
+        f" AND {column_of('s', name)} = ${n}" for n, name in enumerate(shared_key(aggregate, source), start=3)
+    )
+    time = column_of("s", source.time)
+    return f"FROM {relation or published_view(source.table)} s WHERE {time} >= $1 AND {time} < $2{same}"
 
 
 async def made_from(
@@ -57,7 +62,7 @@ async def made_from(
     values = _values(aggregate.contract, source, key)
     hour: datetime = values[0]
     total = await connection.fetchval(f"SELECT count(*) {rows_of}", *values)
-    columns = ", ".join(source.key)
+    columns = listed(source.key, "s")
     found = await connection.fetch(
         f"SELECT {columns}, batch, coalesce(raw_batch, batch) AS raw_batch, sequence, part {rows_of} "
         f"ORDER BY {columns} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
@@ -76,8 +81,8 @@ async def made_from(
 
 async def left_out(connection: Connection, aggregate: Contract, source: Contract, key: Key) -> int:
     """How many rows of the source the aggregate's row leaves out: they are in quarantine."""
-    stored = rows_query(aggregate, source).replace(f"FROM {source.table}", f"FROM store.{source.table} s", 1)
-    query = f"SELECT count(*) {stored} AND {in_quarantine(source)}"
+    rows_of = rows_query(aggregate, source, stored_table(source.table))
+    query = f"SELECT count(*) {rows_of} AND {in_quarantine(source)}"
     return int(await connection.fetchval(query, *_values(aggregate, source, key)))
 
 

@@ -6,6 +6,16 @@ from infra.postgres import Pool, translated
 from lineage.errors import HeadwaterError
 from tasks.load.plan import Commit
 
+_STARTED = "SELECT EXISTS (SELECT FROM store.kafka_starts WHERE pipeline = $1 AND topic = $2)"
+_START = """
+WITH first AS (
+    INSERT INTO store.kafka_starts (pipeline, topic) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING pipeline
+)
+INSERT INTO store.kafka_offsets (pipeline, topic, partition, next)
+SELECT first.pipeline, $2, place.partition, place.next
+FROM first, unnest($3::integer[], $4::bigint[]) AS place (partition, next)
+ON CONFLICT DO NOTHING
+"""
 _NEXT = "SELECT partition, next FROM store.kafka_offsets WHERE pipeline = $1 AND topic = $2"
 _BEGIN = """
 INSERT INTO store.kafka_offsets (pipeline, topic, partition, next) VALUES ($1, $2, $3, $4)
@@ -19,6 +29,18 @@ WHERE pipeline = $1 AND topic = $2 AND partition = $3 AND next = $4
 
 class OvertakenError(HeadwaterError):
     """Another consumer committed these offsets: drop the batch and read again from where it stopped."""
+
+
+async def started(pool: Pool, pipeline: str, topic: str) -> bool:
+    """Whether the pipeline ever read the topic."""
+    with translated():
+        return bool(await pool.fetchval(_STARTED, pipeline, topic))
+
+
+async def start(pool: Pool, pipeline: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """Note the start and where these partitions begin, all at once; unless somebody has started."""
+    with translated():
+        await pool.execute(_START, pipeline, topic, list(offsets), list(offsets.values()))
 
 
 async def next_offsets(pool: Pool, pipeline: str, topic: str) -> Mapping[int, int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra.postgres import Pool, translated
+from lineage.identifiers import listed, stored_table
 from tasks.contract import Contract
 
 
@@ -12,9 +13,9 @@ async def open_steps(
     pool: Pool, contract: Contract, experiment_id: str, statuses: Sequence[str]
 ) -> pl.DataFrame:
     """The steps (the contract's columns, n) of a run that stand with one of these statuses, in order."""
-    columns = ", ".join(contract.names)
+    columns = listed(contract.names)
     query = (
-        f"SELECT {columns} FROM store.{contract.table} "
+        f"SELECT {columns} FROM {stored_table(contract.table)} "
         "WHERE experiment_id = $1 AND status = ANY($2::text[]) ORDER BY step_index, step_id"
     )
     with translated():

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from lineage.errors import NotFoundError, VerificationError
+from lineage.identifiers import quoted, stored_table
 from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.raw import read_raw, record_at
@@ -48,8 +49,8 @@ class Message:
 
 def row_query(contract: Contract, table: str | None = None) -> str:
     """The query of the rows with one key; its parameters are the key's values, so partitions are pruned."""
-    wanted = " AND ".join(f"{name} = ${number}" for number, name in enumerate(contract.key, start=1))
-    return f"SELECT * FROM store.{table or contract.table} WHERE {wanted}"
+    wanted = " AND ".join(f"{quoted(name)} = ${number}" for number, name in enumerate(contract.key, start=1))
+    return f"SELECT * FROM {stored_table(table or contract.table)} WHERE {wanted}"
 
 
 async def find_row(connection: Connection, contract: Contract, key: Key) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from infra.migrate import LOCK
 from infra.postgres import Pool, translated
+from lineage.identifiers import stored_table
 from tasks.contract import Contract, PartitionBy
 
 
@@ -53,18 +54,18 @@ class Partitions:
             self._standing.add((contract.table, start))
 
     async def _make(self, contract: Contract, start: date) -> None:
-        name = f"{contract.table}_{start:%Y%m%d}"
+        name = _name(contract, start)
         end = following(contract, start)
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-                if await connection.fetchval("SELECT to_regclass($1)", f"store.{name}") is not None:
+                if await connection.fetchval("SELECT to_regclass($1)", stored_table(name)) is not None:
                     return
                 await connection.execute(
-                    f"CREATE TABLE store.{name} (LIKE store.{contract.table} INCLUDING ALL)"
+                    f"CREATE TABLE {stored_table(name)} (LIKE {stored_table(contract.table)} INCLUDING ALL)"
                 )
                 await connection.execute(
-                    f"ALTER TABLE store.{contract.table} ATTACH PARTITION store.{name} "
+                    f"ALTER TABLE {stored_table(contract.table)} ATTACH PARTITION {stored_table(name)} "
                     f"FOR VALUES FROM ('{_midnight(start)}') TO ('{_midnight(end)}')"
                 )
 
@@ -74,10 +75,14 @@ async def missing_ahead(pool: Pool, contracts: Iterable[Contract], now: datetime
     lacking = []
     with translated():
         for contract in contracts:
-            name = f"store.{contract.table}_{partition_of(contract, now + timedelta(days=1)):%Y%m%d}"
+            name = stored_table(_name(contract, partition_of(contract, now + timedelta(days=1))))
             if await pool.fetchval("SELECT to_regclass($1)", name) is None:
                 lacking.append(contract.table)
     return lacking
+
+
+def _name(contract: Contract, start: date) -> str:
+    return f"{contract.table}_{start:%Y%m%d}"
 
 
 def partition_of(contract: Contract, moment: datetime) -> date:

@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from lineage.log import Writer
 from tasks.batch import RawBatch, Refined
 from tasks.contract import Contract
 from tasks.load.plan import LoadPlan
 from tasks.load.raw import PackedRaw, pack_raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A commit whose answer may be lost; the chain's head is its writer's, its entries' and nobody else's."""
+
+    number: int
+    writer: Writer
+    head: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,8 +26,7 @@ class Prepared:
     batch: RawBatch
     refined: Refined  # rows in the order of their keys
     raw: PackedRaw
-    number: int | None = None  # of the last try
-    writer: int | None = None  # that tried it
+    tried: Tried | None = None  # the last time; None: never as far as to COMMIT
 
 
 def prepare(batch: RawBatch, refined: Refined, plan: LoadPlan) -> Prepared:

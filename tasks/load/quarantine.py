@@ -13,6 +13,7 @@ from typing import Literal
 
 from lineage import append, naming
 from lineage.acts import QUARANTINE, RECALL, RECALLS, digest_of
+from lineage.identifiers import column_of, listed, stored_table
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
 from lineage.stored import key_text
@@ -30,10 +31,11 @@ Kind = Literal["quarantine", "release", "reprocess"]
 
 _RECALL = """
 INSERT INTO store.recalls (act, kind, selection, reason, by_whom, run_id, at)
-VALUES (nextval('store.batch_number'), $1, $2, $3, $4, $5, $6) RETURNING act
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _RECORD = """
-INSERT INTO store.quarantine (act, table_name, key, batch, released) SELECT $1, $2, key, batch, $3 FROM taken
+INSERT INTO store.quarantine (act, table_name, key, batch, released)
+SELECT $1, $2, "key as text", batch, $3 FROM taken
 """
 _BATCHES = "SELECT batch, count(*) AS rows FROM taken GROUP BY batch ORDER BY batch"
 
@@ -52,8 +54,10 @@ class Act:
 
 async def record(connection: Connection, act: Act) -> int:
     """Write down who and why; returns the act's number."""
-    values = act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
-    return int(await connection.fetchval(_RECALL, *values))
+    number = await append.next_batch(connection)
+    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
+    await connection.execute(_RECALL, *values)
+    return number
 
 
 async def record_reprocess(connection: Connection, act: Act, batches: Sequence[int]) -> int:
@@ -95,7 +99,7 @@ async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bo
 
 async def _take(connection: Connection, condition: Condition, act: Act, number: int) -> int:
     """Change what stands in quarantine; the rows that changed are then in the temporary table `taken`."""
-    contract, table = condition.contract, f"store.{condition.contract.table}_quarantine"
+    contract, table = condition.contract, stored_table(f"{condition.contract.table}_quarantine")
     out = in_quarantine(contract)
     await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", table)
     chosen = _chosen(contract)
@@ -106,27 +110,31 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
         f"WHERE {condition.sql} AND {'NOT ' if act.kind == 'quarantine' else ''}{out}",
         *condition.values,
     )
-    names = ", ".join(contract.key)
+    names = listed(contract.key)
     if act.kind == "quarantine":
         put = f"INSERT INTO {table} ({names}, act) SELECT {names}, {number} FROM taken"
         await connection.execute(put)
     else:
-        await connection.execute(f"DELETE FROM {table} q USING taken t WHERE {same_key(contract, 'q', 't')}")
+        await connection.execute(
+            f"DELETE FROM {table} q USING taken t WHERE {same_key(contract.key, 'q', 't')}"
+        )
     return int(await connection.fetchval("SELECT count(*) FROM taken"))
 
 
 def _chosen(contract: Contract) -> str:
-    """A query of rows `s`: their key columns, batch and hour, and the key as text."""
-    keys = ", ".join(f"s.{name}" for name in contract.key)
-    hour = f"date_trunc('hour', s.{contract.time}, 'UTC') AS hour"
-    key = key_text(shape_of(contract))
-    return f"SELECT {keys}, s.batch, {hour}, {key} AS key FROM store.{contract.table} s"
+    """A query of rows `s`: their key columns, batch and hour, and the key as text.
+
+    No column of a contract has a space in its name.
+    """
+    hour = f"date_trunc('hour', {column_of('s', contract.time)}, 'UTC')"
+    made = f's.batch, {hour} AS "changed hour", {key_text(shape_of(contract))} AS "key as text"'
+    return f"SELECT {listed(contract.key, 's')}, {made} FROM {stored_table(contract.table)} s"
 
 
 async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
-    await mark(connection, contract.table, "taken")
+    await mark(connection, contract.table, '(SELECT "changed hour" AS hour, batch FROM taken) AS changed')
     uri = naming.postgres(contract.table)
     commit = append.LedgerEntry(
         number=number,

@@ -10,6 +10,7 @@ from typing import Any
 
 from lineage import naming
 from lineage.errors import RejectedError
+from lineage.identifiers import column_of, listed, stored_table
 from lineage.ports import Connection
 from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
@@ -60,6 +61,11 @@ class Condition:
     sql: str
     values: Sequence[Any]
 
+    @property
+    def table(self) -> str:
+        """The stored table, as SQL names it."""
+        return stored_table(self.contract.table)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affected:
@@ -102,6 +108,7 @@ async def _batches(connection: Connection, selection: Selection) -> list[int] | 
 
 def _condition(selection: Selection, table: Recalled, batches: list[int] | None) -> Condition | None:
     contract, parts, values = table.contract, list[str](), list[Any]()
+    time = column_of("s", contract.time)
 
     def add(sql: str, value: Any) -> None:
         values.append(value)
@@ -111,7 +118,7 @@ def _condition(selection: Selection, table: Recalled, batches: list[int] | None)
         if identity is not None:
             if table.about is None or table.about[0] != kind:
                 return None
-            add(f"s.{table.about[1]} = {{}}", identity)
+            add(f"{column_of('s', table.about[1])} = {{}}", identity)
     if batches is not None:
         if not batches:
             return None
@@ -119,9 +126,9 @@ def _condition(selection: Selection, table: Recalled, batches: list[int] | None)
         add("s.batch >= {}", batches[0])  # a range is what a BRIN index answers at once
         add("s.batch <= {}", batches[-1])
     if selection.since is not None:
-        add(f"s.{contract.time} >= {{}}", selection.since)
+        add(f"{time} >= {{}}", selection.since)
     if selection.until is not None:
-        add(f"s.{contract.time} < {{}}", selection.until)
+        add(f"{time} < {{}}", selection.until)
     return Condition(contract, " AND ".join(parts), values)
 
 
@@ -153,8 +160,8 @@ async def _affected(connection: Connection, condition: Condition) -> Affected:
     contract = condition.contract
     row = await connection.fetchrow(
         f"SELECT count(*) AS rows, count(*) FILTER (WHERE {in_quarantine(contract)}) AS quarantined, "
-        f"count(DISTINCT date_trunc('hour', s.{contract.time}, 'UTC')) AS hours, "
-        f"count(DISTINCT s.batch) AS batches FROM store.{contract.table} s WHERE {condition.sql}",
+        f"count(DISTINCT date_trunc('hour', {column_of('s', contract.time)}, 'UTC')) AS hours, "
+        f"count(DISTINCT s.batch) AS batches FROM {condition.table} s WHERE {condition.sql}",
         *condition.values,
     )
     assert row is not None  # noqa: S101 - an aggregate query gives one row
@@ -167,12 +174,16 @@ async def _aggregate_rows(connection: Connection, aggregate: Aggregate, parts: S
     contract = aggregate.contract
     for part in parts:
         source = part.contract
-        same = "".join(f" AND a.{name} = s.{name}" for name in shared_key(contract, source))
-        columns = ", ".join(f"a.{name}" for name in contract.key)
+        same = "".join(
+            f" AND {column_of('a', name)} = {column_of('s', name)}" for name in shared_key(contract, source)
+        )
+        hours = (
+            f"date_trunc('hour', {column_of(*of)}, 'UTC')"
+            for of in (("a", contract.time), ("s", source.time))
+        )
         rows = await connection.fetch(
-            f"SELECT DISTINCT {columns} FROM store.{source.table} s JOIN store.{contract.table} a "
-            f"ON date_trunc('hour', a.{contract.time}, 'UTC') = date_trunc('hour', s.{source.time}, 'UTC')"
-            f"{same} WHERE {part.sql}",
+            f"SELECT DISTINCT {listed(contract.key, 'a')} FROM {stored_table(source.table)} s "
+            f"JOIN {stored_table(contract.table)} a ON {' = '.join(hours)}{same} WHERE {part.sql}",
             *part.values,
         )
         keys.update(tuple(row) for row in rows)
@@ -182,7 +193,7 @@ async def _aggregate_rows(connection: Connection, aggregate: Aggregate, parts: S
 async def _versions(connection: Connection, condition: Condition) -> list[tuple[str, int]]:
     rows = await connection.fetch(
         f"SELECT l.transformation_id, sum(r.rows)::bigint AS rows FROM (SELECT s.batch, count(*) AS rows "
-        f"FROM store.{condition.contract.table} s WHERE {condition.sql} GROUP BY s.batch) r "
+        f"FROM {condition.table} s WHERE {condition.sql} GROUP BY s.batch) r "
         "JOIN store.ledger l USING (batch) GROUP BY 1 ORDER BY 1",
         *condition.values,
     )
@@ -192,7 +203,7 @@ async def _versions(connection: Connection, condition: Condition) -> list[tuple[
 async def raw_batches(connection: Connection, condition: Condition) -> list[int]:
     """The batches that hold the messages of the chosen rows, the oldest first."""
     rows = await connection.fetch(
-        f"SELECT DISTINCT coalesce(s.raw_batch, s.batch) AS batch FROM store.{condition.contract.table} s "
+        f"SELECT DISTINCT coalesce(s.raw_batch, s.batch) AS batch FROM {condition.table} s "
         f"WHERE {condition.sql} ORDER BY 1",
         *condition.values,
     )

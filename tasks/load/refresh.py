@@ -17,6 +17,7 @@ from infra.postgres import Connection
 from lineage import naming
 from lineage.append import next_batch
 from lineage.errors import ContractError
+from lineage.identifiers import listed, quoted, stored_table
 from lineage.log import Span
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, bucket_node
 from lineage.transformations import Introduction, introduce
@@ -138,21 +139,19 @@ def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
 async def _recompute(connection: Connection, work: _Refresh, number: int, hour: datetime) -> Output:
     """Replace one hour's rows. The sum is over the rows as they are stored, not as they were computed."""
     contract, end = work.aggregate.contract, hour + HOUR
-    columns = ", ".join(contract.names)
-    await connection.execute(
-        f"DELETE FROM store.{contract.table} WHERE {contract.time} >= $1 AND {contract.time} < $2", hour, end
-    )
-    stored = await connection.fetch(
-        f"INSERT INTO store.{contract.table} ({columns}, processed_at, batch) "
+    table, columns, time = stored_table(contract.table), listed(contract.names), quoted(contract.time)
+    await connection.execute(f"DELETE FROM {table} WHERE {time} >= $1 AND {time} < $2", hour, end)
+    kept = await connection.fetch(
+        f"INSERT INTO {table} ({columns}, processed_at, batch) "
         f"SELECT {columns}, $3::timestamptz, $4::bigint FROM (\n{work.aggregate.sql}\n) AS computed "
-        f"ORDER BY {', '.join(contract.key)} RETURNING {columns}, processed_at",
+        f"ORDER BY {listed(contract.key)} RETURNING {columns}, processed_at",
         hour,
         end,
         work.now,
         number,
     )
     schema = {**contract.row_schema, **hashed_origin(contract)}
-    rows = pl.DataFrame([tuple(row) for row in stored], schema=schema, orient="row")
+    rows = pl.DataFrame([tuple(row) for row in kept], schema=schema, orient="row")
     if not rows[contract.time].is_between(hour, end, closed="left").all():
         raise ContractError(f"{contract.table}.sql gives rows outside the hour it is asked for")
     return Output(hour, rows.height, values_sum(contract, rows))

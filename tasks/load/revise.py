@@ -3,26 +3,25 @@
 import polars as pl
 
 from infra.postgres import Connection, copy_frame
+from lineage.identifiers import listed, stored_table
 from tasks.contract import Contract
 from tasks.load.row_id import only
 from tasks.load.standing import lock
 from tasks.load.tables import same_key
 
 # Rows that came (g) and say what stands (s).
-_WITHOUT_UNCHANGED = (
-    "DELETE FROM revision g USING store.{table} s WHERE {same} AND s.input_hash = g.input_hash"
-)
+_WITHOUT_UNCHANGED = "DELETE FROM revision g USING {table} s WHERE {same} AND s.input_hash = g.input_hash"
 _OLDER_TO_HISTORY = """
-INSERT INTO store.{table}_history ({columns}, replaced_by)
-SELECT {standing}, g.batch FROM store.{table} s JOIN revision g ON {same} WHERE g.observed_at >= s.observed_at
+INSERT INTO {history} ({columns}, replaced_by)
+SELECT {standing}, g.batch FROM {table} s JOIN revision g ON {same} WHERE g.observed_at >= s.observed_at
 """
 _LATE_TO_HISTORY = """
-INSERT INTO store.{table}_history ({columns}, replaced_by)
-SELECT {coming}, s.batch FROM store.{table} s JOIN revision g ON {same} WHERE g.observed_at < s.observed_at
+INSERT INTO {history} ({columns}, replaced_by)
+SELECT {coming}, s.batch FROM {table} s JOIN revision g ON {same} WHERE g.observed_at < s.observed_at
 """
-_WITHOUT_LATE = "DELETE FROM revision g USING store.{table} s WHERE {same} AND g.observed_at < s.observed_at"
-_WITHOUT_OLDER = "DELETE FROM store.{table} s USING revision g WHERE {same}"
-_NEWER = "INSERT INTO store.{table} ({columns}) SELECT {columns} FROM revision"
+_WITHOUT_LATE = "DELETE FROM revision g USING {table} s WHERE {same} AND g.observed_at < s.observed_at"
+_WITHOUT_OLDER = "DELETE FROM {table} s USING revision g WHERE {same}"
+_NEWER = "INSERT INTO {table} ({columns}) SELECT {columns} FROM revision"
 _STORE = (_OLDER_TO_HISTORY, _LATE_TO_HISTORY, _WITHOUT_LATE, _WITHOUT_OLDER, _NEWER)
 
 
@@ -34,14 +33,17 @@ async def revise(connection: Connection, contract: Contract, rows: pl.DataFrame)
     if rows.is_empty():
         return rows
     names = {
-        "table": contract.table,
-        "same": same_key(contract, "s", "g"),
-        "columns": ", ".join(rows.columns),
-        "standing": ", ".join(f"s.{name}" for name in rows.columns),
-        "coming": ", ".join(f"g.{name}" for name in rows.columns),
+        "table": stored_table(contract.table),
+        "history": stored_table(f"{contract.table}_history"),
+        "same": same_key(contract.key, "s", "g"),
+        "columns": listed(rows.columns),
+        "standing": listed(rows.columns, "s"),
+        "coming": listed(rows.columns, "g"),
     }
     await lock(connection, contract)
-    await connection.execute(f"CREATE TEMP TABLE revision (LIKE store.{contract.table}) ON COMMIT DROP")
+    await connection.execute(
+        f"CREATE TEMP TABLE revision (LIKE {stored_table(contract.table)}) ON COMMIT DROP"
+    )
     await copy_frame(connection, rows, "revision", schema=None)
     await connection.execute(_WITHOUT_UNCHANGED.format(**names))
     news = await connection.fetch("SELECT sequence, part FROM revision")

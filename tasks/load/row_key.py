@@ -56,9 +56,17 @@ def _value(contract: Contract, name: str, value: Any) -> Any:
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         if kind is ColumnType.INTEGER:
             return int(value)
+        if kind is ColumnType.BOOLEAN:
+            return _truth(str(value))
         return float(value) if kind is ColumnType.FLOAT else str(value)
     except ValueError as error:
         raise RejectedError(f"{value!r} is no {kind} for {name}: a key is {_example(contract)}.") from error
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _example(contract: Contract) -> str:

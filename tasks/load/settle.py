@@ -19,6 +19,7 @@ import polars as pl
 
 from infra.postgres import Row, copy_frame
 from lineage.acts import Moved
+from lineage.identifiers import listed, quoted, stored_table
 from tasks.batch import Refined
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
@@ -177,15 +178,17 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
 
 
 async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
-    columns = ", ".join(f"{name} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key)
+    columns = ", ".join(
+        f"{quoted(name)} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key
+    )
     rows = await commit.connection.fetch(
-        f"SELECT a.row FROM json_to_recordset($1::json) "
-        f"AS a({columns}, row int, input_hash bigint, digest text) "
-        f"JOIN store.{contract.table} s USING ({', '.join(contract.key)}) {_STORED_MESSAGE} "
-        f"WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a.digest",
+        f'SELECT a."asked row" FROM json_to_recordset($1::json) '
+        f'AS a({columns}, "asked row" int, input_hash bigint, "asked digest" text) '
+        f"JOIN {stored_table(contract.table)} s USING ({listed(contract.key)}) {_STORED_MESSAGE} "
+        f'WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a."asked digest"',
         await asyncio.to_thread(_asked, commit, candidates),
     )
-    return [row["row"] for row in rows]
+    return [row["asked row"] for row in rows]
 
 
 def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
@@ -196,8 +199,8 @@ def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
     digests = commit.digests.gather(candidates["sequence"])
     rows = candidates.select("row", "key", "input_hash", "part").iter_rows()
     asked = (
-        f'{key[:-1]},"row":{row},"input_hash":{hash_},'
-        f'"digest":{json.dumps(None if part is not None else digest)}}}'
+        f'{key[:-1]},"asked row":{row},"input_hash":{hash_},'
+        f'"asked digest":{json.dumps(None if part is not None else digest)}}}'
         for (row, key, hash_, part), digest in zip(rows, digests, strict=True)
     )
     return f"[{','.join(asked)}]"
@@ -209,16 +212,16 @@ async def _append(
     """Insert the rows whose key is new; returns those, and those whose key is stored with other values."""
     if rows.is_empty():
         return rows, rows
-    table, columns, key = contract.table, ", ".join(rows.columns), ", ".join(contract.key)
-    await commit.connection.execute(f"CREATE TEMP TABLE staging (LIKE store.{table}) ON COMMIT DROP")
+    table, columns, key = stored_table(contract.table), listed(rows.columns), listed(contract.key)
+    await commit.connection.execute(f"CREATE TEMP TABLE staging (LIKE {table}) ON COMMIT DROP")
     await copy_frame(commit.connection, rows, "staging", schema=None)
     inserted = await commit.connection.fetch(
-        f"INSERT INTO store.{table} ({columns}) SELECT {columns} FROM staging ORDER BY {key} "
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM staging ORDER BY {key} "
         f"ON CONFLICT DO NOTHING RETURNING sequence, part"
     )
     differing = await commit.connection.fetch(
         f"SELECT g.sequence, g.part, {_STORED_DIGEST} AS digest FROM staging g "
-        f"JOIN store.{table} s ON {same_key(contract, 's', 'g')} {_STORED_MESSAGE} "
+        f"JOIN {table} s ON {same_key(contract.key, 's', 'g')} {_STORED_MESSAGE} "
         "WHERE s.input_hash <> g.input_hash"
     )
     await commit.connection.execute("DROP TABLE staging")

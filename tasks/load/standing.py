@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra.postgres import Connection
+from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
@@ -13,10 +14,13 @@ from tasks.load.tables import same_key, stored_columns
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
 ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
 
+STANDS = "it stands"
+"""Whether a row is not replaced by a newer observation; no contract's column has a space in its name."""
+
 
 def standing_schema(contract: Contract) -> pl.Schema:
-    """The contract's columns, where each row came from, and `stands`: not replaced by a newer observation."""
-    return pl.Schema({**contract.row_schema, **ORIGIN, "stands": pl.Boolean()})
+    """The contract's columns, where each row came from, and STANDS."""
+    return pl.Schema({**contract.row_schema, **ORIGIN, STANDS: pl.Boolean()})
 
 
 async def lock(connection: Connection, contract: Contract) -> None:
@@ -31,11 +35,12 @@ async def standing_rows(commit: Commit, contract: Contract) -> pl.DataFrame:
     """
     rows = await commit.connection.fetch(_COMMITS, commit.raw_batch)
     numbers = [row["batch"] for row in rows]
-    columns, key = ", ".join([*contract.names, *ORIGIN]), ", ".join(contract.key)
+    columns, key = listed([*contract.names, *ORIGIN]), listed(contract.key)
+    table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
     found = await commit.connection.fetch(
-        f"SELECT DISTINCT ON ({key}) {columns}, stands FROM ("
-        f"SELECT {columns}, true AS stands FROM store.{contract.table} WHERE batch = ANY($1) UNION ALL "
-        f"SELECT {columns}, false FROM store.{contract.table}_history "
+        f'SELECT DISTINCT ON ({key}) {columns}, "{STANDS}" FROM ('
+        f'SELECT {columns}, true AS "{STANDS}" FROM {table} WHERE batch = ANY($1) UNION ALL '
+        f"SELECT {columns}, false FROM {history} "
         f"WHERE batch = ANY($1) AND replaced_by <> ALL($1)) AS made ORDER BY {key}, batch DESC",
         numbers,
     )
@@ -46,13 +51,14 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
     """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
     if gone.is_empty():
         return
-    name, columns = contract.table, ", ".join(stored_columns(contract))
-    same = same_key(contract, "s", "g")
+    table, columns = stored_table(contract.table), listed(stored_columns(contract))
+    history = stored_table(f"{contract.table}_history")
+    same = same_key(contract.key, "s", "g")
     times, past = gone[contract.time], len(contract.key)
     await commit.connection.execute(
-        f"WITH gone AS (DELETE FROM store.{name} s USING {key_rows(contract)} AS g WHERE {same} "
-        f"AND s.{contract.time} BETWEEN ${past + 1} AND ${past + 2} "
-        f"RETURNING s.*) INSERT INTO store.{name}_history ({columns}, replaced_by) "
+        f"WITH gone AS (DELETE FROM {table} s USING {key_rows(contract)} AS g WHERE {same} "
+        f"AND {column_of('s', contract.time)} BETWEEN ${past + 1} AND ${past + 2} "
+        f"RETURNING s.*) INSERT INTO {history} ({columns}, replaced_by) "
         f"SELECT {columns}, {commit.number} FROM gone",
         *key_values(contract, gone),
         times.min(),
@@ -63,9 +69,9 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
 
 async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:
     """The keys of these rows (n) under which a row stands."""
-    names = ", ".join(contract.key)
+    names = listed(contract.key)
     found = await connection.fetch(
-        f"SELECT {names} FROM {key_rows(contract)} AS a JOIN store.{contract.table} USING ({names})",
+        f"SELECT {names} FROM {key_rows(contract)} AS a JOIN {stored_table(contract.table)} USING ({names})",
         *key_values(contract, rows),
     )
     schema = rows.select(contract.key).schema
@@ -75,7 +81,7 @@ async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) 
 def key_rows(contract: Contract) -> str:
     """SQL: the rows of the first parameters, one array per key column."""
     arrays = (
-        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {name}"
+        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {quoted(name)}"
         for number, name in enumerate(contract.key, start=1)
     )
     return f"(SELECT {', '.join(arrays)})"

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from infra.postgres import Connection, Pool, connect, translated
+from infra.postgres import Connection, Pool, UniqueViolation, connect, met_another, translated
 from lineage.log import Writer, open_writer
 from tasks.load.edges import Subject
 from tasks.load.partitions import Partitions
@@ -52,15 +52,18 @@ class Store:
         """The session for one commit, for as long as a commit may take.
 
         Any failure cuts the connection: what stood open is rolled back, and its locks are free. Partitions
-        are looked for again. Raises UnavailableError when Postgres is away or slower than `commit_timeout`.
+        are looked for again. Raises UnavailableError when Postgres is away or slower than `commit_timeout`,
+        and when another commit wrote the same keys or numbers at once.
         """
         try:
             with translated():
                 async with asyncio.timeout(self.commit_timeout.total_seconds()):
                     yield await self._open_session()
-        except BaseException:
+        except BaseException as error:
             self.discard()
             self.partitions.forget()
+            if isinstance(error, UniqueViolation):
+                raise met_another(error) from error
             raise
 
     async def _open_session(self) -> WriterSession:

@@ -8,6 +8,7 @@ contract and changes nothing else.
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -15,7 +16,9 @@ from infra.migrate import LOCK
 from infra.postgres import Connection, translated
 from lineage.digest import row_hashes, sum_of
 from lineage.errors import ContractError
+from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.load.table_names import refuse_taken_name
 
 LAYOUT = 2
 """Counts the changes of what is made for a contract, so that a table that stands is prepared once more."""
@@ -105,12 +108,13 @@ async def prepare_table(connection: Connection, contract: Contract) -> None:
 
 
 async def _refuse_another_kind(connection: Connection, contract: Contract) -> None:
-    """Raise ContractError when the table stands and was made for another key, time, return or partition."""
+    """Raise ContractError when what stands is another's, or was made for another key, time or return."""
     query = "SELECT contract FROM store.contracts WHERE table_name = $1 ORDER BY prepared_at LIMIT 1"
     first = await connection.fetchval(query, contract.table)
     if first is None:
+        await refuse_taken_name(connection, contract)
         return
-    stands = Contract.model_validate_json(first)
+    stands = Contract.stored(first)
     for name in FIXED:
         before, now = getattr(stands, name), getattr(contract, name)
         if before != now:
@@ -126,15 +130,15 @@ def _shown(value: str | tuple[str, ...]) -> str:
 
 async def _create(connection: Connection, contract: Contract) -> None:
     name, columns = contract.table, _definition(stored_columns(contract))
-    key = ", ".join(contract.key)
+    table, time = stored_table(name), quoted(contract.time)
     await connection.execute(
-        f"CREATE TABLE IF NOT EXISTS store.{name} ({columns}, PRIMARY KEY ({key})) "
-        f"PARTITION BY RANGE ({contract.time})"
+        f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY ({listed(contract.key)})) "
+        f"PARTITION BY RANGE ({time})"
     )
     # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages. One index, which can be
     # asked for either: a second one would be one more look for every row that is written.
     await connection.execute(
-        f"CREATE INDEX IF NOT EXISTS {name}_batch ON store.{name} USING brin (batch, {contract.time})"
+        f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_batch')} ON {table} USING brin (batch, {time})"
     )
     if has_history(contract):
         await _create_beside(connection, contract)
@@ -142,18 +146,18 @@ async def _create(connection: Connection, contract: Contract) -> None:
 
 async def _create_beside(connection: Connection, contract: Contract) -> None:
     """The table's history, and the keys that are in quarantine."""
-    name, columns = contract.table, stored_columns(contract)
-    key = ", ".join(contract.key)
+    name, columns, key = contract.table, stored_columns(contract), listed(contract.key)
+    history = stored_table(f"{name}_history")
     await connection.execute(
-        f"CREATE TABLE IF NOT EXISTS store.{name}_history "
+        f"CREATE TABLE IF NOT EXISTS {history} "
         f"({_definition(columns)}, replaced_by bigint NOT NULL, PRIMARY KEY ({key}, batch))"
     )
     await connection.execute(
-        f"CREATE INDEX IF NOT EXISTS {name}_history_batch ON store.{name}_history USING brin (batch)"
+        f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_history_batch')} ON {history} USING brin (batch)"
     )
     keys = _definition({column: columns[column] for column in contract.key})
     await connection.execute(
-        f"CREATE TABLE IF NOT EXISTS store.{name}_quarantine "
+        f"CREATE TABLE IF NOT EXISTS {stored_table(f'{name}_quarantine')} "
         f"({keys}, act bigint NOT NULL, PRIMARY KEY ({key}))"
     )
 
@@ -164,7 +168,7 @@ async def _extend(connection: Connection, contract: Contract) -> None:
     rows = await connection.fetch(
         "SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute "
         "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
-        f"store.{name}",
+        stored_table(name),
     )
     standing = {row["attname"]: row["type"] for row in rows}
     tables = [name, f"{name}_history"] if has_history(contract) else [name]
@@ -173,7 +177,9 @@ async def _extend(connection: Connection, contract: Contract) -> None:
         there = standing.get(column.name)
         if there is None:
             for table in tables:
-                await connection.execute(f"ALTER TABLE store.{table} ADD COLUMN {column.name} {wanted}")
+                await connection.execute(
+                    f"ALTER TABLE {stored_table(table)} ADD COLUMN {quoted(column.name)} {wanted}"
+                )
         elif there.replace("timestamp with time zone", "timestamptz") != wanted:
             raise ContractError(
                 f"{name}.{column.name} is stored as {there} and the contract now says {wanted}: "
@@ -188,23 +194,23 @@ async def _publish(connection: Connection, contract: Contract) -> None:
     shown = await connection.fetchval(
         "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
-        f"store.{name}",
+        stored_table(name),
     )
     left_out = f" WHERE NOT {in_quarantine(contract)}" if has_history(contract) else ""
-    await connection.execute(
-        f"CREATE OR REPLACE VIEW public.{name} AS SELECT {shown} FROM store.{name} s{left_out}"
-    )
+    query = f"SELECT {shown} FROM {stored_table(name)} s{left_out}"
+    await connection.execute(f"CREATE OR REPLACE VIEW {published_view(name)} AS {query}")
 
 
 def in_quarantine(contract: Contract) -> str:
     """The SQL condition that row `s` of the stored table is in quarantine."""
-    return f"EXISTS (SELECT FROM store.{contract.table}_quarantine q WHERE {same_key(contract, 'q', 's')})"
+    apart = stored_table(f"{contract.table}_quarantine")
+    return f"EXISTS (SELECT FROM {apart} q WHERE {same_key(contract.key, 'q', 's')})"
 
 
-def same_key(contract: Contract, left: str, right: str) -> str:
-    """The SQL condition that rows of two relations have the same key."""
-    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in contract.key)
+def same_key(key: Iterable[str], left: str, right: str) -> str:
+    """The SQL condition that rows of two relations agree in these columns."""
+    return " AND ".join(f"{column_of(left, name)} = {column_of(right, name)}" for name in key)
 
 
 def _definition(columns: dict[str, str]) -> str:
-    return ", ".join(f"{name} {type_}" for name, type_ in columns.items())
+    return ", ".join(f"{quoted(name)} {type_}" for name, type_ in columns.items())

@@ -22,6 +22,8 @@ from tasks.load.plan import Commit
 from tasks.load.rejected import contract_versions, identities, insert_rejected
 from tasks.load.row_id import RowId
 
+OWN = "its own"
+"""Marks a row at issue; no contract's column has a space in its name."""
 OPEN_SCHEMA = pl.Schema(
     {"identity": pl.Binary(), "sequence": pl.Int32(), "part": pl.Int32(), "rules": pl.List(pl.String())}
 )
@@ -54,14 +56,14 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
     """
     whole = records.filter(pl.col("part").is_null())["sequence"].unique()
     every = records["sequence"].unique()
-    own = records.select("sequence", "part", own=True).unique()
+    own = records.select("sequence", "part", pl.lit(True).alias(OWN)).unique()
 
     def concerned(frame: pl.DataFrame) -> pl.DataFrame:
         marked = frame.join(own, on=["sequence", "part"], how="left", nulls_equal=True, maintain_order="left")
         sequence, part = pl.col("sequence"), pl.col("part")
         speaks_for_all = part.is_null() & sequence.is_in(every.implode())
-        taken = pl.col("own").fill_null(False) | sequence.is_in(whole.implode()) | speaks_for_all
-        return marked.filter(taken).drop("own")
+        taken = pl.col(OWN).fill_null(False) | sequence.is_in(whole.implode()) | speaks_for_all
+        return marked.filter(taken).drop(OWN)
 
     accepted = {table: concerned(rows) for table, rows in refined.accepted.items()}
     rejected = concerned(refined.rejected)

@@ -10,7 +10,10 @@ import polars as pl
 from tasks.batch import Format, RawBatch
 from tasks.layout import records_in
 from tasks.transform import cells, table
-from tasks.transform.decode import UNDECODABLE, Decoded, Decoder
+from tasks.transform.decode import Decoded, Decoder, unread
+from tasks.transform.reject import PAYLOAD_SENTENCES
+
+_PARQUET, _ENCODING = "payload.parquet", "payload.encoding"
 
 
 def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
@@ -19,22 +22,31 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
     if layout is None:
         return decoder.decode(payloads)
     held = payloads[-1]
+    if layout.refused:
+        rule = _PARQUET if layout.format is Format.PARQUET else _ENCODING
+        return unread(rule, layout.refused, contract)
     if layout.format is Format.NDJSON:
-        records = records_in(held, Format.NDJSON).payloads
+        records = records_in(held, layout).payloads
         return decoder.decode(pl.Series("payload", records, dtype=pl.Binary))
     if layout.format is Format.CSV:
         return table.decode_csv(payloads[0], held, layout, contract)
     try:
         rows = pl.read_ipc(BytesIO(held), use_pyarrow=False)
     except (pl.exceptions.PolarsError, OSError):  # a part of a file that is not Parquet
-        whole = pl.DataFrame([(None, "payload.parquet")], UNDECODABLE, orient="row")
-        return Decoded(cells.schema(contract).to_frame(), whole)
+        return unread(_PARQUET, PAYLOAD_SENTENCES[_PARQUET], contract)
     return table.decode_rows(rows, layout, contract)
 
 
 def in_message(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
-    """Rows with `sequence` and `part` of the message that holds them."""
+    """Rows with `sequence` and `part` of the message that holds them.
+
+    A header without records is itself what is rejected.
+    """
     if batch.layout is None:
         return rows
-    held = pl.lit(batch.messages.height - 1, dtype=pl.Int32)
-    return rows.with_columns(part=pl.col(cells.SEQUENCE), sequence=held)
+    held = 0 if _is_blank(batch.messages["payload"][-1]) else batch.messages.height - 1
+    return rows.with_columns(part=pl.col(cells.SEQUENCE), sequence=pl.lit(held, dtype=pl.Int32))
+
+
+def _is_blank(payload: bytes) -> bool:
+    return not payload or payload.isspace()

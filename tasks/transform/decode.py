@@ -4,14 +4,14 @@ No message can spoil another: each is read alone, whichever way it takes, and bo
 message they can both read (a property test holds them to it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
 from tasks.contract import Contract
 from tasks.transform import cells, record
-from tasks.transform.shape import Shape, learn
+from tasks.transform.shape import MATCHED, Shape, learn
 
 MOST_SHAPES: Final = 8  # a batch of more shapes than this reads its rest the strict way
 LEARN_FROM: Final = 400
@@ -24,11 +24,18 @@ UNDECODABLE: Final = pl.Schema({cells.SEQUENCE: pl.Int32, "rule": pl.String})
 class Decoded:
     """`records`: typed cells (see `cells.py`); `undecodable`: `sequence` and the one `rule` broken.
 
-    Every message is in exactly one of them. Neither is in any order.
+    Every message is in exactly one of them. Neither is in any order. `sentences`: what a rule says here.
     """
 
     records: pl.DataFrame
     undecodable: pl.DataFrame
+    sentences: dict[str, str] = field(default_factory=dict)
+
+
+def unread(rule: str, sentence: str, contract: Contract) -> Decoded:
+    """A message of many records that is rejected as one: why none of them is read."""
+    whole = pl.DataFrame([(None, rule)], UNDECODABLE, orient="row")
+    return Decoded(cells.schema(contract).to_frame(), whole, {rule: sentence})
 
 
 class Decoder:
@@ -72,10 +79,10 @@ class Decoder:
             if shape is None:
                 continue
             found = shape.read(rest["text"]).insert_column(0, rest[cells.SEQUENCE])
-            matched = found["matched"]
+            matched = found[MATCHED]
             if matched.all():
-                return [*read, found.drop("matched")], rest.clear().drop("text")
-            read.append(found.filter(matched).drop("matched"))
+                return [*read, found.drop(MATCHED)], rest.clear().drop("text")
+            read.append(found.filter(matched).drop(MATCHED))
             rest = rest.filter(~matched)
         self._read_alone += rest.height
         return read, rest.drop("text")

@@ -8,8 +8,8 @@ running command that has ended, or a pipette whose name came with a later fetch,
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import polars as pl
 
@@ -20,10 +20,13 @@ from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.lost_steps import OPEN_STEPS, lost_steps
 from tasks.transform.outcome import outcome
 from tasks.transform.record_rules import check_record, check_text, check_time
+from tasks.transform.robot_channels import channels_used, nozzles_in_use, total_volume
 from tasks.transform.robot_deck import LABWARE, PIPETTES, items, labware_of, loaded_by, pipettes_of, storable
 from tasks.transform.robot_pages import Found, Pages, read_pages
 
 RUN_ID = "runs.id"
+LONGEST: Final = timedelta(days=30)
+"""No run or command takes longer: a robot without power keeps no time, and sets its clock later."""
 LOOKED_UP = (
     "experiment_created_at",
     "pipette_name",
@@ -52,8 +55,8 @@ def refine(
     checked_runs = [_check_run(found, pages, runs, batch.received_at, robot) for found in pages.runs]
     created = {row["experiment_id"]: row["created_at"] for row in checked_runs if row["created_at"]}
     checked_steps = [
-        _check_step(found, pages, steps, created.get(found.owner), batch.received_at)
-        for found in pages.commands
+        _check_step(found, pages, steps, created.get(found.owner), batch.received_at) | {"channels": nozzles}
+        for found, nozzles in zip(pages.commands, nozzles_in_use(pages), strict=True)
     ]
     experiments = derive_experiments(_frame(checked_runs, runs).lazy(), source_name).collect()
     derived_steps = derive_steps(
@@ -77,6 +80,9 @@ def columns(contracts: Mapping[str, Contract], source: str, source_name: str) ->
     created = of_runs.select("experiment_id", experiment_created_at=pl.col("created_at"))
     of_steps = decoded(steps, source, "commands.", [RUN_ID]).rename({RUN_ID: "experiment_id"})
     filled = validated(of_steps, steps).with_columns(pl.lit(None).alias(name) for name in LOOKED_UP)
+    filled = filled.with_columns(
+        channels=pl.col("params").cast(pl.Int64, strict=False)
+    )  # of earlier commands
     pipettes, labware = (named(schema.to_frame().lazy(), source) for schema in (PIPETTES, LABWARE))
     return {
         runs.table: edges_of(derive_experiments(of_runs, source_name), runs, source),
@@ -87,7 +93,7 @@ def columns(contracts: Mapping[str, Contract], source: str, source_name: str) ->
 def derive_experiments(experiments: pl.LazyFrame, source_name: str) -> pl.LazyFrame:
     """Durations in s and the source's name; (experiments, n) to the same with the derived columns."""
     return experiments.with_columns(
-        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(source_name)
+        **_duration("started_at", "completed_at"), source_name=pl.lit(source_name)
     )
 
 
@@ -98,10 +104,11 @@ def derive_steps(
     labware: pl.LazyFrame,
     source_name: str,
 ) -> pl.LazyFrame:
-    """Durations in s, the run's creation time, and the names of the pipette and labware of each step.
+    """Durations in s, the run's creation time, the names of each step's pipette and labware, and its volume.
 
     `steps` (n), `runs` (experiment_id, experiment_created_at), `pipettes` and `labware` (one row per thing
-    a run has); n rows come back. An unknown pipette or labware gets nulls.
+    a run has); n rows come back. An unknown pipette or labware gets nulls. `channels` comes as
+    `nozzles_in_use` gives it.
     """
     named = (
         steps.drop(LOOKED_UP)
@@ -120,13 +127,21 @@ def derive_steps(
         )
     )
     return named.with_columns(
-        duration_s=_seconds("started_at", "completed_at"), source_name=pl.lit(source_name)
+        **_duration("started_at", "completed_at"), channels=channels_used(), source_name=pl.lit(source_name)
+    ).with_columns(total_volume_ul=total_volume())
+
+
+def _duration(start: str, end: str) -> dict[str, pl.Expr]:
+    """`duration_s` in s, or null and in `duration_fault` why no clock can have measured it."""
+    micros = (pl.col(end) - pl.col(start)).dt.total_microseconds()
+    fault = (
+        pl.when(micros < 0)
+        .then(pl.lit("negative"))
+        .when(micros > LONGEST // timedelta(microseconds=1))
+        .then(pl.lit("too_long"))
     )
-
-
-def _seconds(start: str, end: str) -> pl.Expr:
-    seconds = (pl.col(end) - pl.col(start)).dt.total_microseconds() / 1_000_000
-    return seconds.round(6)  # Polars multiplies by the inverse: 6321 µs would be 0.006320999999999999 s
+    seconds = (micros / 1_000_000).round(6)  # Polars multiplies by the inverse: 6321 µs would be 0.00632099…
+    return {"duration_s": pl.when(fault.is_null()).then(seconds), "duration_fault": fault}
 
 
 def _check_run(

@@ -4,23 +4,23 @@
                  └──────────┴───────────────┴─────▶ rejected
 
 Row-local but for keys that come twice in a batch, and without a clock: `received_at` is the batch's. The same
-message gets the same verdict in any batch. What is added is what the contract derives (DERIVED).
+message gets the same verdict in any batch. What is added is what the contract derives
+(`derived.py`).
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
 from lineage import naming
 from lineage.columns import named
-from lineage.errors import ContractError
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.transform import cells, chunk, keys, timestamps
 from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.decode import Decoder
+from tasks.transform.derived import COORDINATES, PLACE, REGISTER, SOURCE_NAME, WEATHER
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
@@ -32,39 +32,14 @@ DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": 
 
 _NONE: Final = REJECTED_SCHEMA.to_frame()
 _LOCATION: Final = "message.location"
-_WEATHER: Final = (pl.col("temperature"), pl.col("humidity"))
-_REGISTER: Final = {"device_name": "name", "device_model": "model", "device_site": "site"}
+_WEATHER: Final = tuple(pl.col(name) for name in WEATHER)
 _INDICES: Final = {"heat_index": heat_index(*_WEATHER), "dew_point": dew_point(*_WEATHER)}
-_PLACE: Final = ("place", "country", "time_zone")
-_COORDINATES: Final = ("latitude", "longitude")
-
-DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
-    **dict.fromkeys(_REGISTER, ("device_id",)),
-    **dict.fromkeys(_PLACE, _COORDINATES),
-    **dict.fromkeys(_INDICES, ("temperature", "humidity")),
-    "source_name": (),
-}
-"""What `enrich` can add, and of which columns: temperature in °C, humidity in %, coordinates in degrees."""
-
-
-def check(contract: Contract) -> None:
-    """Raise ContractError where the contract wants what cannot be added to its records."""
-    inputs = {column.name for column in contract.inputs}
-    for name in contract.derived:
-        if name not in DERIVED:
-            known = ", ".join(DERIVED)
-            raise ContractError(
-                f"{contract.table}: `readings` cannot derive {name}, only {known}: name a transform of yours."
-            )
-        if lacking := [needed for needed in DERIVED[name] if needed not in inputs]:
-            raise ContractError(
-                f"{contract.table}: {name} is derived from {', '.join(lacking)}, which is no column: add it."
-            )
+_HERE: Final = (".latitude_cell", ".longitude_cell")  # no contract's column has a dot in its name
 
 
 def finds_places(contract: Contract) -> bool:
     """Whether the contract wants places: their data takes a second and 60 MB to load."""
-    return not set(contract.derived).isdisjoint(_PLACE)
+    return not set(contract.derived).isdisjoint(PLACE)
 
 
 def refine(
@@ -77,7 +52,7 @@ def refine(
     good, bad = split(readings, rules)
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
-    sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules}
+    sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules} | decoded.sentences
     refused = pl.concat(
         [
             _undecodable(decoded.undecodable, batch, sentences, contract),
@@ -133,22 +108,25 @@ def enrich(
     `devices` is the register (DEVICES), `places` one row per cell (`place.PLACE_SCHEMA`). What neither knows
     is null.
     """
-    wanted = set(contract.derived)  # an input may have such a name too, and is left as it came
-    if finds_places(contract):
+    wanted = contract.derived  # an input may have such a name too, and is left as it came
+    if here := [name for name in PLACE if name in wanted]:
         located = readings.with_columns(
-            cell(pl.col(name)).alias(CELL[at]) for at, name in enumerate(_COORDINATES)
+            cell(pl.col(name)).alias(at) for name, at in zip(COORDINATES, _HERE, strict=True)
         )
-        readings = located.join(places, on=CELL, how="left", maintain_order="left").drop(CELL)
-    if not wanted.isdisjoint(_REGISTER):
-        register = devices.select("device_id", **{name: pl.col(column) for name, column in _REGISTER.items()})
+        found = places.select(*CELL, *here)
+        readings = located.join(found, left_on=_HERE, right_on=CELL, how="left", maintain_order="left").drop(
+            _HERE
+        )
+    if named_by := {name: pl.col(column) for name, column in REGISTER.items() if name in wanted}:
+        register = devices.select("device_id", **named_by)
         readings = readings.join(register, on="device_id", how="left", maintain_order="left")
-    added = {**_INDICES, "source_name": pl.lit(source_name)}
+    added = {**_INDICES, SOURCE_NAME: pl.lit(source_name)}
     return readings.with_columns(**{name: value for name, value in added.items() if name in wanted})
 
 
 def cells_of(readings: pl.DataFrame) -> pl.DataFrame:
     """The distinct cells (`place.CELL`) of readings."""
-    latitude, longitude = (cell(pl.col(name)) for name in _COORDINATES)
+    latitude, longitude = (cell(pl.col(name)) for name in COORDINATES)
     return readings.select(latitude.alias(CELL[0]), longitude.alias(CELL[1])).unique()
 
 

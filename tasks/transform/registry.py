@@ -11,7 +11,7 @@ import polars as pl
 from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
-from tasks.transform import experiments, readings
+from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
@@ -34,17 +34,22 @@ class Transform:
 
 
 def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
-    (contract,) = contracts.values()
-    readings.check(contract)
+    contract = _only(contracts)
+    derived.check(contract)
     places = PlaceFinder()
     if readings.finds_places(contract):
         places.warm()
     return partial(readings.refine, decoder=Decoder(contract), source_name=source_name, places=places)
 
 
+def _only(contracts: Mapping[str, Contract]) -> Contract:
+    if len(contracts) > 1:
+        raise ContractError(f"`readings` fills one table, and not {', '.join(contracts)}: leave one of them.")
+    return next(iter(contracts.values()))
+
+
 def _readings_columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
-    (contract,) = contracts.values()
-    return readings.columns(contract, source, source_name)
+    return readings.columns(_only(contracts), source, source_name)
 
 
 def _hidden(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:

@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from tasks.batch import REJECTED_SCHEMA
+from tasks.transform.validate import RULES
 
 PAYLOAD_SENTENCES: Final = {
     "payload.empty": "the message is empty",
@@ -22,7 +23,7 @@ PAYLOAD_SENTENCES: Final = {
 def rejected(
     frame: pl.DataFrame, stage: str, sentences: Mapping[str, str], table: str | None = None
 ) -> pl.DataFrame:
-    """Rejected rows (REJECTED_SCHEMA, n) of rows (n) with at least `sequence` and `rules` (List(String)).
+    """Rejected rows (REJECTED_SCHEMA, n) of rows (n) with at least `sequence` and RULES (List(String)).
 
     `key` and `input_hash` are taken where the frame has them. `error_type` is the kind of the first rule.
     """
@@ -32,12 +33,12 @@ def rejected(
         pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
         for name in ("part", "key", "input_hash")
     ]
-    rules = pl.col("rules")
+    rules = pl.col(RULES)
     said = rules.list.eval(pl.element().replace(sentences)).list.join("; ")
     return frame.select(
         "sequence",
         *known,
-        rules,
+        rules.alias("rules"),
         pl.lit(stage).alias("stage"),
         rules.list.first().str.extract(r"([^.]+)$").alias("error_type"),
         (said + ".").alias("message"),

@@ -44,9 +44,10 @@ _CAPTURED: Final = {
     (ColumnType.INTEGER, "number"): f"({_INTEGER})",
     (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
 }
+MATCHED: Final = ".matched"  # no contract's column has a dot in its name
 _EXACT: Final = 1e15  # larger numbers may overflow: left to the strict reader
 _WORTH_SHARING: Final = 2_000  # texts
-_MATCHED: Final = "1"  # every group of a shape takes part in its match, so the first tells if there is one
+_FIRST: Final = "1"  # every group of a shape takes part in its match, so the first tells if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,19 @@ class Shape:
         return re.match(self.pattern, text) is not None
 
     def read(self, texts: pl.Series) -> pl.DataFrame:
-        """Decode texts (String, n) to the shape's columns and `matched` (Boolean), n rows."""
+        """Decode texts (String, n) to the shape's columns and MATCHED (Boolean), n rows."""
         columns = [
             _typed(pl.col(str(number)), dtype).alias(name)
             for number, (name, dtype) in enumerate(self.groups.items(), start=1)
         ]
         faults = [pl.lit(rule).alias(cells.fault(name)) for name, rule in self.faults.items()]
-        matched = pl.col(_MATCHED).is_not_null().alias("matched")
+        matched = pl.col(_FIRST).is_not_null().alias(MATCHED)
         floats = [name for name, dtype in self.groups.items() if dtype == pl.Float64]
         exact = [(pl.col(name).abs() < _EXACT).fill_null(True) for name in floats]
         groups = pl.col("text").str.extract_groups(self.pattern).struct.unnest()
         parts = [part.to_frame("text").lazy().select(groups) for part in _shared(texts)]
         typed = [part.select(matched, *columns, *faults) for part in parts]
-        read = [part.with_columns(pl.all_horizontal("matched", *exact)) for part in typed]
+        read = [part.with_columns(pl.all_horizontal(MATCHED, *exact)) for part in typed]
         return pl.concat(read, rechunk=True).collect(engine="in-memory")
 
 

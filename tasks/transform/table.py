@@ -9,7 +9,6 @@
 A cell that cannot be read is a fault of its record alone, and a line that cannot be read rejects that line.
 """
 
-import csv
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -17,11 +16,12 @@ from typing import Final
 import orjson
 import polars as pl
 
-from tasks.batch import Format, Layout
+from tasks.batch import Layout
 from tasks.contract import Column, ColumnType, Contract
 from tasks.layout import records_in
 from tasks.transform import cells
-from tasks.transform.decode import UNDECODABLE, Decoded, complete, texts_of
+from tasks.transform.decode import UNDECODABLE, Decoded, complete, texts_of, unread
+from tasks.transform.header import fault_of, names_of, our_names
 
 _WHOLE: Final = float(1 << 53)
 _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
@@ -29,14 +29,15 @@ _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 
 def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
     """Records of CSV under their header."""
-    line = header.decode("utf-8-sig", "replace").rstrip("\r\n")
-    names = next(csv.reader([line], delimiter=layout.delimiter), []) or [""]  # a line has a cell at least
-    ours = _our_names(layout, contract)
+    names, ours = names_of(header, layout.delimiter), our_names(layout, contract)
+    if fault := fault_of(names, ours):
+        return unread(fault.rule, fault.sentence, contract)
     columns = [ours.get(name) for name in names]
-    plain = _plain(chunk, columns, layout.delimiter, contract)
+    by_line_feed = chunk if layout.line_end == "\n" else chunk.replace(layout.line_end.encode(), b"\n")
+    plain = _plain(by_line_feed, columns, layout.delimiter, contract)
     if plain is not None:
         return Decoded(plain, UNDECODABLE.to_frame())
-    records = pl.Series("payload", records_in(chunk, Format.CSV).payloads, dtype=pl.Binary)
+    records = pl.Series("payload", records_in(chunk, layout).payloads, dtype=pl.Binary)
     return _with_care(records, columns, layout.delimiter, contract)
 
 
@@ -74,7 +75,7 @@ def _cell_begins_blank(chunk: bytes, mark: bytes) -> bool:
 def _read(
     text: bytes, columns: Sequence[str | None], delimiter: str, numbers: Collection[str] = ()
 ) -> pl.DataFrame:
-    """The columns that are ours, as text or as numbers; where a name comes twice, the last."""
+    """The columns that are ours, as text or as numbers."""
     schema = {str(at): pl.Float64 if name in numbers else pl.String for at, name in enumerate(columns)}
     rows = pl.read_csv(text, has_header=False, separator=delimiter, schema=schema)
     at = {name: str(number) for number, name in enumerate(columns) if name is not None}
@@ -98,14 +99,7 @@ def _with_care(
         return Decoded(cells.schema(contract).to_frame(), undecodable)
     rows = _read("\n".join(good["text"]).encode(), columns, delimiter)
     rows = rows.with_columns(pl.when(pl.all() != "").then(pl.all()))  # an empty cell in quotes
-    found = good.select(cells.SEQUENCE)  # a header that names no column of ours gives no rows at all
-    return Decoded(_typed(found.hstack(rows) if rows.width else found, contract), undecodable)
-
-
-def _our_names(layout: Layout, contract: Contract) -> dict[str, str]:
-    """A file's column → the contract's: by the layout, by its path (`location.latitude`), or by its name."""
-    paths = {".".join(column.source_path): column.name for column in contract.inputs}
-    return paths | {column.name: column.name for column in contract.inputs} | dict(layout.columns)
+    return Decoded(_typed(good.select(cells.SEQUENCE).hstack(rows), contract), undecodable)
 
 
 def _typed(found: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -125,7 +119,9 @@ def decode_rows(rows: pl.DataFrame, layout: Layout, contract: Contract) -> Decod
     """Rows of Parquet; a struct's field stands for the path that the contract names."""
     while structs := [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Struct)]:
         rows = rows.unnest(structs, separator=".")
-    ours = _our_names(layout, contract)
+    ours = our_names(layout, contract)
+    if fault := fault_of(rows.columns, ours):
+        return unread(fault.rule, fault.sentence, contract)
     of = {ours[name]: name for name in rows.columns if name in ours}
     columns: list[pl.Expr] = []
     for column in contract.inputs:

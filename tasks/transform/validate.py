@@ -16,7 +16,8 @@ import polars as pl
 from tasks.contract import Column, ColumnType, Contract, time_literal
 from tasks.transform import cells
 
-RULES: Final = "rules"
+RULES: Final = ".rules"
+"""The column of a row's broken rules; no contract's column has a dot in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _distinct(found: Sequence[Rule]) -> list[Rule]:
 
 
 def split(frame: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that keep every rule, and the others with `rules` (List(String)): all they break, in order."""
+    """Rows that keep every rule, and the others with RULES (List(String)): all they break, in order."""
     verdicts = frame.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
     if not any(column.any() for column in verdicts.iter_columns()):
         return frame, frame.clear().with_columns(pl.lit([], pl.List(pl.String)).alias(RULES))

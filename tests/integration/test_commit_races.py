@@ -198,4 +198,4 @@ async def test_a_commit_that_failed_leaves_no_connection_behind(way: Way, other:
             raise UnavailableError("Postgres", "as if")
     assert session.connection.is_closed()
     async with asyncio.timeout(10), other.work() as alive:
-        await await_end_of(alive.connection, session.writer.id)
+        await await_end_of(alive.connection, session.writer)

@@ -1,30 +1,37 @@
 """The summary of robot runs on a real Postgres, from runs the small robot played, fetched over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from lineage.batches import verify_batch
 
 from flows import catalog
 from infra.http import HttpClient
 from infra.postgres import Pool, open_pool
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
+from infra.simulators.robot_protocols import Protocol, Step
 from infra.simulators.robot_runs import Run as RobotRun
 from lineage import naming
 from lineage.model import Run, bucket_node
-from tasks.batch import Receipt, Reference
+from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.contract import Contract
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
 from tasks.load.aggregate import load_aggregates
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
 from tasks.load.refresh import Refreshed, refresh
+from tasks.load.reprocess import reprocess
+from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform.experiments import refine
+from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import assert_proven
 
 SUMMARY = load_aggregates()[1]
@@ -38,6 +45,24 @@ class Bench:
     def __init__(self, robot: Robot, client: HttpClient, store: Store, pool: Pool) -> None:
         self.robot, self.client, self.store, self.pool = robot, client, store, pool
         self.run = Run(id=uuid4(), kind="flow", name="test", started_at=datetime.now(UTC))
+
+    async def prepare(self, contracts: Sequence[Contract]) -> None:
+        async with self.pool.acquire() as connection:
+            for contract in contracts:
+                await prepare_table(connection, contract)
+
+    def today(self) -> CurrentPipeline:
+        """The pipeline, for what is read again."""
+
+        async def refine_again(batch: RawBatch, reference: Reference) -> Refined:
+            return refine(batch, reference, CONTRACTS, "opentrons")
+
+        return CurrentPipeline(
+            plan=catalog.pipeline("experiments").load_plan(self.run),
+            refine=refine_again,
+            reference=Reference(frames={}),
+            row_local=False,
+        )
 
     async def take(self, run: RobotRun) -> Receipt:
         """Fetch a run as it is now, and commit it."""
@@ -56,7 +81,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def a_bench(dsn: str, robot: Robot) -> AsyncIterator[Bench]:
+async def a_bench(
+    dsn: str,
+    robot: Robot,
+    contracts: Sequence[Contract] = (*CONTRACTS.values(), SUMMARY.contract),
+) -> AsyncIterator[Bench]:
     async with (
         open_pool(dsn, application="test") as pool,
         Store(dsn, pool, application="test") as store,
@@ -64,10 +93,9 @@ async def a_bench(dsn: str, robot: Robot) -> AsyncIterator[Bench]:
         robot_client(SOURCE, url) as client,
     ):
         await robot.up()
-        async with pool.acquire() as connection:
-            for contract in (*CONTRACTS.values(), SUMMARY.contract):
-                await prepare_table(connection, contract)
-        yield Bench(robot, client, store, pool)
+        bench = Bench(robot, client, store, pool)
+        await bench.prepare(contracts)
+        yield bench
 
 
 def moved(run: RobotRun, kind: str) -> float:
@@ -178,3 +206,106 @@ async def test_a_run_without_any_step_is_summed_up(postgres_dsn: str) -> None:
         await bench.refresh()
         row = await bench.summary(run)
         assert (row["status"], row["steps"], row["aspirated_ul"], row["step_duration_s"]) == ("idle", 0, 0, 0)
+
+
+def eight_channels() -> Protocol:
+    """A dilution with eight channels, whose last two transfers use one of them."""
+    whole = serial_dilution(4, "Eight channels", pipette="p20_multi_gen2")
+    layout = {"configurationParams": {"style": "SINGLE", "primaryNozzle": "H1"}}
+    steps = [*whole.steps]
+    steps.insert(-8, Step(command_type="configureNozzleLayout", params=layout, pipette=True))
+    return Protocol(name=whole.name, steps=tuple(steps))
+
+
+def moved_in_all(run: RobotRun, kind: str) -> float:
+    """The same as `moved`, by eight channels, and by one once the layout says so."""
+    channels, total = 8, 0.0
+    for command in run.commands:
+        if command["commandType"] == "configureNozzleLayout":
+            channels = 1
+        elif command["commandType"] == kind:
+            total += channels * command["params"]["volume"]
+    return total
+
+
+async def test_what_several_channels_move_is_summed_up_whole(postgres_dsn: str) -> None:
+    async with a_bench(postgres_dsn, Robot(seconds=0)) as bench:
+        run = await bench.robot.play(eight_channels())
+        await bench.take(run)
+        await bench.refresh()
+        row = await bench.summary(run)
+        assert row["aspirated_ul"] == pytest.approx(moved_in_all(run, "aspirate"))
+        assert row["dispensed_ul"] == pytest.approx(moved_in_all(run, "dispense"))
+        assert moved(run, "aspirate") < row["aspirated_ul"] < 8 * moved(run, "aspirate")
+        await assert_proven(bench.pool, SUMMARY)
+
+
+async def test_what_channels_nobody_knows_moved_is_not_summed_up(postgres_dsn: str) -> None:
+    async with a_bench(postgres_dsn, Robot(seconds=0)) as bench:
+        run = await bench.robot.play(serial_dilution(4, pipette="a pipette of tomorrow"))
+        await bench.take(run)
+        await bench.refresh()
+        row = await bench.summary(run)
+        assert (row["aspirated_ul"], row["dispensed_ul"]) == (None, None)
+
+
+async def test_durations_over_a_clock_that_was_set_are_marked_and_not_summed_up(postgres_dsn: str) -> None:
+    """The robot wakes up years ago, and learns the time in the middle of a run."""
+    times = {"now": datetime(2019, 7, 1, tzinfo=UTC)}
+
+    def clock() -> datetime:
+        times["now"] += timedelta(milliseconds=250)
+        going = len(run.commands) == 5 and run.commands[4]["status"] == "running"
+        if going and times["now"].year == 2019:
+            times["now"] = datetime.now(UTC)
+        return times["now"]
+
+    robot = Robot(seconds=0, clock=lambda: times["now"])
+    async with a_bench(postgres_dsn, robot) as bench:
+        protocol = robot.add_protocol(serial_dilution(4))
+        run = robot.create_run(protocol)
+        robot._clock = clock
+        robot.act(run, "play")
+        await robot.ended(run)
+        await bench.take(run)
+        await bench.refresh()
+        row = await bench.summary(run)
+        assert (row["duration_s"], row["duration_fault"]) == (None, "too_long")
+        assert row["completed_at"] - row["started_at"] > timedelta(days=1_000)
+        assert row["steps_duration_fault"] == 1
+        assert row["step_duration_s"] == pytest.approx(0.25 * (len(run.commands) - 1))
+        await assert_proven(bench.pool, SUMMARY)
+
+
+async def test_a_run_of_before_is_made_again_with_its_channels(postgres_dsn: str) -> None:
+    """Stored under the first contracts, which knew no channels; then the upgrade, then a reprocess."""
+    new = ("duration_fault", "channels", "total_volume_ul")
+    before = {table: _without(contract, new) for table, contract in CONTRACTS.items()}
+    summary = replace(SUMMARY, contract=_without(SUMMARY.contract, (*new, "steps_duration_fault")))
+    async with a_bench(postgres_dsn, Robot(seconds=0), (*before.values(), summary.contract)) as bench:
+        run = await bench.robot.play(eight_channels())
+        plan = replace(catalog.pipeline("experiments").load_plan(bench.run), contracts=before)
+        batch = await fetch_run(bench.client, SOURCE, UUID(run.id))
+        assert batch is not None
+        refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
+        cut = {table: rows.drop(new, strict=False) for table, rows in refined.accepted.items()}
+        plan = replace(plan, transformation=replace(plan.transformation, version="of before"))
+        stored = await load(bench.store, plan, prepare(batch, replace(refined, accepted=cut), plan))
+        await bench.prepare((*CONTRACTS.values(), SUMMARY.contract))
+        await bench.refresh()
+        assert (await bench.summary(run))["aspirated_ul"] is None  # not known, rather than a share of it
+
+        done = await reprocess(bench.store, bench.today(), stored.batch)
+        without_pipette = 4  # homing, and what loads labware
+        assert done.changes["experiment_steps"].changed == len(run.commands) - without_pipette
+        await bench.refresh()
+        assert (await bench.summary(run))["aspirated_ul"] == pytest.approx(moved_in_all(run, "aspirate"))
+        assert (await reprocess(bench.store, bench.today(), stored.batch)).receipt is None
+        for number in [row["batch"] for row in await bench.pool.fetch("SELECT batch FROM ledger")]:
+            async with bench.pool.acquire() as connection:
+                await verify_batch(connection, number, await stored_shapes(connection))
+
+
+def _without(contract: Contract, names: Sequence[str]) -> Contract:
+    columns = tuple(column for column in contract.columns if column.name not in names)
+    return contract.model_copy(update={"version": 1, "columns": columns})

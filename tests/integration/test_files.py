@@ -239,16 +239,17 @@ async def test_a_file_that_is_still_written_is_not_taken(
     assert listener.stop() == 0
 
 
-async def test_lines_that_end_by_cr_alone_are_no_header_without_records(
+async def test_lines_that_end_by_cr_alone_are_lines(
     listen: Headwater, connection: Connection, root: Path
 ) -> None:
     listener = listen()
     await asyncio.to_thread(listener.wait_until, "listening")
-    text = (HEADER + lines(0, 5)).replace("\n", "\r")
-    (root / "sensors" / "mac.csv").write_bytes(text.encode())
+    text = '"device_id","timestamp","temperature","humidity"\n' + lines(0, 5) + "bad\n"
+    (root / "sensors" / "mac.csv").write_bytes(text.replace("\n", "\r").encode())
     await archived(root, "mac.csv")
+    assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 5
     rows = await connection.fetch("SELECT location, rules FROM rejected")
-    assert [tuple(row) for row in rows] == [("mac.csv:1", ["payload.cells"])]
+    assert [tuple(row) for row in rows] == [("mac.csv:7", ["payload.cells"])]
     assert listener.stop() == 0
 
 

@@ -1,15 +1,21 @@
 """A source we never heard of: one YAML file and a contract, and its records are stored, judged and traced."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from flows import catalog
 from flows.catalog import load_pipeline
+from flows.recall import Order, recalled
+from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
+from infra.settings import load
 from lineage.errors import ContractError
 from tasks.contract import Contract
+from tasks.load.recall import Selection
+from tasks.load.rejected_queries import Which
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored
 
@@ -62,18 +68,188 @@ async def test_its_records_are_stored_as_they_came_and_judged_by_its_contract(
     assert edges > 2
 
 
+WEATHER = """
+table: weather
+key: [box, at]
+time: at
+columns:
+  - {name: box, type: text}
+  - {name: at, type: timestamp}
+  - {name: temperature, type: float, unit: °C}
+  - {name: humidity, type: float, unit: "%"}
+  - {name: latitude, type: float}
+  - {name: longitude, type: float}
+  - {name: dew_point, type: float, unit: °C, maximum: 10, doc: as the box measured it}
+  - {name: country, type: text, doc: as the box says}
+  - {name: country_right, type: text, doc: as the box says}
+  - {name: heat_index, type: float, unit: °C, derived: true}
+  - {name: place, type: text, derived: true}
+"""
+SOURCES = {
+    "mqtt": "{type: mqtt, topic_filter: tele/#}",
+    "files": "{type: files, folder: weather, pattern: '*', archive: weather-archive}",
+}
+
+
+def measured(minute: int, dew_point: float) -> str:
+    said = {"box": "b1", "at": f"2026-11-21T08:{minute:02}:00Z", "dew_point": dew_point}
+    where = {"latitude": 52.52, "longitude": 13.4, "country": "DDR", "country_right": "none"}
+    return json.dumps({**said, **where, "temperature": 21.4, "humidity": 44.1})
+
+
+def of_weather(pipeline: Path, source: str) -> Path:
+    """A folder with this contract alone, and beside it one with its pipeline; returns the pipeline's file."""
+    file = pipeline.parent / "pipelines" / "weather.yaml"
+    file.parent.mkdir()
+    text = PIPELINE.replace("{type: mqtt, topic_filter: power/#}", source)
+    file.write_text(text.replace("power_readings", "weather"))
+    pipeline.with_name("weather.yaml").write_text(WEATHER)
+    pipeline.with_name("power_readings.yaml").unlink()
+    pipeline.unlink()
+    return file
+
+
+@pytest.mark.parametrize("way", SOURCES)
+async def test_a_measured_value_is_stored_and_traced_as_measured(
+    listeners: Listeners, connection: Connection, pipeline: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("HEADWATER_FILES", str(pipeline.parent / "files"))
+    monkeypatch.setattr(catalog, "PIPELINES", pipeline.parent / "pipelines")
+    file = of_weather(pipeline, SOURCES[way])
+    records = [measured(1, 8.7), measured(2, 11.5)]
+    if way == "files":
+        (pipeline.parent / "files" / "weather").mkdir(parents=True)
+        (pipeline.parent / "files" / "weather" / "day.ndjson").write_text("\n".join(records) + "\n")
+    async with listeners.run(load_pipeline(file)):
+        if way == "mqtt":
+            async with Publisher(listeners.broker) as publisher:
+                await publisher.publish_many([("tele/b1", record.encode()) for record in records])
+        await until_stored(connection, "SELECT coalesce(sum(read), 0)::bigint FROM ledger", 2)
+    query = "SELECT dew_point, country, country_right, round(heat_index), place FROM weather ORDER BY at"
+    as_measured = (8.7, "DDR", "none", 21, "Mitte")
+    assert [tuple(row) for row in await connection.fetch(query)] == [as_measured]
+    source = await connection.fetchval("SELECT DISTINCT dataset FROM raw_batches")
+    derives = await connection.fetch(
+        "SELECT source_key FROM lineage_log WHERE relationship_type = 'DERIVES' "
+        "AND target_key = 'postgres:weather.dew_point' AND facts->>'direct' IS NOT NULL"
+    )
+    assert [row["source_key"] for row in derives] == [f"{source}.dew_point"]
+
+    loosened = WEATHER.replace("maximum: 10", "maximum: 50") + "version: 2\n"
+    pipeline.with_name("weather.yaml").write_text(loosened)
+    settings = load(home=pipeline.parent, postgres_dsn=listeners.dsn)
+    replayed = await replay(settings, Which(), dry_run=False, tell=lambda _done, _of: None)
+    assert replayed["accepted"] == 1
+    order = Order(kinds=["reprocess"], reason="a test", by_whom="ada", apply=True)
+    outcome = await recalled(settings, Selection(batch=1), order)
+    assert not outcome.changes["weather"].any
+    assert [tuple(row) for row in await connection.fetch(query)] == [as_measured, (11.5, *as_measured[1:])]
+
+
 @pytest.mark.parametrize(
-    ("column", "said"),
+    ("columns", "said"),
     [
         ("{name: cost, type: float, derived: true}", "`readings` cannot derive cost, only device_name"),
-        ("{name: dew_point, type: float, derived: true}", "dew_point is derived from temperature, humidity"),
+        (
+            "{name: dew_point, type: float, derived: true}",
+            "dew_point is derived from temperature, humidity, which no record gives: add it as a column.",
+        ),
+        (
+            "{name: temperature, type: float}\n  - {name: dew_point, type: float, derived: true}",
+            "dew_point is derived from humidity, which no record gives: add it as a column.",
+        ),
+        ("{name: country, type: text, derived: true}", "country is derived from latitude, longitude, which"),
+        ("{name: device_site, type: text, derived: true}", "device_site is derived from device_id, which"),
+        (
+            "{name: device_id, type: integer}\n  - {name: device_name, type: text, derived: true}",
+            "device_name is derived from device_id as text, and device_id is integer: make it `type: text`.",
+        ),
+        (
+            "{name: device_id, type: text}\n  - {name: device_name, type: integer, derived: true}",
+            "device_name is derived as text, and device_name is integer: make it `type: text`.",
+        ),
+        (
+            "{name: temperature, type: float, unit: °F}\n  - {name: humidity, type: float}\n"
+            "  - {name: heat_index, type: float, derived: true}",
+            "heat_index is derived from temperature as °C, and temperature is in °F: bring it to",
+        ),
     ],
 )
-def test_what_cannot_be_derived_is_refused_at_the_start(pipeline: Path, column: str, said: str) -> None:
+def test_what_cannot_be_derived_is_refused_at_the_start(pipeline: Path, columns: str, said: str) -> None:
     contract = pipeline.with_name("power_readings.yaml")
-    contract.write_text(CONTRACT + f"  - {column}\n")
-    with pytest.raises(ContractError, match=said):
+    own = CONTRACT.replace("  - {name: place, type: text, doc: said by the meter}\n", "")
+    contract.write_text(f"{own}  - {columns}\n")
+    with pytest.raises(ContractError) as caught:
         load_pipeline(pipeline).refine()
+    assert str(caught.value).startswith(f"power_readings: {said}")
+
+
+def test_a_key_is_what_a_record_says(pipeline: Path) -> None:
+    contract = pipeline.with_name("power_readings.yaml")
+    derived = "{name: source_name, type: text, derived: true}"
+    own = CONTRACT.replace("{name: source_name, type: text, doc: said by the meter}", derived)
+    contract.write_text(own.replace("key: [meter, at]", "key: [meter, at, source_name]"))
+    with pytest.raises(ContractError, match="source_name is derived, and a key is what a record says itself"):
+        load_pipeline(pipeline).refine()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "table: power_readings",
+            "table: power",
+            "power_readings.yaml is the contract of power: name",
+        ),
+        ("name: watts, ", "name: batch, ", "line 8, column 12: batch is a column of ours"),
+    ],
+)
+async def test_a_contract_that_is_refused_stops_its_own_listener_alone(
+    listeners: Listeners, connection: Connection, pipeline: Path, old: str, new: str, said: str
+) -> None:
+    good, bad = pipeline.with_name("good.yaml"), pipeline.with_name("power_readings.yaml")
+    good.write_text(CONTRACT.replace("power_readings", "good"))
+    bad.write_text(CONTRACT.replace(old, new))
+    other = pipeline.with_name("other.yaml")
+    other.write_text(PIPELINE.replace("power_readings", "good"))
+    async with listeners.run(load_pipeline(other)), Publisher(listeners.broker) as publisher:
+        with pytest.raises(ContractError) as caught:
+            async with listeners.run(load_pipeline(pipeline)):
+                pytest.fail("it runs")
+        assert said in str(caught.value)
+        await publisher.publish_many([("power/cellar", of_meter(40.5))])
+        await until_stored(connection, "SELECT count(*) FROM good", 1)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ("about: {kind: device, column: metre}", "power_readings.yaml has no such column of type text"),
+        ("about: {kind: device, column: watts}", "power_readings.yaml has no such column of type text"),
+        ("uses: {labware: meter}", "power_readings.yaml has no such column of type json"),
+    ],
+)
+def test_a_pipeline_names_columns_that_are_there(pipeline: Path, about: str, said: str) -> None:
+    pipeline.write_text(PIPELINE.replace("name: power_readings", f"name: power_readings, {about}"))
+    with pytest.raises(ContractError, match=said):
+        load_pipeline(pipeline).contracts()
+
+
+@pytest.fixture
+def about_places(pipeline: Path) -> Path:
+    about = "name: power_readings, about: {kind: device, column: place}"
+    pipeline.write_text(PIPELINE.replace("name: power_readings", about))
+    return pipeline
+
+
+async def test_a_row_about_nobody_is_stored(
+    listeners: Listeners, connection: Connection, about_places: Path
+) -> None:
+    nobody = b'{"meter": "m0", "at": "2026-11-21T08:00:00Z", "watts": 1}'
+    async with listeners.run(load_pipeline(about_places)), Publisher(listeners.broker) as publisher:
+        await publisher.publish_many([("power/cellar", nobody), ("power/attic", of_meter(2))])
+        await until_stored(connection, "SELECT count(*) FROM power_readings", 2)
+    assert [row["id"] for row in await connection.fetch("SELECT id FROM store.subjects")] == ["cellar"]
 
 
 def test_a_contract_tells_what_is_derived() -> None:

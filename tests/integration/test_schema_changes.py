@@ -182,7 +182,7 @@ async def test_a_field_is_added_under_the_lock(house: House) -> None:
 async def test_a_column_does_not_change_its_type(house: House) -> None:
     await house.start(with_battery())
     with pytest.raises(ContractError, match=r"battery is stored as double precision .* a new name"):
-        await house.prepare(with_battery(ColumnType.TEXT))
+        await house.prepare(with_battery(ColumnType.INTEGER))
     assert await house.pool.fetchval("SELECT count(*) FROM store.contracts") == 1
 
 

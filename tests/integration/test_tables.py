@@ -53,7 +53,7 @@ async def test_a_column_that_is_new_is_added_and_a_type_that_changed_refused(
     raw = CONTRACT.model_dump(mode="json")
     for column in raw["columns"]:
         if column["name"] == "temperature":
-            column["type"] = "text"
+            column["type"] = "integer"
     with pytest.raises(ContractError, match="temperature is stored as double precision"):
         await prepare_table(connection, Contract.model_validate(raw))
 

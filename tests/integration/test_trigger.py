@@ -164,6 +164,23 @@ async def test_an_ended_run_is_looked_at_once_more_without_a_notice(monkeypatch:
     assert started.seen[1].commands == started.seen[0].commands + 1
 
 
+async def test_a_run_is_stored_once_more_when_another_is_the_current_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trigger, "SETTLED_AFTER", timedelta(milliseconds=50))
+    robot, started = Robot(), Started()
+    async with watching(robot, started, poll_every=0.1) as watch:
+        first = await robot.play(serial_dilution(1))
+        polling = asyncio.create_task(watch.poll())
+        await until(lambda: len(started.keys) == 1)
+        await asyncio.sleep(0.5)  # settled: no poll looks at it any more
+        robot.create_run(robot.add_protocol(serial_dilution(2)))  # no notice comes of it
+        await until(lambda: started.statuses(first.id) == ["succeeded"] * 2)
+        await asyncio.sleep(0.5)
+        polling.cancel()
+    assert [seen.current for seen in started.seen if seen.run_id == UUID(first.id)] == [True, False]
+
+
 async def test_without_any_notice_polling_finds_the_run() -> None:
     robot, started = Robot(), Started()
     async with watching(robot, started) as watch:

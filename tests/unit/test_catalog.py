@@ -49,8 +49,8 @@ def test_a_transformations_version_follows_its_contract() -> None:
         ({"retry": {"times": -1}}, "times"),
         (
             {"source": {"type": "files", "folder": "x", "patern": "*", "archive": "y"}},
-            "sensors.yaml is not a pipeline: source.files.pattern: Field required; "
-            "source.files.patern: Extra inputs are not permitted, did you mean pattern?",
+            "source.files.pattern: Field required; "
+            "line 7, column 3: source.files.patern: Extra inputs are not permitted, did you mean pattern?",
         ),
         (
             {"tables": [{"name": "sensor_readings", "abuot": {}}]},
@@ -60,8 +60,8 @@ def test_a_transformations_version_follows_its_contract() -> None:
             {"tables": [{"name": "x", "about": {"kind": "device", "column": "device_id", "colum": "x"}}]},
             "tables.0.about.colum: Extra inputs are not permitted, did you mean column?",
         ),
-        ({"ownr": "me"}, "not a pipeline: ownr: Extra inputs are not permitted, did you mean owner?"),
-        ({"zzzz": 1}, "not a pipeline: zzzz: Extra inputs are not permitted"),
+        ({"ownr": "me"}, "line 4, column 1: ownr: Extra inputs are not permitted, did you mean owner?"),
+        ({"zzzz": 1}, "zzzz: Extra inputs are not permitted"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, change: dict[str, object], said: str) -> None:
@@ -95,8 +95,8 @@ def test_a_wrong_contract_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ContractError) as caught:
         load_contract(path)
     assert str(caught.value) == (
-        "power.yaml is not a contract: columns.0.requird: Extra inputs are not permitted; "
-        "columns.0.minmum: Extra inputs are not permitted, did you mean minimum?"
+        "power.yaml is not a contract: line 1, column 72: columns.0.requird: Extra inputs are not permitted; "
+        "line 1, column 84: columns.0.minmum: Extra inputs are not permitted, did you mean minimum?"
     )
     path.write_text("{table: power, key: [a], time: a, columns: [{name: b, type: timestamp}]}")
     with pytest.raises(

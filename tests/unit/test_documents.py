@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from console.app import app
-from tasks.transform.readings import DERIVED
+from tasks.transform.derived import DERIVED
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -42,7 +42,7 @@ def test_a_file_that_is_named_is_there(path: Path) -> None:
 
 def test_what_readings_derives_is_listed_whole() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    listed = re.search(r"`tasks/transform/readings.py`\): (.*?)\. Of MQTT", text)
+    listed = re.search(r"`tasks/transform/derived.py`\): (.*?)\. Of MQTT", text)
     assert listed is not None
     assert re.findall(r"`(\w+)`", listed[1]) == [*DERIVED]
 

@@ -15,6 +15,8 @@ from lineage.errors import QueryError, UnavailableError
         asyncpg.AdminShutdownError("terminating connection"),
         # What a listener met whose Postgres was stopped between two messages of one statement.
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        # An error of class 22, as those of a value are, and yet of no row: all would be rejected.
+        asyncpg.SequenceGeneratorLimitExceededError("nextval: reached maximum value of sequence"),
     ],
 )
 def test_a_broken_connection_is_postgres_being_away(error: Exception) -> None:

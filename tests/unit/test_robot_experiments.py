@@ -349,3 +349,106 @@ def test_frames_have_the_contracts_columns_even_when_empty(
         expected = {**contracts[table].row_schema, **ORIGIN_SCHEMA}
         assert dict(result.accepted[table].schema) == expected
         assert dict(refined(a_run(), a_page(a_command())).accepted[table].schema) == expected
+
+
+LAYOUTS = [
+    ({"style": "ALL"}, 8),
+    ({"style": "SINGLE", "primaryNozzle": "H1"}, 1),
+    ({"style": "COLUMN", "primaryNozzle": "A1"}, 8),
+    ({"style": "QUADRANT", "primaryNozzle": "H1", "backLeftNozzle": "E1", "frontRightNozzle": "H1"}, 4),
+    ({"style": "QUADRANT", "primaryNozzle": "A1", "frontRightNozzle": "C1"}, 3),
+    ({"style": "QUADRANT", "primaryNozzle": "A1"}, None),
+    ({"style": "SPIRAL"}, None),
+    ("none", None),
+]
+
+
+@pytest.mark.parametrize(("layout", "channels"), LAYOUTS)
+def test_a_volume_is_of_each_channel_that_a_layout_left(
+    refined: Callable[..., Refined], layout: Any, channels: int | None
+) -> None:
+    pipettes = [{"id": "p", "pipetteName": "p20_multi_gen2"}, {"id": "q", "pipetteName": "p300_single"}]
+    configure = {"pipetteId": "p", "configurationParams": layout}
+    result = refined(
+        a_run(pipettes=pipettes),
+        a_page(
+            a_command("1", commandType="aspirate", params={"pipetteId": "p", "volume": 5}),
+            a_command("2", commandType="configureNozzleLayout", status="failed", params=configure),
+            a_command("3", commandType="aspirate", params={"pipetteId": "p", "volume": 5}),
+            a_command("4", commandType="configureNozzleLayout", params=configure),
+            a_command("5", commandType="dispenseInPlace", params={"pipetteId": "p", "volume": 5}),
+            a_command("6", commandType="aspirate", params={"pipetteId": "q", "volume": 5}),
+            a_command("7", commandType="configureForVolume", params={"pipetteId": "p", "volume": 5}),
+            a_command("8", commandType="aspirate", params={"pipetteId": "unknown", "volume": 5}),
+        ),
+    )
+    steps = result.accepted["experiment_steps"]
+    assert steps["channels"].to_list() == [8, 8, 8, channels, channels, 1, channels, None]
+    total = None if channels is None else 5.0 * channels
+    assert steps["total_volume_ul"].to_list() == [40.0, None, 40.0, None, total, 5.0, None, None]
+    assert steps["volume_ul"].to_list() == [5.0, None, 5.0, None, 5.0, 5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("p10_single", 1),
+        ("p1000_single_flex", 1),
+        ("flex_1channel_50", 1),
+        ("p300_multi", 8),
+        ("p50_multi_flex", 8),
+        ("flex_8channel_1000", 8),
+        ("flex_96channel_1000", 96),
+        ("p1000_96", 96),
+        ("a new kind", None),
+    ],
+)
+def test_a_pipette_s_name_says_its_channels(
+    refined: Callable[..., Refined], name: str, channels: int | None
+) -> None:
+    aspirate = a_command(commandType="aspirate", params={"pipetteId": "p", "volume": 2})
+    result = refined(a_run(pipettes=[{"id": "p", "pipetteName": name}]), a_page(aspirate))
+    assert result.accepted["experiment_steps"]["channels"].to_list() == [channels]
+
+
+def test_while_an_answer_is_unreadable_only_one_channel_is_certain(refined: Callable[..., Refined]) -> None:
+    pipettes = [{"id": "p", "pipetteName": "p20_multi_gen2"}, {"id": "q", "pipetteName": "p300_single"}]
+    steps = refined(
+        a_run(pipettes=pipettes),
+        ("/runs/r1/commands?cursor=0", b"<html>"),
+        a_page(
+            a_command("1", commandType="aspirate", params={"pipetteId": "p", "volume": 5}),
+            a_command("2", commandType="aspirate", params={"pipetteId": "q", "volume": 5}),
+            cursor=20,
+        ),
+    ).accepted["experiment_steps"]
+    assert steps["channels"].to_list() == [None, 1]
+
+
+@pytest.mark.parametrize(
+    ("takes", "seconds", "fault"),
+    [
+        (timedelta(seconds=2), 2.0, None),
+        (timedelta(0), 0.0, None),
+        (timedelta(days=30), 2_592_000.0, None),
+        (timedelta(days=30, microseconds=1), None, "too_long"),
+        (timedelta(days=8 * 365), None, "too_long"),
+        (-timedelta(microseconds=1), None, "negative"),
+        (-timedelta(days=8 * 365), None, "negative"),
+    ],
+)
+def test_a_duration_that_no_clock_measured_is_null_and_marked(
+    refined: Callable[..., Refined], takes: timedelta, seconds: float | None, fault: str | None
+) -> None:
+    times = {"startedAt": START.isoformat(), "completedAt": (START + takes).isoformat()}
+    result = refined(
+        a_run(**times),
+        a_page(a_command(**times), a_command("c2"), a_command("c3", startedAt=times["startedAt"])),
+    )
+    assert result.rejected.is_empty()
+    (run,) = result.accepted["experiments"].to_dicts()
+    assert (run["duration_s"], run["duration_fault"]) == (seconds, fault)
+    assert run["completed_at"] == START + takes
+    steps = result.accepted["experiment_steps"].sort("step_id")
+    assert steps["duration_s"].to_list() == [seconds, None, None]
+    assert steps["duration_fault"].to_list() == [fault, None, None]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lineage.errors import RejectedError
+from tasks.contract import Contract
 from tasks.load.row_key import read_key
 from tests.fixtures.commit import CONTRACT
 
@@ -33,3 +34,14 @@ def test_a_value_may_hold_commas_and_equals_signs() -> None:
 def test_what_is_no_key_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(RejectedError, match="key"):
         read_key(CONTRACT, text)
+
+
+def test_a_truth_value_in_a_key_is_one() -> None:
+    columns = [{"name": "open", "type": "boolean"}, {"name": "at", "type": "timestamp"}]
+    doors = Contract.model_validate(
+        {"table": "doors", "key": ["open", "at"], "time": "at", "columns": columns}
+    )
+    for text in ("true,2026-11-21T08:00", '{"open": true, "at": "2026-11-21T08:00"}'):
+        assert read_key(doors, text)["open"] is True
+    with pytest.raises(RejectedError, match="'yes' is no boolean for open"):
+        read_key(doors, "yes,2026-11-21T08:00")

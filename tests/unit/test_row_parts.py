@@ -8,16 +8,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.batch import Format
-from tasks.extract.file_parts import Part, Survey, halved, parts, survey
+from tasks.extract.cuts import Part, Survey
+from tasks.extract.file_parts import halved, parts
 from tests.fixtures.parquet import with_a_corrupt_group
+from tests.fixtures.surveys import MAX_PART, surveyed
 
 FRAME = pl.DataFrame({"n": range(900), "text": [f"t{n}" for n in range(900)]})
 
 
 def read(path: Path) -> tuple[Survey, list[Part]]:
-    found = survey(path, path.name, Format.PARQUET, max_bytes=1_000, max_rows=128)
-    return found, list(parts(found, found.cuts))
+    found = surveyed(path, max_bytes=1_000, max_rows=128)
+    return found, list(parts(found, found.cuts, MAX_PART))
 
 
 def payload(part: Part) -> bytes:
@@ -43,7 +44,7 @@ def test_a_corrupt_row_group_is_given_as_its_bytes_and_the_others_as_their_rows(
         "x.parquet:557",
     ]
     assert all(halved(found, part) is None for part in bad)
-    again = list(parts(found, [bad[1].cut]))  # after a crash
+    again = list(parts(found, [bad[1].cut], MAX_PART))  # after a crash
     assert [payload(part) for part in again] == [payload(bad[1])]
 
 

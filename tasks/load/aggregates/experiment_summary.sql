@@ -10,12 +10,21 @@ WITH steps AS (
         count(*) FILTER (WHERE status = 'queued') AS steps_queued,
         count(*) FILTER (WHERE status NOT IN ('succeeded', 'failed', 'running', 'queued')) AS steps_other,
         sum(duration_s ORDER BY step_index, step_id) AS step_duration_s,
-        sum(volume_ul ORDER BY step_index, step_id) FILTER (
-            WHERE status = 'succeeded' AND command_type IN ('aspirate', 'aspirateInPlace')
-        ) AS aspirated_ul,
-        sum(volume_ul ORDER BY step_index, step_id) FILTER (
-            WHERE status = 'succeeded' AND command_type IN ('dispense', 'dispenseInPlace')
-        ) AS dispensed_ul
+        count(duration_fault) AS steps_duration_fault,
+        CASE WHEN count(volume_ul) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('aspirate', 'aspirateInPlace', 'aspirateWhileTracking'))
+            = count(total_volume_ul) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('aspirate', 'aspirateInPlace', 'aspirateWhileTracking'))
+        THEN coalesce(sum(total_volume_ul ORDER BY step_index, step_id) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('aspirate', 'aspirateInPlace', 'aspirateWhileTracking')), 0)
+        END AS aspirated_ul,
+        CASE WHEN count(volume_ul) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('dispense', 'dispenseInPlace', 'dispenseWhileTracking'))
+            = count(total_volume_ul) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('dispense', 'dispenseInPlace', 'dispenseWhileTracking'))
+        THEN coalesce(sum(total_volume_ul ORDER BY step_index, step_id) FILTER (WHERE status = 'succeeded'
+            AND command_type IN ('dispense', 'dispenseInPlace', 'dispenseWhileTracking')), 0)
+        END AS dispensed_ul
     FROM experiment_steps
     WHERE experiment_created_at >= $1 AND experiment_created_at < $2
     GROUP BY experiment_id, experiment_created_at
@@ -36,6 +45,7 @@ SELECT
     e.started_at,
     e.completed_at,
     e.duration_s,
+    e.duration_fault,
     coalesce(s.steps, 0) AS steps,
     coalesce(s.steps_succeeded, 0) AS steps_succeeded,
     coalesce(s.steps_failed, 0) AS steps_failed,
@@ -43,8 +53,9 @@ SELECT
     coalesce(s.steps_queued, 0) AS steps_queued,
     coalesce(s.steps_other, 0) AS steps_other,
     coalesce(s.step_duration_s, 0) AS step_duration_s,
-    coalesce(s.aspirated_ul, 0) AS aspirated_ul,
-    coalesce(s.dispensed_ul, 0) AS dispensed_ul,
+    coalesce(s.steps_duration_fault, 0) AS steps_duration_fault,
+    CASE WHEN s.experiment_id IS NULL THEN 0 ELSE s.aspirated_ul END AS aspirated_ul,
+    CASE WHEN s.experiment_id IS NULL THEN 0 ELSE s.dispensed_ul END AS dispensed_ul,
     f.step_index AS first_error_step,
     CASE WHEN f.experiment_id IS NULL THEN e.error_type ELSE f.error_type END AS first_error_type,
     CASE WHEN f.experiment_id IS NULL THEN e.error_code ELSE f.error_code END AS first_error_code,

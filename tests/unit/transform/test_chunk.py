@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.contract import load_contract
-from tasks.extract.file_parts import parts, survey
+from tasks.extract.file_parts import parts
 from tasks.layout import exact, records_in, whole
 from tasks.transform.chunk import decode_batch
 from tasks.transform.decode import Decoder
 from tasks.transform.registry import transform
 from tasks.transform.table import decode_rows
+from tests.fixtures.surveys import MAX_PART, surveyed
 
 CONTRACT = load_contract(Path(__file__).parents[3] / "tasks" / "contracts" / "sensor_readings.yaml")
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 NAMES = ["device_id", "timestamp", "temperature", "location.latitude"]
+PLAIN = Layout(format=Format.CSV)
 HEADER = ",".join(NAMES).encode() + b"\n"
 
 
@@ -35,13 +37,15 @@ def a_part(chunk: bytes, layout: Layout | None = None, header: bytes = HEADER) -
 @pytest.mark.parametrize(
     "header", [b"device_id;timestamp;temperature\n", b"foo,bar\n", b"\n", b"\r\n", b"\xef\xbb\xbf\n", b",,\n"]
 )
-def test_under_a_header_that_names_no_column_of_ours_every_record_is_rejected(header: bytes) -> None:
-    """Each of a batch that has one record as its header says, and one that has not."""
+def test_under_a_header_that_names_no_column_of_ours_a_part_is_rejected_as_one(header: bytes) -> None:
+    """One that has a record as its header says, and one that has not."""
     fitting = header.lstrip(b"\xef\xbb\xbf").replace(b"device_id", b"d") or b"x\n"
     batch = a_part(fitting.replace(b"\n", b"x\n") + b"1,2,3,4\n", header=header)
     contract = {CONTRACT.table: CONTRACT}
     refined = transform("readings").bind(contract, "files")(batch, Reference(frames={}))
-    assert (refined.read, refined.rejected.height) == (2, 2)
+    assert (refined.read, refined.rejected.height) == (1, 1)
+    assert refined.rejected.row(0, named=True)["rules"] == ["header.none"]
+    assert refined.rejected.row(0)[:2] == (1, None)
 
 
 def cells_of(chunk: bytes) -> dict[int, dict[str, object]]:
@@ -75,13 +79,13 @@ def test_what_is_written_as_csv_is_read_as_each_record_alone(records: list[tuple
 @given(st.lists(st.text('ab,"\n', max_size=8), max_size=8), st.integers(1, 40))
 def test_however_a_file_is_cut_its_records_are_the_same(pieces: list[str], size: int) -> None:
     content = "\n".join(pieces).encode()
-    expected = list(records_in(content, Format.CSV).payloads)
+    expected = list(records_in(content, PLAIN).payloads)
     found: list[bytes] = []
     rest, wanted = content, size
     while rest:
         window = rest[:wanted]
         taken = len(rest) if wanted >= len(rest) else whole(window, Format.CSV)
-        found += records_in(rest[:taken], Format.CSV).payloads if taken else []
+        found += records_in(rest[:taken], PLAIN).payloads if taken else []
         rest, wanted = rest[taken:], size if taken else wanted * 2
     assert found == expected
 
@@ -90,7 +94,7 @@ def test_however_a_file_is_cut_its_records_are_the_same(pieces: list[str], size:
 @given(st.binary(max_size=40))
 def test_no_bytes_fail_a_part_and_each_record_has_its_own(chunk: bytes) -> None:
     found = cells_of(chunk)
-    records = records_in(chunk, Format.CSV)
+    records = records_in(chunk, PLAIN)
     assert sorted(found) == list(range(len(records.payloads)))
     where = exact(Layout(format=Format.CSV), "x.csv:2", chunk, list(found))
     assert [payload for _, payload in where] == [records.payloads[part] for part in found]
@@ -135,8 +139,8 @@ def test_parts_of_a_file_are_its_bytes_in_order(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     lines = [f'd,2026-01-01T00:00:00Z,"{n}\n",\n' if n % 7 == 0 else f"d,,{n},\n" for n in range(100)]
     path.write_bytes(HEADER + "".join(lines).encode())
-    found = survey(path, "x.csv", Format.CSV, max_bytes=100, max_rows=1)
-    read = list(parts(found, found.cuts))
+    found = surveyed(path, max_bytes=100)
+    read = list(parts(found, found.cuts, MAX_PART))
     assert b"".join(part.messages["payload"][-1] for part in read) == path.read_bytes().removeprefix(HEADER)
     assert len(read) > 10
     content = path.read_bytes().split(b"\n")
@@ -152,8 +156,8 @@ def test_a_part_however_large_ends_where_a_record_ends(
     monkeypatch.setattr("tasks.extract.file_parts.LONGEST", longest)
     path = tmp_path / "x.csv"
     path.write_bytes(HEADER + "".join(f"d,,{n},\n" for n in range(100)).encode())
-    found = survey(path, "x.csv", Format.CSV, max_bytes=100, max_rows=1)
-    chunks = [part.messages["payload"][-1] for part in parts(found, found.cuts)]
+    found = surveyed(path, max_bytes=100)
+    chunks = [part.messages["payload"][-1] for part in parts(found, found.cuts, MAX_PART)]
     assert len(chunks) > 5
     assert all(chunk.endswith(b"\n") for chunk in chunks)
     assert b"".join(chunks) == path.read_bytes().removeprefix(HEADER)
@@ -163,7 +167,7 @@ def test_what_has_no_end_of_a_record_is_cut_anyway(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("tasks.extract.file_parts.LONGEST", 400)
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"x" * 1_000 + b"\n{}\n")
-    found = survey(path, "x.ndjson", Format.NDJSON, max_bytes=100, max_rows=1)
+    found = surveyed(path, max_bytes=100)
     assert [(cut.first, cut.end) for cut in found.cuts][:2] == [(0, 400), (400, 800)]
     assert found.cuts[-1].end == 1_004
 
@@ -171,9 +175,11 @@ def test_what_has_no_end_of_a_record_is_cut_anyway(tmp_path: Path, monkeypatch: 
 def test_parts_of_a_parquet_file_are_its_rows_in_order(tmp_path: Path) -> None:
     frame = pl.DataFrame({"n": range(1_000), "text": [f"t{n}" * 5 for n in range(1_000)]})
     frame.write_parquet(tmp_path / "x.parquet", row_group_size=300)
-    found = survey(tmp_path / "x.parquet", "x.parquet", Format.PARQUET, max_bytes=1, max_rows=128)
-    read = [pl.read_ipc(io.BytesIO(part.messages["payload"][-1])) for part in parts(found, found.cuts)]
+    found = surveyed(tmp_path / "x.parquet", max_bytes=1, max_rows=128)
+    read = [
+        pl.read_ipc(io.BytesIO(part.messages["payload"][-1])) for part in parts(found, found.cuts, MAX_PART)
+    ]
     assert pl.concat(read).equals(frame)
     assert [cut.line for cut in found.cuts][:4] == [1, 129, 257, 301]
-    (some,) = parts(found, [found.cuts[4]])
+    (some,) = parts(found, [found.cuts[4]], MAX_PART)
     assert pl.read_ipc(io.BytesIO(some.messages["payload"][-1])).equals(frame[428:556])

@@ -11,7 +11,7 @@ from tasks.contract import Contract
 from tasks.transform import timestamps
 from tasks.transform.record import tabulate
 from tasks.transform.record_rules import check_record, check_time
-from tasks.transform.validate import rules_of, split
+from tasks.transform.validate import RULES, rules_of, split
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CONTRACT = Contract.model_validate(
@@ -88,4 +88,4 @@ def _by_frame(record: dict[str, Any]) -> list[str]:
     frame = tabulate([record], CONTRACT).with_columns(sequence=pl.lit(0, pl.Int32))
     frame = timestamps.parse(frame, CONTRACT)
     _, bad = split(frame, rules_of(CONTRACT, NOW, frame.schema))
-    return [rule for rules in bad["rules"] for rule in rules]
+    return [rule for rules in bad[RULES] for rule in rules]

@@ -1,0 +1,42 @@
+"""Whether a file may still be written: somebody has it open, or it does not end as a finished one does."""
+
+import fcntl
+import os
+import signal
+from typing import BinaryIO, Final
+
+from tasks.batch import Format
+from tasks.extract.file_life import Ending
+
+_LINE_ENDS: Final = (b"\n", b"\r")
+_FOOTER: Final = b"PAR1"
+
+
+def ending_of(file: BinaryIO, file_format: Format) -> Ending:
+    """What an open file tells about its writer."""
+    return Ending(whole=_is_whole(file.fileno(), file_format), written=_is_written(file.fileno()))
+
+
+def _is_whole(descriptor: int, file_format: Format) -> bool:
+    size = os.fstat(descriptor).st_size
+    if file_format is not Format.PARQUET:
+        return os.pread(descriptor, 4, max(0, size - 4)).rstrip(b"\0").endswith(_LINE_ENDS)  # of UTF-16 too
+    tail = os.pread(descriptor, 8, max(0, size - 8))
+    return tail.endswith(_FOOTER) and 8 < int.from_bytes(tail[:4], "little") + 12 <= size
+
+
+def _is_written(descriptor: int) -> bool | None:
+    """Whether any process of this machine has it open for writing; None: the system does not tell us.
+
+    A lease to read is refused while somebody may write. It is given back at once; who opens the file in that
+    moment waits as long, and the signal that tells us so is one that is ignored.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file of another user, or a file system without leases
+        return None
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

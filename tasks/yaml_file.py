@@ -1,0 +1,166 @@
+"""YAML files that people write, read as YAML 1.2, and every mistake with its line and column.
+
+`on`, `no` and `yes` are words here (YAML 1.1 took them for truth values), `1:30` and `2026-11-21` are text,
+`010` is ten, `<<` merges nothing. A name that comes twice in one mapping is refused.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lineage.errors import ContractError
+
+Model = TypeVar("Model", bound=BaseModel)
+Place = tuple[str | int, ...]
+
+
+class _Core(yaml.SafeLoader):
+    """PyYAML with the core schema of YAML 1.2.2 (chapter 10.3) in place of the types of YAML 1.1."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own way
+
+
+_TYPES = (
+    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+)
+for _name, _pattern, _first in _TYPES:
+    _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value)
+
+
+_Core.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """A model from its YAML file; raises ContractError, one sentence with the file and all that is wrong."""
+    try:
+        return _read(path.read_text(encoding="utf-8"), model)
+    except (_WrongError, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise ContractError(f"{path.name} is not a {model.__name__.lower()}: {why}") from error
+
+
+class _WrongError(Exception):
+    """What is wrong with the text, and where."""
+
+
+def _read(text: str, model: type[Model]) -> Model:
+    try:
+        loader = _Core(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise _WrongError("the file is empty")
+        if repeated := list(_repeated(root, set())):
+            raise _WrongError("; ".join(repeated))
+        found = loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        where = f"{_at(error.problem_mark)}: " if error.problem_mark else ""
+        raise _WrongError(f"{where}{error.problem or error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a character that no YAML has
+        raise _WrongError(str(error)) from error
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise _WrongError("; ".join(_told(error, root, model))) from error
+
+
+def _repeated(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """A sentence for each name that comes twice in a mapping: the last one would win in silence."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        first: dict[str, yaml.Mark] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in first:
+                    said = f"{key.value} comes a second time, it stands in line {first[key.value].line + 1}"
+                    yield f"{_at(key.start_mark)}: {said}"
+                first.setdefault(key.value, key.start_mark)
+            yield from _repeated(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _repeated(each, seen)
+
+
+def _told(error: ValidationError, root: yaml.Node, model: type[BaseModel]) -> Iterator[str]:
+    """A sentence for each problem: where, what, and of an unknown word the nearest that may stand there."""
+    problems = error.errors(include_input=False, include_url=False)
+    wholes = {each["loc"][:length] for each in problems for length in range(len(each["loc"]))}
+    for each in problems:
+        if each["loc"] in wholes:  # that a list is too short is because its parts are wrong
+            continue
+        context = each.get("ctx", {})
+        place: Place = (*each["loc"], *context.get("place", ()))
+        node = _node_at(root, place, key=each["type"] == "extra_forbidden")
+        said = each["msg"].removeprefix("Value error, ") + _nearest(
+            each["type"], context, node, each["loc"], model
+        )
+        name = "" if each["type"] == "contract" else ".".join(map(str, each["loc"]))
+        yield ": ".join(part for part in (_at(node.start_mark) if place else "", name, said) if part)
+
+
+def _nearest(
+    kind: str, context: Mapping[str, Any], node: yaml.Node, place: Place, model: type[BaseModel]
+) -> str:
+    """`, did you mean …?` for a word that is close to one that may stand there."""
+    if kind == "extra_forbidden":
+        word, known = str(place[-1]), _names_at(model.model_json_schema(), place[:-1])
+    elif kind in ("enum", "literal_error", "union_tag_invalid"):
+        said = str(context.get("expected", context.get("expected_tags", "")))
+        word, known = str(context.get("tag", node.value)), re.findall(r"'([^']*)'", said)
+    else:
+        return ""
+    nearest = get_close_matches(word, known, n=1)
+    return f", did you mean {nearest[0]}?" if nearest else ""
+
+
+def _node_at(root: yaml.Node, place: Place, *, key: bool) -> yaml.Node:
+    """The node at a place of pydantic's, or the innermost one there is; `key`: its name, not its value."""
+    node = root
+    for step in place:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+        elif isinstance(node, yaml.MappingNode):
+            pairs = [pair for pair in node.value if pair[0].value == str(step)]
+            last = key and step == place[-1]
+            node = pairs[0][0 if last else 1] if pairs else node
+    return node
+
+
+def _at(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
+    """The fields of the model at a place of pydantic's, whose union is followed by the kind's name."""
+    node = _resolved(schema, schema)
+    for step in place:
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][step]}
+        else:
+            node = node["items"] if isinstance(step, int) else node["properties"][step]
+        node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # it may be null
+        node = _resolved(schema, node)
+    return list(node["properties"])
+
+
+def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference within the schema stands for."""
+    found: Mapping[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    return found
