@@ -58,6 +58,7 @@ async def prove(
             anchors=kept,
             accepted=anchors.restores(settings.anchors, store),
             keys=key_file.read(settings.keys),
+            strangers=anchors.strangers(settings.anchors, store),
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

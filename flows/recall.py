@@ -20,7 +20,7 @@ from tasks.batch import Reference
 from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
-from tasks.load.quarantine import Act, Kind, record, set_apart
+from tasks.load.quarantine import Act, Kind, record_reprocess, set_apart
 from tasks.load.recall import (
     Condition,
     Recalled,
@@ -130,8 +130,8 @@ async def _reprocess(
             batches = await readers_of(connection, outcome.scope.raw_batches)
             for _, dataset, reader in batches:
                 readers.of(dataset, reader)  # one that is not to be found ends it before anything is done
-            if outcome.applied:
-                await record(connection, act)
+            if outcome.applied and batches:
+                await record_reprocess(connection, act, [number for number, *_ in batches])
     for done, (number, dataset, reader) in enumerate(batches, start=1):
         one = await reprocess(store, readers.of(dataset, reader), number, dry_run=not outcome.applied)
         outcome = _with(outcome, one)

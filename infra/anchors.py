@@ -11,7 +11,7 @@ else about the past than this file does. Copy it somewhere else too: the further
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from infra import private
 from lineage.errors import SettingsError
 from lineage.restores import Gap, Restore
-from lineage.seal import Anchor
+from lineage.seal import Anchor, Stranger
 
 Line: TypeAlias = Anchor | Restore
 
@@ -76,7 +76,9 @@ def _is_among_the_last(file: BinaryIO, said: Mapping[str, object]) -> bool:
 def read(path: Path, store: str) -> tuple[Anchor, ...]:
     """The anchors of a store that hold; a line that cannot be read is an error, for somebody changed it."""
     holding: list[Anchor] = []
-    for line in _lines(path, store):
+    for whose, line in _lines(path):
+        if whose != store:
+            continue
         if isinstance(line, Restore):
             holding = [anchor for anchor in holding if anchor.seal <= line.gap.kept]
             line = line.anchor
@@ -87,29 +89,39 @@ def read(path: Path, store: str) -> tuple[Anchor, ...]:
 def restores(path: Path, store: str) -> tuple[Restore, ...]:
     """Every restore of a store that was accepted, for ever; raises as `read`."""
     found: list[Restore] = []
-    for line in _lines(path, store):
-        if isinstance(line, Restore):
+    for whose, line in _lines(path):
+        if whose == store and isinstance(line, Restore):
             found = [replace(each, undone=each.undone or each.seal > line.gap.kept) for each in found]
             found.append(line)
     return tuple(found)
 
 
-def _lines(path: Path, store: str) -> tuple[Line, ...]:
+def strangers(path: Path, store: str) -> tuple[Stranger, ...]:
+    """The anchors of other stores in the file, in the order in which they were kept; raises as `read`."""
+    found, before = [], True
+    for whose, line in _lines(path):
+        before = before and whose != store
+        if whose != store:
+            anchor = line.anchor if isinstance(line, Restore) else line
+            at = datetime.fromisoformat(line.at)
+            found.append(Stranger(store=whose, anchor=anchor, at=at, before=before))
+    return tuple(found)
+
+
+def _lines(path: Path) -> list[tuple[str, Line]]:
+    """Whose line it is, and what it says."""
     if not path.exists():
-        return ()
+        return []
     try:
-        return tuple(_read(path, store))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [_line(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"HEADWATER_ANCHOR_FILE ({path}) holds a line that is no anchor: {error}."
         ) from error
 
 
-def _read(path: Path, store: str) -> Iterator[Line]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        found = json.loads(line)
-        if found["store"] == store:
-            yield _restore(found) if "restored" in found else _anchor(found)
+def _line(found: Mapping[str, Any]) -> tuple[str, Line]:
+    return str(found["store"]), _restore(found) if "restored" in found else _anchor(found)
 
 
 def _anchor(found: Mapping[str, Any]) -> Anchor:

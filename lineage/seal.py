@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from . import form
 from .canonical import canonical_json
@@ -51,9 +52,10 @@ SELECT seal, sealed_at, total, hash, clock_timestamp() AS now FROM store.lineage
 ORDER BY seal DESC LIMIT 1
 """
 _INSERT = """
-INSERT INTO store.lineage_seals (seal, sealed_at, entries, total, digest, books, hash)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO store.lineage_seals (seal, sealed_at, entries, total, digest, books, store, hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
+_STORE = "SELECT id FROM store.identity"
 _INSERT_SPANS = (
     "INSERT INTO store.lineage_spans (seal, writer, first, last, head) VALUES ($1, $2, $3, $4, $5)"
 )
@@ -88,6 +90,16 @@ class Anchor:
     hash: bytes
     proved: bool = False
     at: str = field(default="", compare=False)  # when it was kept, ISO 8601
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """An anchor of another store in the file: when it was kept, and whether before the first of this one."""
+
+    store: str
+    anchor: Anchor
+    at: datetime
+    before: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +158,10 @@ async def seal(connection: Connection) -> Seal | None:
         made = project(entries, micros(now))
         value = digest_bytes(made)
         books = await books_digest(connection, (entry.batch for entry in entries))
-        hash_ = seal_hash(previous, number, now, spans, value, books)
+        store = await connection.fetchval(_STORE)
+        hash_ = seal_hash(previous, number, now, spans, value, books, store)
         count = len(entries) + len(unread)
-        await connection.execute(_INSERT, number, now, count, total + count, value, books, hash_)
+        await connection.execute(_INSERT, number, now, count, total + count, value, books, store, hash_)
         await connection.executemany(
             _INSERT_SPANS, [(number, each.writer, each.first, each.last, each.head) for each in spans]
         )
@@ -199,6 +212,11 @@ async def identity(connection: Connection) -> str:
     return str(await connection.fetchval("SELECT id || '/' || current_database() FROM store.identity"))
 
 
+def database_of(store: str) -> str:
+    """The name of the database of a store, of what `identity` says."""
+    return store.partition("/")[2]
+
+
 async def end_writers(connection: Connection) -> None:
     """Mark the writers whose connections are gone and whose entries are all sealed."""
     gone = [row["writer"] for row in await connection.fetch(_GONE, WRITER_LOCK)]
@@ -210,15 +228,25 @@ async def end_writers(connection: Connection) -> None:
 
 
 def seal_hash(
-    previous: bytes, number: int, sealed_at: datetime, spans: Sequence[Span], digest_: bytes, books: bytes
+    previous: bytes,
+    number: int,
+    sealed_at: datetime,
+    spans: Sequence[Span],
+    digest_: bytes,
+    books: bytes,
+    store: UUID | None,
 ) -> bytes:
-    """SHA-256 of the hash before it and the canonical JSON of a seal, its spans in the order of writers."""
+    """SHA-256 of the hash before it and the canonical JSON of a seal, its spans in the order of writers.
+
+    `store`: which store it was made of; None for a seal of before this was said.
+    """
     content = {
         "seal": number,
         "sealed_at": micros(sealed_at),
         "digest": digest_.hex(),
         "books": books.hex(),
         "spans": [[span.writer, span.first, span.last, span.head.hex()] for span in spans],
+        **({"store": str(store)} if store else {}),
     }
     return hashlib.sha256(previous + canonical_json(content).encode()).digest()
 

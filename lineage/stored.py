@@ -7,15 +7,22 @@ from typing import Any, Literal
 
 import polars as pl
 
-from .identifiers import column_of, literal
+from .identifiers import column_of, listed, literal, stored_table
 from .ports import Connection
-from .row_digest import columns_id
 
 CHUNK = 20_000
 """Rows read at a time."""
 
 Columns = Mapping[str, pl.DataType]
 """Names and Polars types, in the order in which they are hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """The columns that a digest covers: as they were called when it was made, and by now, in one order."""
+
+    names: Sequence[str]
+    columns: Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +40,7 @@ class TableShape:
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
-    carried: Columns = field(default_factory=dict)  # what a digest covers after the columns of a contract
+    digested: Mapping[str, Digested] = field(default_factory=dict)  # what digests cover, by the ledger's name
 
     @property
     def history(self) -> bool:
@@ -46,14 +53,20 @@ class TableShape:
         return (self.name, f"{self.name}_history") if self.history else (self.name,)
 
     @property
-    def versions(self) -> tuple[Columns, ...]:
-        return (self.columns, *self.earlier)
+    def stored_columns(self) -> dict[str, tuple[str, ...]]:
+        """Every table that is made for it, with all its columns."""
+        columns = (*self.every_column, "batch")
+        if not self.history:
+            return {self.name: columns}
+        return {
+            self.name: columns,
+            f"{self.name}_history": (*columns, "replaced_by"),
+            f"{self.name}_quarantine": (*self.key, "act"),
+        }
 
     @property
-    def digested(self) -> dict[str, Columns]:
-        """What a digest may cover, by its name in the ledger: columns of a version and what rows carry."""
-        covered = ({**version, **self.carried} for version in self.versions)
-        return {columns_id(list(columns)): columns for columns in covered}
+    def versions(self) -> tuple[Columns, ...]:
+        return (self.columns, *self.earlier)
 
     @property
     def every_column(self) -> dict[str, pl.DataType]:
@@ -69,6 +82,16 @@ async def chunks(
     cursor = await connection.cursor(query, *args)
     while rows := await cursor.fetch(size):
         yield rows
+
+
+def published(shape: TableShape, columns: Sequence[str]) -> str:
+    """The query of the view that people ask: these columns, without the rows whose key is in quarantine."""
+    query = f"SELECT {listed(columns)} FROM {stored_table(shape.name)} s"
+    if not shape.history:
+        return query
+    same = " AND ".join(f"{column_of('q', name)} = {column_of('s', name)}" for name in shape.key)
+    out = stored_table(f"{shape.name}_quarantine")
+    return f"{query} WHERE NOT EXISTS (SELECT FROM {out} q WHERE {same})"
 
 
 def key_text(shape: TableShape) -> str:

@@ -10,10 +10,11 @@ from ..identifiers import stored_table
 from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection
 from ..stored import TableShape
-from . import books, entries, imported, messages, quarantine, rejected
-from .books import Counts
+from . import acts, books, entries, imported, messages, rejected
+from .books import Books, Counts
 from .findings import Findings
 from .held import by_batch
+from .look import look, unreadable
 
 WINDOW = 50_000
 """Batches whose books are in memory at a time."""
@@ -82,15 +83,13 @@ async def windows(connection: Connection, first: int) -> AsyncIterator[tuple[int
     yield first, MOST
 
 
-async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> list[str]:
+async def beyond(connection: Connection, tables: Mapping[str, TableShape]) -> AsyncIterator[str]:
     """A sentence for each table with a batch that no window holds."""
     kept = (("batch", name) for shape in tables.values() for name in shape.tables)
-    found = []
     for column, name in (*_NUMBERED, *kept):
         query = f"SELECT EXISTS (SELECT FROM {stored_table(name)} WHERE {column} = {MOST})"
         if await connection.fetchval(query):
-            found.append(f"{name}: something of batch {MOST}, which no commit has")
-    return found
+            yield f"{name}: something of batch {MOST}, which no commit has"
 
 
 async def check(
@@ -102,21 +101,35 @@ async def check(
     keys: KeyRing,
 ) -> None:
     """Everything that is said of batches by their number."""
-    kept = await books.read_books(connection, *window)
-    counts.batches += len(kept.ledger)
-    findings.add("ledger", books.balance(kept, tables))
+    kept = Books({})
+    with unreadable(findings, "ledger"):
+        kept = await books.read_books(connection, *window)
+        counts.batches += len(kept.ledger)
+        findings.add("ledger", books.balance(kept, tables))
     for shape in tables.values():
         if shape.kind != "recompute":
-            recorded = books.outputs_of(kept, shape.name)
-            held = await by_batch(connection, shape, *window, recorded, keys)
-            counts.rows += sum(each.rows for each in held.values())
-            findings.add(shape.name, books.compare_rows(kept, shape, held))
-    for name, check in (
+            rows = _rows(connection, kept, shape, window, counts, keys)
+            await look(connection, findings, shape.name, rows)
+    for name, found in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
         ("rejected", rejected.check_rejected(connection, kept, *window, counts, keys)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),
-        ("quarantine", quarantine.check_acts(connection, kept, *window)),
+        ("acts", acts.check_acts(connection, kept, *window)),
     ):
-        findings.add(name, [difference async for difference in check])
+        await look(connection, findings, name, found)
+
+
+async def _rows(
+    connection: Connection,
+    kept: Books,
+    shape: TableShape,
+    window: tuple[int, int],
+    counts: Counts,
+    keys: KeyRing,
+) -> AsyncIterator[str]:
+    held = await by_batch(connection, shape, *window, books.outputs_of(kept, shape.name), keys)
+    counts.rows += sum(each.rows for each in held.values())
+    for difference in books.compare_rows(kept, shape, held):
+        yield difference

@@ -1,6 +1,6 @@
 """Column coverage: every column of a stored table says what it comes from, for each version that wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from ..ports import Connection
 from ..stored import TableShape
@@ -17,7 +17,7 @@ FROM store.lineage_log WHERE relationship_type = 'DERIVES' AND transformation_id
 
 async def check_coverage(
     connection: Connection, tables: Mapping[str, TableShape], first: int, uri: str
-) -> list[str]:
+) -> AsyncIterator[str]:
     """A sentence for each column without an edge, of what was written from batch `first` on.
 
     `uri`: how the name of a stored table begins.
@@ -25,7 +25,6 @@ async def check_coverage(
     wrote = await connection.fetch(_WROTE, first)
     rows = await connection.fetch(_SAID, sorted({row["transformation_id"] for row in wrote}))
     said = {(row["transformation_id"], row["dataset"], row["name"]) for row in rows}
-    found = []
     known = [row for row in wrote if row["table_name"] in tables]
     for row in sorted(known, key=lambda row: (row["table_name"], row["transformation_id"])):
         table, by = row["table_name"], row["transformation_id"]
@@ -33,8 +32,7 @@ async def check_coverage(
             tables[table], {name for who, to, name in said if (who, to) == (by, f"{uri}{table}")}
         )
         if missing:
-            found.append(f"{table}: no edge says what {', '.join(missing)} comes from, as {by} wrote it")
-    return found
+            yield f"{table}: no edge says what {', '.join(missing)} comes from, as {by} wrote it"
 
 
 def _missing(shape: TableShape, said: set[str]) -> list[str]:

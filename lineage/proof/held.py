@@ -139,11 +139,12 @@ class _Reading:
     async def _unlike_digest(self, groups: Sequence[Group]) -> list[Group]:
         """The groups, whose digests cover the same columns, whose digest is not the recorded one."""
         outputs = {group: self.recorded[group] for group in groups}
-        columns = self.shape.digested[outputs[groups[0]]["columns"]]
+        covered = self.shape.digested[outputs[groups[0]]["columns"]]
+        columns = covered.columns
         later = [name for name in self.shape.every_column if name not in columns]
         digests = {
             group: row_digest(
-                self.keys.named(output["digest_key"]), self.shape.name, list(columns), output["bucket"]
+                self.keys.named(output["digest_key"]), self.shape.name, covered.names, output["bucket"]
             )
             for group, output in outputs.items()
         }

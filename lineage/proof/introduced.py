@@ -6,6 +6,8 @@
 Were they changed, edges would be missing or told twice, and the wrong version would be in force.
 """
 
+from collections.abc import AsyncIterator
+
 from ..ports import Connection
 
 # Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
@@ -15,26 +17,28 @@ WITH told AS (
     SELECT DISTINCT l.transformation_id, l.batch, l.target_facts->>'dataset' AS target,
         CASE WHEN g.raw_digest IS NULL AND g.raw_batch IS NULL THEN '' ELSE g.dataset END AS source
     FROM store.lineage_log l JOIN store.ledger g USING (batch)
-    WHERE l.relationship_type = 'DERIVES' AND g.way <> 'import'
+    WHERE l.relationship_type = 'DERIVES' AND g.way <> 'import' AND l.batch >= $1
 ), kept AS (
     SELECT transformation_id, batch, target, source FROM store.transformations
-    WHERE starts_with(transformation_id, name || '@')
+    WHERE starts_with(transformation_id, name || '@') AND batch >= $1
 )
 SELECT * FROM (
     (SELECT *, true AS told FROM told EXCEPT SELECT *, true FROM kept)
     UNION ALL (SELECT transformation_id, batch, target, source, false FROM store.transformations
-        EXCEPT SELECT *, false FROM told)
+        WHERE batch >= $1 EXCEPT SELECT *, false FROM told)
 ) different ORDER BY batch, transformation_id, target, told
 """
 _REIGNS = """
 WITH told AS (
     SELECT l.source_facts->>'name' AS name, l.source_key AS transformation_id, l.batch, l.target_key AS before
     FROM store.lineage_log l JOIN store.ledger g USING (batch)
-    WHERE l.relationship_type = 'SUPERSEDES' AND g.way <> 'import'
+    WHERE l.relationship_type = 'SUPERSEDES' AND g.way <> 'import' AND l.batch >= $1
 ), kept AS (
-    SELECT name, transformation_id, batch,
-        lag(transformation_id) OVER (PARTITION BY name ORDER BY reign) AS before
-    FROM store.reigns
+    SELECT * FROM (
+        SELECT name, transformation_id, batch,
+            lag(transformation_id) OVER (PARTITION BY name ORDER BY reign) AS before
+        FROM store.reigns
+    ) reigned WHERE batch >= $1
 ), first AS (
     SELECT * FROM kept WHERE before IS NULL AND EXISTS (
         SELECT FROM store.lineage_log l WHERE l.batch = kept.batch AND l.relationship_type = 'RAN'
@@ -57,41 +61,51 @@ WHERE l.relationship_type = 'SUPERSEDES' AND l.facts->>'reign' IS NOT NULL AND N
 _WITHOUT_REIGN = """
 SELECT DISTINCT l.target_facts->>'name' AS name
 FROM store.lineage_log l JOIN store.ledger g USING (batch)
-WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND NOT EXISTS (
+WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND l.batch >= $1 AND NOT EXISTS (
     SELECT FROM store.reigns r WHERE r.name = l.target_facts->>'name'
 ) ORDER BY 1
 """
 
-# Who is in there is not told of again.
-_SUBJECTS = """
-SELECT kind, id, dataset FROM store.subjects EXCEPT (
-    SELECT source_facts->>'kind', source_facts->>'id', coalesce(target_facts->>'dataset', target_key)
-    FROM store.lineage_log WHERE relationship_type = 'ABOUT'
-    UNION ALL
-    SELECT target_facts->>'kind', target_facts->>'id', source_facts->>'id'
-    FROM store.lineage_log WHERE relationship_type = 'USED'
-) ORDER BY 1, 2, 3
+# Who is in there is not told of again; a row says of no batch, so that all of them are looked at, or none.
+_TOLD = """
+SELECT source_facts->>'kind' AS kind, source_facts->>'id' AS id,
+    coalesce(target_facts->>'dataset', target_key) AS dataset, batch
+FROM store.lineage_log WHERE relationship_type = 'ABOUT'
+UNION ALL
+SELECT target_facts->>'kind', target_facts->>'id', source_facts->>'id', batch
+FROM store.lineage_log WHERE relationship_type = 'USED'
+"""
+_SUBJECTS = f"""
+SELECT kind, id, dataset FROM store.subjects
+EXCEPT SELECT kind, id, dataset FROM ({_TOLD}) told ORDER BY 1, 2, 3
+"""
+_WITHOUT_SUBJECT = f"""
+SELECT told.kind, told.id, told.dataset FROM ({_TOLD}) told JOIN store.ledger g USING (batch)
+WHERE g.way <> 'import' AND told.batch >= $1
+EXCEPT SELECT kind, id, dataset FROM store.subjects ORDER BY 1, 2, 3
 """
 
 
-async def check_introductions(connection: Connection) -> list[str]:
-    """A sentence for each row that the log does not tell of, and for each that it does and is not there."""
-    found = []
-    for row in await connection.fetch(_TRANSFORMATIONS):
+async def check_introductions(connection: Connection, first: int) -> AsyncIterator[str]:
+    """What the log does not tell of, and what it does and is not there; of batches from `first` on."""
+    for row in await connection.fetch(_TRANSFORMATIONS, first):
         what = f"{row['transformation_id']} for {row['target']}"
-        found.append(f"transformations, batch {row['batch']}: {what} {_differs(row['told'])}")
-    for row in await connection.fetch(_REIGNS):
+        yield f"transformations, batch {row['batch']}: {what} {_differs(row['told'])}"
+    for row in await connection.fetch(_REIGNS, first):
         what = row["transformation_id"] + (f" after {row['before']}" if row["before"] else "")
-        found.append(f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}")
+        yield f"reigns, batch {row['batch']}: {what} {_differs(row['told'])}"
     for row in await connection.fetch(_RENUMBERED):
-        found.append(
-            f"reigns, batch {row['batch']}: number {row['reign']} is not that of {row['source_key']}"
-        )
-    for row in await connection.fetch(_WITHOUT_REIGN):
-        found.append(f"reigns: no version of {row['name']} is in force, and it ran")
+        yield f"reigns, batch {row['batch']}: number {row['reign']} is not that of {row['source_key']}"
+    for row in await connection.fetch(_WITHOUT_REIGN, first):
+        yield f"reigns: no version of {row['name']} is in force, and it ran"
+    for row in await connection.fetch(_WITHOUT_SUBJECT, first):
+        yield f"subjects: {row['kind']} {row['id']} of {row['dataset']} {_differs(True)}"
+
+
+async def check_subjects(connection: Connection) -> AsyncIterator[str]:
+    """Those that the log does not tell of; reads the whole log."""
     for row in await connection.fetch(_SUBJECTS):
-        found.append(f"subjects: {row['kind']} {row['id']} of {row['dataset']} is not from the log")
-    return found
+        yield f"subjects: {row['kind']} {row['id']} of {row['dataset']} is not from the log"
 
 
 def _differs(told: bool) -> str:

@@ -4,7 +4,7 @@ A commit marks the hours it changed; a refresh takes the marks and names in the 
 from. A mark that is lost would leave an aggregate as it was, and nothing else would show it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from .. import naming
 from ..identifiers import literal, quoted, stored_table
@@ -25,6 +25,16 @@ WHERE NOT EXISTS (
 )
 ORDER BY 1, 2
 """
+_FALSE = """
+SELECT m.batch, m.hour FROM store.change_marks m
+WHERE m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
+    SELECT FROM ({rows}) stored WHERE stored.batch = m.batch AND stored.hour = m.hour
+) ORDER BY 1, 2
+"""
+_HOURS = "SELECT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {table} WHERE batch >= $1"
+_OF_NO_TABLE = """
+SELECT DISTINCT table_name FROM store.change_marks WHERE batch >= $1 AND table_name <> ALL ($2) ORDER BY 1
+"""
 
 
 async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
@@ -35,6 +45,26 @@ async def check_marks(connection: Connection, shape: TableShape, first: int) -> 
                 f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
                 "no hour of an aggregate is made from it"
             )
+    async for rows in chunks(connection, _false(shape), first):
+        for row in rows:
+            yield (
+                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: it is marked as "
+                "changed, and no such row is stored"
+            )
+
+
+async def check_names(
+    connection: Connection, tables: Mapping[str, TableShape], first: int
+) -> AsyncIterator[str]:
+    """The marks of batches from `first` on that are of no table."""
+    for row in await connection.fetch(_OF_NO_TABLE, first, list(tables)):
+        yield f"change_marks: hours of {row['table_name']}, which is no table"
+
+
+def _false(shape: TableShape) -> str:
+    time = quoted(shape.time)
+    hours = [_HOURS.format(table=stored_table(table), time=time) for table in shape.tables]
+    return _FALSE.format(table=literal(shape.name), rows=" UNION ALL ".join(hours))
 
 
 def lost(shape: TableShape) -> str:

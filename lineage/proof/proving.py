@@ -7,7 +7,7 @@ what is new since the last proof that found no difference. The graph is compared
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,52 +18,33 @@ from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection, Graph
 from ..projection import digest as digest_of
 from ..restores import Restore
-from ..seal import Anchor
+from ..seal import Anchor, Stranger
 from ..stored import TableShape
-from . import batches, books, marks, mirror, quarantine
+from . import batches, books, marks, mirror, positions, quarantine, schema
 from .batches import LEAST, MOST
 from .books import Counts
+from .contracts import check_contracts
 from .coverage import check_coverage
 from .findings import Findings
-from .introduced import check_introductions
+from .history import check_history
+from .identity import check_identity
+from .introduced import check_introductions, check_subjects
+from .look import look, unreadable
+from .outcome import Proof
 from .walk import Walk
 
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
+# The last batch of each writer up to a seal; its batches have ascending numbers.
+_PROVED_BATCH = """
+SELECT max(l.batch) FROM store.lineage_writers w CROSS JOIN LATERAL (
+    SELECT last FROM store.lineage_spans s WHERE s.writer = w.writer AND s.seal <= $1
+    ORDER BY last DESC LIMIT 1
+) s JOIN store.lineage_log l ON l.writer = w.writer AND l.number = s.last
+"""
 _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
 
 Progress = Callable[[str, int], None]
 """Called with what is looked at, and how many of them so far."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """The outcome. `edges` are log entries; `carried` those that were carried to the graph first."""
-
-    ok: bool
-    batches: int
-    rows: int
-    rejected: int
-    edges: int
-    carried: int
-    after: int  # the seals up to this one were taken as proved; 0: everything was read
-    seal: int  # the last seal that was read
-    seal_hash: str  # its hash, 64 hex digits: keep it elsewhere, and nothing before it can change unseen
-    digest: str  # of what the seals that were read make of the graph, 16 hex digits
-    differences: tuple[str, ...]
-    total: int  # all differences; `differences` keeps the first of each check
-    restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
-    unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
-
-    @property
-    def sentence(self) -> str:
-        """What was compared, and how many differences there are."""
-        differences = f"{self.total:,} difference" if self.total else "no difference"
-        new = f"new since seal {self.after}: " if self.after else ""
-        unshown = f", {len(self.unshown):,} of them in no graph" if self.unshown else ""
-        return (
-            f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
-            f"{self.edges:,} edges{unshown}: {differences}{'' if self.total == 1 else 's'}"
-        )
 
 
 async def prove(
@@ -75,16 +56,18 @@ async def prove(
     after: int = 0,
     anchors: Sequence[Anchor] = (),
     accepted: Sequence[Restore] = (),
+    strangers: Sequence[Stranger] = (),
     keys: KeyRing = NO_KEYS,
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
-    `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of; `keys`: those that
-    rows were digested with. What the relay has not carried yet is carried first. The outcome is kept in
-    `store.proofs`. Raises UnavailableError when the graph is away.
+    `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of; `strangers`: what else
+    stands in the file of the anchors; `keys`: those that rows were digested with. What the relay has not
+    carried yet is carried first. The outcome is kept in `store.proofs`. Raises UnavailableError when the
+    graph is away.
     """
-    known = (tuple(anchors), tuple(accepted), keys)
+    known = (tuple(anchors), tuple(accepted), tuple(strangers), keys)
     proving = _Proving(connection, graph, tables, progress, after, *known)
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
@@ -103,6 +86,7 @@ class _Proving:
     after: int
     anchors: tuple[Anchor, ...]
     accepted: tuple[Restore, ...]
+    strangers: tuple[Stranger, ...]
     keys: KeyRing
     findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
@@ -111,14 +95,16 @@ class _Proving:
     async def run(self) -> Proof:
         with ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="proof-")))
+            async with self.connection.transaction():
+                await self._look("schema", schema.check_schema(self.connection, self.tables))
             async with relay.relay_lock(self.connection):
-                carried = await self._catch_up()
-                self.progress("entries carried to the graph first", carried)
+                carried = await self._carry()
                 reached = await relay.cursor(self.connection)
                 whole = None if self.after else await self._spread(directory)
             async with self.connection.transaction(isolation="repeatable_read", readonly=True):
                 walk = Walk(self.connection, self.after, self.findings.add, self.anchors)
                 first = await self._follow(walk, reached, whole)
+                await self._check_always(first)
                 await self._check_batches(first)
                 self.findings.add("restores", await restores.check(self.connection, self.accepted))
         sentences = self.findings.sentences()
@@ -139,14 +125,28 @@ class _Proving:
             unshown=tuple(walk.unshown),
         )
 
-    async def _catch_up(self) -> int:
-        """Carry what waits; not to a graph that knows what the log does not, which the relay makes again."""
-        gap = await restores.gap(self.connection, self.anchors)
-        if gap is None or not (alone := await relay.beyond(self.connection, self.graph)):
-            return await relay.catch_up(self.connection, self.graph)
-        sentence = f"graph: it knows {len(alone):,} seal(s) that the log does not have: restored, or cut off"
-        self.findings.add("graph", [sentence])
-        return 0
+    async def _look(self, check: str, found: AsyncIterator[str]) -> None:
+        await look(self.connection, self.findings, check, found)
+
+    async def _carry(self) -> int:
+        """Carry what the relay has not, after a look at what it says it has; returns the entries carried.
+
+        Nothing goes to a graph that knows what the log does not: the relay makes it again.
+        """
+        async with self.connection.transaction():
+            await self._look("relay_cursors", positions.check_cursor(self.connection, self.graph))
+        carried = 0
+        with unreadable(self.findings, "lineage_log"):
+            gap = await restores.gap(self.connection, self.anchors)
+            if gap is not None and (alone := await relay.beyond(self.connection, self.graph)):
+                beyond = (
+                    f"graph: it knows {len(alone):,} seal(s) that the log does not have: restored, or cut off"
+                )
+                self.findings.add("graph", [beyond])
+            else:
+                carried = await relay.catch_up(self.connection, self.graph)
+        self.progress("entries carried to the graph first", carried)
+        return carried
 
     async def _spread(self, directory: Path) -> tuple[mirror.Spread, mirror.Spread]:
         """Files for the log's side, and the whole graph spread over the others."""
@@ -157,8 +157,24 @@ class _Proving:
 
     async def _follow(
         self, walk: Walk, reached: int, whole: tuple[mirror.Spread, mirror.Spread] | None
-    ) -> int | None:
-        """Walk the seals and compare the graph with them; returns the first batch they name."""
+    ) -> int:
+        """Walk the seals and compare the graph with them; returns the first batch that is new."""
+        named: set[int] = set()
+        with unreadable(self.findings, "lineage_log"):
+            async with self.connection.transaction():
+                named = await self._compare(walk, reached, whole)
+        if whole:
+            self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
+            return LEAST
+        if not walk.after:  # the seal that was proved is gone
+            return LEAST
+        proved: int = await self.connection.fetchval(_PROVED_BATCH, walk.after) or 0
+        return min((proved + 1, *named, MOST - 1))
+
+    async def _compare(
+        self, walk: Walk, reached: int, whole: tuple[mirror.Spread, mirror.Spread] | None
+    ) -> set[int]:
+        """Seal by seal, then what none of them has; returns the batches they name."""
         named: set[int] = set()
         folds = await fold.load(self.connection, reached)
         async for sealed in walk.seals():
@@ -173,28 +189,37 @@ class _Proving:
         named |= await walk.tail()
         if whole:
             await walk.check_total()
-            self.findings.add("transformations", await check_introductions(self.connection))
-            self.digest = mirror.compare(*whole, partial(self.findings.add, "graph"))
-            return LEAST
-        return min(named, default=None)
+        return named
 
-    async def _check_batches(self, first: int | None) -> None:
-        if first is None:  # nothing is new
-            return
-        self.findings.add("batches", await batches.beyond(self.connection, self.tables))
-        async for window in batches.windows(self.connection, first):
-            await batches.check(self.connection, self.tables, window, self.counts, self.findings, self.keys)
-            self.progress("batches", self.counts.batches)
-        uncovered = await check_coverage(self.connection, self.tables, first, naming.postgres(""))
-        self.findings.add("columns", uncovered)
-        changed = None if first == LEAST else (first, MOST)
+    async def _check_always(self, first: int) -> None:
+        """What is small, or says of no batch: every proof looks at it, whether something is new or not."""
+        connection = self.connection
+        await self._look("identity", check_identity(connection, self.after, self.strangers))
+        await self._look("lineage_writers", positions.check_writers(connection))
+        await self._look("sources", positions.check_sources(connection, first))
+        await self._look("contracts", check_contracts(connection))
+        await self._look("transformations", check_introductions(connection, first))
+        if first == LEAST:
+            await self._look("subjects", check_subjects(connection))
         for shape in self.tables.values():
-            found = (
-                books.check_hours(self.connection, shape, self.counts, self.keys, changed)
-                if shape.kind == "recompute"
-                else marks.check_marks(self.connection, shape, first)
-            )
-            self.findings.add(shape.name, [difference async for difference in found])
             if shape.history:
-                out = [difference async for difference in quarantine.check_standing(self.connection, shape)]
-                self.findings.add("quarantine", out)
+                await self._look("quarantine", quarantine.check_standing(connection, shape))
+
+    async def _check_batches(self, first: int) -> None:
+        """What is said of batches by their number, from the first one that is new."""
+        connection, tables = self.connection, self.tables
+        await self._look("batches", batches.beyond(connection, tables))
+        with unreadable(self.findings, "ledger"):
+            async for window in batches.windows(connection, first):
+                await batches.check(connection, tables, window, self.counts, self.findings, self.keys)
+                self.progress("batches", self.counts.batches)
+        await self._look("columns", check_coverage(connection, tables, first, naming.postgres("")))
+        await self._look("change_marks", marks.check_names(connection, tables, first))
+        changed = None if first == LEAST else (first, MOST)
+        for shape in tables.values():
+            if shape.kind == "recompute":
+                hours = books.check_hours(connection, shape, self.counts, self.keys, changed)
+                await self._look(shape.name, hours)
+            else:
+                await self._look(shape.name, marks.check_marks(connection, shape, first))
+                await self._look(shape.name, check_history(connection, shape, first))

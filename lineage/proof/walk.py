@@ -134,7 +134,7 @@ class Walk:
         if row["seal"] != self.seal + 1:
             yield f"{what}: the seals {self.seal + 1} to {row['seal'] - 1} before it are gone"
         elif row["hash"] != seal_hash(
-            self.hash, row["seal"], row["sealed_at"], spans, row["digest"], row["books"]
+            self.hash, row["seal"], row["sealed_at"], spans, row["digest"], row["books"], row["store"]
         ):
             yield f"{what}: its hash is not that of its content and the seal before it"
         if (row["entries"], row["total"]) != (_counted(spans), self._total + _counted(spans)):

@@ -127,7 +127,7 @@ async def write_books(session: WriterSession, commit: Commit, settled: Settled) 
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     new = await _new_subjects(commit, settled.refined, session.known_subjects)
-    span = await _write_lineage(session, commit, settled.refined, new)
+    span = await _write_lineage(session, commit, settled, new)
     return Written(await write_ledger(commit, settled, span), span, new)
 
 
@@ -212,10 +212,11 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
 
 
 async def _write_lineage(
-    session: WriterSession, commit: Commit, refined: Refined, new: list[edges.Subject]
+    session: WriterSession, commit: Commit, settled: Settled, new: list[edges.Subject]
 ) -> Span:
-    source, rejected = commit.batch.dataset, refined.rejected.height
-    stored = edges.Stored(source=source, accepted=refined.accepted, rejected=rejected)
+    source, refined = commit.batch.dataset, settled.refined
+    rejected = refined.rejected.height
+    stored = edges.Stored(source=source, accepted=refined.accepted, rejected=rejected, moved=settled.moved)
     if commit.raw_batch is None:
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from infra.postgres import Connection, Row, translated
-from lineage import append, naming
+from lineage import append
+from lineage.acts import DROPS, digest_of
 from lineage.keys import KeyRing
 from lineage.model import RelationshipType, batch_node, run_node
 from lineage.rejected import rejected_sum_of
@@ -22,7 +23,6 @@ from tasks.load.quarantine import OURS, Act, record
 from tasks.load.rejected_queries import CHOSEN, Which
 from tasks.load.replay import DROPPING
 
-URI = naming.postgres("drops")
 AT_MOST: Final = timedelta(minutes=30)  # per statement; a million records may take over a minute
 
 _DROP = f"""
@@ -71,7 +71,8 @@ async def drop(
 
 async def _write_lineage(connection: Connection, act: Act, number: int, keys: KeyRing) -> None:
     fed = await connection.fetch(_REJECTED_BY, number)
-    target = batch_node(URI, number, rows=sum(row["records"] for row in fed))
+    rows, digest = sum(row["records"] for row in fed), await digest_of(connection, number)
+    target = batch_node(DROPS, number, rows=rows, digest=digest)
     commit = append.LedgerEntry(
         number=number,
         dataset=REJECTED,

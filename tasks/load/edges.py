@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from lineage import naming
+from lineage.acts import Moved, history
 from lineage.model import (
     Edge,
     Node,
@@ -48,6 +49,7 @@ class Stored:
     source: str  # the dataset (a URI) of its messages
     accepted: Mapping[str, pl.DataFrame]  # table name → rows
     rejected: int
+    moved: Mapping[str, Moved] = field(default_factory=dict)  # table name → rows moved to its history
 
 
 def of_commit(
@@ -71,7 +73,8 @@ def of_commit(
 def of_replay(
     number: int, raw_batch: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """The original raw batch → each table that got rows, → rejected (judged again, rejected again)."""
+    """The original raw batch → each table that got rows, → rejected (judged again, rejected again), → what a
+    reprocess replaced."""
     made = _outputs(batch_node(RAW, raw_batch), number, plan, stored, new)
     return _edges(plan, made, now, valid_from=now)
 
@@ -87,6 +90,8 @@ def _outputs(
     if stored.rejected:
         rejected = batch_node(REJECTED, number, rows=stored.rejected, source=stored.source)
         yield RelationshipType.FEEDS, raw, rejected
+    for table, moved in stored.moved.items():  # also none: that no row was moved can be proved too
+        yield RelationshipType.FEEDS, raw, batch_node(history(table), number, **moved._asdict())
     for source, target in _about(plan, number, stored, new):
         yield RelationshipType.ABOUT, source, target
     for kind in _NAMES:

@@ -14,7 +14,7 @@ import polars as pl
 
 from infra.postgres import Connection, translated
 from lineage import append
-from lineage.acts import ERASURES
+from lineage.acts import ERASURES, digest_of_erasure
 from lineage.errors import NotFoundError
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.version import transformation_of
@@ -102,6 +102,7 @@ async def _apply(
         at=erasure.now,
         received_at=erasure.now,
     )
-    target = batch_node(ERASURES, number, sequences=",".join(map(str, sequences)))
+    digest = await digest_of_erasure(connection, number)
+    target = batch_node(ERASURES, number, sequences=",".join(map(str, sequences)), digest=digest)
     fed = (RelationshipType.FEEDS, batch_node(RAW, erasure.batch), target)
     await append.write(connection, commit, run_node(erasure.run), [fed], {})

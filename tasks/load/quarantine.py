@@ -6,12 +6,13 @@ until it is released. One table is one act, which is one transaction, a number o
     the rows' batches ─▶ quarantine#ACT      and the hours of these rows are marked, for the aggregates
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from lineage import append, naming
-from lineage.acts import QUARANTINE, digest_of
+from lineage.acts import QUARANTINE, RECALL, RECALLS, digest_of
 from lineage.identifiers import column_of, listed, stored_table
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
@@ -19,6 +20,7 @@ from lineage.stored import key_text
 from lineage.version import transformation_of
 from tasks.contract import Contract
 from tasks.load.change_marks import mark
+from tasks.load.edges import RAW
 from tasks.load.recall import Condition
 from tasks.load.store import Store
 from tasks.load.tables import in_quarantine, same_key
@@ -55,6 +57,25 @@ async def record(connection: Connection, act: Act) -> int:
     number = await append.next_batch(connection)
     values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
     await connection.execute(_RECALL, *values)
+    return number
+
+
+async def record_reprocess(connection: Connection, act: Act, batches: Sequence[int]) -> int:
+    """Write down who has raw batches made again and why, with its lineage; returns the act's number."""
+    async with connection.transaction():
+        number = await record(connection, act)
+        commit = append.LedgerEntry(
+            number=number,
+            dataset=RAW,
+            way=RECALL,
+            transformation=transformation_of(record_reprocess, name=RECALL, within=OURS, parameters={}),
+            run_id=act.run.id,
+            at=act.now,
+            received_at=act.now,
+        )
+        target = batch_node(RECALLS, number, digest=await digest_of(connection, number))
+        relations = [(RelationshipType.FEEDS, batch_node(RAW, batch), target) for batch in batches]
+        await append.write(connection, commit, run_node(act.run), relations, {})
     return number
 
 

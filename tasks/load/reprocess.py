@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from lineage.acts import REPROCESS, moved
 from tasks.batch import ORIGIN_SCHEMA, PLACE_SCHEMA, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load.at_issue import places_of, refine_at_issue, waiting_or_dropped
@@ -30,9 +31,6 @@ from tasks.load.standing import STANDS, lock, move_to_history, standing_rows, ta
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import reject_again
 from tasks.load.wanted import Wanted, wanted
-
-WAY = "reprocess"
-"""What the ledger's `way` says of it."""
 
 _KNOWN = """
 SELECT EXISTS (SELECT FROM store.ledger WHERE (batch = $1 OR raw_batch = $1) AND transformation_id = $2)
@@ -114,7 +112,9 @@ async def _commit(
     if known and not settled.rejected.height and not any(each.any for each in changes.values()):
         await transaction.rollback()
         return Reprocessed(raw_batch=raw.number, changes=changes)
-    receipt = await end(session, commit, transaction, Settled(settled, WAY), dry_run=dry_run)
+    gone = {table: await moved(commit.connection, table, commit.number, raw.number) for table in changes}
+    books = Settled(settled, REPROCESS, moved=gone)
+    receipt = await end(session, commit, transaction, books, dry_run=dry_run)
     return Reprocessed(
         raw_batch=raw.number,
         changes=changes,

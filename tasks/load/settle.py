@@ -13,11 +13,12 @@ location are looked up (`rejected_before`).
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from infra.postgres import Row, copy_frame
+from lineage.acts import Moved
 from lineage.identifiers import listed, quoted, stored_table
 from tasks.batch import Refined
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
@@ -69,6 +70,7 @@ class Settled:
     way: str
     digests: Mapping[str, bytes] | None = None  # table → the digest of its accepted rows, where it is known
     rejected_sum: int | None = None  # of the verdicts on what is rejected, where it is known
+    moved: Mapping[str, Moved] = field(default_factory=dict)  # table → what a reprocess moved to its history
 
 
 async def settle(commit: Commit, refined: Refined) -> Settled:

@@ -66,6 +66,8 @@ async def test_an_erasure_covers_no_message_but_its_own(house: House, command: C
     await house.connection.execute("UPDATE store.raw_batches SET messages = $1", hidden)
     assert (await house.prove()).differences == (
         "raw_batches, batch 1: 2 message(s) are gone and no erasure is recorded: sequence 0, 2",
+        "erasures, batch 2: who did it, why or with which rows is not what was recorded",
+        "erasures: 1 message(s) of act 2, of which the log does not say so",
     )
 
 

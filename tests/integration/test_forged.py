@@ -62,7 +62,7 @@ STATEMENTS = {
     ),
     "a quarantine that nobody did": (
         "INSERT INTO store.recalls VALUES (3, 'quarantine', '{}', 'why', 'eve', gen_random_uuid(), now())",
-        "quarantine: a reason of batch 3, which is no such act in the ledger",
+        "recalls: a reason of batch 3, which is no such act in the ledger",
     ),
 }
 

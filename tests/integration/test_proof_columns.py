@@ -48,14 +48,14 @@ async def test_no_column_can_be_changed_unseen(house: House, table: str) -> None
     await house.connection.execute("SET session_replication_role = replica")
     for check in await house.connection.fetch(CHECKS, f"store.{table}"):
         await house.connection.execute(f"ALTER TABLE store.{table} DROP CONSTRAINT {check['name']}")
-    await house.connection.execute(f"CREATE TABLE store.kept AS SELECT * FROM store.{table}")
+    await house.connection.execute(f"CREATE TABLE public.kept AS SELECT * FROM store.{table}")
     unseen = []
     for column in await house.connection.fetch(COLUMNS, table):
         values = [CHANGED[column["type"]].format(column["name"]), *(["NULL"] if column["nullable"] else [])]
         for value in values:
             if await changed(house, table, column["name"], value) and (await house.prove()).ok:
                 unseen.append((column["name"], value))
-            restore = f"TRUNCATE store.{table}; INSERT INTO store.{table} SELECT * FROM store.kept"
+            restore = f"TRUNCATE store.{table}; INSERT INTO store.{table} SELECT * FROM public.kept"
             await house.connection.execute(restore)
             assert (await house.prove()).differences == (), column["name"]
     assert unseen == []

@@ -1,0 +1,96 @@
+"""What a proof does not see: every table and column of the store is proved, or stands here with why.
+
+Proved are all other columns of all tables, those made from contracts too, a row that is missing, and one too
+many.
+"""
+
+from collections.abc import Mapping
+
+MISSING, EXTRA = "-", "+"
+"""What a row that was deleted, or added, is called where a column's name would stand."""
+
+Blind = Mapping[str, Mapping[str, str]]
+"""Table → column, MISSING or EXTRA → why it is not proved."""
+
+_PLACE = "a number that only orders"
+_CLOCK = "when it was written: nothing is decided by it"
+
+NOT_PROVED: Blind = {
+    "asset_cursors": {
+        "source": "another one makes the next look begin a week ago; what was taken is not taken again",
+        MISSING: "the next look begins a week ago; what was taken is not taken again",
+        EXTRA: "nobody reads it",
+    },
+    "change_marks": {"id": _PLACE},
+    "contracts": {"prepared_at": _CLOCK + ", but which of two contracts of one version is the newer"},
+    "devices": dict.fromkeys(
+        ("device_id", "name", "model", "site", "loaded_at", MISSING, EXTRA),
+        "a register that people load: what it said of a row when it came is in the row",
+    ),
+    "files_not_taken": dict.fromkeys(
+        ("pipeline", "path", "why", "since", MISSING, EXTRA), "it says what is not in the store"
+    ),
+    "kafka_offsets": {
+        "pipeline": "the ledger says which offsets were committed, not by which pipeline",
+        "advanced_at": _CLOCK,
+        EXTRA: "of two pipelines that read a partition the ledger says what one of them read",
+    },
+    "kafka_starts": dict.fromkeys(
+        ("pipeline", "topic", "started_at", MISSING, EXTRA),
+        "where a partition without an offset begins; what has one goes on from there",
+    ),
+    "lineage_writers": {
+        "opened_at": _CLOCK,
+        "application": "which chains a record goes on with; entries on either are proved",
+        "ended_at": "only whether, and only where entries are not sealed",
+        EXTRA: "a writer that wrote nothing",
+    },
+    "listeners": dict.fromkeys(
+        ("client_id", "pipeline", "started_at", "seen_at", "left_at", MISSING, EXTRA),
+        "which sessions a broker should know: what a broker lost is told by it alone",
+    ),
+    "migrations": dict.fromkeys(
+        ("name", "checksum", "applied_at", MISSING, EXTRA),
+        "the schema itself is compared; `headwater migrate` refuses another checksum",
+    ),
+    "proofs": dict.fromkeys(
+        ("proof", "proved_at", "after", "seal", "differences", "digest", MISSING, EXTRA),
+        "a list of outcomes that no proof goes by: the anchors say what was proved",
+    ),
+    "reigns": {"reign": _PLACE},
+    "relay_cursors": {"at": _CLOCK},
+    "sequence_corrections": dict.fromkeys(
+        ("at", "sequence", "was", "became", "application", MISSING, EXTRA), "a list that nothing goes by"
+    ),
+}
+
+ONLY_IN_FULL: Blind = {
+    "subjects": {
+        EXTRA: "a row says of no batch, and the whole log would have to be read",
+        "kind": "as for a row too many",
+        "id": "as for a row too many",
+        "dataset": "as for a row too many",
+    },
+}
+"""What a full proof sees, and one of what is new does not."""
+
+
+def blind(table: str, what: str, *, full: bool) -> str:
+    """Why a proof does not see what was done; empty where it does."""
+    why = NOT_PROVED.get(table, {}).get(what, "")
+    return why or ("" if full else ONLY_IN_FULL.get(table, {}).get(what, ""))
+
+
+def as_text() -> str:
+    """Both lists as a table in Markdown, as docs/proof.md shows them."""
+    lines = ["| table | not proved | why |", "|---|---|---|"]
+    for listed, of in ((NOT_PROVED, ""), (ONLY_IN_FULL, "by a proof of what is new: ")):
+        for table, columns in sorted(listed.items()):
+            grouped: dict[str, list[str]] = {}
+            for what, why in columns.items():
+                grouped.setdefault(why, []).append(_NAMES.get(what, f"`{what}`"))
+            lines += [f"| `{table}` | {', '.join(named)} | {of}{why} |" for why, named in grouped.items()]
+    return "\n".join(lines) + "\n"
+
+
+_NAMES = {MISSING: "a row that is missing", EXTRA: "a row too many"}

@@ -1,0 +1,34 @@
+"""The outcome of a proof."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The outcome. `edges` are log entries; `carried` those that were carried to the graph first."""
+
+    ok: bool
+    batches: int
+    rows: int
+    rejected: int
+    edges: int
+    carried: int
+    after: int  # the seals up to this one were taken as proved; 0: everything was read
+    seal: int  # the last seal that was read
+    seal_hash: str  # its hash, 64 hex digits: keep it elsewhere, and nothing before it can change unseen
+    digest: str  # of what the seals that were read make of the graph, 16 hex digits
+    differences: tuple[str, ...]
+    total: int  # all differences; `differences` keeps the first of each check
+    restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
+    unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
+
+    @property
+    def sentence(self) -> str:
+        """What was compared, and how many differences there are."""
+        differences = f"{self.total:,} difference" if self.total else "no difference"
+        new = f"new since seal {self.after}: " if self.after else ""
+        unshown = f", {len(self.unshown):,} of them in no graph" if self.unshown else ""
+        return (
+            f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
+            f"{self.edges:,} edges{unshown}: {differences}{'' if self.total == 1 else 's'}"
+        )

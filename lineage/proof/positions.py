@@ -1,0 +1,106 @@
+"""How far each reader of the store has come: set on, what lies between is never read; set back, it is told.
+
+relay_cursors ── seals, graph      lineage_writers ── spans, log
+kafka_offsets, asset_cursors ── ledger
+"""
+
+from collections.abc import AsyncIterator
+
+from .. import fold, naming, relay
+from .. import graph as graphs
+from ..model import micros
+from ..ports import Connection, Graph
+from ..seal import last_seal, read_seal
+
+_OTHERS = "SELECT sink FROM store.relay_cursors WHERE sink <> $1 ORDER BY sink"
+# Each writer of the log is one look into its index.
+_WRITERS = """
+WITH RECURSIVE wrote AS (
+    (SELECT writer FROM store.lineage_log ORDER BY writer LIMIT 1)
+    UNION ALL
+    SELECT (SELECT l.writer FROM store.lineage_log l WHERE l.writer > w.writer ORDER BY l.writer LIMIT 1)
+    FROM wrote w WHERE w.writer IS NOT NULL
+)
+SELECT w.writer, k.writer IS NULL AS unknown, newest.number - coalesce(s.last, 0) AS unsealed
+FROM wrote w
+LEFT JOIN store.lineage_writers k ON k.writer = w.writer
+CROSS JOIN LATERAL (
+    SELECT number FROM store.lineage_log l WHERE l.writer = w.writer ORDER BY number DESC LIMIT 1
+) newest
+LEFT JOIN LATERAL (
+    SELECT last FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY last DESC LIMIT 1
+) s ON true
+WHERE k.writer IS NULL OR (k.ended_at IS NOT NULL AND newest.number > coalesce(s.last, 0)) ORDER BY 1
+"""
+# A partition is where its newest batch ended (clocks jump a little); of several pipelines one is.
+_OFFSETS = """
+SELECT k.topic, k.partition, k.next, last.ended FROM (
+    SELECT topic, partition, array_agg(next ORDER BY next) AS next FROM store.kafka_offsets GROUP BY 1, 2
+) k CROSS JOIN LATERAL (
+    SELECT * FROM (
+        SELECT g.batch, (g.position->'offsets'->(k.partition::text)->>1)::bigint AS ended FROM store.ledger g
+        WHERE g.dataset = $1 || k.topic AND g.raw_digest IS NOT NULL
+            AND g.position->'offsets'->(k.partition::text) IS NOT NULL
+        ORDER BY g.processed_at DESC LIMIT 100
+    ) newest ORDER BY batch DESC LIMIT 1
+) last
+WHERE last.ended <> ALL (k.next) ORDER BY 1, 2
+"""
+_WITHOUT_OFFSET = """
+SELECT DISTINCT g.position->>'topic' AS topic, o.partition FROM store.ledger g,
+    json_object_keys(g.position->'offsets') AS o(partition)
+WHERE g.batch >= $1 AND starts_with(g.dataset, $2) AND json_typeof(g.position->'offsets') = 'object'
+AND NOT EXISTS (
+    SELECT FROM store.kafka_offsets k
+    WHERE k.topic = g.position->>'topic' AND k.partition::text = o.partition
+) ORDER BY 1, 2
+"""
+_ASSETS = """
+SELECT source, occurred FROM store.asset_cursors
+WHERE occurred > coalesce((SELECT max(received_at) FROM store.ledger WHERE way = 'asset'), '-infinity')
+ORDER BY source
+"""
+
+
+async def check_cursor(connection: Connection, graph: Graph) -> AsyncIterator[str]:
+    """The relay's cursor, before anything is carried: the graph has what it says and not much more.
+
+    A relay that was killed leaves a graph that has one seal more; what is behind by others was set back.
+    """
+    for row in await connection.fetch(_OTHERS, relay.SINK):
+        yield f"relay_cursors: sink {row['sink']}, to which nothing is carried"
+    reached, last = await relay.cursor(connection), await last_seal(connection)
+    if reached > last or reached < 0:
+        yield f"relay_cursors: the graph is said to have seal {reached}, and the last one is {last}"
+    elif last - reached > 1 and (sealed := await read_seal(connection, last)) is not None:
+        told = (await fold.load(connection, last, sealed.entries)).projection(sealed)
+        found = (await graphs.find(graph, told)).relationships.values()
+        if any(facts.get("known_at") == micros(sealed.sealed_at) for facts in found):
+            yield f"relay_cursors: the graph is said to have seal {reached}, and it has seal {last}"
+
+
+async def check_writers(connection: Connection) -> AsyncIterator[str]:
+    """Every writer of the log is known, and none is told to have ended before its last entry was sealed."""
+    for row in await connection.fetch(_WRITERS):
+        if row["unknown"]:
+            yield f"lineage_writers: writer {row['writer']}, which wrote, is not there"
+        else:
+            yield (
+                f"lineage_writers: writer {row['writer']} is said to have ended, and {row['unsealed']} "
+                "entry(s) of it are not sealed"
+            )
+
+
+async def check_sources(connection: Connection, first: int) -> AsyncIterator[str]:
+    """Where sources are read on, against what was committed of them; `first`: the first batch that is new."""
+    kafka = naming.kafka("")
+    for row in await connection.fetch(_OFFSETS, kafka):
+        at = ", ".join(map(str, row["next"]))
+        yield (
+            f"kafka_offsets: {row['topic']}/{row['partition']} is read on at {at}, and what was committed "
+            f"ends at {row['ended']}"
+        )
+    for row in await connection.fetch(_WITHOUT_OFFSET, first, kafka):
+        yield f"kafka_offsets: {row['topic']}/{row['partition']} was read, and nobody says how far"
+    for row in await connection.fetch(_ASSETS):
+        yield f"asset_cursors: {row['source']} is at {row['occurred']}, and nothing as late was taken"
