@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from lineage.batches import verify_batch
 
 from flows import catalog
 from infra.http import HttpClient
@@ -19,6 +18,7 @@ from infra.simulators.robot_protocols import Protocol, Step
 from infra.simulators.robot_runs import Run as RobotRun
 from lineage import naming
 from lineage.model import Run, bucket_node
+from lineage.proof.batches import verify_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
