@@ -27,8 +27,16 @@ NOT_PROVED: Blind = {
         ("device_id", "name", "model", "site", "loaded_at", MISSING, EXTRA),
         "a register that people load: what it said of a row when it came is in the row",
     ),
+    "digest_keys": dict.fromkeys(
+        ("id", "first_used", MISSING, EXTRA),
+        "it tells a host that it lacks a key; the ledger names the keys that its digests need",
+    ),
     "files_not_taken": dict.fromkeys(
         ("pipeline", "path", "why", "since", MISSING, EXTRA), "it says what is not in the store"
+    ),
+    "first_readers": dict.fromkeys(
+        ("dataset", "pipeline", "since", MISSING, EXTRA),
+        "whose rejected records bear no name of their pipeline; the records of before are proved as they are",
     ),
     "kafka_offsets": {
         "pipeline": "the ledger says which offsets were committed, not by which pipeline",
@@ -49,9 +57,17 @@ NOT_PROVED: Blind = {
         ("client_id", "pipeline", "started_at", "seen_at", "left_at", MISSING, EXTRA),
         "which sessions a broker should know: what a broker lost is told by it alone",
     ),
+    "lost_batches": dict.fromkeys(
+        ("dataset", "batch", "known_at", "rows", "position_id", "found_at", MISSING, EXTRA),
+        "it says what is not in the store any more",
+    ),
     "migrations": dict.fromkeys(
         ("name", "checksum", "applied_at", MISSING, EXTRA),
         "the schema itself is compared; `headwater migrate` refuses another checksum",
+    ),
+    "not_in_graph": dict.fromkeys(
+        ("writer", "number", "seal", "reason", MISSING, EXTRA),
+        "a proof looks itself which entries no graph can show",
     ),
     "proofs": dict.fromkeys(
         ("proof", "proved_at", "after", "seal", "differences", "digest", MISSING, EXTRA),

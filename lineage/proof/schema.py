@@ -17,24 +17,28 @@ COLUMNS: Mapping[str, str] = {
     "change_marks": "id table_name hour batch",
     "contracts": "table_name version hash contract prepared_at",
     "devices": "device_id name model site loaded_at",
+    "digest_keys": "id first_used",
     "erasures": "act batch sequence reason by_whom erased_at",
     "files_not_taken": "pipeline path why since",
+    "first_readers": "dataset pipeline since",
     "identity": "id",
     "imported_events": "hash batch place imported_at event run_id happened_at producer job state kept_facets "
     "error first_entry last_entry",
     "kafka_offsets": "pipeline topic partition next advanced_at",
     "ledger": "batch dataset position_id position received_at received_until processed_at read accepted "
     "rejected duplicates filtered rejected_sum way raw_digest raw_batch transformation_id run_id "
-    "writer first_entry last_entry chain_head",
-    "ledger_outputs": "batch table_name bucket rows values_sum",
+    "writer first_entry last_entry chain_head digest_version digest_key pipeline",
+    "ledger_outputs": "batch table_name bucket rows values_sum digest columns",
     "kafka_starts": "pipeline topic started_at",
     "lineage_log": "writer number batch relationship_type source_kind source_key source_facts target_kind "
     "target_key target_facts transformation_id run_id created_at facts hash",
     "lineage_seals": "seal sealed_at entries total digest books hash store",
     "lineage_spans": "seal writer first last head",
     "lineage_writers": "writer opened_at application ended_at",
+    "lost_batches": "dataset batch known_at rows position_id found_at",
     "listeners": "client_id pipeline started_at seen_at left_at",
     "migrations": "name checksum applied_at",
+    "not_in_graph": "writer number seal reason",
     "proofs": "proof proved_at after seal differences digest",
     "quarantine": "act table_name key batch released",
     "raw_batches": "batch dataset received_at received_until count bytes layout messages digests",
@@ -53,7 +57,7 @@ COLUMNS: Mapping[str, str] = {
 APPEND_ONLY = (
     *("erasures", "identity", "imported_events", "ledger", "ledger_outputs", "lineage_log", "lineage_seals"),
     *("lineage_spans", "proofs", "quarantine", "recalls", "reigns", "replays", "sequence_corrections"),
-    "transformations",
+    *("transformations", "digest_keys", "first_readers", "lost_batches"),
 )
 """Those of them where every change but INSERT is refused."""
 
@@ -72,7 +76,7 @@ VIEWS: Mapping[str, str] = {
         for name in (
             *("ledger", "ledger_outputs", "lineage_log", "imported_events", "raw_batches"),
             *("erasures", "replays", "devices", "recalls", "quarantine", "rejected"),
-            "sequence_corrections",
+            *("sequence_corrections", "lost_batches"),
         )
     },
     "drops": "SELECT p.identity, r.act, p.rules_before AS rules, r.reason, r.by_whom, r.at "
@@ -80,11 +84,12 @@ VIEWS: Mapping[str, str] = {
 }
 """The views that migrations make."""
 
-REFUSE = (
-    "BEGIN RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = "
-    "'restrict_violation'; END"
-)
-"""The body of the function that refuses a change, in single spaces."""
+FUNCTIONS: Mapping[str, str] = {
+    "refuse_change": "BEGIN RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP "
+    "USING ERRCODE = 'restrict_violation'; END",
+    "whole": "SELECT CASE WHEN fact ~ '^-?[0-9]{1,18}$' THEN fact::bigint END",
+}
+"""The functions that migrations make: their bodies, in single spaces and without a last semicolon."""
 
 _RELATIONS = """
 SELECT c.relname AS name, c.relrowsecurity OR c.relforcerowsecurity AS row_security,
@@ -172,10 +177,10 @@ async def _check_triggers(connection: Connection, views: list[str]) -> AsyncIter
     for table in sorted(set(APPEND_ONLY) - refusing):
         yield f"schema: {table} is append-only no more: its trigger is gone or switched off"
     for row in await connection.fetch(_FUNCTIONS):
-        if row["name"] != "refuse_change":
+        if row["name"] not in FUNCTIONS:
             yield f"schema: there is a function {row['name']}, which nobody made"
-        elif row["body"].removesuffix(";") != REFUSE:
-            yield "schema: what refuses a change is another function"
+        elif row["body"].removesuffix(";") != FUNCTIONS[row["name"]]:
+            yield f"schema: the function {row['name']} is another one"
     for row in await connection.fetch(_REPLICA):
         yield f"schema: {row['who']} with its triggers off (session_replication_role)"
 

@@ -369,6 +369,7 @@ async def test_marks_and_blanks_of_a_text_are_nothing(inbox: Path) -> None:
         (gzip.compress(b"n\n1\n"), "gzip"),
         (b"PK\x03\x04 a workbook", "a zip archive or a spreadsheet"),
     ],
+    ids=["utf-16", "utf-16 without a mark", "gzip", "zip"],
 )
 async def test_what_is_no_text_is_one_finding_with_its_bytes(inbox: Path, content: bytes, said: str) -> None:
     (inbox / "a.csv").write_bytes(content)
