@@ -34,6 +34,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
             say(difference)
         for sentence in (*proof.unshown, *proof.restores):
             say(sentence)
+        if proof.keyless:
+            say(f"{proof.keyless:,} batches were digested without a key: only anchors protect their rows.")
         say(proof.sentence)
         if any(each.startswith("graph:") for each in proof.differences):
             say("`headwater graph rebuild` makes the graph again from the record.", err=True)

@@ -7,7 +7,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Final
 
-from flows import doctor_prefect, stores
+from flows import doctor_keys, doctor_prefect, stores
 from flows.catalog import all_contracts, pipelines
 from flows.limits import at_limit
 from flows.robots import robots_seen
@@ -42,6 +42,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (doctor_prefect.PART, doctor_prefect.check),
+        (doctor_keys.PART, doctor_keys.check),
     )
     robots = asyncio.ensure_future(_robots(settings))
     database, tables, *found = await asyncio.gather(

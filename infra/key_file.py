@@ -5,6 +5,7 @@ keep a copy. Whoever reads it can forge digests; whoever loses it can prove them
 """
 
 import os
+import secrets
 from pathlib import Path
 
 from lineage.errors import SettingsError
@@ -33,7 +34,7 @@ def create(path: Path) -> KeyRing:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written aside and linked into place: nobody reads half a key, and the first one stays.
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"{new_key().secret.hex()}\n")

@@ -105,6 +105,7 @@ async def check(
     with unreadable(findings, "ledger"):
         kept = await books.read_books(connection, *window)
         counts.batches += len(kept.ledger)
+        counts.keyless += sum(map(books.is_keyless, kept.ledger.values()))
         findings.add("ledger", books.balance(kept, tables))
     for shape in tables.values():
         if shape.kind != "recompute":

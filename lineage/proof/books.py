@@ -39,6 +39,7 @@ class Counts:
     rows: int = 0
     rejected: int = 0
     edges: int = 0
+    keyless: int = 0  # batches whose rows and rejected records were digested without a key
 
 
 @dataclass(slots=True)
@@ -89,6 +90,11 @@ def _not_one_each(number: int, outputs: Sequence[Any], tables: Mapping[str, Tabl
             of = f" of {bucket:%Y-%m-%dT%HZ}" if bucket else ""
             yield f"batch {number}: an output {name}{of} that no commit writes"
         seen.add((name, bucket))
+
+
+def is_keyless(row: Mapping[str, Any]) -> bool:
+    """Whether a ledger row has digests, of rows or rejected records, that anyone could make."""
+    return bool(row["digest_key"] is None and (row["accepted"] or row["rejected"]))
 
 
 def outputs_of(books: Books, table: str) -> dict[int, Any]:

@@ -20,6 +20,7 @@ class Proof:
     differences: tuple[str, ...]
     total: int  # all differences; `differences` keeps the first of each check
     restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
+    keyless: int = 0  # batches that were digested without a key: only seals and anchors protect their rows
     unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
 
     @property

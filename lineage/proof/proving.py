@@ -122,6 +122,7 @@ class _Proving:
             differences=sentences,
             total=self.findings.total,
             restores=tuple(restore.sentence for restore in self.accepted),
+            keyless=self.counts.keyless,
             unshown=tuple(walk.unshown),
         )
 
