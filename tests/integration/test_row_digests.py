@@ -1,9 +1,10 @@
-"""Digests of rows on a real Postgres: what a forger with every right there cannot set right without the key."""
+"""Digests of rows on a real Postgres: what a forger with every right there cannot set right."""
 
 import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -15,6 +16,8 @@ from lineage.keys import Key, KeyRing, new_key
 from lineage.proof.batches import verify_batch
 from lineage.row_digest import columns_id
 from tasks.batch import Receipt
+from tasks.load.commit import load
+from tasks.load.prepare import prepare
 from tasks.load.store import Store
 from tasks.load.tables import digested_columns, hashed_origin, prepare_table
 from tasks.verify import stored_shapes
@@ -57,53 +60,46 @@ async def house(postgres_dsn: str) -> AsyncIterator[House]:
             yield House(Way(store, pool, a_plan()))
 
 
-def undone(value: int) -> int:
-    """`h = h XOR (h >> 32)` backwards: it is its own inverse."""
-    return value ^ (value >> 32)
+MASK = (1 << 64) - 1
+INVERSE = pow(int(MULTIPLIER), -1, 1 << 64)
 
 
-def solved(words_before: int, target: int, columns: int) -> int:
-    """The last column's word with which a row hash becomes `target`: every step of the first version undone."""
-    mask, inverse = (1 << 64) - 1, pow(int(MULTIPLIER), -1, 1 << 64)
-    after_last = (undone(target & mask) * inverse & mask) ^ columns
-    word = (undone(after_last) * inverse & mask) ^ words_before
+def before(mixed: int) -> int:
+    """The state of a row hash before a word, XOR that word: the first version's steps, all undone."""
+    mixed &= MASK
+    return (mixed ^ (mixed >> 32)) * INVERSE & MASK
+
+
+def last_word(first: pl.DataFrame, target: int) -> int:
+    """The word after these columns (one row) with which the row's hash becomes `target`."""
+    state = before(row_hashes(first, first.columns).item()) ^ first.width
+    word = before(before(target) ^ (first.width + 1)) ^ state
     return word - (1 << 64) if word >> 63 else word
 
 
 async def test_a_value_whose_row_hash_was_solved_is_found(house: House) -> None:
-    """The forger sets `input_hash` so that the sum of row hashes stays: the first version would see nothing."""
+    """The forger sets `input_hash` so that the sum of row hashes stays: the first version sees nothing."""
     receipt = await house.way.take(a_batch(message("a", 1)))
     schema = {**CONTRACT.row_schema, **hashed_origin(CONTRACT)}
     row = await house.way.pool.fetchrow(f"SELECT {', '.join(schema)} FROM store.sensor_readings")
-    before = pl.DataFrame([tuple(row)], schema=schema, orient="row")
-    target = row_hashes(before, list(schema)).item()
-    forged = before.with_columns(temperature=pl.lit(99.5))
-    # The mixed words of all columns before the last, which is input_hash: one step short of the end.
+    stored = pl.DataFrame([tuple(row)], schema=schema, orient="row")
+    target = row_hashes(stored, list(schema)).item()
     *first, last = schema
-    assert last == "input_hash"
-    mixed = undone_count(row_hashes(forged.select(first), first).item(), len(first))
-    forged = forged.with_columns(input_hash=pl.lit(solved(mixed, target, len(schema)), pl.Int64))
-    assert row_hashes(forged, list(schema)).item() == target  # so far goes the forger
-    await house.tamper(
-        f"UPDATE store.sensor_readings SET temperature = 99.5, input_hash = {forged['input_hash'].item()}"
-    )
+    assert last == "input_hash"  # nothing but the message says what it should be
+    forged = stored.with_columns(temperature=pl.lit(99.5))
+    free = last_word(forged.select(first), target)
+    assert row_hashes(forged.with_columns(input_hash=pl.lit(free, pl.Int64)), list(schema)).item() == target
+    await house.tamper(f"UPDATE store.sensor_readings SET temperature = 99.5, input_hash = {free}")
     (said,) = await house.differences(receipt, ring(KEY))
-    assert (
-        said == f"sensor_readings, batch {receipt.batch}: the values of its 1 row(s) are not those recorded"
-    )
-
-
-def undone_count(value: int, columns: int) -> int:
-    """The state before the number of columns was mixed in."""
-    mask, inverse = (1 << 64) - 1, pow(int(MULTIPLIER), -1, 1 << 64)
-    return (undone(value & mask) * inverse & mask) ^ columns
+    what = f"sensor_readings, batch {receipt.batch}"
+    assert said == f"{what}: the values of its 1 row(s) are not those recorded"
 
 
 async def test_a_digest_that_is_made_anew_without_the_key_is_found(house: House) -> None:
     receipt = await house.way.take(a_batch(message("a", 1)))
     columns = digested_columns(CONTRACT)
     await house.tamper("UPDATE store.sensor_readings SET temperature = 99.5")
-    tuples = await copied(house, "SELECT %s FROM store.sensor_readings" % ", ".join(columns))
+    tuples = await copied(house, f"SELECT {', '.join(columns)} FROM store.sensor_readings")
     header = json.dumps(
         {"bucket": None, "columns": columns, "table": "sensor_readings"}, separators=(",", ":")
     )
@@ -139,22 +135,14 @@ async def test_a_row_of_another_batch_in_its_place_is_found(house: House) -> Non
 
 async def test_rows_that_came_by_every_way_have_their_digest(house: House) -> None:
     """Copied, beside a stored key, revised, moved to the history, and more than one piece of a copy."""
-    many = [
-        message(
-            f"device {n % 50}",
-            n % 60,
-            timestamp=f"2026-11-20T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z",
-        )
-        for n in range(9_000)
-    ]
+    start = datetime(2026, 11, 20, tzinfo=UTC)
+    moments = [start + timedelta(seconds=n) for n in range(9_000)]
+    many = [message(f"device {n % 50}", 0, timestamp=at.isoformat()) for n, at in enumerate(moments)]
     receipts = [
         await house.way.take(a_batch(*many)),
         await house.way.take(a_batch(many[0], message("a", 1), message("a", 2, temperature=None))),
         await house.way.take(a_batch(message("a", 3, temperature=300), ("sensors/a/readings", b"no"))),
     ]
-    from tasks.load.commit import load
-    from tasks.load.prepare import prepare
-
     for minute, status in ((0, "idle"), (1, "running"), (0, "late")):
         plan = prepare(*observed(minute, status, "one", "two"), RUNS_PLAN)
         receipts.append(await load(house.way.store, RUNS_PLAN, plan))
