@@ -63,7 +63,7 @@ NOT_PROVED: Blind = {
     ),
     "migrations": dict.fromkeys(
         ("name", "checksum", "applied_at", MISSING, EXTRA),
-        "the schema itself is compared; `headwater migrate` refuses another checksum",
+        "the schema itself is compared; what prepares the store refuses another checksum",
     ),
     "not_in_graph": dict.fromkeys(
         ("writer", "number", "seal", "reason", MISSING, EXTRA),

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 import polars as pl
 
 from lineage.digest import sum_of
+from lineage.keys import KeyRing, new_key
 from lineage.rejected import RECORD, record_hashes, sum_of_new
 
+KEY = new_key()
+KEYS = KeyRing({KEY.id: KEY}, KEY)
 STORED = {**RECORD, "identity": pl.Binary(), "rules": pl.List(pl.String)}
 FIRST = {
     "identity": bytes(range(32)),
@@ -38,7 +41,13 @@ SECOND = FIRST | {
 
 def test_the_sum_is_that_of_the_records_read_back() -> None:
     records = [FIRST, SECOND]
-    assert sum_of_new(pl.DataFrame(records, STORED)) == sum_of(record_hashes(records))
+    for made in ((2, KEY.id), (2, None)):
+        judged = [
+            record | dict(zip(("digest_version", "digest_key"), made, strict=True)) for record in records
+        ]
+        read_back = record_hashes(judged, KEYS)
+        key = KEYS.named(made[1])
+        assert sum_of_new(pl.DataFrame(records, STORED), key) == sum_of(pl.Series(read_back, dtype=pl.Int64))
 
 
 def test_every_value_counts() -> None:
@@ -47,5 +56,5 @@ def test_every_value_counts() -> None:
         for name in SECOND
         if SECOND[name] != FIRST[name]
     }
-    sums = [sum_of_new(each) for each in other.values()]
-    assert len({sum_of_new(pl.DataFrame([FIRST], STORED)), *sums}) == len(other) + 1
+    sums = [sum_of_new(each, KEY) for each in other.values()]
+    assert len({sum_of_new(pl.DataFrame([FIRST], STORED), KEY), *sums}) == len(other) + 1

@@ -68,7 +68,7 @@ def test_every_column_keeps_what_the_record_said(decoder: Decoder) -> None:
     assert rejected["rules"].to_list() == [["latitude.range"], ["rules.type"], ["key.conflict"]]
     assert rejected["key"].str.contains("08:02").to_list() == [True, False, False]
 
-    open_ones = pl.DataFrame([(b"x", 1, None, ["a.b"])], schema=OPEN_SCHEMA, orient="row")
+    open_ones = pl.DataFrame([(b"x", 1, None, ["a.b"], True)], schema=OPEN_SCHEMA, orient="row")
     issue = at_issue(refined, open_ones).accepted["things"]
     assert issue.select("own", "stands").rows() == [("own 1", "stands 1")]
 

@@ -5,19 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.contract import load_contract
-from tasks.transform import cells
+from tasks.transform import cells, header
 from tasks.transform.readings import topic_rules
 from tasks.transform.reject import PAYLOAD_SENTENCES
 from tasks.transform.validate import rules_of
 
 ROOT = Path(__file__).parents[3]
+FILES = {header.NEAR, header.NONE, header.TWICE, "payload.encoding"}
 LISTENER = {"load.refused", "transform.failed"}  # tasks/load/refused.py
 
 
 def test_the_rules_documented_are_the_rules_there_are() -> None:
     contract = load_contract(ROOT / "tasks" / "contracts" / "sensor_readings.yaml")
     rules = [*topic_rules(), *rules_of(contract, datetime.now(UTC), cells.schema(contract))]
-    there = {rule.name for rule in rules} | set(PAYLOAD_SENTENCES) | LISTENER
+    there = {rule.name for rule in rules} | set(PAYLOAD_SENTENCES) | LISTENER | FILES
     table = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8").partition("## Rules")[2]
     rows = [
         line.split("|")[2] for line in table.splitlines() if re.match(r"\| (decode|validate|load) ", line)
