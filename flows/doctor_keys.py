@@ -15,10 +15,10 @@ PART: Final = "Digest key"
 
 async def check(settings: Settings) -> tuple[Finding, ...]:
     """Findings about this host's keys against those that the store knows of; raises UnavailableError."""
-    keys = key_file.read(settings.keys)
+    keys = key_file.read(settings.digest_keys)
     async with stores.open_connection(settings, "doctor") as connection:
         known = await known_keys(connection)
-    open_ = key_file.readable_by_others(settings.keys)
+    open_ = key_file.readable_by_others(settings.digest_keys)
     return (*_lacking(keys, known), *_open(open_)) or (Finding(PART, Level.OK, _said(keys)),)
 
 

@@ -75,7 +75,7 @@ class _Work:
         self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, robot: str
     ) -> None:
         self._pipeline, self._plan, self._store = pipeline, plan, store
-        self._keys = key_file.read(settings.keys)
+        self._keys = key_file.read(settings.digest_keys)
         self._source, self._url = source_of(settings, pipeline, robot)
         self._refine = pipeline.refine()
         self._prepared: Prepared | None = None

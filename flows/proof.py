@@ -57,7 +57,7 @@ async def prove(
             after=await _after(connection, kept, full, since),
             anchors=kept,
             accepted=anchors.restores(settings.anchors, store),
-            keys=key_file.read(settings.keys),
+            keys=key_file.read(settings.digest_keys),
             strangers=anchors.strangers(settings.anchors, store),
         )
     if proof.ok and proof.seal:

@@ -40,5 +40,5 @@ async def drop(settings: Settings, which: Which, *, reason: str, by_whom: str, a
     )
     await stores.prepare_tables(settings, ())
     async with stores.open_connection(settings, "rejected drop") as connection:
-        keys = key_file.read(settings.keys)
+        keys = key_file.read(settings.digest_keys)
         return await drop_records(connection, which, act, keys, dry_run=not apply)

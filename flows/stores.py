@@ -49,7 +49,7 @@ def kafka(settings: Settings) -> KafkaAddress:
 async def open_store(settings: Settings, application: str) -> AsyncIterator[Store]:
     """Where commits go. Connections are made when they are first needed."""
     dsn = postgres_dsn(settings)
-    keys = key_file.read(settings.keys)
+    keys = key_file.read(settings.digest_keys)
     async with (
         open_pool(dsn, application=application) as pool,
         Store(
@@ -105,14 +105,14 @@ async def prepare_tables(settings: Settings, contracts: Iterable[Contract]) -> N
 
 async def _prepare_key(settings: Settings, connection: Connection) -> None:
     """Make this host's key where no host has one; a host that lacks it works on, told, without."""
-    host = key_file.read(settings.keys)
+    host = key_file.read(settings.digest_keys)
     async with connection.transaction():
         if host.current is None and not await known_keys(connection, alone=True):
-            host = key_file.create(settings.keys)
+            host = key_file.create(settings.digest_keys)
         if host.current is not None:
             await remember_key(connection, host.current)
             return
-    log.warning(LACKS_KEY, file=str(settings.keys), fix=COPY_KEY)
+    log.warning(LACKS_KEY, file=str(settings.digest_keys), fix=COPY_KEY)
 
 
 async def prepare_each(settings: Settings, contracts: Iterable[Contract]) -> list[Contract]:

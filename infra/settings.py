@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         return self.anchor_file or self.home / "anchors.ndjson"
 
     @property
-    def keys(self) -> Path:
+    def digest_keys(self) -> Path:
         """The file of the keys of digests."""
         return self.key_file or self.home / "digest.key"
 
