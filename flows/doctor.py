@@ -42,7 +42,6 @@ async def examine(settings: Settings) -> list[Finding]:
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
         ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
         (doctor_prefect.PART, doctor_prefect.check),
-        (doctor_keys.PART, doctor_keys.check),
     )
     robots = asyncio.ensure_future(_robots(settings))
     database, tables, *found = await asyncio.gather(
@@ -102,7 +101,8 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
     if lacking:
         sentence = f"no partition for tomorrow: {', '.join(lacking)}"
         findings.append(Finding(TABLES, Level.PROBLEM, sentence, "Run `headwater run partitions`."))
-    return tuple(findings) or (Finding(TABLES, Level.OK, "partitions are there for the days to come"),)
+    findings = findings or [Finding(TABLES, Level.OK, "partitions are there for the days to come")]
+    return (*findings, *await doctor_keys.check(settings))
 
 
 def _not_taken(files: Sequence[NotTaken]) -> Iterator[Finding]:
