@@ -32,6 +32,8 @@ TIME = re.compile(r"\b2026-11-[0-9]{2}(T[0-9:]+)?")
 ELSEWHERE = {
     "headwater relay": "acceptance/test_relay_process.py",
     "headwater trace": "integration/test_trace.py",
+    "headwater doctor": "integration/test_doctor.py",
+    "headwater restored": "integration/test_restored.py",
     "headwater graph diff A B": "acceptance/test_graph_commands.py",
 }
 """What the page only mentions, and which test runs it."""

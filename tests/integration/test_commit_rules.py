@@ -10,6 +10,7 @@ import pytest
 
 from infra.postgres import Pool, open_pool
 from lineage.errors import UnavailableError
+from lineage.keys import NO_KEYS
 from tasks.batch import Position, Receipt
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
@@ -73,7 +74,7 @@ async def test_a_batch_of_duplicates_only_is_written_and_is_no_orphan(
     )
     assert [edge["target_key"] for edge in edges] == [f"postgres:raw_batches#{receipt.batch}"]
     assert await pool.fetchval("SELECT count FROM raw_batches WHERE batch = $1", receipt.batch) == 5
-    await verify(pool, receipt)
+    await verify(pool, receipt, NO_KEYS)
 
 
 async def test_writers_of_the_same_keys_in_any_order_store_each_once(
@@ -88,7 +89,7 @@ async def test_writers_of_the_same_keys_in_any_order_store_each_once(
     assert sum(receipt.read for receipt in receipts) == 4 * len(messages)
     assert await pool.fetchval("SELECT count(*) FROM sensor_readings") == distinct
     for receipt in receipts:
-        await verify(pool, receipt)
+        await verify(pool, receipt, NO_KEYS)
 
 
 async def test_writers_that_reject_the_same_bytes_keep_them_once(pool: Pool, writers: list[Writer]) -> None:
@@ -99,7 +100,7 @@ async def test_writers_that_reject_the_same_bytes_keep_them_once(pool: Pool, wri
     assert sum(receipt.rejected for receipt in receipts) == 200
     assert await pool.fetchval("SELECT count(*) FROM rejected") == 200
     for receipt in receipts:
-        await verify(pool, receipt)
+        await verify(pool, receipt, NO_KEYS)
 
 
 async def test_the_same_position_committed_twice_at_once_is_one_batch(
