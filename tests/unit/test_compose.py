@@ -53,8 +53,9 @@ def test_what_is_mounted_is_in_the_repository(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["listen", "relay", "serve"])
-def test_anchors_outlive_the_container_and_are_one_file_for_all(name: str) -> None:
-    folder = Path(SERVICES[name]["environment"]["HEADWATER_ANCHOR_FILE"]).parent
+@pytest.mark.parametrize("variable", ["HEADWATER_ANCHOR_FILE", "HEADWATER_KEY_FILE"])
+def test_anchors_and_keys_outlive_the_container_and_are_one_file_for_all(name: str, variable: str) -> None:
+    folder = Path(SERVICES[name]["environment"][variable]).parent
     assert f"anchors:{folder}" in SERVICES[name]["volumes"]
     image = (COMPOSE.parent / "Dockerfile").read_text(encoding="utf-8")
     assert f"headwater .headwater {folder.name}" in image
