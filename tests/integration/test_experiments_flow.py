@@ -134,7 +134,11 @@ async def test_its_page_shows_counts_and_where_the_lineage_is(bench: Bench) -> N
     run = await bench.robot.play(serial_dilution(1))
     await bench.fetch(run.id)
     async with get_client() as client:
-        pages = [artifact for artifact in await client.read_artifacts() if artifact.key == "experiments-1"]
+        pages = [
+            artifact
+            for artifact in await client.read_artifacts()
+            if artifact.key == "headwater-experiments-1"
+        ]
     text = str(max(pages, key=lambda page: page.created).data)
     steps = await bench.value("SELECT count(*) FROM experiment_steps")
     assert f"| accepted into `experiment_steps` | {steps} |" in text
@@ -190,6 +194,7 @@ async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(
     bench: Bench, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_way(postgres_dsn) as way:
+        way.plan = replace(way.plan, pipeline="experiments")
         await way.take(replace(a_batch(("/runs", b"{")), dataset=naming.opentrons("ot2")))
     full = named("experiments").model_copy(update={"rejected_limit": 1})
     monkeypatch.setattr(module, "named", lambda _name: full)
