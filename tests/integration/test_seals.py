@@ -40,6 +40,7 @@ DELETE FROM store.ledger_outputs WHERE batch = {last};
 DELETE FROM store.raw_batches WHERE batch = {last};
 DELETE FROM store.sensor_readings WHERE batch = {last};
 DELETE FROM store.rejected WHERE batch = {last};
+DELETE FROM store.change_marks WHERE batch = {last};
 """
 
 
