@@ -17,6 +17,7 @@ CHANGED = {
     "bytea": "coalesce({0}, '') || '\\x07'::bytea",
     "boolean": "NOT {0}",
     "uuid": "gen_random_uuid()",
+    "smallint": "coalesce({0}, 0) + 1",
     "json": "'{{\"x\": 1}}'",
     "ARRAY": "coalesce({0}, '{{}}') || 'x'::text",
     "timestamp with time zone": "coalesce({0}, now()) + interval '1 microsecond'",

@@ -206,7 +206,8 @@ SCHEMA = {
     ),
     "a view of the record": (
         "CREATE OR REPLACE VIEW public.ledger_outputs AS "
-        "SELECT batch, table_name, bucket, rows + 1 AS rows, values_sum FROM store.ledger_outputs",
+        "SELECT batch, table_name, bucket, rows + 1 AS rows, values_sum, digest, columns "
+        "FROM store.ledger_outputs",
         "schema: the view ledger_outputs does not show",
     ),
     "a view that is gone": ("DROP VIEW public.drops", "schema: there is no view drops"),
@@ -226,7 +227,7 @@ SCHEMA = {
     "another function": (
         "CREATE OR REPLACE FUNCTION store.refuse_change() RETURNS trigger LANGUAGE plpgsql "
         "AS 'BEGIN RETURN NULL; END'",
-        "schema: what refuses a change is another function",
+        "schema: the function refuse_change is another one",
     ),
     "triggers off in every session": (
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', "
