@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from infra.graph import open_graph
 from infra.local.addresses import Address
-from infra.postgres import Connection, Pool, connect
+from infra.postgres import Pool
 from lineage import graph as graphs
 from lineage import naming, relay
 from lineage.errors import ContractError
@@ -26,6 +26,7 @@ from tests.fixtures.aggregates import HOURLY, NOW, a_run, assert_proven, at, rea
 from tests.fixtures.commit import Way, a_batch, a_way
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
+from tests.fixtures.postgres import a_connection
 
 METRICS = ("temperature", "humidity", "pressure", "heat_index", "dew_point")
 
@@ -69,15 +70,6 @@ async def kept(postgres_dsn: str) -> AsyncIterator[Kept]:
 async def another(dsn: str, pool: Pool, application: str) -> AsyncIterator[Store]:
     async with Store(dsn, pool, application=application) as store:
         yield store
-
-
-@asynccontextmanager
-async def a_connection(dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(dsn, application="blocker")
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def is_blocked(pool: Pool, application: str) -> None:

@@ -13,13 +13,13 @@ from infra.postgres import open_pool
 from tasks.load.devices import SCHEMA, read_devices
 from tasks.transform.readings import DEVICES
 from tests.fixtures.commit import a_batch, message
-from tests.fixtures.headwater import Command
+from tests.fixtures.headwater import Command, keys_of_commands
 from tests.fixtures.replay import TOPIC, a_house
 
 DIRTY = b'\xff\x00 "it\'s\\" {\n'
 
 
-async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None:
+async def test_list_show_and_replay(command: Command, postgres_dsn: str, tmp_path: Path) -> None:
     async with a_house(postgres_dsn) as house:
         far = message("a", 1, temperature=150)
         first = await house.take(a_batch(far, message("a", 2), (TOPIC, DIRTY), message("a", 3, humidity=-1)))
@@ -74,7 +74,7 @@ async def test_list_show_and_replay(command: Command, postgres_dsn: str) -> None
         assert (again["read"], again["unchanged"]) == (0, 3)
         ledger = await house.pool.fetchrow("SELECT * FROM ledger WHERE raw_batch = $1", first.batch)
         assert (ledger["rejected"], ledger["way"]) == (3, "replay")
-        await house.books_hold()
+        await house.books_hold(keys_of_commands(tmp_path))
 
 
 async def test_what_no_pipeline_reads_is_said(command: Command, postgres_dsn: str) -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from infra.endpoints import GraphEndpoint
 from infra.graph import BoltGraph, open_graph
 from infra.local.addresses import Address
-from infra.postgres import Connection, connect
+from infra.postgres import Connection
 from lineage import graph as graphs
 from lineage import relay, seal
 from lineage.errors import UnavailableError
@@ -21,14 +20,8 @@ from tasks.load.store import Store
 from tests.fixtures.commit import Way, a_batch, a_plan, message
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
+from tests.fixtures.postgres import a_connection
 from tests.fixtures.proof import House, a_house
-
-
-@asynccontextmanager
-async def a_connection(dsn: str) -> AsyncIterator[Connection]:
-    connection = await connect(dsn, application="a relay")
-    yield connection
-    await connection.close()
 
 
 async def expected(house: House) -> int:

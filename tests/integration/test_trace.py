@@ -1,9 +1,6 @@
 """`headwater trace` and `headwater recall` as processes, on a real Postgres; and how trace reads."""
 
 import json
-import os
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,26 +18,14 @@ from tasks.transform.robot_item import item_of
 from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import at, reading
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
-from tests.fixtures.headwater import COMMAND
+from tests.fixtures.headwater import Command, keys_of_commands
 from tests.fixtures.recall import House, a_house
 from tests.integration.test_replay_experiments import CREATED, RUN, a_fetch, page, take
 from tests.integration.test_replay_experiments import house as _experiments
 
-Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 experiments = _experiments  # a fixture: robots' runs
 KEY = "device_id=a,timestamp=2026-11-20T01:00:00Z"
 SPAN = ("--device", "a", "--from", "2026-11-20T00:00", "--to", "2026-11-20T01:30")
-
-
-@pytest.fixture
-def command(postgres_dsn: str, tmp_path: Path) -> Command:
-    def run(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        home = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_HOME": str(tmp_path / "home")}
-        return subprocess.run(
-            [COMMAND, *arguments], cwd=tmp_path, env={**os.environ, **home}, capture_output=True, check=False
-        )
-
-    return run
 
 
 def asked(command: Command, *arguments: str) -> Any:
@@ -143,7 +128,7 @@ async def test_bytes_that_are_no_text_are_base64(postgres_dsn: str) -> None:
         assert "payload" not in told["message"]
 
 
-async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: str) -> None:
+async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: str, tmp_path: Path) -> None:
     async with a_house(postgres_dsn) as house:
         await house.take(reading("a", at(1)), reading("a", at(2)), reading("b", at(1)))
         await house.refresh()
@@ -172,15 +157,17 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
         assert (selection["device"], selection["until"]) == ("a", "2026-11-20 01:30:00+00:00")
         found = asked(command, "trace", "sensor_readings", KEY)
         assert (found["quarantine"]["reason"], found["quarantine"]["by_whom"]) == ("drifted", "ada")
-        await house.proves()
+        await house.proves(keys_of_commands(tmp_path))
         assert asked(command, "recall", *SPAN, *act)["rows"] == {}
         back = command("recall", "--device", "a", "--release", "--reason", "it was right", "--apply")
         assert b"1 row was released" in back.stdout, back.stderr
         assert await house.value("SELECT count(*) FROM sensor_readings_hourly") == 3
-        await house.proves()
+        await house.proves(keys_of_commands(tmp_path))
 
 
-async def test_recall_makes_again_with_todays_code(command: Command, postgres_dsn: str) -> None:
+async def test_recall_makes_again_with_todays_code(
+    command: Command, postgres_dsn: str, tmp_path: Path
+) -> None:
     """What an earlier version stored, with "mqtt" as the source's name, runs through today's pipeline."""
     async with a_house(postgres_dsn) as house:
         first = await house.take(reading("a", at(1)), reading("b", at(1)))
@@ -203,11 +190,11 @@ async def test_recall_makes_again_with_todays_code(command: Command, postgres_ds
         assert (found["commit"]["batch"], found["message"]["raw_batch"]) == (batch, first.batch)
         again = asked(command, *by_batch, "--reason", "again", "--apply")
         assert (again["batches"], again["changes"]["sensor_readings"]["unchanged"]) == ([], 2)
-        await house.proves()
+        await house.proves(keys_of_commands(tmp_path))
 
 
 async def test_a_run_of_a_robot_is_recalled_with_its_steps(
-    command: Command, postgres_dsn: str, experiments: Any
+    command: Command, postgres_dsn: str, experiments: Any, tmp_path: Path
 ) -> None:
     from tasks.load.tables import prepare_table
 
@@ -239,7 +226,7 @@ async def test_a_run_of_a_robot_is_recalled_with_its_steps(
     async with experiments.pool.acquire() as connection:
         shapes = await stored_shapes(connection)
         for row in await connection.fetch("SELECT batch FROM ledger"):
-            await verify_batch(connection, row["batch"], shapes)
+            await verify_batch(connection, row["batch"], shapes, keys_of_commands(tmp_path))
 
 
 async def test_a_file_is_recalled_by_its_path(command: Command, postgres_dsn: str) -> None:

@@ -14,6 +14,7 @@ from flows import catalog
 from flows.limits import at_limit, waiting
 from flows.recall import Order, recalled
 from flows.replay import replay
+from infra import key_file
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
 from infra.settings import load as settings_of
@@ -87,7 +88,7 @@ class House:
         async with self.pool.acquire() as connection:
             shapes = await stored_shapes(connection)
             for row in await connection.fetch("SELECT batch FROM ledger"):
-                await verify_batch(connection, row["batch"], shapes)
+                await verify_batch(connection, row["batch"], shapes, key_file.read(self.settings.digest_keys))
 
 
 @pytest.fixture
