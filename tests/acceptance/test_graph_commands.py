@@ -33,6 +33,7 @@ ELSEWHERE = {
     "headwater relay": "acceptance/test_relay_process.py",
     "headwater trace": "integration/test_trace.py",
     "headwater doctor": "integration/test_doctor.py",
+    "headwater status": "integration/test_status.py",
     "headwater restored": "integration/test_restored.py",
     "headwater graph diff A B": "acceptance/test_graph_commands.py",
 }
