@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json
+from console.table import Json, counted, print_json, say
 from infra.local.user import user_name
 
 Reason = Annotated[str, typer.Option(help="Why; with it the loss is accepted, and kept with the act.")]
@@ -25,15 +25,15 @@ def restored(reason: Reason = "", by: By = None, as_json: Json = False) -> None:
     if as_json:
         print_json(asdict(done))
         return
-    typer.echo(f"Gone are the seals after {done.gap.kept}, up to {done.gap.lost} at least.")
+    say(f"Gone are the seals after {done.gap.kept}, up to {done.gap.lost} at least.")
     for each in done.known:
-        typer.echo(
+        say(
             f"{each.dataset}: {each.batches:,} batch(es) that only the graph knew, "
             f"{counted(each.rows or 0, 'row')}, {counted(len(each.positions), 'position')}"
         )
     if not done.graph:
-        typer.echo("The graph is away, or another one: it did not tell what it knew.", err=True)
+        say("The graph is away, or another one: it did not tell what it knew.", err=True)
     if done.act is None:
-        typer.echo("Nothing was changed; a --reason accepts it.")
+        say("Nothing was changed; a --reason accepts it.")
     else:
-        typer.echo(f"Accepted by batch {done.act}; every proof names it from now on.")
+        say(f"Accepted by batch {done.act}; every proof names it from now on.")
