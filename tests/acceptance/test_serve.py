@@ -127,15 +127,16 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
 
 
 async def settled_states(server: Address) -> dict[str, str]:
-    """The state of every run of the flow, once none was added or changed for three seconds."""
+    """The state of every run of the flow, once all have ended and none was added for three seconds."""
     before: dict[str, str] = {}
     ours = FlowFilter(name=FlowFilterName(any_=["headwater-experiments"]))
     deployed = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(is_null_=False))
     async with a_client(server) as client:
-        for _ in range(20):
+        for _ in range(40):
             runs = await client.read_flow_runs(flow_filter=ours, flow_run_filter=deployed)
             now = {str(run.id): run.state_name or "" for run in runs}
-            if now and now == before:
+            ended = all(run.state is not None and run.state.is_final() for run in runs)
+            if now and ended and now == before:
                 return now
             before = now
             await asyncio.sleep(3)

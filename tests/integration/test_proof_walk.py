@@ -12,12 +12,13 @@ import pytest
 from infra.local.addresses import Address
 from lineage import relay
 from lineage.proof import prove
-from lineage.proof.claims import EXTRA, MISSING, blind
+from lineage.proof.claims import EXTRA, MISSING, NOT_OF_ALL, blind
 from tasks.verify import stored_shapes
 from tests.fixtures.everything import do_everything
 from tests.fixtures.proof import House, a_house
 
 CHANGED = {
+    "smallint": "-1 - coalesce({0}, 0)",
     "bigint": "-1 - coalesce({0}, 0)",
     "integer": "-1 - coalesce({0}, 0)",
     "double precision": "coalesce({0}, 0) + 1",
@@ -77,15 +78,18 @@ class Walk:
             await relay.rebuild(self.house.connection, self.house.graph)
 
     def row(self, table: str, columns: list[dict[str, str]]) -> str:
-        """The oldest row, or of what is new the first."""
+        """The oldest row, or of what is new the first; of two tables the newest, of which more is proved."""
+        end = "ORDER BY ctid DESC" if table in NOT_OF_ALL else "ORDER BY ctid"
         if not self.after:
-            return f"ctid = (SELECT ctid FROM store.{table} ORDER BY ctid LIMIT 1)"
+            return f"ctid = (SELECT ctid FROM store.{table} {end} LIMIT 1)"
         old = f"SELECT s::text FROM before.{table} s"
-        numbers = [each["name"] for each in columns if each["name"] in ("batch", "act")]
+        numbers = [
+            each["name"] for each in columns if each["name"] in ("batch", "act") and each["type"] == "bigint"
+        ]
         newer = "".join(f" AND {name} > (SELECT max(batch) FROM before.ledger)" for name in numbers)
         return (
             f"(tableoid, ctid) = (SELECT tableoid, ctid FROM store.{table} s "
-            f"WHERE s::text NOT IN ({old}){newer} LIMIT 1)"
+            f"WHERE s::text NOT IN ({old}){newer} {end} LIMIT 1)"
         )
 
 
