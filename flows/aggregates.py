@@ -1,7 +1,6 @@
 """Refreshes the aggregates: the hours that changed since the last time, and no other."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import structlog
 
@@ -18,8 +17,8 @@ log = structlog.get_logger(__name__)
 NAME = "aggregates"
 
 
-async def refresh_all(settings: Settings, run: Run, now: datetime) -> list[Refreshed]:
-    """Refresh every aggregate; `now` becomes their `processed_at`.
+async def refresh_all(settings: Settings, run: Run) -> list[Refreshed]:
+    """Refresh every aggregate.
 
     Raises UnavailableError when Postgres is away; what was committed by then stays, the rest keeps its marks.
     Raises ContractError, once the others are refreshed, for those that cannot be.
@@ -35,7 +34,7 @@ async def refresh_all(settings: Settings, run: Run, now: datetime) -> list[Refre
             try:
                 if lacking := {aggregate.table, *aggregate.sources} - ready:
                     raise ContractError(f"not prepared: {', '.join(sorted(lacking))}; the log says why")
-                refreshed = await refresh(store, aggregate, run, now)
+                refreshed = await refresh(store, aggregate, run)
             except RejectedError as error:
                 log.exception("an aggregate is not refreshed", table=aggregate.table, reason=str(error))
                 failed.append(f"{aggregate.table} ({error})")

@@ -14,14 +14,12 @@ async def erased(
     settings: Settings, batch: int, sequences: Sequence[int], *, reason: str, by_whom: str, apply: bool
 ) -> tuple[ErasedMessage, ...]:
     """Erase these messages of a raw batch, or tell which would be."""
-    now = datetime.now(UTC)
     erasure = Erasure(
         batch=batch,
         sequences=sequences,
         reason=reason,
         by_whom=by_whom,
-        run=Run(id=uuid4(), kind="command", name="erase", started_at=now),
-        now=now,
+        run=Run(id=uuid4(), kind="command", name="erase", started_at=datetime.now(UTC)),
     )
     await stores.prepare_tables(settings, ())
     async with stores.open_store(settings, "erase") as store, store.work() as session:

@@ -21,7 +21,7 @@ from flows.counting import count, measured, metrics
 from flows.ours import FLOW
 from flows.runs import current_run
 from flows.steps import step
-from infra import key_file
+from infra import key_file, postgres
 from infra.metrics import Stage
 from infra.settings import Settings, load
 from lineage import naming
@@ -95,7 +95,8 @@ class _Work:
         """Page the run and its commands."""
         with metrics().timed(PIPELINE, Stage.EXTRACT):
             async with robot_client(self._source, self._url) as client:
-                return await fetch_run(client, self._source, experiment_id)
+                asked_at = await postgres.now(self._store.pool)
+                return await fetch_run(client, self._source, experiment_id, asked_at)
 
     async def reference(self, experiment_id: UUID) -> Reference:
         """The run's steps that have not ended, as they stand."""

@@ -14,6 +14,6 @@ async def fold(settings: Settings, run: Run, now: datetime) -> list[str]:
     """Fold every day that ended `fold_after` before `now`, the oldest first."""
     days = []
     async with stores.open_connection(settings, NAME, statement_timeout=timedelta(0)) as connection:
-        while day := await fold_next_day(connection, run, now - settings.fold_after, now):
+        while day := await fold_next_day(connection, run, now - settings.fold_after):
             days.append(day)
     return days

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import IO
 from urllib.parse import urlsplit
@@ -100,12 +100,11 @@ async def provenance(settings: Settings, since: datetime | None) -> Mapping[str,
 async def imported(settings: Settings, file: IO[bytes], name: str) -> Imported:
     """Import the events of a file, see `documents`. After an error, import the same again."""
     total = Imported()
-    now = datetime.now(UTC)
     async with stores.open_store(settings, "lineage import") as store:
         for chunk in _chunks(documents(file, name)):
             async with store.work() as session:
                 ours = replace(names(settings), store=await seal.identity(session.connection))
-                done = await import_events(session.connection, session.writer, chunk, ours, now)
+                done = await import_events(session.connection, session.writer, chunk, ours)
             total = total.and_then(done)
     return total
 

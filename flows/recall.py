@@ -87,14 +87,13 @@ async def recalled(
                 reason=order.reason,
                 by_whom=order.by_whom,
                 run=run,
-                now=datetime.now(UTC),
             )
             if kind == "reprocess":
                 outcome = await _reprocess(store, act, outcome, tell, order.stand_in)
             else:
                 outcome = await _set_apart(store, act, found, outcome)
     if order.apply and order.kinds:
-        done = await refresh_all(settings, run, datetime.now(UTC))
+        done = await refresh_all(settings, run)
         outcome = replace(outcome, hours=sum(one.hours for one in done))
     return outcome
 

@@ -29,14 +29,12 @@ async def show(settings: Settings, prefix: str) -> Shown:
 
 async def drop(settings: Settings, which: Which, *, reason: str, by_whom: str, apply: bool) -> Dropped:
     """Drop what is chosen, or tell what would be dropped."""
-    now = datetime.now(UTC)
     act = Act(
         kind="drop",
         selection=json.dumps(asdict(which), default=str),
         reason=reason,
         by_whom=by_whom,
-        run=Run(id=uuid4(), kind="command", name="rejected drop", started_at=now),
-        now=now,
+        run=Run(id=uuid4(), kind="command", name="rejected drop", started_at=datetime.now(UTC)),
     )
     await stores.prepare_tables(settings, ())
     async with stores.open_connection(settings, "rejected drop") as connection:

@@ -68,7 +68,7 @@ async def _accept(connection: Connection, gap: Gap, reason: str, by_whom: str) -
         act, (_, reason, by_whom) = max(said.items())
     else:
         run = Run(id=uuid4(), kind="command", name="restored", started_at=now)
-        act = await restores.accept(connection, gap, reason=reason, by_whom=by_whom, run=run, now=now)
+        act = await restores.accept(connection, gap, reason=reason, by_whom=by_whom, run=run)
     await relay.seal_all(connection)
     newest = await seal.newest(connection)
     assert newest is not None  # noqa: S101 - the act is sealed

@@ -38,7 +38,7 @@ async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
         return late
     with measured(aggregates.NAME):
         refresh = step("refresh", aggregates.refresh_all, Retry())
-        done = await refresh(load(), current_run(aggregates.NAME), datetime.now(UTC))
+        done = await refresh(load(), current_run(aggregates.NAME))
         sentence = aggregates.recomputed(sum(one.hours for one in done))
         table = aggregates.table_of(done)
         await acreate_markdown_artifact(table, key=FLOW + aggregates.NAME, description=sentence)

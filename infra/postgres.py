@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -51,6 +52,14 @@ def translated() -> Iterator[None]:
         if _is_of_the_data(error):
             raise DataError(f"Postgres refused a row: {error}") from error
         raise QueryError(f"Postgres refused a statement: {error}") from error
+
+
+async def now(pool: Pool) -> datetime:
+    """What time it is by Postgres' clock, which is the same for all hosts."""
+    with translated():
+        at = await pool.fetchval("SELECT clock_timestamp()")
+    assert isinstance(at, datetime)  # noqa: S101 - a function of Postgres
+    return at
 
 
 def met_another(error: UniqueViolation) -> UnavailableError:

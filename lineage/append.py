@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from . import sequences
@@ -19,7 +20,10 @@ INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_unt
     writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key)
 VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
-_NEXT = "SELECT nextval('store.batch_number') AS number, (SELECT max(batch) FROM store.ledger) AS newest"
+_NEXT = """
+SELECT nextval('store.batch_number') AS number, clock_timestamp() AS at,
+    (SELECT max(batch) FROM store.ledger) AS newest
+"""
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
 
 _INTRODUCED = """
@@ -52,7 +56,14 @@ class LedgerEntry:
     digest_key: str | None = None  # the name of the key that it was made with
 
 
-async def next_batch(connection: Connection) -> int:
+class NextBatch(NamedTuple):
+    """A commit that is to come: its number, and when it is, by Postgres' clock. Hosts may be a day apart."""
+
+    number: int
+    at: datetime
+
+
+async def next_batch(connection: Connection) -> NextBatch:
     """The number of the commit that is to come, above all that are committed.
 
     What this statement sees was committed before it, and so took its number before: where one is not lower,
@@ -61,7 +72,7 @@ async def next_batch(connection: Connection) -> int:
     while True:
         row = await connection.fetchrow(_NEXT)
         if row["newest"] is None or row["newest"] < row["number"]:
-            return int(row["number"])
+            return NextBatch(row["number"], row["at"])
         await sequences.set_right(connection)
 
 

@@ -7,7 +7,7 @@ one that a flow says it made is not, as no batch of ours is made so.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from .append import LedgerEntry, Relation, next_batch, write
 from .model import (
@@ -61,13 +61,14 @@ async def take(connection: Connection, event: Materialization) -> bool:
         await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", LOCK, position_id)
         if await connection.fetchval("SELECT 1 FROM store.ledger WHERE position_id = $1", position_id):
             return False
+        number, at = await next_batch(connection)
         commit = LedgerEntry(
-            number=await next_batch(connection),
+            number=number,
             dataset=event.asset,
             way=WAY,
             transformation=event.transformation,
             run_id=event.run.id,
-            at=datetime.now(UTC),
+            at=at,
             received_at=event.occurred,
             position_id=position_id,
         )

@@ -182,7 +182,7 @@ def _whole(fact: Fact, otherwise: int) -> int:
         return otherwise
 
 
-async def fold_next_day(connection: Connection, run: Run, until: datetime, now: datetime) -> str | None:
+async def fold_next_day(connection: Connection, run: Run, until: datetime) -> str | None:
     """Fold the oldest day that is not folded and ended before `until`; returns it, None if there is none.
 
     One transaction. A day is its batches by the time of their commit, and the hours of its date.
@@ -198,7 +198,7 @@ async def fold_next_day(connection: Connection, run: Run, until: datetime, now: 
         first, since, upto = newest["last"] + 1, micros(start), micros(end)
         rows = await connection.fetch(_NODES, first, last, since, upto)
         day = f"{start:%Y-%m-%d}"
-        await _record(connection, run, rows, day, (first, last, since, upto), now)
+        await _record(connection, run, rows, day, (first, last, since, upto))
         return day
 
 
@@ -215,7 +215,6 @@ async def _record(
     rows: Sequence[Any],
     day: str,
     span: tuple[int, int, int, int],
-    now: datetime,
 ) -> None:
     """A FOLDS entry per dataset; a day without batches has one for itself, so that it is passed."""
     first, last, since, until = span
@@ -229,14 +228,15 @@ async def _record(
         for facts in [_facts(row) for row in rows]
         or [{"dataset": "postgres:ledger", "batches": 0, "rows": 0}]
     ]
+    number, at = await next_batch(connection)
     commit = LedgerEntry(
-        number=await next_batch(connection),
+        number=number,
         dataset="postgres:lineage_log",
         way=WAY,
         transformation=TRANSFORMATION,
         run_id=run.id,
-        at=now,
-        received_at=now,
+        at=at,
+        received_at=at,
         position_id=f"fold {day}",
     )
     await write(connection, commit, run_node(run), relations, {})

@@ -85,7 +85,8 @@ async def record(
     transformation = _transformation(by, within)
     node = _run(run, transformation.name, at)
     async with connection.transaction():
-        recording = Recording(await next_batch(connection), transformation, node)
+        number, at = await next_batch(connection)
+        recording = Recording(number, transformation, node)
         yield recording
         if recording.targets:
             await _write(connection, recording, at)

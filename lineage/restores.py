@@ -9,7 +9,6 @@ every proof names each restore. What was cut off by a forger can be accepted too
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from . import append
 from .model import RelationshipType, Run, Transformation, batch_node, run_node
@@ -79,20 +78,18 @@ async def gap(connection: Connection, anchors: Sequence[Anchor]) -> Gap | None:
     return Gap(kept=max(standing, default=0), lost=max(gone))
 
 
-async def accept(
-    connection: Connection, what: Gap, *, reason: str, by_whom: str, run: Run, now: datetime
-) -> int:
+async def accept(connection: Connection, what: Gap, *, reason: str, by_whom: str, run: Run) -> int:
     """Say in the log that a gap is accepted; returns the act's number."""
     async with connection.transaction():
-        number = await append.next_batch(connection)
+        number, at = await append.next_batch(connection)
         commit = append.LedgerEntry(
             number=number,
             dataset=URI,
             way=WAY,
             transformation=TRANSFORMATION,
             run_id=run.id,
-            at=now,
-            received_at=now,
+            at=at,
+            received_at=at,
         )
         said = batch_node(URI, number, kept=what.kept, lost=what.lost, reason=reason, by_whom=by_whom)
         fed = (RelationshipType.FEEDS, batch_node(ANCHORS, number), said)

@@ -75,7 +75,7 @@ class _Import:
     connection: Connection
     writer: Writer
     names: Names
-    now: datetime
+    at: datetime
     batch: int
     edges: list[Edge]
     bad: list[Bad]
@@ -85,15 +85,15 @@ class _Import:
 
 
 async def import_events(
-    connection: Connection, writer: Writer, documents: Sequence[bytes], names: Names, now: datetime
+    connection: Connection, writer: Writer, documents: Sequence[bytes], names: Names
 ) -> Imported:
     """Commit a few hundred events at a time; `writer` is this connection's.
 
     An event that cannot be read is kept with the reason and makes no edge. After an error, or a commit whose
     answer was lost, import the same again.
     """
-    batch = await append.next_batch(connection)
-    work = _Import(connection, writer, names, now, batch, [], [], {})
+    batch, at = await append.next_batch(connection)
+    work = _Import(connection, writer, names, at, batch, [], [], {})
     span = None
     async with connection.transaction():
         await connection.execute(_LOCK, LOCK)
@@ -119,7 +119,7 @@ def _itself(work: _Import) -> Edge:
         relationship_type=RelationshipType.PART_OF,
         source=batch_node(DATASET, work.batch, events=work.kept),
         target=dataset_node(DATASET),
-        created_at=work.now,
+        created_at=work.at,
         transformation_id=TRANSFORMATION.id,
     )
 
@@ -131,8 +131,8 @@ def _commit(work: _Import, position_id: str) -> append.LedgerEntry:
         way=WAY,
         transformation=TRANSFORMATION,
         run_id=None,  # the events' runs are others'
-        at=work.now,
-        received_at=work.now,
+        at=work.at,
+        received_at=work.at,
         position_id=position_id,
     )
 
@@ -158,7 +158,7 @@ async def _keep(work: _Import, place: int, document: bytes) -> None:
     last = work.writer.last + len(work.edges)
     told = _columns(event, work.names)
     await work.connection.execute(
-        _KEEP, identity, work.batch, place, work.now, document, *told, error, first, last
+        _KEEP, identity, work.batch, place, work.at, document, *told, error, first, last
     )
 
 

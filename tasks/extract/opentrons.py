@@ -12,7 +12,8 @@ command, so a cursor is always sent; a cursor past the end is clamped and repeat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -144,14 +145,17 @@ async def look(client: HttpClient, robot: RobotSource, run_id: UUID) -> RunSeen 
     return _seen(robot, run_id, data_of(run_answer.body), commands, meta_of(last.body).get("totalLength"))
 
 
-async def fetch_run(client: HttpClient, robot: RobotSource, run_id: UUID) -> RawBatch | None:
+async def fetch_run(
+    client: HttpClient, robot: RobotSource, run_id: UUID, asked_at: datetime
+) -> RawBatch | None:
     """A run and all its commands so far; None when the robot no longer knows the run.
 
     Each answer is one message with its exact bytes: the run, its protocol when it has one, then the pages
-    of commands. Raises UnavailableError (away, 5xx) and RejectedError (any other refusal, with the
+    of commands. `asked_at` is now, by the one clock of all hosts that ask: of two answers the one that was
+    asked for later stands. Raises UnavailableError (away, 5xx) and RejectedError (any other refusal, with the
     robot's own words).
     """
-    received_at = datetime.now(UTC)
+    began = monotonic()
     run_answer = await _get_known(client, robot, f"/runs/{run_id}")
     if run_answer is None:
         return None
@@ -168,8 +172,8 @@ async def fetch_run(client: HttpClient, robot: RobotSource, run_id: UUID) -> Raw
             {"location": [a.location for a in answers], "payload": [a.body for a in answers]},
             schema=MESSAGE_SCHEMA,
         ),
-        received_at=received_at,
-        received_until=datetime.now(UTC),
+        received_at=asked_at,
+        received_until=asked_at + timedelta(seconds=monotonic() - began),
         position=_position(robot, seen, _content(run_answer, protocol, pages)),
         may_repeat=True,
     )

@@ -8,7 +8,6 @@ are all new.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 import polars as pl
@@ -90,10 +89,11 @@ async def _commit_once(session: WriterSession, plan: LoadPlan, prepared: Prepare
 async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt:
     await session.partitions.ensure_each(plan.contracts, prepared.refined.accepted)
     dataset = prepared.batch.dataset
+    number, at = await next_batch(session.connection)
     commit = Commit(
         connection=session.connection,
-        number=await next_batch(session.connection),
-        at=datetime.now(UTC),
+        number=number,
+        at=at,
         plan=plan,
         keys=session.keys,
         batch=prepared.batch,

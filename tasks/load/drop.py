@@ -59,17 +59,18 @@ async def drop(
         await transaction.start()  # a failure ends with the connection, and the transaction with it
         await connection.execute(_LIMIT, f"{AT_MOST.total_seconds():.0f}s")
         await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", *DROPPING)
-        number = await record(connection, act)
-        rows = await connection.fetch(_DROP, *which.values, number)
+        batch = await record(connection, act)
+        rows = await connection.fetch(_DROP, *which.values, batch.number)
         if dry_run or not rows:
             await transaction.rollback()
         else:
-            await _write_lineage(connection, act, number, keys)
+            await _write_lineage(connection, act, batch, keys)
             await transaction.commit()
     return _counted(rows)
 
 
-async def _write_lineage(connection: Connection, act: Act, number: int, keys: KeyRing) -> None:
+async def _write_lineage(connection: Connection, act: Act, batch: append.NextBatch, keys: KeyRing) -> None:
+    number, at = batch
     fed = await connection.fetch(_REJECTED_BY, number)
     rows, digest = sum(row["records"] for row in fed), await digest_of(connection, number)
     target = batch_node(DROPS, number, rows=rows, digest=digest)
@@ -79,8 +80,8 @@ async def _write_lineage(connection: Connection, act: Act, number: int, keys: Ke
         way=act.kind,
         transformation=transformation_of(drop, name=act.kind, within=OURS, parameters={}),
         run_id=act.run.id,
-        at=act.now,
-        received_at=act.now,
+        at=at,
+        received_at=at,
         rejected_sum=await rejected_sum_of(connection, number, keys),
         digest_key=keys.name,
     )

@@ -8,7 +8,6 @@ ledger and its lineage, which says which messages:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import polars as pl
 
@@ -38,7 +37,6 @@ class Erasure:
     reason: str
     by_whom: str
     run: Run
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +88,7 @@ async def _apply(
     await connection.execute(
         "UPDATE store.raw_batches SET messages = $2 WHERE batch = $1", erasure.batch, pack(kept)
     )
-    number = await append.next_batch(connection)
+    number, at = await append.next_batch(connection)
     who = erasure.reason, erasure.by_whom
     await connection.execute(_RECORD, number, erasure.batch, list(sequences), *who)
     commit = append.LedgerEntry(
@@ -99,8 +97,8 @@ async def _apply(
         way=WAY,
         transformation=transformation_of(erase, name=WAY, within=OURS, parameters={}),
         run_id=erasure.run.id,
-        at=erasure.now,
-        received_at=erasure.now,
+        at=at,
+        received_at=at,
     )
     digest = await digest_of_erasure(connection, number)
     target = batch_node(ERASURES, number, sequences=",".join(map(str, sequences)), digest=digest)

@@ -51,7 +51,7 @@ class Commit:
 
     connection: Connection  # with the transaction open
     number: int  # the batch's number
-    at: datetime  # processed_at of all its rows
+    at: datetime  # processed_at of all its rows, by Postgres' clock
     plan: LoadPlan
     keys: KeyRing  # of the digests
     batch: RawBatch

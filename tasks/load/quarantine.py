@@ -8,7 +8,6 @@ until it is released. One table is one act, which is one transaction, a number o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from lineage import append, naming
@@ -49,29 +48,28 @@ class Act:
     reason: str
     by_whom: str
     run: Run
-    now: datetime
 
 
-async def record(connection: Connection, act: Act) -> int:
-    """Write down who and why; returns the act's number."""
-    number = await append.next_batch(connection)
-    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, act.now
+async def record(connection: Connection, act: Act) -> append.NextBatch:
+    """Write down who and why; returns the act's number and time."""
+    number, at = await append.next_batch(connection)
+    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, at
     await connection.execute(_RECALL, *values)
-    return number
+    return append.NextBatch(number, at)
 
 
 async def record_reprocess(connection: Connection, act: Act, batches: Sequence[int]) -> int:
     """Write down who has raw batches made again and why, with its lineage; returns the act's number."""
     async with connection.transaction():
-        number = await record(connection, act)
+        number, at = await record(connection, act)
         commit = append.LedgerEntry(
             number=number,
             dataset=RAW,
             way=RECALL,
             transformation=transformation_of(record_reprocess, name=RECALL, within=OURS, parameters={}),
             run_id=act.run.id,
-            at=act.now,
-            received_at=act.now,
+            at=at,
+            received_at=at,
         )
         target = batch_node(RECALLS, number, digest=await digest_of(connection, number))
         relations = [(RelationshipType.FEEDS, batch_node(RAW, batch), target) for batch in batches]
@@ -87,12 +85,12 @@ async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bo
     async with store.work() as session:
         transaction = session.connection.transaction()
         await transaction.start()  # a failure discards the connection, and the transaction with it
-        number = await record(session.connection, act)
-        rows = await _take(session.connection, condition, act, number)
+        batch = await record(session.connection, act)
+        rows = await _take(session.connection, condition, act, batch.number)
         if dry_run or not rows:
             await transaction.rollback()
             return rows
-        await _record_rows(session.connection, condition.contract, act, number)
+        await _record_rows(session.connection, condition.contract, act, batch)
         await transaction.commit()
         return rows
 
@@ -131,8 +129,9 @@ def _chosen(contract: Contract) -> str:
     return f"SELECT {listed(contract.key, 's')}, {made} FROM {stored_table(contract.table)} s"
 
 
-async def _record_rows(connection: Connection, contract: Contract, act: Act, number: int) -> None:
+async def _record_rows(connection: Connection, contract: Contract, act: Act, batch: append.NextBatch) -> None:
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
+    number, at = batch
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
     await mark(connection, contract.table, '(SELECT "changed hour" AS hour, batch FROM taken) AS changed')
     uri = naming.postgres(contract.table)
@@ -142,8 +141,8 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, num
         way=act.kind,
         transformation=transformation_of(set_apart, name=act.kind, within=OURS, parameters={}),
         run_id=act.run.id,
-        at=act.now,
-        received_at=act.now,
+        at=at,
+        received_at=at,
     )
     concerned = await connection.fetch(_BATCHES)
     rows, digest = sum(row["rows"] for row in concerned), await digest_of(connection, number)

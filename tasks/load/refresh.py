@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 
 from lineage import naming
-from lineage.append import next_batch
+from lineage.append import NextBatch, next_batch
 from lineage.errors import ContractError
 from lineage.identifiers import listed, quoted, stored_table
 from lineage.log import Span
@@ -83,25 +83,23 @@ class _Refresh:
     aggregate: Aggregate
     transformation: Transformation
     run: Run
-    now: datetime
 
 
 async def refresh(
     store: Store,
     aggregate: Aggregate,
     run: Run,
-    now: datetime,
     *,
     hours_per_transaction: int = HOURS_PER_TRANSACTION,
 ) -> Refreshed:
     """Recompute every hour of the aggregate that has a change mark, each at most once, oldest first.
 
-    A few hours are one transaction and one batch of the ledger: dataset = the first source table, received
-    and processed = `now`, read = accepted = the rows produced, and one output per hour, also for an hour
-    that has no rows left. Raises UnavailableError; call it again then: marks and rows are one transaction,
-    so whatever was committed is not done twice, also when the answer to COMMIT was lost.
+    A few hours are one transaction and one batch of the ledger: dataset = the first source table,
+    read = accepted = the rows produced, and one output per hour, also for an hour that has no rows left.
+    Raises UnavailableError; call it again then: marks and rows are one transaction, so
+    whatever was committed is not done twice, also when the answer to COMMIT was lost.
     """
-    work = _Refresh(aggregate=aggregate, transformation=aggregate.transformation(), run=run, now=now)
+    work = _Refresh(aggregate=aggregate, transformation=aggregate.transformation(), run=run)
     done, after = Refreshed(table=aggregate.table), _BEFORE_ALL
     while True:
         async with store.work() as session:
@@ -122,20 +120,20 @@ async def _refresh_hours(
     # Not a transaction's lock: the snapshot would be taken before the wait for the lock was over.
     lock = f"refresh {aggregate.table}"
     await connection.execute("SELECT pg_advisory_lock(hashtext($1))", lock)
-    number = await next_batch(connection)
+    batch = await next_batch(connection)
     span, outputs = None, []
     async with connection.transaction(isolation="repeatable_read"):
         marks = await take(connection, aggregate.sources, hours)
         if marks:
             for hour in sorted({mark.hour for mark in marks}):
-                outputs.append(await _recompute(session, work, number, hour))
-            span = await _write_lineage(session, work, number, marks)
-            await _write_ledger(session, work, number, outputs, span)
+                outputs.append(await _recompute(session, work, batch, hour))
+            span = await _write_lineage(session, work, batch, marks)
+            await _write_ledger(session, work, batch, outputs, span)
     if span is not None:
         session.writer.committed(span)
         session.announced.add((work.transformation.id, work.run.id))
     await connection.execute("SELECT pg_advisory_unlock(hashtext($1))", lock)
-    return _and(done, number, outputs)
+    return _and(done, batch.number, outputs)
 
 
 def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
@@ -149,7 +147,7 @@ def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
     )
 
 
-async def _recompute(session: WriterSession, work: _Refresh, number: int, hour: datetime) -> Output:
+async def _recompute(session: WriterSession, work: _Refresh, batch: NextBatch, hour: datetime) -> Output:
     """Replace one hour's rows. Their digest is of the rows as they are stored, not as they were computed."""
     connection, contract, end = session.connection, work.aggregate.contract, hour + HOUR
     table, time = stored_table(contract.table), quoted(contract.time)
@@ -161,7 +159,7 @@ async def _recompute(session: WriterSession, work: _Refresh, number: int, hour: 
         key=listed(contract.key),
         time=time,
     )
-    made = await connection.fetchrow(query, hour, end, work.now, number)
+    made = await connection.fetchrow(query, hour, end, batch.at, batch.number)
     assert made is not None  # noqa: S101 - an aggregate query gives one row
     if not made["within"]:
         raise ContractError(f"{contract.table}.sql gives rows outside the hour it is asked for")
@@ -182,7 +180,9 @@ async def _digest(session: WriterSession, contract: Contract, hour: datetime) ->
     return digest.digest()
 
 
-async def _write_lineage(session: WriterSession, work: _Refresh, number: int, marks: Sequence[Mark]) -> Span:
+async def _write_lineage(
+    session: WriterSession, work: _Refresh, batch: NextBatch, marks: Sequence[Mark]
+) -> Span:
     """An edge from each batch to each hour it changed, never to each device-hour."""
     target = naming.postgres(work.aggregate.table)
     entries = [
@@ -190,7 +190,7 @@ async def _write_lineage(session: WriterSession, work: _Refresh, number: int, ma
             relationship_type=RelationshipType.FEEDS,
             source=batch_node(naming.postgres(mark.table), mark.batch),
             target=bucket_node(target, mark.hour),
-            created_at=work.now,
+            created_at=batch.at,
             transformation_id=work.transformation.id,
             run_id=work.run.id,
         )
@@ -200,20 +200,20 @@ async def _write_lineage(session: WriterSession, work: _Refresh, number: int, ma
         what = Introduction(
             transformation=work.transformation, source="", columns={target: work.aggregate.columns()}
         )
-        new = await introduce(session.connection, what, batch=number, run_id=work.run.id)
-        entries = [edges.of_announcement(work.run, work.transformation, work.now), *new, *entries]
-    return await session.writer.append(session.connection, number, entries)
+        new = await introduce(session.connection, what, batch=batch.number, run_id=work.run.id)
+        entries = [edges.of_announcement(work.run, work.transformation, batch.at), *new, *entries]
+    return await session.writer.append(session.connection, batch.number, entries)
 
 
 async def _write_ledger(
-    session: WriterSession, work: _Refresh, number: int, outputs: Sequence[Output], span: Span
+    session: WriterSession, work: _Refresh, batch: NextBatch, outputs: Sequence[Output], span: Span
 ) -> None:
     """The books of a refresh: what it read is what it produced, and all of it is accepted."""
     await session.connection.execute(
         _LEDGER,
-        number,
+        batch.number,
         naming.postgres(work.aggregate.sources[0]),
-        work.now,
+        batch.at,
         sum(output.rows for output in outputs),
         WAY,
         work.transformation.id,
@@ -226,5 +226,5 @@ async def _write_ledger(
         session.keys.name,
     )
     columns = columns_id(digested_columns(work.aggregate.contract))
-    rows = [(number, work.aggregate.table, *output, columns) for output in outputs]
+    rows = [(batch.number, work.aggregate.table, *output, columns) for output in outputs]
     await session.connection.executemany(_OUTPUT, rows)

@@ -8,7 +8,6 @@ Rows carry the new batch's number, the original `raw_batch` and `sequence`; no b
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from infra.postgres import Transaction
 from lineage.append import next_batch
@@ -49,10 +48,11 @@ async def raw_batch_lock(session: WriterSession, raw_batch: int) -> AsyncIterato
 
 async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple[Commit, Transaction]:
     """A commit of a raw batch that was read again; a failure cuts the connection, and its transaction."""
+    number, at = await next_batch(session.connection)
     commit = Commit(
         connection=session.connection,
-        number=await next_batch(session.connection),
-        at=datetime.now(UTC),
+        number=number,
+        at=at,
         plan=plan,
         keys=session.keys,
         batch=replace(raw.batch, position=None),

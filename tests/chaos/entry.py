@@ -142,7 +142,7 @@ def refresh(settings: Settings) -> None:
 
     now = datetime.now(UTC)
     by = Run(id=uuid4(), kind="command", name="aggregates", started_at=now)
-    sys.exit(guarded(lambda: run(refresh_all(settings, by, now))))
+    sys.exit(guarded(lambda: run(refresh_all(settings, by))))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tasks.load.aggregate import Aggregate
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
-from tests.fixtures.aggregates import HOURLY, NOW, a_run, assert_proven, at, reading
+from tests.fixtures.aggregates import HOURLY, a_run, assert_proven, at, reading
 from tests.fixtures.commit import Way, a_batch, a_way
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
@@ -41,7 +41,7 @@ class Kept:
         return (await self.way.take(a_batch(*messages))).batch
 
     async def refresh(self, store: Store | None = None, hours: int = 48) -> Refreshed:
-        return await refresh(store or self.way.store, HOURLY, a_run(), NOW, hours_per_transaction=hours)
+        return await refresh(store or self.way.store, HOURLY, a_run(), hours_per_transaction=hours)
 
     async def hours(self) -> dict[int, list[int]]:
         """Hour of the day → the batches that wrote its rows."""
@@ -179,7 +179,10 @@ async def test_the_books_of_a_refresh_balance_and_chain(kept: Kept) -> None:
     assert [row["batch"] for row in rows] == list(done.batches)
     assert [(row["read"], row["accepted"]) for row in rows] == [(2, 2), (2, 2), (1, 1)]
     assert {row["dataset"] for row in rows} == {"postgres:sensor_readings"}
-    assert {row["processed_at"] for row in rows} == {NOW}
+    query = "SELECT DISTINCT batch, processed_at FROM sensor_readings_hourly ORDER BY batch"
+    assert [tuple(row) for row in await kept.pool.fetch(query)] == [
+        (row["batch"], row["processed_at"]) for row in rows
+    ]
     head = FIRST_HEAD
     for row in await kept.pool.fetch("SELECT * FROM lineage_log ORDER BY writer, number"):
         entry = entry_of(row)
@@ -301,7 +304,7 @@ async def test_a_refresh_that_fails_leaves_everything_as_it_was(kept: Kept) -> N
         contract=HOURLY.contract, sources=HOURLY.sources, sql=HOURLY.sql.replace("'hour'", "'day'")
     )
     with pytest.raises(ContractError, match="outside the hour"):
-        await refresh(kept.way.store, shifted, a_run(), NOW)
+        await refresh(kept.way.store, shifted, a_run())
     assert await kept.hours() == {}
     assert (await kept.refresh()).rows == 2
 

@@ -356,7 +356,7 @@ async def test_an_hour_that_is_made_again_is_fresh(postgres_dsn: str, graph: Add
             at = datetime(2026, 11, 20, 11 + number, tzinfo=UTC)
             async with house.connection.transaction():
                 commit = LedgerEntry(
-                    number=await next_batch(house.connection),
+                    number=(await next_batch(house.connection)).number,
                     dataset="postgres:readings_hourly",
                     way="aggregate",
                     transformation=Transformation(name="hourly", version="1"),

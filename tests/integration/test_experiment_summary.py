@@ -66,14 +66,14 @@ class Bench:
 
     async def take(self, run: RobotRun) -> Receipt:
         """Fetch a run as it is now, and commit it."""
-        batch = await fetch_run(self.client, SOURCE, UUID(run.id))
+        batch = await fetch_run(self.client, SOURCE, UUID(run.id), datetime.now(UTC))
         assert batch is not None
         refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
         plan = catalog.pipeline("experiments").load_plan(self.run)
         return await load(self.store, plan, prepare(batch, refined, plan))
 
     async def refresh(self) -> Refreshed:
-        return await refresh(self.store, SUMMARY, self.run, datetime.now(UTC))
+        return await refresh(self.store, SUMMARY, self.run)
 
     async def summary(self, run: RobotRun) -> dict[str, Any]:
         row = await self.pool.fetchrow("SELECT * FROM experiment_summary WHERE experiment_id = $1", run.id)
@@ -285,7 +285,7 @@ async def test_a_run_of_before_is_made_again_with_its_channels(postgres_dsn: str
     async with a_bench(postgres_dsn, Robot(seconds=0), (*before.values(), summary.contract)) as bench:
         run = await bench.robot.play(eight_channels())
         plan = replace(catalog.pipeline("experiments").load_plan(bench.run), contracts=before)
-        batch = await fetch_run(bench.client, SOURCE, UUID(run.id))
+        batch = await fetch_run(bench.client, SOURCE, UUID(run.id), datetime.now(UTC))
         assert batch is not None
         refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
         cut = {table: rows.drop(new, strict=False) for table, rows in refined.accepted.items()}

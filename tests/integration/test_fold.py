@@ -41,7 +41,7 @@ async def age(house: House, batches: str, days: int) -> None:
 
 async def fold_all(house: House, until: datetime) -> list[str]:
     days = []
-    while day := await fold_next_day(house.connection, RUN, until, NOW):
+    while day := await fold_next_day(house.connection, RUN, until):
         days.append(day)
     return days
 

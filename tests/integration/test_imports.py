@@ -15,7 +15,7 @@ from lineage.openlineage.export import Known, export
 from lineage.openlineage.keep import Imported, import_events
 from lineage.openlineage.listing import list_events
 from lineage.openlineage.names import Names
-from tests.fixtures.commit import NOW, a_batch, a_plan, message
+from tests.fixtures.commit import a_batch, a_plan, message
 from tests.fixtures.forging import AT, READINGS, batch, code, entry, event, node, sent
 from tests.fixtures.lineage import in_graph
 from tests.fixtures.ours import assert_ours_stands
@@ -116,7 +116,7 @@ ATTACKS: dict[str, Callable[[], list[bytes]]] = {
 
 async def take(house: House, documents: list[bytes], names: Names = NAMES) -> Imported:
     async with house.way.store.work() as session:
-        return await import_events(session.connection, session.writer, documents, names, NOW)
+        return await import_events(session.connection, session.writer, documents, names)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ async def test_every_statement_takes_the_names_as_they_are(shop: Shop) -> None:
     sums = await shop.rows("SELECT sum(read), sum(accepted), sum(rejected), sum(duplicates) FROM ledger")
     assert [tuple(map(int, row)) for row in sums] == [(8, 4, 3, 1)]
 
-    await aggregates.refresh_all(shop.settings, a_run(), HOUR)
+    await aggregates.refresh_all(shop.settings, a_run())
     assert await shop.rows('SELECT "group", "all", "limit", bucket FROM "select"') == [("north", 4, 5, 8.0)]
 
     await traces_and_recalls(shop)

@@ -51,7 +51,7 @@ SHOWN = part(f"{READINGS}#abc", {"dataset": READINGS, "number": "abc", "hour": "
 async def write(house: House, edges: list[Edge]) -> None:
     """A commit of entries, as an import makes one."""
     async with house.way.store.work() as session, session.connection.transaction():
-        number = await append.next_batch(session.connection)
+        number, _ = await append.next_batch(session.connection)
         span = await session.writer.append(session.connection, number, edges)
         commit = append.LedgerEntry(
             number=number,
@@ -88,7 +88,7 @@ async def test_they_stop_neither_relay_nor_proof_nor_rebuild_nor_fold(
         assert await relay.rebuild(house.connection, house.graph) == entries
         assert await relay.unshown(house.connection, 100) == told
         assert await relay.resume(house.connection, house.graph)
-        while await fold.fold_next_day(house.connection, RUN, NOW.replace(year=NOW.year + 1), NOW):
+        while await fold.fold_next_day(house.connection, RUN, NOW.replace(year=NOW.year + 1)):
             pass
         await relay.catch_up(house.connection, house.graph)
         assert (await house.prove()).differences == ()

@@ -36,7 +36,7 @@ async def test_the_others_go_on(postgres_dsn: str, tmp_path: Path) -> None:
             assert "is there already, of something else" in told[0]["reason"]
             run = Run(id=uuid4(), kind="flow", name="aggregates", started_at=NOW)
             with pytest.raises(ContractError, match=r"Not refreshed: experiment_summary .* The others were"):
-                await aggregates.refresh_all(settings, run, NOW)
+                await aggregates.refresh_all(settings, run)
             assert await connection.fetchval("SELECT count(*) FROM sensor_readings_hourly") == 1
     finally:
         await connection.close()

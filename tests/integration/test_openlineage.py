@@ -26,7 +26,6 @@ from lineage.openlineage.export import Known, export
 from lineage.openlineage.keep import WAY, Imported, import_events
 from lineage.openlineage.listing import list_events
 from lineage.openlineage.names import Names
-from tests.fixtures.commit import NOW
 from tests.fixtures.headwater import COMMAND
 from tests.fixtures.openlineage import airflow, dbt, encoded, spark
 from tests.fixtures.postgres import PostgresServer, _fresh
@@ -43,7 +42,7 @@ def second_dsn(postgres_server: PostgresServer, postgres_template: str) -> Itera
 
 async def take(house: House, documents: list[bytes], names: Names = NAMES) -> Imported:
     async with house.way.store.work() as session:
-        return await import_events(session.connection, session.writer, documents, names, NOW)
+        return await import_events(session.connection, session.writer, documents, names)
 
 
 async def told(house: House) -> list[bytes]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -66,7 +66,7 @@ def begin(robot: Robot, seed: int = 1) -> Run:
 
 
 async def fetched(client: HttpClient, run: Run, source: RobotSource = SOURCE) -> RawBatch:
-    batch = await fetch_run(client, source, UUID(run.id))
+    batch = await fetch_run(client, source, UUID(run.id), datetime.now(UTC))
     assert batch is not None
     return batch
 
@@ -166,7 +166,7 @@ async def test_a_cursor_that_was_clamped_repeats_the_last_command_once_and_ends(
         return JSONResponse({"data": data, "meta": {"cursor": cursor, "totalLength": 6}})
 
     async with misbehaving({f"/runs/{run_id}": {"data": run}}, {f"/runs/{run_id}/commands": page}) as client:
-        batch = await fetch_run(client, SOURCE, UUID(run_id))
+        batch = await fetch_run(client, SOURCE, UUID(run_id), datetime.now(UTC))
     assert batch is not None
     assert asked == [0, 3]
     result = refined(batch)
@@ -176,7 +176,7 @@ async def test_a_cursor_that_was_clamped_repeats_the_last_command_once_and_ends(
 
 async def test_a_run_the_robot_does_not_know_is_none() -> None:
     async with connected(Robot()) as client:
-        assert await fetch_run(client, SOURCE, uuid4()) is None
+        assert await fetch_run(client, SOURCE, uuid4(), datetime.now(UTC)) is None
         assert await look(client, SOURCE, uuid4()) is None
         assert await list_runs(client, SOURCE) == {}
 
@@ -193,7 +193,7 @@ async def test_a_run_that_vanishes_between_two_pages_is_none(monkeypatch: pytest
     monkeypatch.setattr(robot_http.RobotApi, "list_commands", forget_after_first)
     async with connected(robot) as client:
         run = await robot.play(serial_dilution(1))
-        assert await fetch_run(client, SOURCE, UUID(run.id)) is None
+        assert await fetch_run(client, SOURCE, UUID(run.id), datetime.now(UTC)) is None
 
 
 async def test_the_robot_keeps_twenty_runs() -> None:
@@ -202,7 +202,7 @@ async def test_the_robot_keeps_twenty_runs() -> None:
         runs = [robot.create_run(None) for _ in range(23)]
         listed = await list_runs(client, SOURCE)
         assert listed == {UUID(run.id): run is runs[-1] for run in runs[3:]}
-        assert await fetch_run(client, SOURCE, UUID(runs[0].id)) is None
+        assert await fetch_run(client, SOURCE, UUID(runs[0].id), datetime.now(UTC)) is None
         without_protocol = refined(await fetched(client, runs[-1]))
     (row,) = without_protocol.accepted["experiments"].to_dicts()
     assert (row["status"], row["protocol_id"], row["commands"]) == ("idle", None, 0)
@@ -239,7 +239,7 @@ async def test_a_robot_that_is_starting_or_away_is_unavailable() -> None:
         assert await list_runs(client, SOURCE) == {}
     async with robot_client(SOURCE, url) as client:
         with pytest.raises(UnavailableError, match="robot bench"):
-            await fetch_run(client, SOURCE, uuid4())
+            await fetch_run(client, SOURCE, uuid4(), datetime.now(UTC))
 
 
 async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path
         source, url = source_of(settings, hasty, "mute")
         async with robot_client(source, url) as client, asyncio.timeout(5):
             with pytest.raises(UnavailableError, match="robot mute"):
-                await fetch_run(client, source, uuid4())
+                await fetch_run(client, source, uuid4(), datetime.now(UTC))
         await asyncio.gather(*filter(None, serving))
 
 
@@ -309,7 +309,7 @@ async def test_answers_that_are_not_json_are_kept_and_rejected_not_raised() -> N
         "/runs": b"{}",
     }
     async with misbehaving(paths, {}) as client:
-        batch = await fetch_run(client, SOURCE, UUID(run_id))
+        batch = await fetch_run(client, SOURCE, UUID(run_id), datetime.now(UTC))
         with pytest.raises(RejectedError, match="no list of its runs"):
             await list_runs(client, SOURCE)
     assert batch is not None
@@ -322,7 +322,7 @@ async def test_a_position_never_holds_what_jsonb_cannot() -> None:
     run = {"id": run_id, "status": "run\x00ning", "completedAt": "\ud800", "protocolId": None}
     paths = {f"/runs/{run_id}": {"data": run}, f"/runs/{run_id}/commands": {"data": []}}
     async with misbehaving(paths, {}) as client:
-        batch = await fetch_run(client, SOURCE, UUID(run_id))
+        batch = await fetch_run(client, SOURCE, UUID(run_id), datetime.now(UTC))
     assert batch is not None
     assert batch.position is not None
     assert (batch.position.detail["status"], batch.position.detail["last_completed_at"]) == (
@@ -345,7 +345,7 @@ async def test_a_run_without_end_is_refused_rather_than_held_in_memory() -> None
         {f"/runs/{run_id}": {"data": {}}}, {f"/runs/{run_id}/commands": endless}
     ) as client:
         with pytest.raises(RejectedError, match="more than 50 commands"):
-            await fetch_run(client, source, UUID(run_id))
+            await fetch_run(client, source, UUID(run_id), datetime.now(UTC))
 
 
 async def statuses(client: HttpClient, runs: Sequence[UUID]) -> list[str]:
@@ -365,7 +365,7 @@ async def test_the_robot_as_a_process_of_its_own() -> None:
                 while await statuses(client, runs) != ["succeeded", "failed"]:
                     await asyncio.sleep(0.1)
                     runs = await list_runs(client, SOURCE)
-                batch = await fetch_run(client, SOURCE, next(iter(runs)))
+                batch = await fetch_run(client, SOURCE, next(iter(runs)), datetime.now(UTC))
         finally:
             process.terminate()
     assert batch is not None

@@ -6,7 +6,7 @@ from infra.local.addresses import Address
 from lineage.errors import VerificationError
 from tasks.load.refresh import Refreshed, refresh
 from tasks.load.tables import prepare_table
-from tests.fixtures.aggregates import HOURLY, NOW, a_run, at, reading
+from tests.fixtures.aggregates import HOURLY, a_run, at, reading
 from tests.fixtures.commit import a_batch
 from tests.fixtures.proof import House, a_house
 
@@ -28,7 +28,7 @@ TAMPERINGS: dict[str, tuple[str, str]] = {
 
 
 async def refreshed(house: House) -> Refreshed:
-    return await refresh(house.way.store, HOURLY, a_run(), NOW, hours_per_transaction=48)
+    return await refresh(house.way.store, HOURLY, a_run(), hours_per_transaction=48)
 
 
 async def furnish_hours(house: House) -> None:

@@ -85,7 +85,7 @@ def a_bomb() -> bytes:
 async def refused(say: Callable[[str], Any]) -> HeadwaterError:
     async with serving(say) as url, robot_client(SOURCE, url) as client:
         with pytest.raises(HeadwaterError) as raised:
-            await fetch_run(client, SOURCE, RUN)
+            await fetch_run(client, SOURCE, RUN, datetime.now(UTC))
     return raised.value
 
 
@@ -140,7 +140,7 @@ GARBAGE: dict[str, bytes] = {
 async def test_garbage_is_kept_for_the_transform_and_raises_nothing_unforeseen(name: str) -> None:
     body = GARBAGE[name]
     async with serving(lambda _: answer(body)) as url, robot_client(SOURCE, url) as client:
-        batch = await fetch_run(client, SOURCE, RUN)
+        batch = await fetch_run(client, SOURCE, RUN, datetime.now(UTC))
         seen = await look(client, SOURCE, RUN)
     assert isinstance(batch, RawBatch)
     assert body in batch.messages["payload"].to_list()

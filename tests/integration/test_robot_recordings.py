@@ -169,7 +169,7 @@ async def test_the_client_fetches_the_recorded_run() -> None:
     numbers = (31, 58, *FULL_PAGES)
     run_id = UUID(RECORDED[58]["body"]["data"]["id"])
     async with replaying({path_of(RECORDED[number]): RECORDED[number] for number in numbers}) as client:
-        batch = await fetch_run(client, SOURCE, run_id)
+        batch = await fetch_run(client, SOURCE, run_id, datetime.now(UTC))
     assert batch is not None
     assert batch.position is not None
     assert batch.messages.height == len(numbers)

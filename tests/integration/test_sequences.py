@@ -121,7 +121,7 @@ async def materialized(house: House) -> None:
 
 
 async def erased(house: House) -> None:
-    what = Erasure(batch=1, sequences=(0,), reason="asked for", by_whom="ada", run=RUN, now=NOW)
+    what = Erasure(batch=1, sequences=(0,), reason="asked for", by_whom="ada", run=RUN)
     assert await erase(house.connection, what)
 
 
