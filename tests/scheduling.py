@@ -6,6 +6,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 SLOW_TO_START: Final = {
     "test_kafka.py": "kafka",
+    "test_kafka_latest.py": "kafka",
+    "test_stream_poison.py": "kafka",
     "test_assets.py": "prefect",
     "test_doctor.py": "prefect",
     "test_experiments_flow.py": "prefect",
@@ -13,6 +15,8 @@ SLOW_TO_START: Final = {
     "test_run_console.py": "prefect",
     "test_warm.py": "prefect",
     "test_deploy.py": "another prefect",
+    "test_private.py": "another prefect",
+    "test_shared_server.py": "another prefect",
     "test_engine_alone.py": "another prefect",
     "test_serve.py": "another prefect",
 }
