@@ -1,4 +1,4 @@
-"""What people send by mistake or in spite, on real brokers: rejected with its bytes, and all else is stored."""
+"""What is sent by mistake or in spite, on real brokers: rejected with its bytes, and all else is stored."""
 
 import asyncio
 import json
