@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from infra.local.addresses import Address
+from infra.postgres import Row
 from lineage import relay
 from lineage.proof import prove
 from lineage.proof.claims import EXTRA, MISSING, NOT_OF_ALL, blind
@@ -35,7 +36,8 @@ SELECT c.relname AS name FROM pg_class c
 WHERE c.relnamespace = 'store'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
 """
 COLUMNS = """
-SELECT attname AS name, format_type(atttypid, NULL) AS type, coalesce(attnum = ANY (i.indkey), false) AS key
+SELECT attname AS name, format_type(atttypid, NULL) AS type, NOT attnotnull AS nullable,
+    coalesce(attnum = ANY (i.indkey), false) AS key
 FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE attrelid = ('store.' || $1)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
@@ -77,7 +79,7 @@ class Walk:
         if table.startswith(("lineage_", "relay_")):
             await relay.rebuild(self.house.connection, self.house.graph)
 
-    def row(self, table: str, columns: list[dict[str, str]]) -> str:
+    def row(self, table: str, columns: list[Row]) -> str:
         """The oldest row, or of what is new the first; of two tables the newest, of which more is proved."""
         end = "ORDER BY ctid DESC" if table in NOT_OF_ALL else "ORDER BY ctid"
         if not self.after:
@@ -141,12 +143,15 @@ async def test_a_proof_sees_what_it_says_it_sees(walk: Walk, part: int) -> None:
     assert wrong == []
 
 
-def tamperings(walk: Walk, table: str, columns: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
+def tamperings(walk: Walk, table: str, columns: list[Row]) -> Iterator[tuple[str, str]]:
     """What is done to a table, and how: each column of a row changed, a row deleted, a row added."""
     row = walk.row(table, columns)
     for each in columns:
         value = CHANGED[each["type"]].format(f'"{each["name"]}"')
         yield each["name"], f'UPDATE store.{table} SET "{each["name"]}" = {value} WHERE {row}'
+        if each["nullable"]:
+            gone = f'UPDATE store.{table} SET "{each["name"]}" = NULL'
+            yield each["name"], f'{gone} WHERE {row} AND "{each["name"]}" IS NOT NULL'
     yield MISSING, f"DELETE FROM store.{table} WHERE {row}"
     names = ", ".join(f'"{each["name"]}"' for each in columns)
     added = CHANGED | {"bigint": "{0} + 1000", "integer": "{0} + 1000"}
