@@ -6,9 +6,9 @@ from uuid import uuid4
 
 from flows import catalog
 from flows.replay import Readers
+from infra.postgres import Connection
 from lineage.errors import ContractError
 from lineage.model import Run
-from lineage.ports import Connection
 from tasks.batch import Reference
 from tasks.load.devices import read_devices
 from tasks.load.reread import CurrentPipeline
