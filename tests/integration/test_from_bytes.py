@@ -1,5 +1,6 @@
 """Rows made again from their messages: what stored values come from, which no digest shows."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,8 @@ from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tests.fixtures.commit import NOW, a_batch, message
 from tests.fixtures.drop import dropped
 from tests.fixtures.from_bytes import House, a_house, allow, catalog_of_ones_own
+from tests.fixtures.graph import graph_settings
+from tests.fixtures.headwater import Command
 from tests.integration.test_replay_experiments import RUN, a_fetch, page
 
 HERE = {"location": {"latitude": 52.52, "longitude": 13.40}, "humidity": 55.5}
@@ -198,7 +201,7 @@ async def test_another_register_is_no_difference_and_is_said(house: House) -> No
     assert f"not compared: sensor_readings.device_site: {REGISTER}, in 2 rows" in told(proof).sentences
     await house.forge("UPDATE store.sensor_readings SET place = 'Paris' WHERE device_id = 'a'")
     (said,) = (await house.prove()).differences  # what the libraries said is compared all the same
-    assert said.endswith("place is stored as 'Paris' and made again as 'Berlin'")
+    assert said.endswith("place is stored as 'Paris' and made again as 'Mitte'")
     await house.register(DEVICE)
     assert not told(await house.prove()).left_out  # it is what it was
 
@@ -262,10 +265,10 @@ async def test_rows_of_acts_and_in_history_are_compared_as_well(house: House) ->
     await dropped(house.store.pool, Which(rule="humidity.range"))
     allow(130)
     await house.replay()  # b is a row now
-    await house.take(a_batch(message("e", 1, temperature=125), message("a", 1)))
+    late = await house.take(a_batch(message("e", 1, temperature=125), message("a", 1)))
     allow(122)
     await house.reprocess(1)
-    await house.reprocess(3)  # e is withdrawn
+    await house.reprocess(late.batch)  # e is withdrawn
     assert await house.value("SELECT count(*) FROM store.sensor_readings_history") == 1
     proof = await house.prove()
     assert proof.differences == ()
@@ -319,3 +322,26 @@ def allow_again(maximum: float) -> None:
     contract = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**contract, "version": contract["version"] - 2}))
     allow(maximum)
+
+
+async def test_the_command_tells_what_it_made_again(
+    house: House,
+    command: Command,
+    graph_address: Address,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in graph_settings(graph_address).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEADWATER_KEY_FILE", str(tmp_path / "digest.key"))
+    monkeypatch.setenv("HEADWATER_ANCHOR_FILE", str(tmp_path / "anchors.ndjson"))
+    await house.take(a_batch(message("a", 1), message("b", 2)))
+    await house.forge("UPDATE store.sensor_readings SET temperature = 21 WHERE device_id = 'b'")
+    assert command("prove", "--full").returncode == 0
+    done = command("prove", "--full", "--from-bytes")
+    assert done.returncode == 1, done.stderr
+    said = done.stdout.decode().splitlines()
+    assert said[0].endswith("message 1: temperature is stored as 21.0 and made again as 20.5")
+    assert said[1].startswith("from bytes: 2 rows (")
+    as_json = json.loads(command("prove", "--full", "--from-bytes", "--json").stdout)
+    assert (as_json["total"], as_json["from_bytes"]["rows"]) == (1, 2)
