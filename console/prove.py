@@ -14,11 +14,22 @@ from lineage.errors import SettingsError
 Full = Annotated[bool, typer.Option("--full", help="Read everything, not what is new since the last proof.")]
 Since = Annotated[str | None, typer.Option(help="Read what is known since then, e.g. 2026-11-21T08:00; UTC.")]
 
+FromBytes = Annotated[
+    bool,
+    typer.Option(
+        "--from-bytes", help="Make the rows of these batches again from their messages, and compare."
+    ),
+]
 
-def prove(full: Full = False, since: Since = None, as_json: Json = False) -> None:
+
+def prove(
+    full: Full = False, since: Since = None, from_bytes: FromBytes = False, as_json: Json = False
+) -> None:
     """Prove that Postgres, the lineage log and the graph agree; exit status 1 where they differ.
 
-    It reads what is new since the last proof without a difference that the anchors keep.
+    It reads what is new since the last proof without a difference that the anchors keep. With --from-bytes
+    it also shows that stored values come from the kept messages by the code that the ledger names, where that
+    code is the one that runs here.
     """
     if full and since is not None:
         raise SettingsError("--full reads everything and --since a part of it: give one of them.")
@@ -26,7 +37,11 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
     from flows.proof import prove as proving
 
     with Console(stderr=True).status("proving") as status:
-        proof = run(proving(settings, lambda what, done: _show(status, what, done), full=full, since=after))
+
+        def show(what: str, done: int) -> None:
+            _show(status, what, done)
+
+        proof = run(proving(settings, show, full=full, since=after, from_bytes=from_bytes))
     if as_json:
         print_json(asdict(proof))
     else:
@@ -36,6 +51,8 @@ def prove(full: Full = False, since: Since = None, as_json: Json = False) -> Non
             say(sentence)
         if proof.keyless:
             say(f"{proof.keyless:,} batches were digested without a key: only anchors protect their rows.")
+        for sentence in proof.from_bytes.sentences if proof.from_bytes else ():
+            say(sentence)
         say(proof.sentence)
         if any(each.startswith("graph:") for each in proof.differences):
             say("`headwater graph rebuild` makes the graph again from the record.", err=True)

@@ -21,7 +21,7 @@ from tasks.extract.opentrons import RobotOptions
 from tasks.extract.registry import SourceOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import Columns
-from tasks.transform.registry import Refine, foreseen, transform
+from tasks.transform.registry import Refine, bound, transform
 from tasks.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ class Pipeline(Frozen):
 
     def refine(self) -> Refine:
         """The transform bound to the pipeline's contracts; loads what it looks things up in."""
-        return foreseen(transform(self.transform).bind(self.contracts(), self.source_name))
+        return bound(self.transform, self.contracts(), self.source_name)
 
     def transformation(self) -> Transformation:
         contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts().items()}

@@ -209,7 +209,8 @@ class Listener:
     async def _current_reference(self) -> Reference:
         if monotonic() >= self._reference_until:
             devices = await without_end(self._read_devices, what="device register", when=must_wait)
-            self._reference = Reference(frames={"devices": devices})
+            if not devices.equals(self._reference.frames.get("devices", pl.DataFrame())):
+                self._reference = Reference(frames={"devices": devices})  # else its digest is known
             self._reference_until = monotonic() + REGISTER_EVERY
         return self._reference
 

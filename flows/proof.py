@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from flows import stores
 from flows.counting import metrics
+from flows.from_bytes import makers
 from infra import anchors, key_file
 from infra.settings import Settings
 from lineage import graph as graphs
@@ -13,6 +15,7 @@ from lineage.errors import HeadwaterError, VerificationError
 from lineage.ports import Connection
 from lineage.proof import Progress, Proof, last_vouched, sealed_before
 from lineage.proof import prove as prove_stored
+from tasks.load.made_again import make_again
 from tasks.verify import stored_shapes
 
 NAME = "proof"
@@ -36,11 +39,13 @@ async def prove(
     *,
     full: bool = False,
     since: datetime | None = None,
+    from_bytes: bool = False,
 ) -> Proof:
     """Check Postgres against the lineage log against the graph; the outcome is counted, a clean one anchored.
 
     What is new since the last clean proof that the anchors vouch for, everything if they vouch for none; or
     what was sealed from `since` on; or everything (`full`), and then there is no `since`.
+    `from_bytes`: rows of the batches that it reads are made again from their messages besides.
     """
     async with (
         stores.open_connection(settings, "prove", statement_timeout=timedelta(0)) as connection,
@@ -59,6 +64,7 @@ async def prove(
             accepted=anchors.restores(settings.anchors, store),
             keys=key_file.read(settings.digest_keys),
             strangers=anchors.strangers(settings.anchors, store),
+            make_again=partial(make_again, await makers(connection), progress) if from_bytes else None,
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

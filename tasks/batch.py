@@ -5,15 +5,19 @@
 Frames have fixed columns, named here once.
 """
 
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import polars as pl
+
+from lineage.canonical import canonical_json
 
 # A message as received. Its row number is its sequence in the batch.
 MESSAGE_SCHEMA = pl.Schema({"location": pl.String, "payload": pl.Binary})
@@ -129,6 +133,8 @@ class Refined:
     duplicates: int  # the same record again within the batch
     filtered: int  # left out on purpose by the transform
     read: int  # records found in the messages; a message that cannot be decoded counts as one
+    looked_up: Mapping[str, str] | None = None
+    """Dataset (URI) → a digest of its state that rows were looked up in; None: not known."""
 
     def __post_init__(self) -> None:
         out = sum(frame.height for frame in self.accepted.values())
@@ -137,11 +143,21 @@ class Refined:
             raise ValueError(f"the transform read {self.read} records and accounts for {out}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """Data that a transform looks things up in, passed as frames so that the transform stays pure."""
 
     frames: Mapping[str, pl.DataFrame]  # e.g. {"devices": …}
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Frame → 16 hexadecimal digits of a SHA-256 of its rows in any order; made once, not per batch."""
+        return {name: _digest(frame) for name, frame in self.frames.items()}
+
+
+def _digest(frame: pl.DataFrame) -> str:
+    rows = sorted(canonical_json(row, default=str) for row in frame.rows())
+    return hashlib.sha256(canonical_json([frame.columns, rows]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,11 @@ async def look(connection: Connection, findings: Findings, check: str, found: As
 
 
 @contextmanager
-def unreadable(findings: Findings, check: str) -> Iterator[None]:
-    """What is stored and cannot be read is a difference; a service that is away is an error as ever."""
+def unreadable(findings: Findings, check: str, of: str = "") -> Iterator[None]:
+    """What is stored and cannot be read is a difference; a service that is away is an error as ever.
+
+    `of`: whose it is, where the name of the check does not say it.
+    """
     try:
         yield
     except (Exception, pl.exceptions.PanicException) as error:
@@ -36,4 +39,4 @@ def unreadable(findings: Findings, check: str) -> Iterator[None]:
         if not isinstance(error, _OF_THE_DATA) and state[:2] not in _STATES:
             raise
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        findings.add(check, [f"{check}: what is stored cannot be read any more ({said})"])
+        findings.add(check, [f"{of or check}: what is stored cannot be read any more ({said})"])

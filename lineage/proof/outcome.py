@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .from_bytes import FromBytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -22,6 +24,7 @@ class Proof:
     restores: tuple[str, ...] = ()  # a sentence for each that was ever accepted
     keyless: int = 0  # batches that were digested without a key: only seals and anchors protect their rows
     unshown: tuple[str, ...] = ()  # entries that were written so that no graph can show them: no difference
+    from_bytes: FromBytes | None = None  # what was made again, where that was asked for
 
     @property
     def sentence(self) -> str:

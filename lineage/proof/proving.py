@@ -26,6 +26,7 @@ from .books import Counts
 from .contracts import check_contracts
 from .coverage import check_coverage
 from .findings import Findings
+from .from_bytes import FromBytes, MakeAgain
 from .history import check_history
 from .identity import check_identity
 from .introduced import check_introductions, check_subjects
@@ -58,16 +59,17 @@ async def prove(
     accepted: Sequence[Restore] = (),
     strangers: Sequence[Stranger] = (),
     keys: KeyRing = NO_KEYS,
+    make_again: MakeAgain | None = None,
 ) -> Proof:
     """Check what is stored. `connection` must be outside a transaction.
 
     What the seals up to number `after` say is taken as proved: see `last_vouched`, `last_proved`,
     `sealed_before`; 0: all is read. `accepted`: the restores that the anchors know of; `strangers`: what else
-    stands in the file of the anchors; `keys`: those that rows were digested with. What the relay has not
-    carried yet is carried first. The outcome is kept in `store.proofs`. Raises UnavailableError when the
-    graph is away.
+    stands in the file of the anchors; `keys`: those that rows were digested with; `make_again`: makes
+    the rows of these batches again from their messages. What the relay has not carried yet is carried first.
+    The outcome is kept in `store.proofs`. Raises UnavailableError when the graph is away.
     """
-    known = (tuple(anchors), tuple(accepted), tuple(strangers), keys)
+    known = (tuple(anchors), tuple(accepted), tuple(strangers), keys, make_again)
     proving = _Proving(connection, graph, tables, progress, after, *known)
     proof = await proving.run()
     kept = bytes.fromhex(proof.digest)
@@ -88,9 +90,11 @@ class _Proving:
     accepted: tuple[Restore, ...]
     strangers: tuple[Stranger, ...]
     keys: KeyRing
+    make_again: MakeAgain | None
     findings: Findings = field(default_factory=Findings)
     counts: Counts = field(default_factory=Counts)
     digest: int = 0
+    from_bytes: FromBytes | None = None
 
     async def run(self) -> Proof:
         with ExitStack() as stack:
@@ -106,6 +110,8 @@ class _Proving:
                 first = await self._follow(walk, reached, whole)
                 await self._check_always(first)
                 await self._check_batches(first)
+                if self.make_again:
+                    self.from_bytes = await self.make_again(self.connection, first, self.findings)
                 self.findings.add("restores", await restores.check(self.connection, self.accepted))
         sentences = self.findings.sentences()
         return Proof(
@@ -124,6 +130,7 @@ class _Proving:
             restores=tuple(restore.sentence for restore in self.accepted),
             keyless=self.counts.keyless,
             unshown=tuple(walk.unshown),
+            from_bytes=self.from_bytes,
         )
 
     async def _look(self, check: str, found: AsyncIterator[str]) -> None:

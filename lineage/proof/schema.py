@@ -27,7 +27,7 @@ COLUMNS: Mapping[str, str] = {
     "kafka_offsets": "pipeline topic partition next advanced_at",
     "ledger": "batch dataset position_id position received_at received_until processed_at read accepted "
     "rejected duplicates filtered rejected_sum way raw_digest raw_batch transformation_id run_id "
-    "writer first_entry last_entry chain_head digest_version digest_key pipeline",
+    "writer first_entry last_entry chain_head digest_version digest_key pipeline looked_up",
     "ledger_outputs": "batch table_name bucket rows values_sum digest columns",
     "kafka_starts": "pipeline topic started_at",
     "lineage_log": "writer number batch relationship_type source_kind source_key source_facts target_kind "

@@ -43,14 +43,15 @@ async def refine_at_issue(
     Refined again until no record that is not at issue has a key that another one wants.
     """
     while True:
-        refined = await _refine(current, batch, left_out)
+        refined = await refine_without(current, batch, left_out)
         more = without_places(await aside(refined), left_out)
         left_out = pl.concat([left_out, more])
         if more.is_empty() or not _has_rivals(refined):
             return _without(refined, left_out)
 
 
-async def _refine(current: CurrentPipeline, batch: RawBatch, left_out: pl.DataFrame) -> Refined:
+async def refine_without(current: CurrentPipeline, batch: RawBatch, left_out: pl.DataFrame) -> Refined:
+    """Today's verdicts on a batch without `left_out` (PLACE_SCHEMA, n), which take no key from the others."""
     if not current.row_local or batch.layout is not None:
         known = batch.messages.with_columns(pl.col("payload").fill_null(b""))
         return await current.refine(replace(batch, messages=known, left_out=left_out), current.reference)

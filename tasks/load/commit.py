@@ -100,6 +100,7 @@ async def _commit(session: WriterSession, plan: LoadPlan, prepared: Prepared) ->
         digests=prepared.raw.digests,
         raw_digest=prepared.raw.digest,
         reader=await reader_of(session.connection, session.first_readers, plan, dataset, brings=True),
+        looked_up=prepared.refined.looked_up,
     )
     try:
         written = await _write(session, commit, prepared, _store_rows)

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from infra.postgres import Pool, translated
+from infra.postgres import Connection, Pool, translated
 
 SCHEMA = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """One row per device; the transforms take it under the name `devices`."""
@@ -26,8 +26,8 @@ async def load_devices(pool: Pool, devices: pl.DataFrame) -> int:
     return len(rows)
 
 
-async def read_devices(pool: Pool) -> pl.DataFrame:
+async def read_devices(asked: "Pool | Connection") -> pl.DataFrame:
     """The whole register (SCHEMA, n), by device."""
     with translated():
-        rows = await pool.fetch(f"SELECT {', '.join(SCHEMA)} FROM store.devices ORDER BY device_id")
+        rows = await asked.fetch(f"SELECT {', '.join(SCHEMA)} FROM store.devices ORDER BY device_id")
     return pl.DataFrame([tuple(row) for row in rows], schema=SCHEMA, orient="row")

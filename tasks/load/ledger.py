@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 from infra.postgres import Connection, Pool, Row, translated
+from lineage.canonical import canonical_json
 from lineage.log import Span
 from lineage.rejected import rejected_sum_of
 from lineage.row_digest import VERSION, columns_id
@@ -19,7 +20,7 @@ _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "
     "read, accepted, rejected, duplicates, filtered, way, raw_digest, transformation_id, run_id, "
     "writer, first_entry, last_entry, chain_head, raw_batch, rejected_sum, pipeline, digest_version, "
-    "digest_key"
+    "digest_key, looked_up"
 )
 _COUNT = _COLUMNS.count(",") + 1
 _PLACES = ", ".join(f"${place}" for place in range(1, _COUNT + 1))
@@ -73,6 +74,7 @@ async def write_ledger(commit: Commit, settled: Settled, span: Span) -> Receipt:
         commit.plan.pipeline,
         VERSION,
         commit.keys.name,
+        None if commit.looked_up is None else canonical_json(commit.looked_up),
         *([output[column] for output in outputs] for column in range(4)),
     )
     return receipt

@@ -59,6 +59,7 @@ class Commit:
     raw_digest: bytes | None = None  # of the messages it brought; a replay brings none
     raw_batch: int | None = None  # of a replay: the batch whose messages it read again
     reader: str | None = None  # what the pipeline adds to the identities of rejected records (`readers.py`)
+    looked_up: Mapping[str, str] | None = None  # see `Refined`
 
     @property
     def now(self) -> pl.Expr:

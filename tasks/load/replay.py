@@ -121,7 +121,7 @@ async def _commit(
     refined: Refined,
     dry_run: bool,
 ) -> Receipt | None:
-    commit, transaction = await begin(session, current.plan, raw)
+    commit, transaction = await begin(session, current.plan, raw, refined)
     refined, settled = await _store(commit, current, raw, records, refined)
     verdicts = judge(records, refined, settled)
     if not verdicts.records and verdicts.fresh.is_empty():

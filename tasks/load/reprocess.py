@@ -103,7 +103,7 @@ async def _commit(
     refined: Refined,
     dry_run: bool,
 ) -> Reprocessed:
-    commit, transaction = await begin(session, current.plan, raw)
+    commit, transaction = await begin(session, current.plan, raw, refined)
     rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
     want = wanted(commit.plan.contracts, await _standing(commit, readable), rows)
     settled = await _store(commit, want)

@@ -46,8 +46,10 @@ async def raw_batch_lock(session: WriterSession, raw_batch: int) -> AsyncIterato
     await session.connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
 
 
-async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple[Commit, Transaction]:
-    """A commit of a raw batch that was read again; a failure cuts the connection, and its transaction."""
+async def begin(
+    session: WriterSession, plan: LoadPlan, raw: StoredRaw, refined: Refined
+) -> tuple[Commit, Transaction]:
+    """A commit of what a raw batch that was read again gave; a failure cuts connection and transaction."""
     number, at = await next_batch(session.connection)
     commit = Commit(
         connection=session.connection,
@@ -59,6 +61,7 @@ async def begin(session: WriterSession, plan: LoadPlan, raw: StoredRaw) -> tuple
         digests=raw.digests,
         raw_batch=raw.number,
         reader=await reader_of(session.connection, session.first_readers, plan, raw.batch.dataset),
+        looked_up=refined.looked_up,
     )
     transaction = session.connection.transaction()
     await transaction.start()

@@ -170,7 +170,7 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
             (pl.col("table") == table) & pl.col("key").is_not_null() & pl.col("input_hash").is_not_null()
         )
         if candidates.height:
-            stored += await _stored(commit, contract, candidates)
+            stored += await stored_alike(commit, contract, candidates, table)
     if not stored:
         return refined
     kept = rejected.filter(~pl.col("row").is_in(stored)).drop("row")
@@ -186,14 +186,15 @@ async def without_stored_rivals(commit: Commit, refined: Refined) -> Refined:
     return replace(settled, rejected=pl.concat([settled.rejected, others]), read=refined.read)
 
 
-async def _stored(commit: Commit, contract: Contract, candidates: pl.DataFrame) -> list[int]:
+async def stored_alike(commit: Commit, contract: Contract, candidates: pl.DataFrame, table: str) -> list[int]:
+    """Which candidates (`row`, `key`, `input_hash`, where they stand, n) say what a row of the table says."""
     columns = ", ".join(
         f"{quoted(name)} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key
     )
     rows = await commit.connection.fetch(
         f'SELECT a."asked row" FROM json_to_recordset($1::json) '
         f'AS a({columns}, "asked row" int, input_hash bigint, "asked digest" text) '
-        f"JOIN {stored_table(contract.table)} s USING ({listed(contract.key)}) {_STORED_MESSAGE} "
+        f"JOIN {stored_table(table)} s USING ({listed(contract.key)}) {_STORED_MESSAGE} "
         f'WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a."asked digest"',
         await asyncio.to_thread(_asked, commit, candidates),
     )

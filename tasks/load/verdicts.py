@@ -74,7 +74,7 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
     accepted = {table: concerned(rows) for table, rows in refined.accepted.items()}
     rejected = concerned(refined.rejected)
     read = sum(rows.height for rows in accepted.values()) + rejected.height
-    return Refined(accepted=accepted, rejected=rejected, duplicates=0, filtered=0, read=read)
+    return replace(refined, accepted=accepted, rejected=rejected, duplicates=0, filtered=0, read=read)
 
 
 def unseen(records: pl.DataFrame, refined: Refined) -> pl.DataFrame:

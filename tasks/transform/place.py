@@ -9,6 +9,7 @@ be nearer.
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.metadata import version
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -77,6 +78,12 @@ class PlaceFinder:
         self._known |= answers
         for key in list(self._known)[: max(0, len(self._known) - self._most)]:  # the oldest first
             del self._known[key]
+
+
+@cache
+def libraries() -> str:
+    """Which releases of the two libraries answer: their data is another one in another release."""
+    return ", ".join(f"{name} {version(name)}" for name in ("reverse_geocode", "timezonefinder"))
 
 
 @cache

@@ -8,6 +8,7 @@ message gets the same verdict in any batch. What is added is what the contract d
 (`derived.py`).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -21,7 +22,7 @@ from tasks.transform import cells, chunk, keys, timestamps
 from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.decode import Decoder
 from tasks.transform.derived import COORDINATES, PLACE, REGISTER, SOURCE_NAME, WEATHER
-from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell
+from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell, libraries
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
 from tasks.transform.weather import dew_point, heat_index
@@ -30,6 +31,8 @@ TOPIC: Final = r"^sensors/[^/+#]+/readings$"
 DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """The device register, one row per device: `reference.frames["devices"]`."""
 
+_PLACES: Final = naming.library("reverse_geocode")
+_DEVICES: Final = naming.postgres("devices")
 _NONE: Final = REJECTED_SCHEMA.to_frame()
 _LOCATION: Final = "message.location"
 _WEATHER: Final = tuple(pl.col(name) for name in WEATHER)
@@ -40,6 +43,14 @@ _HERE: Final = (".latitude_cell", ".longitude_cell")  # no contract's column has
 def finds_places(contract: Contract) -> bool:
     """Whether the contract wants places: their data takes a second and 60 MB to load."""
     return not set(contract.derived).isdisjoint(PLACE)
+
+
+def looked_up(contract: Contract, reference: Reference) -> Mapping[str, str]:
+    """Dataset → the state of it that derived columns are looked up in (`Refined.looked_up`)."""
+    found = {_PLACES: libraries()} if finds_places(contract) else {}
+    if "devices" in reference.frames and not REGISTER.keys().isdisjoint(contract.derived):
+        found[_DEVICES] = reference.digests["devices"]
+    return found
 
 
 def refine(
@@ -73,8 +84,8 @@ def columns(contract: Contract, source: str, source_name: str) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
     rules = _topic_rules(source, contract)
     inputs = validated(decoded(contract, source, more=[_LOCATION] if rules else []), contract, rules)
-    devices = named(DEVICES.to_frame().lazy(), naming.postgres("devices"))
-    places = named(PLACE_SCHEMA.to_frame().lazy(), naming.library("reverse_geocode"))
+    devices = named(DEVICES.to_frame().lazy(), _DEVICES)
+    places = named(PLACE_SCHEMA.to_frame().lazy(), _PLACES)
     return {
         contract.table: edges_of(enrich(inputs, devices, places, source_name, contract), contract, source)
     }

@@ -1,13 +1,14 @@
 """Every transform by its name: one file in this folder and one line here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import polars as pl
 
+from lineage import naming
 from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
@@ -17,12 +18,15 @@ from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 
 Refine = Callable[[RawBatch, Reference], Refined]
+LookedUp = Callable[[Mapping[str, Contract], Reference], Mapping[str, str]]
+"""Dataset (URI) → a digest of its state, of all that a transform for these contracts looks values up in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
     """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
 
+    `looked_up` says what beside its messages decides a value, other than code, contracts and libraries.
     `columns` says for those contracts, a source (URI) and its name what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
     A function that looks at neighbours gives no row of `batch.left_out`, and lets none of it take a key.
@@ -31,6 +35,7 @@ class Transform:
     function: Callable[..., Refined]
     bind: Callable[[Mapping[str, Contract], str], Refine]
     columns: Callable[[Mapping[str, Contract], str, str], Columns]
+    looked_up: LookedUp
     row_local: bool = False
 
 
@@ -53,6 +58,20 @@ def _readings_columns(contracts: Mapping[str, Contract], source: str, source_nam
     return readings.columns(_only(contracts), source, source_name)
 
 
+def _readings_looked_up(contracts: Mapping[str, Contract], reference: Reference) -> Mapping[str, str]:
+    return readings.looked_up(_only(contracts), reference)
+
+
+def _anything(_contracts: Mapping[str, Contract], reference: Reference) -> Mapping[str, str]:
+    """Of a function that says nothing of what it looks up: all that it is given."""
+    return {naming.postgres(name): digest for name, digest in reference.digests.items()}
+
+
+def _nothing(_contracts: Mapping[str, Contract], _reference: Reference) -> Mapping[str, str]:
+    """Of a transform whose rows are made of their messages alone; a row concluded from others is in none."""
+    return {}
+
+
 def _hidden(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
     """Of a function that says nothing of its columns."""
     return {table: opaque(source, contract.names) for table, contract in contracts.items()}
@@ -63,17 +82,22 @@ def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
 
 
 TRANSFORMS: dict[str, Transform] = {
-    "readings": Transform(readings.refine, _readings, _readings_columns, row_local=True),
-    "experiments": Transform(experiments.refine, _experiments, experiments.columns),
+    "readings": Transform(readings.refine, _readings, _readings_columns, _readings_looked_up, row_local=True),
+    "experiments": Transform(experiments.refine, _experiments, experiments.columns, _nothing),
 }
 
 
-def foreseen(refine: Refine) -> Refine:
-    """The step, failing with TransformError alone: a mistake in it must not look like anything else."""
+def bound(name: str, contracts: Mapping[str, Contract], source_name: str) -> Refine:
+    """The step of a pipeline; what comes of it says what it was looked up in.
+
+    It fails with TransformError alone: a mistake in it must not look like anything else.
+    """
+    of = transform(name)
+    refine = of.bind(contracts, source_name)
 
     def run(batch: RawBatch, reference: Reference) -> Refined:
         try:
-            return refine(batch, reference)
+            return replace(refine(batch, reference), looked_up=of.looked_up(contracts, reference))
         except (Exception, pl.exceptions.PanicException) as error:
             if isinstance(error, (HeadwaterError, MemoryError)):
                 raise
@@ -89,7 +113,11 @@ def transform(name: str) -> Transform:
             raise ContractError(f"there is no transform {name!r}: choose from {', '.join(TRANSFORMS)}")
         return TRANSFORMS[name]
     function = _custom(name)
-    return Transform(function, lambda contracts, source_name: partial(function, contracts=contracts), _hidden)
+
+    def bind(contracts: Mapping[str, Contract], _source_name: str) -> Refine:
+        return partial(function, contracts=contracts)
+
+    return Transform(function, bind, _hidden, _anything)
 
 
 def _custom(name: str) -> Callable[..., Any]:

@@ -1,15 +1,18 @@
 """The catalog of pipelines, and the schema that editors check it with."""
 
+import importlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from flows.catalog import PIPELINES, Pipeline, load_pipeline, pipeline, pipelines
 from lineage.errors import ContractError, NotFoundError
+from tasks.batch import Reference
 from tasks.contract import load_contract
 
 ROOT = Path(__file__).parents[2]
@@ -152,13 +155,21 @@ def test_a_transform_of_your_own_is_a_module_and_a_function(
 ) -> None:
     """As CONTRIBUTING.md says: it is called as `function(batch, reference, contracts=…)`."""
     (tmp_path / "our_transform.py").write_text(
-        "def refine(batch, reference, contracts):\n    return batch, reference, contracts\n"
+        "from tasks.batch import REJECTED_SCHEMA, Refined\n"
+        "CALLED = []\n"
+        "def refine(batch, reference, contracts):\n"
+        "    CALLED.append((batch, reference, contracts))\n"
+        "    rejected = REJECTED_SCHEMA.to_frame()\n"
+        "    return Refined(accepted={}, rejected=rejected, duplicates=0, filtered=0, read=0)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     text = yaml.safe_load((PIPELINES / "sensors.yaml").read_text())
     own = Pipeline.model_validate(text | {"transform": "our_transform:refine"})
     refine: Any = own.refine()
-    assert refine("batch", "reference") == ("batch", "reference", own.contracts())
+    reference = Reference(frames={"devices": pl.DataFrame({"device_id": ["a"]})})
+    refined = refine("batch", reference)
+    assert [("batch", reference, own.contracts())] == importlib.import_module("our_transform").CALLED
+    assert refined.looked_up == {"postgres:devices": reference.digests["devices"]}  # it may be any of it
     assert own.transformation().name == "our_transform:refine"
 
 

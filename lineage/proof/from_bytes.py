@@ -1,0 +1,62 @@
+"""What a proof made again from the kept bytes: how much was compared, and what was not, and why.
+
+The making is not ours: whoever knows the code that refines messages hands it to `prove` (`MakeAgain`).
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..ports import Connection
+from .findings import Findings
+
+CHECK = "from bytes"
+"""How its differences are called among the findings."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FromBytes:
+    """What was made again and compared with what is stored; the differences stand in the findings."""
+
+    batches: int = 0
+    rows: int = 0
+    values: int = 0
+    rejected: int = 0  # records that were judged again
+    apart: int = 0  # rejected records whose verdict depends on more than their bytes
+    concluded: int = 0  # rows that stand in no message: concluded from what was stored
+    erased: int = 0  # messages without bytes, in batches of which the others were made again
+    left_out: Counter[str] = field(default_factory=Counter)  # which column and why → rows
+    not_made: Counter[str] = field(default_factory=Counter)  # why → batches
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was compared, and each thing that was not."""
+        return (self._compared, *self._not_compared())
+
+    @property
+    def _compared(self) -> str:
+        if not (self.rows or self.rejected):
+            return "from bytes: NOTHING was made again, so this says nothing of where any value comes from"
+        return (
+            f"from bytes: {self.rows:,} rows ({self.values:,} values) and {self.rejected:,} rejected records "
+            f"of {self.batches:,} batches made again"
+        )
+
+    def _not_compared(self) -> Iterator[str]:
+        for why, batches in sorted(self.not_made.items()):
+            yield f"not made again: {batches:,} batches: {why}"
+        for what, rows in sorted(self.left_out.items()):
+            yield f"not compared: {what}, in {rows:,} rows"
+        if self.concluded:
+            yield f"not compared: {self.concluded:,} rows of no message, concluded from what was stored"
+        if self.apart:
+            yield (
+                f"not compared: {self.apart:,} rejected records whose verdict depends on what else was stored"
+            )
+        if self.erased:
+            yield f"not made again: {self.erased:,} messages whose bytes are erased"
+
+
+MakeAgain: TypeAlias = Callable[[Connection, int, Findings], Awaitable[FromBytes]]
+"""Of the batches from a number on; in the proof's snapshot, with its findings."""
