@@ -125,8 +125,9 @@ class FollowWatch:
     async def _look(self) -> None:
         """See what is there: open what is new, let go what is gone, and tell."""
         entries = await asyncio.to_thread(self._entries)
-        there = {entry.mark.place: entry for entry in entries if entry.mark is not None}
-        all_seen = len(there) == len(entries)  # else a folder could not be read: nothing is gone for that
+        ours_last = sorted(entries, key=lambda entry: not entry.why)  # of two names of a file it counts
+        there = {entry.mark.place: entry for entry in ours_last if entry.mark is not None}
+        all_seen = all(entry.mark for entry in entries)  # else a folder could not be read: nothing is gone
         for one in list(self._open.values()):
             await self._look_at(one, there.get(one.mark.place), all_seen=all_seen)
         for entry in entries:
@@ -171,7 +172,8 @@ class FollowWatch:
             if name != file.name:
                 log.info("followed file renamed", path=file.path, name=name and shown(name))
                 file.name = name
-                await self._kept.seen(file.id, shown(name) if name else file.path, place)
+                if name is not None:
+                    await self._kept.seen(file.id, shown(name), place)
         if not one.fits:
             await self._read_to_the_end(one)
 
@@ -195,10 +197,9 @@ class FollowWatch:
         trouble = self._troubles.get(entry.name)
         if trouble and _now() < trouble.again_at:
             return False
-        resting = self._resting.get(mark.place)
         if entry.why:  # renamed to a name that is none of ours: its rest is read
-            return mark.place in self._known or (resting is not None and not resting.moved(mark))
-        return resting != mark and not _why_no_text(entry)
+            return mark.place in self._known
+        return self._resting.get(mark.place) != mark and not _why_no_text(entry)
 
     async def _open_file(self, entry: Entry, there: Mapping[str, Entry]) -> None:
         """Open a file and find out which one it is; a failure sets it aside."""
@@ -273,6 +274,7 @@ class FollowWatch:
             if place in there or was.file in followed:
                 continue
             self._known.pop(place)
+            self._resting.pop(place, None)
             why = (
                 f"it is gone; what came after its first {was.reached.next:,} bytes, if anything, was not read"
             )
@@ -290,6 +292,7 @@ class FollowWatch:
         quiet.sort(key=lambda place: self._open[place].since)
         for place in quiet[: max(0, len(self._open) - MOST_OPEN)]:
             self._resting[place] = self._open[place].mark
+            self._known[place] = self._open[place].file.known
             self._forget(place)
 
     async def _read_on(self, one: _Open) -> Following | None:
@@ -306,7 +309,7 @@ class FollowWatch:
             self._forget(one.mark.place)
             return None
         one.more = found is not None
-        one.rest = 0 if found else max(0, one.mark.size - file.reached.next)
+        one.rest = 0 if found or to_the_end else max(0, one.mark.size - file.reached.next)
         return found
 
     def _batch(self, one: _Open, found: Following, read: tuple[datetime, datetime]) -> RawBatch:

@@ -88,11 +88,16 @@ class Growing:
         self._source, self._file = candidate.source, candidate.file
         self._descriptor = candidate.file.fileno()
         self._format: Format = file_format
-        self.id, self.path = known.file, known.path
+        self.id, self.path, self._known = known.file, known.path, known
         self.name: str | None = candidate.name  # as it is called now; None: it is gone
         self.reached, self.committed = known.reached, known.reached.next
         self._before = ReadBefore(self._descriptor, known.reached.next, running)
         self._text: Text | None = None
+
+    @property
+    def known(self) -> FollowedFile:
+        """As it is kept once all that was given on is committed."""
+        return replace(self._known, inode=self.mark().place, reached=self.reached)
 
     def mark(self) -> Mark:
         return mark_of(os.fstat(self._descriptor))
