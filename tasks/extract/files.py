@@ -8,12 +8,11 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from lineage import naming
-from lineage.errors import ContractError
 from tasks.contract import Frozen
 from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
 
-_OF_ARCHIVED: Final = frozenset(
+_OF_WHOLE: Final = frozenset(
     {"archive", "max_rows", "max_part_bytes", "max_file_bytes", "settle", "connections"}
 )
 """What is said of files that are read as a whole, and means nothing for those that grow."""
@@ -58,15 +57,13 @@ class FileOptions(Frozen):
     connections: int = Field(default=1, ge=1, le=8)  # how many batches are written at a time
 
     @model_validator(mode="after")
-    def _followed_or_archived(self) -> Self:
+    def _archived_or_followed(self) -> Self:
         if not self.follow and self.archive is None:
-            raise ContractError("archive is missing: say where a file goes once it is read, or follow: true.")
-        if self.follow and (idle := sorted(_OF_ARCHIVED & self.model_fields_set)):
-            raise ContractError(
-                f"A file that is followed is never archived, so {idle[0]} does nothing: leave it out."
-            )
+            raise ValueError("archive is missing: say where a file goes once it is read, or follow: true")
+        if self.follow and (idle := sorted(_OF_WHOLE & self.model_fields_set)):
+            raise ValueError(f"{idle[0]} does nothing for files that are followed: leave it out")
         if self.follow and self.pattern.lower().endswith(".parquet"):
-            raise ContractError("A Parquet file does not grow: follow CSV or NDJSON, or leave follow out.")
+            raise ValueError("a Parquet file does not grow: follow CSV or NDJSON, or leave follow out")
         return self
 
     @property
