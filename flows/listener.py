@@ -25,7 +25,7 @@ from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import load
 from tasks.load.devices import read_devices
-from tasks.load.offsets import OvertakenError
+from tasks.load.overtaken import OvertakenError
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import Prepared, prepare
 from tasks.load.refused import failed, halves, refused

@@ -17,14 +17,16 @@ from flows.retry import Result, must_wait, without_end
 from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
+from infra.postgres import Pool
 from infra.settings import Settings
 from lineage.errors import ContractError, HeadwaterError
 from tasks.batch import Position, RawBatch
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileOptions, FileSource
+from tasks.extract.follow_watch import FollowWatch, Kept
 from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
-from tasks.load import offsets
+from tasks.load import followed, offsets
 from tasks.load.ledger import committed_positions
 from tasks.load.not_taken import tell_not_taken
 from tasks.load.plan import LoadPlan
@@ -100,8 +102,9 @@ class FileStream:
         self.at_once = source.connections + 1  # one is read and refined while the others are written
         self.in_order = source.connections == 1  # then of two values for one key the first one read stands
         self._plan, self._store = plan, store
-        self._name = pipeline.name
-        self._watch = FileWatch(source, self._uncommitted, self._tell)
+        self._watch = FileWatch(
+            source, self._uncommitted, lambda found: _told(store.pool, pipeline.name, found)
+        )
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
@@ -114,16 +117,58 @@ class FileStream:
         return [id_ not in known for id_ in ids]
 
     def show(self, metrics: Metrics, source: str) -> str:
-        metrics.listener_up.labels(source).set(1)
-        left = len(self._watch.not_taken)
-        metrics.files_not_taken.labels(source).set(left)
-        return f"listening, {left} in the folder not taken" if left else "listening"
+        return _show_folder(metrics, source, len(self._watch.not_taken))
 
-    async def _tell(self, not_taken: Mapping[str, str]) -> None:
-        try:
-            await tell_not_taken(self._store.pool, self._name, not_taken)
-        except HeadwaterError as error:  # told again when something changes; it must not hold up the files
-            log.warning("not told of files that are not taken", reason=str(error))
+
+class FollowStream:
+    """Files of a folder that grow."""
+
+    connections = 1
+    at_once = 2  # one is refined while the one before it is written
+    in_order = True  # a batch begins where the one before it ended
+    client_id: str | None = None
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
+        assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
+        source = FileSource(**pipeline.source.model_dump(exclude_unset=True), root=settings.files_directory)
+        source.inbox.mkdir(parents=True, exist_ok=True)
+        pool, name = store.pool, pipeline.name
+        kept = Kept(
+            followed=lambda: _asked(lambda: followed.followed(pool, name), "followed files"),
+            find=lambda *what: _asked(lambda: followed.find(pool, name, *what), "followed files"),
+            begin=lambda new: _asked(lambda: followed.begin(pool, name, new), "followed files"),
+            seen=lambda *what: _asked(lambda: followed.seen(pool, *what), "followed files"),
+            left=lambda file: _asked(lambda: followed.left(pool, file), "followed files"),
+        )
+        self._watch = FollowWatch(source, kept, lambda found: _told(pool, name, found))
+
+    @asynccontextmanager
+    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        async with aclosing(self._watch.batches()) as coming:
+            yield coming
+
+    def show(self, metrics: Metrics, source: str) -> str:
+        return _show_folder(metrics, source, len(self._watch.not_taken))
+
+
+def _show_folder(metrics: Metrics, source: str, left: int) -> str:
+    metrics.listener_up.labels(source).set(1)
+    metrics.files_not_taken.labels(source).set(left)
+    return f"listening, {left} in the folder not taken" if left else "listening"
+
+
+async def _told(pool: Pool, pipeline: str, not_taken: Mapping[str, str]) -> None:
+    try:
+        await tell_not_taken(pool, pipeline, not_taken)
+    except HeadwaterError as error:  # told again when something changes; it must not hold up the files
+        log.warning("not told of files that are not taken", reason=str(error))
+
+
+def _files(settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> Stream:
+    """Files that are read as a whole and archived, or followed."""
+    assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
+    kind = FollowStream if pipeline.source.follow else FileStream
+    return kind(settings, pipeline, plan, store)
 
 
 class KafkaStream:
@@ -180,7 +225,7 @@ Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]
 
 STREAMS: Mapping[type[Any], Kind] = {
     MqttOptions: MqttStream,
-    FileOptions: FileStream,
+    FileOptions: _files,
     KafkaOptions: KafkaStream,
 }
 

@@ -10,7 +10,7 @@
     │   ├── MalformedFrameError   what came is not MQTT 3.1.1 (infra/mqtt/frames.py)
     │   └── QueryError            a database refused a statement
     │       └── DataError         … for a value or a row in it, not for the statement
-    ├── OvertakenError            another consumer committed these offsets (tasks/load/offsets.py)
+    ├── OvertakenError            another reader committed the same (tasks/load/overtaken.py)
     └── VerificationError         what is stored is not what was recorded
         └── DifferencesError      … as a proof found (flows/proof.py)
 

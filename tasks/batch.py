@@ -18,6 +18,7 @@ from uuid import UUID
 import polars as pl
 
 from lineage.canonical import canonical_json
+from tasks.followed import FollowedSpan
 
 # A message as received. Its row number is its sequence in the batch.
 MESSAGE_SCHEMA = pl.Schema({"location": pl.String, "payload": pl.Binary})
@@ -115,9 +116,10 @@ class RawBatch:
     position: Position | None = None
     layout: Layout | None = None  # None: each message is one record
     offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
+    followed: FollowedSpan | None = None  # the same, of a file that grows
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
-    abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # its offsets were overtaken
+    abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # another reader overtook it
     left_out: pl.DataFrame | None = None
     """PLACE_SCHEMA, n: records that are not read again now; they give no row and take no key from others."""
     halve: Callable[[], "tuple[RawBatch, RawBatch] | None"] | None = None

@@ -29,6 +29,7 @@ TABLES: Final = frozenset(
         "erasures",
         "files_not_taken",
         "first_readers",
+        "followed_files",
         "identity",
         "imported_events",
         "kafka_offsets",

@@ -38,6 +38,14 @@ NOT_PROVED: Blind = {
         ("dataset", "pipeline", "since", MISSING, EXTRA),
         "whose rejected records bear no name of their pipeline; the records of before are proved as they are",
     ),
+    "followed_files": {
+        "number": _PLACE,
+        **dict.fromkeys(
+            ("inode", "seen_as", "left_at"),
+            "where a file is looked for: what is found there is compared with what was read",
+        ),
+        **dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+    },
     "kafka_offsets": {
         "pipeline": "the ledger says which offsets were committed, not by which pipeline",
         "advanced_at": _CLOCK,

@@ -1,7 +1,7 @@
 """How far each reader of the store has come: set on, what lies between is never read; set back, it is told.
 
 relay_cursors ── seals, graph      lineage_writers ── spans, log
-kafka_offsets, asset_cursors ── ledger
+kafka_offsets, followed_files, asset_cursors ── ledger
 """
 
 from collections.abc import AsyncIterator
@@ -55,6 +55,24 @@ AND NOT EXISTS (
     WHERE k.topic = g.position->>'topic' AND k.partition::text = o.partition
 ) ORDER BY 1, 2
 """
+# A file is where its last batch ended, with the digest of all that was read of it by then.
+_FOLLOWED = """
+SELECT f.path, f.number, f.next, last.ended FROM store.followed_files f LEFT JOIN LATERAL (
+    SELECT (g.position->>'to')::bigint AS ended, (g.position->>'line')::bigint AS line,
+        decode(g.position->>'sha256', 'hex') AS sha256, g.position->>'path' AS path, g.pipeline
+    FROM store.ledger g WHERE g.position->>'file' = f.file::text AND g.raw_digest IS NOT NULL
+    ORDER BY ended DESC LIMIT 1
+) last ON true
+WHERE f.next <> coalesce(last.ended, 0)
+    OR last.ended IS NOT NULL
+        AND (f.line, f.sha256, f.path, f.pipeline) <> (last.line, last.sha256, last.path, last.pipeline)
+ORDER BY 1, 2
+"""
+_NOT_FOLLOWED = """
+SELECT DISTINCT g.position->>'path' AS path, g.position->>'file' AS file FROM store.ledger g
+WHERE g.batch >= $1 AND g.position->>'file' IS NOT NULL
+AND NOT EXISTS (SELECT FROM store.followed_files f WHERE f.file::text = g.position->>'file') ORDER BY 1, 2
+"""
 _ASSETS = """
 SELECT source, occurred FROM store.asset_cursors
 WHERE occurred > coalesce((SELECT max(received_at) FROM store.ledger WHERE way = 'asset'), '-infinity')
@@ -102,5 +120,12 @@ async def check_sources(connection: Connection, first: int) -> AsyncIterator[str
         )
     for row in await connection.fetch(_WITHOUT_OFFSET, first, kafka):
         yield f"kafka_offsets: {row['topic']}/{row['partition']} was read, and nobody says how far"
+    for row in await connection.fetch(_FOLLOWED):
+        yield (
+            f"followed_files: {row['path']} (number {row['number']}) is read on at {row['next']}, and what "
+            f"was committed of it ends at {row['ended'] or 0} or says something else"
+        )
+    for row in await connection.fetch(_NOT_FOLLOWED, first):
+        yield f"followed_files: {row['path']} ({row['file']}) was read, and nobody says how far"
     for row in await connection.fetch(_ASSETS):
         yield f"asset_cursors: {row['source']} is at {row['occurred']}, and nothing as late was taken"

@@ -21,6 +21,7 @@ COLUMNS: Mapping[str, str] = {
     "erasures": "act batch sequence reason by_whom erased_at",
     "files_not_taken": "pipeline path why since",
     "first_readers": "dataset pipeline since",
+    "followed_files": "file pipeline path number next line sha256 inode seen_as begun_at advanced_at left_at",
     "identity": "id",
     "imported_events": "hash batch place imported_at event run_id happened_at producer job state kept_facets "
     "error first_entry last_entry",

@@ -32,7 +32,7 @@ class Content:
 
     def read(self, size: int) -> bytes:
         """The next bytes for the first time; fewer than `size` at the end alone."""
-        data = _read_at(self._descriptor, self.size, size)
+        data = read_at(self._descriptor, self.size, size)
         self._whole.update(data)
         view = memoryview(data)
         while view:
@@ -59,7 +59,7 @@ class Content:
         if first >= end:
             return b""
         begin, last = first - first % BLOCK, -(-end // BLOCK) * BLOCK
-        data = _read_at(self._descriptor, begin, min(last, self.size) - begin)
+        data = read_at(self._descriptor, begin, min(last, self.size) - begin)
         for at in range(0, last - begin, BLOCK):
             if hashlib.sha256(memoryview(data)[at : at + BLOCK]).digest() != self._hash_at(begin + at):
                 raise ChangedError
@@ -98,7 +98,7 @@ class ContentFile(io.RawIOBase):
         return data
 
 
-def _read_at(descriptor: int, begin: int, size: int) -> bytes:
+def read_at(descriptor: int, begin: int, size: int) -> bytes:
     """So many bytes, fewer at the end of the file alone."""
     pieces: list[bytes] = []
     while size and (piece := os.pread(descriptor, size, begin)):

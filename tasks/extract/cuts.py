@@ -29,17 +29,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """A file as it was found: what it holds, and where it is cut."""
+class Text:
+    """What a file's first bytes tell of it."""
 
     name: str  # below its folder, as people read it
     format: Format
-    content: Content
-    sha256: str
     header: bytes  # the first line of a CSV file, empty in others
-    cuts: tuple[Cut, ...]
+    begin: int = 0  # the byte at which its records begin
     line_end: bytes = b"\n"
     refused: str = ""  # why it is not read as what its name says: its parts are its bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey(Text):
+    """A file as it was found: what it holds, and where it is cut."""
+
+    content: Content
+    sha256: str
+    cuts: tuple[Cut, ...]
     holds_records: bool = True  # more than a header and empty lines
 
 

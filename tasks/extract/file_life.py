@@ -30,6 +30,11 @@ class Mark:
     mtime_ns: int
     ctime_ns: int
 
+    @property
+    def place(self) -> str:
+        """Where the file lies, whatever it is called: DEVICE:INODE."""
+        return f"{self.device}:{self.inode}"
+
     def moved(self, to: "Mark") -> bool:
         """Whether the other one is this file under another name: to rename it changes `ctime_ns`."""
         return self == replace(to, ctime_ns=self.ctime_ns)

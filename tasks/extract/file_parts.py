@@ -8,14 +8,14 @@ import polars as pl
 
 from tasks.batch import MESSAGE_SCHEMA, Format
 from tasks.extract.content import Content
-from tasks.extract.cuts import Cut, Limits, Part, Survey
+from tasks.extract.cuts import Cut, Limits, Part, Survey, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
 from tasks.extract.lines import first_line
 from tasks.extract.row_parts import halved_rows, row_cuts, row_parts
 from tasks.layout import MAX_RECORD, whole
 
 LONGEST: Final = 64 * 1024 * 1024  # bytes without the end of a record: no text, and cut anyway
-_HEAD: Final = 64 * 1024  # bytes in which a first line ends, mostly
+HEAD: Final = 64 * 1024  # bytes in which a first line ends, mostly
 _NOT_BLANK: Final = {Format.CSV: re.compile(rb"[^\r\n]"), Format.NDJSON: re.compile(rb"[^\r\n\t ]")}
 
 Read = Callable[[int], bytes]
@@ -42,37 +42,45 @@ def survey(content: Content, name: str, file_format: Format, limits: Limits) -> 
 
 def _survey_text(content: Content, name: str, text_format: Format, max_bytes: int) -> Survey:
     head, length, line_end = _head(content, text_format)
-    refused = why_no_text(head)
-    if text_format is Format.CSV and length > MAX_RECORD:
-        refused = refused or "its first line is longer than 1 MB: that is no header"
-    header = head[:length] if text_format is Format.CSV and not refused else b""
-    begin = len(UTF8_MARK) if text_format is Format.NDJSON and head.startswith(UTF8_MARK) else len(header)
+    text = text_of(name, text_format, head, length, line_end)
     cuts, holds = [], False
-    if refused:
+    if text.refused:
         content.read_to_end()
     else:
-        read = _after(head[begin:], content)
-        for cut, has_records in _line_cuts(read, text_format, line_end, begin, 2 if header else 1, max_bytes):
+        read = _after(head[text.begin :], content)
+        for cut, has_records in _line_cuts(read, text, max_bytes):
             cuts.append(cut)
             holds |= has_records
-    if header and not cuts:
-        cuts.append(Cut(begin, begin, 2))  # so that its header is judged
+    if text.header and not cuts:
+        cuts.append(Cut(text.begin, text.begin, 2))  # so that its header is judged
     return Survey(
         name=name,
         format=text_format,
         content=content,
         sha256=content.sha256,
-        header=header,
-        cuts=_blobs(content, max_bytes) if refused else tuple(cuts),
+        header=text.header,
+        begin=text.begin,
+        cuts=_blobs(content, max_bytes) if text.refused else tuple(cuts),
         line_end=line_end,
-        refused=refused,
-        holds_records=bool(refused) or holds,
+        refused=text.refused,
+        holds_records=bool(text.refused) or holds,
     )
+
+
+def text_of(name: str, text_format: Format, head: bytes, length: int, line_end: bytes) -> Text:
+    """What a file of text is; `head`: its first bytes, of which the first line has `length`."""
+    refused = why_no_text(head)
+    if text_format is Format.CSV and length > MAX_RECORD:
+        refused = refused or "its first line is longer than 1 MB: that is no header"
+    header = head[:length] if text_format is Format.CSV and not refused else b""
+    marked = text_format is Format.NDJSON and head.startswith(UTF8_MARK)
+    begin = len(UTF8_MARK) if marked else len(header)
+    return Text(name=name, format=text_format, header=header, begin=begin, line_end=line_end, refused=refused)
 
 
 def _head(content: Content, text_format: Format) -> tuple[bytes, int, bytes]:
     """The first bytes, how many of them are the first line, and how lines end."""
-    head, wanted = b"", _HEAD
+    head, wanted = b"", HEAD
     while True:
         head += content.read(wanted - len(head))
         ended = len(head) < wanted
@@ -95,10 +103,10 @@ def _after(head: bytes, content: Content) -> Read:
     return read
 
 
-def _line_cuts(
-    read: Read, text_format: Format, line_end: bytes, begin: int, line: int, max_bytes: int
-) -> Iterator[tuple[Cut, bool]]:
+def _line_cuts(read: Read, text: Text, max_bytes: int) -> Iterator[tuple[Cut, bool]]:
     """Cuts at ends of records, each of at most `max_bytes` unless its one record is longer; has it any?"""
+    text_format, line_end = text.format, text.line_end
+    begin, line = text.begin, 2 if text.header else 1
     window, wanted = b"", max_bytes
     while True:
         window += read(wanted - len(window))
@@ -133,23 +141,28 @@ def parts(found: Survey, wanted: Iterable[Cut], max_part: int) -> Iterator[Part]
         yield Part(cut, text_messages(found, cut, chunk), found.refused)
 
 
-def text_messages(found: Survey, cut: Cut, chunk: bytes) -> pl.DataFrame:
+def text_messages(text: Text, cut: Cut, chunk: bytes) -> pl.DataFrame:
     """The messages of a part: of CSV its file's header, then its records."""
-    has_header = found.format is Format.CSV and not found.refused
-    rows = [(f"{found.name}:1", found.header)] if has_header else []
-    rows.append((f"{found.name}:{cut.line}", chunk))
+    has_header = text.format is Format.CSV and not text.refused
+    rows = [(f"{text.name}:1", text.header)] if has_header else []
+    rows.append((f"{text.name}:{cut.line}", chunk))
     return pl.DataFrame(rows, MESSAGE_SCHEMA, orient="row")
 
 
 def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
     """A part in two; None when it is one record."""
+    if found.format is Format.PARQUET and not part.refused:
+        return halved_rows(found, part)
+    return halved_text(found, part)
+
+
+def halved_text(text: Text, part: Part) -> tuple[Part, Part] | None:
+    """A part of text in two; None when it is one record."""
     if part.refused:
         return None
-    if found.format is Format.PARQUET:
-        return halved_rows(found, part)
-    chunk, line_end = part.messages["payload"][-1], found.line_end
-    middle = whole(chunk[: len(chunk) // 2], found.format, line_end)
-    middle = middle or whole(chunk[:-1], found.format, line_end)
+    chunk, line_end = part.messages["payload"][-1], text.line_end
+    middle = whole(chunk[: len(chunk) // 2], text.format, line_end)
+    middle = middle or whole(chunk[:-1], text.format, line_end)
     if not middle:
         return None
     line = part.cut.line + chunk.count(line_end, 0, middle)
@@ -158,6 +171,6 @@ def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
         Cut(part.cut.first + middle, part.cut.end, line),
     )
     return (
-        Part(cuts[0], text_messages(found, cuts[0], chunk[:middle])),
-        Part(cuts[1], text_messages(found, cuts[1], chunk[middle:])),
+        Part(cuts[0], text_messages(text, cuts[0], chunk[:middle])),
+        Part(cuts[1], text_messages(text, cuts[1], chunk[middle:])),
     )

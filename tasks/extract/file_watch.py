@@ -25,7 +25,8 @@ from tasks.extract.file_life import Life
 from tasks.extract.file_parts import parts
 from tasks.extract.files import FileSource
 from tasks.extract.folder import Entry, look, shown
-from tasks.extract.taken import LockedError, Opened, Taken
+from tasks.extract.locked import LockedError
+from tasks.extract.taken import Opened, Taken
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +38,14 @@ Tell = Callable[[Mapping[str, str]], Awaitable[None]]
 _ANY_FAILURE: Final = (Exception, pl.exceptions.PanicException)
 
 
-async def _nobody(_not_taken: Mapping[str, str]) -> None:
+async def nobody(_not_taken: Mapping[str, str]) -> None:
     """Is told, and does nothing."""
 
 
 class FileWatch:
     """Looks into the folder again and again; one per listener."""
 
-    def __init__(self, source: FileSource, uncommitted: Uncommitted, tell: Tell = _nobody) -> None:
+    def __init__(self, source: FileSource, uncommitted: Uncommitted, tell: Tell = nobody) -> None:
         self._source = source
         self._uncommitted, self._tell = uncommitted, tell
         self._lives: dict[str, Life] = {}  # by name below the folder; changed by the loop's thread alone

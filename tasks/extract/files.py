@@ -1,16 +1,21 @@
-"""What a pipeline says of files that are dropped in a folder; they are read by `file_watch.py`."""
+"""What a pipeline says of files in a folder: dropped (`file_watch.py`), or followed (`follow_watch.py`)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lineage import naming
 from tasks.contract import Frozen
 from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
+
+_OF_WHOLE: Final = frozenset(
+    {"archive", "max_rows", "max_part_bytes", "max_file_bytes", "settle", "connections"}
+)
+"""What is said of files that are read as a whole, and means nothing for those that grow."""
 
 
 class FileOptions(Frozen):
@@ -19,7 +24,14 @@ class FileOptions(Frozen):
     type: Literal["files"] = "files"
     folder: str = Field(min_length=1)
     pattern: str = Field(min_length=1)  # as Path.glob takes it, e.g. **/*.csv
-    archive: str = Field(min_length=1)  # on the same file system: a file is moved by renaming it
+    follow: bool = Field(
+        default=False, description="Read files as they grow, and archive none; CSV and NDJSON alone"
+    )
+    archive: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where a file is moved once it is read, on the same file system; not if it is followed",
+    )
     delimiter: str = Field(default=",", min_length=1, max_length=1)  # of CSV
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -43,6 +55,16 @@ class FileOptions(Frozen):
     ] = timedelta(seconds=30)
     poll: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(milliseconds=500)
     connections: int = Field(default=1, ge=1, le=8)  # how many batches are written at a time
+
+    @model_validator(mode="after")
+    def _archived_or_followed(self) -> Self:
+        if not self.follow and self.archive is None:
+            raise ValueError("archive is missing: say where a file goes once it is read, or follow: true")
+        if self.follow and (idle := sorted(_OF_WHOLE & self.model_fields_set)):
+            raise ValueError(f"{idle[0]} does nothing for files that are followed: leave it out")
+        if self.follow and self.pattern.lower().endswith(".parquet"):
+            raise ValueError("a Parquet file does not grow: follow CSV or NDJSON, or leave follow out")
+        return self
 
     @property
     def dataset(self) -> str:
@@ -69,6 +91,7 @@ class FileSource(FileOptions):
 
     @property
     def archived(self) -> Path:
+        assert self.archive is not None  # noqa: S101 - who follows files archives none
         return self.root / self.archive
 
     @property

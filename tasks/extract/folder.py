@@ -52,9 +52,10 @@ def mark_of(found: os.stat_result) -> Mark:
     return Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def look(inbox: Path, pattern: str, archive: Path) -> Iterator[Entry]:
+def look(inbox: Path, pattern: str, archive: Path | None = None) -> Iterator[Entry]:
     """Everything that lies in the folder, but the archive. Raises OSError when the folder cannot be read."""
-    ours = archive.relative_to(inbox).as_posix() if archive.is_relative_to(inbox) else None
+    inside = archive is not None and archive.is_relative_to(inbox)
+    ours = archive.relative_to(inbox).as_posix() if archive is not None and inside else None
     root = os.open(inbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield from _look(root, "", pattern.split("/"), ours)

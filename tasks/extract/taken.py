@@ -1,6 +1,5 @@
 """One file that is read: open and locked until it is archived or let go, and the batches of its parts."""
 
-import fcntl
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -9,20 +8,17 @@ from typing import BinaryIO
 
 from tasks.batch import Format, Layout, Position, RawBatch
 from tasks.extract.content import ChangedError, Content
-from tasks.extract.cuts import Cut, Part, Survey
+from tasks.extract.cuts import Cut, Part, Survey, Text
 from tasks.extract.file_life import Ending, Mark
 from tasks.extract.file_parts import halved, survey
 from tasks.extract.files import FileSource
-from tasks.extract.folder import format_of, mark_at, mark_of, open_file, shown
+from tasks.extract.folder import format_of, mark_at, mark_of, shown
+from tasks.extract.locked import open_locked
 from tasks.extract.writer import ending_of
 
 Span = tuple[datetime, datetime]
 """When a part began to be read, and when it was."""
 Acknowledge = Callable[[], Awaitable[None]]
-
-
-class LockedError(Exception):
-    """Another listener reads the file."""
 
 
 class Opened:
@@ -36,20 +32,10 @@ class Opened:
         file_format = format_of(name)
         assert file_format is not None  # noqa: S101 - `look` told
         self.format: Format = file_format
-        self._file: BinaryIO = open_file(source.inbox, name)
+        self._file: BinaryIO = open_locked(source.inbox, name)
         self._mark = mark
-        try:
-            self._lock()
-        except BaseException:
-            self.close()
-            raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError from error
         if self.mark() != self._mark:
+            self.close()
             raise ChangedError
 
     def ending(self) -> Ending:
@@ -110,16 +96,18 @@ class Taken:
             received_at=read[0],
             received_until=read[1],
             position=self.position(part.cut),
-            layout=self._layout(part),
+            layout=layout_of_part(self.opened.source, self.found, part),
             halve=halve,
         )
 
-    def _layout(self, part: Part) -> Layout:
-        return Layout(
-            format=self.found.format,
-            delimiter=self.opened.source.delimiter,
-            columns=self.opened.source.columns,
-            line_end=self.found.line_end.decode(),
-            spaces_are_blank=self.found.format is Format.NDJSON,
-            refused=part.refused,
-        )
+
+def layout_of_part(source: FileSource, text: Text, part: Part) -> Layout:
+    """Where the records of a part stand."""
+    return Layout(
+        format=text.format,
+        delimiter=source.delimiter,
+        columns=source.columns,
+        line_end=text.line_end.decode(),
+        spaces_are_blank=text.format is Format.NDJSON,
+        refused=part.refused,
+    )

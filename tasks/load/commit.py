@@ -20,10 +20,9 @@ from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
-from tasks.load import edges
+from tasks.load import edges, followed, offsets
 from tasks.load.change_marks import mark_rows
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
-from tasks.load.offsets import advance
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
 from tasks.load.raw import write_raw
@@ -115,7 +114,8 @@ async def _write(
 ) -> Written:
     """The transaction."""
     async with session.connection.transaction():
-        await advance(commit)
+        await offsets.advance(commit)
+        await followed.advance(commit)
         settled = await store_rows(commit, as_stored(commit, prepared.refined))
         await write_raw(commit, prepared.raw)
         written = await write_books(session, commit, settled)

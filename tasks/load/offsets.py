@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from infra.postgres import Pool, translated
-from lineage.errors import HeadwaterError
+from tasks.load.overtaken import OvertakenError
 from tasks.load.plan import Commit
 
 _STARTED = "SELECT EXISTS (SELECT FROM store.kafka_starts WHERE pipeline = $1 AND topic = $2)"
@@ -25,10 +25,6 @@ _ADVANCE = """
 UPDATE store.kafka_offsets SET next = $5, advanced_at = clock_timestamp()
 WHERE pipeline = $1 AND topic = $2 AND partition = $3 AND next = $4
 """
-
-
-class OvertakenError(HeadwaterError):
-    """Another consumer committed these offsets: drop the batch and read again from where it stopped."""
 
 
 async def started(pool: Pool, pipeline: str, topic: str) -> bool:

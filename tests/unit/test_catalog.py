@@ -18,6 +18,8 @@ from tasks.contract import load_contract
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "pipeline.schema.json"
 
+FILES = {"type": "files", "folder": "x", "pattern": "*"}
+
 
 def schema() -> str:
     return json.dumps(Pipeline.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -62,6 +64,19 @@ def test_a_transformations_version_follows_its_contract() -> None:
         (
             {"tables": [{"name": "x", "about": {"kind": "device", "column": "device_id", "colum": "x"}}]},
             "tables.0.about.colum: Extra inputs are not permitted, did you mean column?",
+        ),
+        ({"source": FILES}, "source.files: archive is missing: say where a file goes once it is read, or"),
+        (
+            {"source": FILES | {"follow": True, "archive": "y"}},
+            "source.files: archive does nothing for files that are followed: leave it out",
+        ),
+        (
+            {"source": FILES | {"follow": True, "connections": 2}},
+            "source.files: connections does nothing for files that are followed: leave it out",
+        ),
+        (
+            {"source": FILES | {"follow": True, "pattern": "**/*.Parquet"}},
+            "source.files: a Parquet file does not grow: follow CSV or NDJSON, or leave follow out",
         ),
         ({"ownr": "me"}, "line 4, column 1: ownr: Extra inputs are not permitted, did you mean owner?"),
         ({"zzzz": 1}, "zzzz: Extra inputs are not permitted"),

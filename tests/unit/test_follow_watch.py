@@ -1,0 +1,178 @@
+"""A folder of files that grow is looked at without end: which part comes next, and what never comes twice."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tasks.batch import RawBatch
+from tasks.extract import follow_watch
+from tasks.extract.files import FileSource
+from tasks.extract.follow_watch import FollowWatch, Kept
+from tasks.followed import FollowedFile
+from tests.fixtures.waiting import until
+
+
+@dataclass
+class Books:
+    """How far files were read, as Postgres keeps it."""
+
+    files: dict[UUID, FollowedFile] = field(default_factory=dict)
+
+    def kept(self) -> Kept:
+        return Kept(
+            followed=self._followed, find=self._find, begin=self._begin, seen=self._seen, left=self._left
+        )
+
+    async def _followed(self) -> Sequence[FollowedFile]:
+        return [each for each in self.files.values() if not each.left]
+
+    async def _find(self, path: str, inode: str) -> Sequence[FollowedFile]:
+        found = [each for each in self.files.values() if path in (each.path, each.seen_as)]
+        found += [each for each in self.files.values() if each not in found and each.inode == inode]
+        return found[::-1]
+
+    async def _begin(self, new: FollowedFile) -> bool:
+        self.files[new.file] = new
+        return True
+
+    async def _seen(self, file: UUID, path: str, inode: str) -> None:
+        self.files[file] = replace(self.files[file], seen_as=path, inode=inode, left=False)
+
+    async def _left(self, file: UUID) -> None:
+        self.files[file] = replace(self.files[file], left=True)
+
+    def read(self, path: str) -> int:
+        """How many bytes of a file are read."""
+        return max((each.reached.next for each in self.files.values() if each.path == path), default=0)
+
+    async def commit(self, batch: RawBatch) -> None:
+        span = batch.followed
+        assert span is not None
+        assert self.files[span.file].reached.next == span.first
+        self.files[span.file] = replace(self.files[span.file], reached=span.reached)
+        await batch.acknowledge()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+def a_watch(inbox: Path, books: Books, max_bytes: int = 1_000) -> FollowWatch:
+    source = FileSource(
+        root=inbox.parent,
+        folder="in",
+        pattern="*.*",
+        follow=True,
+        max_bytes=max_bytes,
+        unfinished=timedelta(0),
+        poll=timedelta(milliseconds=10),
+    )
+    return FollowWatch(source, books.kept())
+
+
+async def taken_from(watch: FollowWatch, books: Books, parts: int) -> list[tuple[str, bytes]]:
+    """Where so many parts begin, and their bytes; then nothing more comes for a while."""
+    found = list[tuple[str, bytes]]()
+    async with aclosing(watch.batches()) as coming:
+        async with asyncio.timeout(20):
+            while len(found) < parts:
+                batch = await anext(coming)
+                await books.commit(batch)
+                found.append(batch.messages.row(-1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(coming), 0.2)
+    return found
+
+
+def append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "first", "second"),
+    [
+        pytest.param("a.csv", b"n\r\n", b"1\r\n2\r\n", b"3\r\n", id="CRLF"),
+        pytest.param("a.csv", b"n\r", b"1\r2\r", b"3\r", id="CR"),
+        pytest.param("a.csv", b"\xef\xbb\xbfn\n", b"1\n2\n", b"3\n", id="marked CSV"),
+        pytest.param("a.ndjson", b"\xef\xbb\xbf", b"{}\n{}\n", b"{}\n", id="marked NDJSON"),
+    ],
+)
+async def test_it_is_gone_on_with_where_a_record_ended_whatever_ends_lines(
+    inbox: Path, name: str, before: bytes, first: bytes, second: bytes
+) -> None:
+    books, begin = Books(), 2 if name == "a.csv" else 1
+    append(inbox / name, before + first + b"half")
+    assert await taken_from(a_watch(inbox, books), books, 1) == [(f"{name}:{begin}", first)]
+    append(inbox / name, second[:-1].replace(b"{}", b"") + second[-1:])
+    ended = b"half" + second[:-1].replace(b"{}", b"") + second[-1:]
+    assert await taken_from(a_watch(inbox, books), books, 1) == [(f"{name}:{begin + 2}", ended)]
+    (file,) = books.files.values()
+    assert file.reached.next == (inbox / name).stat().st_size
+    assert file.reached.line == begin + 3
+
+
+async def test_of_a_header_alone_nothing_comes(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.csv", b"n\n")
+    append(inbox / "b.csv", b"")
+    assert await taken_from(a_watch(inbox, books), books, 0) == []
+
+
+async def test_a_halved_part_leaves_the_digests_that_whole_parts_would(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.csv", b"n\n1\n2\n3\n4\n")
+    async with aclosing(a_watch(inbox, books).batches()) as coming:
+        whole = await anext(coming)
+        assert whole.halve is not None
+        halves = whole.halve()
+        assert halves is not None
+        for half in halves:
+            await books.commit(half)
+        assert whole.followed is not None
+        (file,) = books.files.values()
+        assert file.reached == whole.followed.reached
+        assert [half.messages.row(-1) for half in halves] == [("a.csv:2", b"1\n2\n"), ("a.csv:4", b"3\n4\n")]
+
+
+async def test_many_files_need_few_descriptors_and_none_is_forgotten(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow_watch, "MOST_OPEN", 3)
+    books, names = Books(), [f"{number}.csv" for number in range(9)]
+    for name in names:
+        append(inbox / name, b"n\n1\n")
+    watch = a_watch(inbox, books)
+
+    async def looked_at() -> None:
+        async for batch in watch.batches():
+            await books.commit(batch)
+
+    looking = asyncio.create_task(looked_at())
+    for _ in range(3):
+        await until(lambda: all(books.read(name) == (inbox / name).stat().st_size for name in names))
+        await until(lambda: len(watch._open) <= 3)
+        assert len(books.files) == len(names)
+        for name in names:
+            append(inbox / name, b"2\n")
+    looking.cancel()
+    await asyncio.wait([looking])
+
+
+async def test_a_second_name_of_a_file_that_is_none_of_ours_changes_nothing(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "b.csv", b"n\n1\n")
+    for link in ("a", "c"):
+        os.link(inbox / "b.csv", inbox / link)
+    assert await taken_from(a_watch(inbox, books), books, 1) == [("b.csv:2", b"1\n")]
+    append(inbox / "b.csv", b"2\n3")
+    assert await taken_from(a_watch(inbox, books), books, 1) == [("b.csv:3", b"2\n")]
