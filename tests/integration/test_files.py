@@ -58,7 +58,7 @@ def listen(headwater: Headwater, postgres_dsn: str, root: Path) -> Headwater:
 async def archived(root: Path, name: str) -> Path:
     """The file in the archive, once it is there."""
     target = root / "sensors-archive" / name
-    for _ in range(1_200):
+    for _ in range(3_000):  # one without an end waits for `unfinished`, 30 s
         if target.exists():
             assert not (root / "sensors" / name).exists()
             return target
