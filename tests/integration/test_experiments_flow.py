@@ -99,6 +99,19 @@ async def test_a_run_that_goes_is_stored_and_revised_and_its_history_stays(bench
     assert await bench.value("SELECT count(*) FROM ledger") == 2
 
 
+async def test_a_look_at_a_robot_has_the_time_of_postgres_and_not_of_whoever_looks(
+    ahead_dsn: str, prefect_server: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(seconds=0)
+    async with a_bench(robot, ahead_dsn, prefect_server, tmp_path, monkeypatch) as bench:
+        await robot.up()
+        run = await robot.play(serial_dilution(1))
+        await bench.fetch(run.id)
+        ahead = "SELECT min({}) > pg_catalog.clock_timestamp() + interval '23 hours' FROM {}"
+        assert await bench.value(ahead.format("observed_at", "experiments"))
+        assert await bench.value(ahead.format("received_until", "ledger"))
+
+
 async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -> None:
     run = bench.robot.create_run(bench.robot.add_protocol(serial_dilution(1)))
     bench.robot.act(run, "play")
