@@ -3,7 +3,6 @@
 The making is not ours: whoever knows the code that refines messages hands it to `prove` (`MakeAgain`).
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -26,8 +25,16 @@ class FromBytes:
     apart: int = 0  # rejected records whose verdict depends on more than their bytes
     concluded: int = 0  # rows that stand in no message: concluded from what was stored
     erased: int = 0  # messages without bytes, in batches of which the others were made again
-    left_out: Counter[str] = field(default_factory=Counter)  # which column and why → rows
-    not_made: Counter[str] = field(default_factory=Counter)  # why → batches
+    left_out: dict[str, int] = field(default_factory=dict)  # which column and why → rows
+    not_made: dict[str, int] = field(default_factory=dict)  # why → batches
+
+    def leave_out(self, column: str, rows: int) -> None:
+        """Count values that are not compared; `column`: which one, and why."""
+        self.left_out[column] = self.left_out.get(column, 0) + rows
+
+    def pass_over(self, why: str, batches: int = 1) -> None:
+        """Count batches that are not made again."""
+        self.not_made[why] = self.not_made.get(why, 0) + batches
 
     @property
     def sentences(self) -> tuple[str, ...]:

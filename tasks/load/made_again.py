@@ -69,7 +69,7 @@ async def make_again(
     """Every batch of messages from number `first` on; its differences are added to the findings."""
     done = FromBytes()
     for row in await connection.fetch(_WITHOUT_MESSAGES, first):
-        done.not_made[f"they were made of no messages ({row['way']})"] = row["batches"]
+        done.pass_over(f"they were made of no messages ({row['way']})", row["batches"])
     async for window in windows(connection, first):
         for row in await connection.fetch(_BATCHES, *window):
             with unreadable(findings, CHECK, f"{CHECK}, batch {row['batch']}"):
@@ -82,16 +82,16 @@ async def make_again(
 async def _differences(maker: Maker, connection: Connection, row: Row, done: FromBytes) -> list[str]:
     current = maker(row["dataset"], row["transformation_id"])
     if isinstance(current, str):
-        done.not_made[current] += 1
+        done.pass_over(current)
         return []
     if not row["kept"]:
-        done.not_made["their messages are not stored"] += 1
+        done.pass_over("their messages are not stored")
         return []
     raw = await read_raw(connection, row["batch"] if row["raw_batch"] is None else row["raw_batch"])
     readable = raw.batch.messages["payload"].is_not_null()
     alone = current.row_local and raw.batch.layout is None
     if not readable.all() and not (alone and readable.any()):
-        done.not_made["bytes that they were made of are erased"] += 1
+        done.pass_over("bytes that they were made of are erased")
         return []
     commit = await _as_it_was(connection, row, current, raw)
     return await _Again(row, current, raw, readable, commit, done).differences()
@@ -134,7 +134,7 @@ class _Again:
         unlike = self._looked_up_otherwise(refined)
         if hidden := unlike.keys() - self._named():
             why = ", ".join(f"{dataset} {unlike[dataset]}" for dataset in sorted(hidden))
-            self.done.not_made[f"their transform may look up any value, and {why}"] += 1
+            self.done.pass_over(f"their transform may look up any value, and {why}")
             return []
         self.done.batches += 1
         self.done.erased += int((~self.readable).sum())
@@ -227,7 +227,7 @@ class _Again:
         self.done.values += rows * len(compared)
         self.done.concluded += concluded.height
         for column, dataset in derived.items() if rows else ():
-            self.done.left_out[f"{table}.{column}: {dataset} {unlike[dataset]}"] += rows
+            self.done.leave_out(f"{table}.{column}: {dataset} {unlike[dataset]}", rows)
 
     def _unlike_verdicts(self, refined: Refined, judged: list[dict[str, Any]]) -> list[str]:
         """What was said of rejected records against what is said of them again."""

@@ -29,6 +29,7 @@ from tests.fixtures.headwater import Command
 from tests.integration.test_replay_experiments import RUN, a_fetch, page
 
 HERE = {"location": {"latitude": 52.52, "longitude": 13.40}, "humidity": 55.5}
+DOC = Path(__file__).parents[2] / "docs" / "proof.md"
 DEVICE = ("a", "Probe A", "T-1000", "lab 1")
 REGISTER = "postgres:devices is not what it was"
 COLUMNS = 16 + 5  # of the contract, and what a row carries but for its place
@@ -324,7 +325,7 @@ def allow_again(maximum: float) -> None:
     allow(maximum)
 
 
-async def test_the_command_tells_what_it_made_again(
+async def test_the_command_tells_what_the_document_shows(
     house: House,
     command: Command,
     graph_address: Address,
@@ -335,13 +336,15 @@ async def test_the_command_tells_what_it_made_again(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HEADWATER_KEY_FILE", str(tmp_path / "digest.key"))
     monkeypatch.setenv("HEADWATER_ANCHOR_FILE", str(tmp_path / "anchors.ndjson"))
-    await house.take(a_batch(message("a", 1), message("b", 2)))
+    await house.take(a_batch(message("a", 1), message("b", 2), message("b", 3, temperature=200)))
+    await house.take(a_batch(message("b", 2, temperature=7)))  # a conflict
+    await house.register(("a", "Probe A", "T-1000", "lab 2"))
     await house.forge("UPDATE store.sensor_readings SET temperature = 21 WHERE device_id = 'b'")
     assert command("prove", "--full").returncode == 0
     done = command("prove", "--full", "--from-bytes")
     assert done.returncode == 1, done.stderr
-    said = done.stdout.decode().splitlines()
-    assert said[0].endswith("message 1: temperature is stored as 21.0 and made again as 20.5")
-    assert said[1].startswith("from bytes: 2 rows (")
+    said = f"$ headwater prove --full --from-bytes\n{done.stdout.decode()}```"
+    assert said in DOC.read_text(encoding="utf-8")
     as_json = json.loads(command("prove", "--full", "--from-bytes", "--json").stdout)
     assert (as_json["total"], as_json["from_bytes"]["rows"]) == (1, 2)
+    assert as_json["from_bytes"]["left_out"][f"sensor_readings.device_site: {REGISTER}"] == 2
