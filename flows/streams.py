@@ -95,9 +95,7 @@ class FileStream:
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> None:
-        assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
-        source = FileSource(**pipeline.source.model_dump(), root=settings.files_directory)
-        source.inbox.mkdir(parents=True, exist_ok=True)
+        source = _folder_of(settings, pipeline)
         self.connections = source.connections
         self.at_once = source.connections + 1  # one is read and refined while the others are written
         self.in_order = source.connections == 1  # then of two values for one key the first one read stands
@@ -129,9 +127,7 @@ class FollowStream:
     client_id: str | None = None
 
     def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
-        assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
-        source = FileSource(**pipeline.source.model_dump(exclude_unset=True), root=settings.files_directory)
-        source.inbox.mkdir(parents=True, exist_ok=True)
+        source = _folder_of(settings, pipeline)
         pool, name = store.pool, pipeline.name
         kept = Kept(
             followed=lambda: _asked(lambda: followed.followed(pool, name), "followed files"),
@@ -149,6 +145,14 @@ class FollowStream:
 
     def show(self, metrics: Metrics, source: str) -> str:
         return _show_folder(metrics, source, len(self._watch.not_taken))
+
+
+def _folder_of(settings: Settings, pipeline: Pipeline) -> FileSource:
+    """The pipeline's folder, which is there now."""
+    assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose its stream by it
+    source = FileSource(**pipeline.source.model_dump(exclude_unset=True), root=settings.files_directory)
+    source.inbox.mkdir(parents=True, exist_ok=True)
+    return source
 
 
 def _show_folder(metrics: Metrics, source: str, left: int) -> str:

@@ -18,4 +18,6 @@ CREATE TABLE store.followed_files (
 );
 CREATE INDEX followed_files_inode ON store.followed_files (pipeline, inode);
 CREATE INDEX followed_files_seen_as ON store.followed_files (pipeline, seen_as);
-CREATE INDEX ledger_followed ON store.ledger ((position ->> 'file')) WHERE position ->> 'file' IS NOT NULL;
+-- A proof looks for the end of each file's last batch, of which there may be 100,000.
+CREATE INDEX ledger_followed ON store.ledger ((position ->> 'file'), ((position ->> 'to')::bigint))
+    WHERE position ->> 'file' IS NOT NULL;

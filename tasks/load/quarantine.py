@@ -52,10 +52,10 @@ class Act:
 
 async def record(connection: Connection, act: Act) -> append.NextBatch:
     """Write down who and why; returns the act's number and time."""
-    number, at = await append.next_batch(connection)
-    values = number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, at
+    batch = await append.next_batch(connection)
+    values = batch.number, act.kind, act.selection, act.reason, act.by_whom, act.run.id, batch.at
     await connection.execute(_RECALL, *values)
-    return append.NextBatch(number, at)
+    return batch
 
 
 async def record_reprocess(connection: Connection, act: Act, batches: Sequence[int]) -> int:
