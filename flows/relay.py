@@ -58,7 +58,7 @@ async def _drop_what_was_lost(connection: Connection, graph: Graph) -> None:
     if batches is not None:
         log.warning(
             "the graph knew seals that the record does not have: a backup was restored, or its end was cut "
-            "off. What is lost is listed in lost_batches; the graph is made again. `headwater prove` tells more",
+            "off. The lost ones are in lost_batches; the graph is made again. `headwater prove` tells more",
             batches=batches,
         )
 

@@ -159,12 +159,13 @@ def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
 
 
 def relay(settings: Settings) -> None:
-    """`headwater relay`."""
-    from flows.relay import relay as relaying
+    """`headwater relay`, with anchors close in time."""
+    from flows import relay as relaying
     from lineage import graph
 
+    relaying.ANCHOR_EVERY = 1.0
     wrap(graph, "write", before="sealed", after="written")
-    run(relaying(settings))
+    run(relaying.relay(settings))
 
 
 def serve(settings: Settings) -> None:
