@@ -35,6 +35,7 @@ SELECT dataset, count(*) AS batches, sum(rows)::bigint AS rows,
     array_remove(array_agg(position_id), NULL) AS positions
 FROM store.lost_batches WHERE known_at > $1 GROUP BY dataset ORDER BY dataset
 """
+_FOUND_AT = "SELECT max(found_at) FROM store.lost_batches WHERE dataset = $1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -96,6 +97,12 @@ async def by_dataset(connection: Connection, since: datetime) -> Sequence[Lost]:
         Lost(**{**row, "positions": tuple(row["positions"])})
         for row in await connection.fetch(_BY_DATASET, since)
     ]
+
+
+async def found_at(connection: Connection, dataset: str) -> datetime | None:
+    """When batches of a dataset (a URI) were last found to be lost; None: never."""
+    found: datetime | None = await connection.fetchval(_FOUND_AT, dataset)
+    return found
 
 
 async def _pages(graph: Graph, query: str, parameters: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:

@@ -5,22 +5,20 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infra.local import process
 from infra.local.addresses import LOOPBACK
 from infra.local.postgres import PROGRAMS, USER
-
-if TYPE_CHECKING:
-    from tests.chaos.rig import Rig
+from tests.chaos.rig import Rig, stored_runs
 
 
 class Backups:
     """The newest one; `taken_at`: what was committed before is in it (seconds since 1970 UTC)."""
 
-    def __init__(self, rig: "Rig") -> None:
+    def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self.taken_at = 0.0
+        self.runs = frozenset[str]()  # of the robot, that are in it with their end
         self.held = False  # one is there that is to be restored
 
     @property
@@ -30,6 +28,7 @@ class Backups:
     def take(self) -> None:
         """Raises RuntimeError when Postgres does not give one."""
         address = self._rig.postgres.start()
+        self.runs = stored_runs(self._rig)
         shutil.rmtree(self._place, ignore_errors=True)
         self.taken_at = time.time() - 1  # a file system's clock is coarse
         where = ["-h", LOOPBACK, "-p", str(address.port), "-U", USER]

@@ -12,7 +12,7 @@ from tests.chaos import clock
 from tests.chaos.folder import Folder
 from tests.chaos.ground import Fault, Ground
 from tests.chaos.process import Entry, home
-from tests.chaos.rig import HEADWATER, Rig, running
+from tests.chaos.rig import HEADWATER, Rig, running, stored_runs
 from tests.chaos.ways import KAFKA, MQTT
 
 DAY = 86_400  # seconds
@@ -100,14 +100,16 @@ def restore(ground: Ground) -> bool:
     ground.wait_for_all()
     newest = int(rig.sql(NEWEST))
     _comes(lambda: int(rig.sql(NEWEST)) > newest + LATER)
+    if rig.player:
+        _comes(lambda: stored_runs(rig) > ground.backups.runs)
     with _frozen(rig):
         if not _comes(lambda: rig.sql(CARRIED) == "t" and _anchored(rig) == int(rig.sql(SEAL))):
             raise RuntimeError("The relay does not carry and anchor all while nothing is committed.")
-        before, since = _batches(rig), time.time()
+        before, runs, since = _batches(rig), stored_runs(rig), time.time()
         rig.postgres.stop()
         ground.backups.put_back()
         rig.postgres.start()
-        lost = before - _batches(rig)
+        lost, lost_runs = before - _batches(rig), runs - stored_runs(rig)
     ground.outbox.all_again()
     if ground.folder:
         ground.folder.again_since(ground.backups.taken_at)
@@ -119,6 +121,7 @@ def restore(ground: Ground) -> bool:
             f"{_some(told - lost)}."
         )
     ground.did["batches lost by restores, and told"] += len(lost)
+    ground.did["ended robot runs lost by restores"] += len(lost_runs)
     _prove(rig)
     return True
 

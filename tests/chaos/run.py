@@ -13,14 +13,14 @@ from typing import Any
 
 from lineage.errors import UnavailableError
 from tests.chaos import aggregates, count, lineage, record, runs
-from tests.chaos.ending import end, stored_runs
+from tests.chaos.ending import end
 from tests.chaos.faults import Faults
 from tests.chaos.folder import Folder
 from tests.chaos.ground import Ground
 from tests.chaos.outbox import Outbox
 from tests.chaos.publisher import Publisher
 from tests.chaos.readings import Readings
-from tests.chaos.rig import HEADWATER, Rig, a_rig, running
+from tests.chaos.rig import HEADWATER, Rig, a_rig, running, stored_runs
 from tests.chaos.topic import Topic
 from tests.chaos.ways import FILES, KAFKA, MQTT, Way
 

@@ -21,7 +21,7 @@ from infra.local.postgres import Postgres
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.settings import Settings, load
-from lineage import relay, seal
+from lineage import lost, relay, seal
 from lineage.errors import RejectedError
 from lineage.projection import digest
 from lineage.proof import Proof
@@ -157,12 +157,15 @@ async def test_a_relay_makes_the_graph_of_a_restored_record_again_and_says_what_
     house: House,
 ) -> None:
     assert digest(await in_graph(house.graph)) != digest(await of_log(house.connection))
+    assert await lost.found_at(house.connection, "postgres:sensor_readings") is None
     assert await relay.drop_what_was_lost(house.connection, house.graph)
+    assert await lost.found_at(house.connection, "postgres:sensor_readings") is not None
+    assert await lost.found_at(house.connection, "opentrons:bench/runs") is None
     await relay.catch_up(house.connection, house.graph)
     assert digest(await in_graph(house.graph)) == digest(await of_log(house.connection))
-    lost = await house.connection.fetchval(LOST)
-    assert {"postgres:sensor_readings#3", "postgres:sensor_readings#4"} < set(lost)
-    assert not any(each.endswith(("#1", "#2")) for each in lost)
+    told = await house.connection.fetchval(LOST)
+    assert {"postgres:sensor_readings#3", "postgres:sensor_readings#4"} < set(told)
+    assert not any(each.endswith(("#1", "#2")) for each in told)
     assert await relay.drop_what_was_lost(house.connection, house.graph) is None
 
 
