@@ -22,7 +22,10 @@ SHARE = 10  # the sequence is set back to below this part of what it was
 LATER = 20  # batches at least that a restore loses
 CORRECTED = "SELECT count(*) FROM store.sequence_corrections WHERE sequence = 'store.batch_number'"
 NEWEST = "SELECT coalesce(max(batch), 0) FROM store.ledger"
-BATCHES = "SELECT batch FROM store.ledger"
+BATCHES = """
+SELECT batch FROM store.ledger
+WHERE batch NOT IN (SELECT batch FROM store.ledger_outputs WHERE bucket IS NOT NULL)
+"""
 A_DAY_AHEAD = "SELECT count(*) FROM store.ledger WHERE processed_at > now() + interval '12 hours'"
 CARRIED = """
 SELECT s.total = (SELECT count(*) FROM store.lineage_log)
@@ -156,6 +159,7 @@ def _anchored(rig: Rig) -> int:
 
 
 def _batches(rig: Rig) -> set[int]:
+    """Of the ledger, but for those that computed hours anew, which have no number of their own in the graph."""
     return {int(line) for line in rig.sql(BATCHES).split()}
 
 
