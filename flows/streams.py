@@ -122,7 +122,7 @@ class FileStream:
     async def _tell(self, not_taken: Mapping[str, str]) -> None:
         try:
             await tell_not_taken(self._store.pool, self._name, not_taken)
-        except HeadwaterError as error:  # told again when something changes; it must not hold up the files
+        except HeadwaterError as error:  # told again within a minute; it must not hold up the files
             log.warning("not told of files that are not taken", reason=str(error))
 
 

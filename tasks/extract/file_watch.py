@@ -34,6 +34,7 @@ Uncommitted = Callable[[Sequence[Position]], Awaitable[Sequence[bool]]]
 Tell = Callable[[Mapping[str, str]], Awaitable[None]]
 """Is told what lies in the folder and is not taken: its name, and why."""
 
+TELL_EVERY = 60.0  # seconds; who was told may have been away, or was restored since
 _ANY_FAILURE: Final = (Exception, pl.exceptions.PanicException)
 
 
@@ -51,6 +52,7 @@ class FileWatch:
         self._taken: dict[str, Taken] = {}  # the same
         self._aside: Mapping[str, str] = {}  # why the folder's other files are none of ours
         self._told: Mapping[str, str] | None = None
+        self._told_at = float("-inf")
         self._archiving = asyncio.Lock()
         self._archived = ArchiveWatch(source)
 
@@ -86,8 +88,8 @@ class FileWatch:
         self._lives = lives | {name: self._lives[name] for name in self._taken}
         await self._archived.look(now)
         self._aside = {shown(entry.name): entry.why for entry in entries if entry.why}
-        if self.not_taken != self._told:
-            self._told = self.not_taken
+        if self.not_taken != self._told or now - self._told_at >= TELL_EVERY:
+            self._told, self._told_at = self.not_taken, now
             await self._tell(self._told)
 
     def _entries(self) -> list[Entry]:

@@ -115,7 +115,8 @@ def wrap_pages() -> None:
 
 
 def wrap_files() -> None:
-    """The moments in the life of one file."""
+    """The moments in the life of one file; what is not taken is told more often."""
+    from tasks.extract import file_watch
     from tasks.extract.file_watch import FileWatch
     from tasks.extract.taken import Opened, Taken
 
@@ -136,6 +137,7 @@ def wrap_files() -> None:
             hold("stored", name)
         await archive(self, name)
 
+    file_watch.TELL_EVERY = 2.0
     Opened.surveyed = held_surveyed  # type: ignore[method-assign]
     Taken.batch = held_batch  # type: ignore[method-assign]
     FileWatch._archive = held_archive  # type: ignore[method-assign]

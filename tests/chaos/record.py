@@ -159,7 +159,7 @@ def _anchored(rig: Rig) -> int:
 
 
 def _batches(rig: Rig) -> set[int]:
-    """Of the ledger, but for those that computed hours anew, which have no number of their own in the graph."""
+    """Of the ledger, but for those that computed hours anew: an hour has no number in the graph."""
     return {int(line) for line in rig.sql(BATCHES).split()}
 
 
