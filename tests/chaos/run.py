@@ -166,8 +166,9 @@ class Run:
         wrong_hours = aggregates.different(rig)
         without_lineage = _caught_up(rig, found)
         _, proof = rig.run(HEADWATER, "prove", "--full", "--json", log="prove")
-        out_of_order = record.out_of_order(rig)
-        self.figures["unproven"] = wrong_hours + without_lineage + out_of_order + lineage.differences(proof)
+        unnamed = self.figures["did"][record.RESTORED] - lineage.restores(proof)
+        differences = lineage.differences(proof) + record.out_of_order(rig) + abs(unnamed)
+        self.figures["unproven"] = wrong_hours + without_lineage + differences
 
 
 def _memory(rig: Rig) -> dict[str, float]:
