@@ -46,7 +46,7 @@ async def listen(settings: Settings, pipeline: Pipeline, *, leave: bool = False)
                 raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
             more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
             every = [store, *[await opened.enter_async_context(each) for each in more]]
-            listener = Listener(pipeline, plan, every, stream, metrics, state)
+            listener = Listener(settings, pipeline, plan, every, stream, metrics, state)
             work = _listen_alone(settings, listener, stream, stop, leave=leave)
             await process.unless(stop, work, grace=GRACE)
 
@@ -62,7 +62,7 @@ async def _listen_alone(
 async def _listen(
     settings: Settings, listener: Listener, stream: Stream, stop: asyncio.Event, *, leave: bool
 ) -> None:
-    known = await without_end(lambda: listener.enter(settings), what="start")
+    known = await without_end(listener.enter, what="start")
     async with stream.open(known=known, leave=leave) as coming:
         gc.freeze()  # what is loaded stays: to look through it for garbage stops the stream for 60 ms
         await process.beside(listener.run(coming, stop), listener.watch())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, perf_counter
@@ -15,11 +15,11 @@ from flows.catalog import Pipeline
 from flows.counting import count
 from flows.limits import Gate
 from flows.line import Line, Turn
-from flows.retry import When, cannot_be_stored, is_away, must_wait, without_end
+from flows.retry import When, cannot_be_stored, is_away, is_broken, must_wait, without_end
 from flows.streams import Stream
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
-from lineage.errors import DataError, HeadwaterError, TransformError
+from lineage.errors import DataError, HeadwaterError, QueryError, TransformError
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
@@ -43,6 +43,7 @@ class Listener:
 
     def __init__(
         self,
+        settings: Settings,
         pipeline: Pipeline,
         plan: LoadPlan,
         every: Sequence[Store],
@@ -50,7 +51,7 @@ class Listener:
         metrics: Metrics,
         state: process.State,
     ) -> None:
-        self._pipeline, self._name, self._plan = pipeline, pipeline.name, plan
+        self._settings, self._pipeline, self._name, self._plan = settings, pipeline, pipeline.name, plan
         self._store, self._stream, self._metrics, self._state = every[0], stream, metrics, state
         self._idle = asyncio.Queue[Store]()
         for store in every:
@@ -62,10 +63,10 @@ class Listener:
         self._reference_until = float("-inf")
         self._present_at = monotonic()
 
-    async def enter(self, settings: Settings) -> bool:
+    async def enter(self) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
         contracts = self._pipeline.contracts().values()
-        await stores.prepare_tables(settings, contracts)
+        await stores.prepare_tables(self._settings, contracts)
         for contract in contracts:
             await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
         if self._stream.client_id is None:
@@ -168,7 +169,8 @@ class Listener:
         async def once() -> tuple[Receipt, float]:
             began = perf_counter()
             with self._metrics.timed(self._name, Stage.LOAD), self._held(when):
-                receipt = await load(store, self._plan, prepared)
+                async with self._prepared_again():
+                    receipt = await load(store, self._plan, prepared)
             return receipt, perf_counter() - began
 
         store = await self._idle.get()
@@ -189,6 +191,26 @@ class Listener:
             self._broken = str(error) if when(error) and not self._waits else ""
             raise
         self._broken, self._waits = "", False
+
+    @asynccontextmanager
+    async def _prepared_again(self) -> AsyncIterator[None]:
+        """Prepare the tables for the next try of what was refused.
+
+        Nothing is done that store.contracts and store.migrations say was done: a backup that was restored may
+        be from before.
+        """
+        try:
+            yield
+        except QueryError as error:
+            if is_broken(error):
+                await self._prepare_again()
+            raise
+
+    async def _prepare_again(self) -> None:
+        try:
+            await stores.prepare_tables(self._settings, self._pipeline.contracts().values())
+        except HeadwaterError as error:
+            log.warning("tables not prepared again", reason=str(error))
 
     async def _reject(self, batch: RawBatch, error: DataError | TransformError) -> Receipt:
         """Store a record that fails as a rejected one; without end, for it has no other place.

@@ -54,10 +54,11 @@ async def _connect_and_carry(settings: Settings, metrics: Metrics, state: proces
 
 
 async def _drop_what_was_lost(connection: Connection, graph: Graph) -> None:
-    if batches := await log_relay.drop_what_was_lost(connection, graph):
+    batches = await log_relay.drop_what_was_lost(connection, graph)
+    if batches is not None:
         log.warning(
-            "the graph knew batches that the record does not have: a backup was restored, or its end was cut "
-            "off. They are listed in lost_batches; the graph is made again. `headwater prove` tells more",
+            "the graph knew seals that the record does not have: a backup was restored, or its end was cut "
+            "off. The lost ones are in lost_batches; the graph is made again. `headwater prove` tells more",
             batches=batches,
         )
 

@@ -31,12 +31,13 @@ from flows.ours import Installation
 from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
-from flows.trigger import RobotWatch, Start, Tell
+from flows.trigger import LostAt, RobotWatch, Start, Tell
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM
 from infra.mqtt.client import Subscriber
 from infra.settings import Settings
+from lineage import lost
 from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
 from tasks.extract.robot_notices import NOTICE_TOPICS, runs_to_fetch
 
@@ -103,7 +104,8 @@ async def _trigger(
         for robot in settings.robots:
             source, url = source_of(settings, named(PIPELINE), robot.name)
             start, tell = partial(start_flow, runner, state, robot.name), partial(tell_of_robot, state)
-            watch = _watch(source, url, options, start, tell)
+            lost_at = partial(_lost_at, settings, source.dataset)
+            watch = _watch(source, url, options, start, tell, lost_at)
             by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
@@ -129,12 +131,17 @@ def tell_of_robot(state: process.State, robot: str, reason: str | None) -> None:
     state.tell(f"robot {robot}", "answers" if reason is None else f"away: {reason}")
 
 
+async def _lost_at(settings: Settings, dataset: str) -> datetime | None:
+    async with stores.open_connection(settings, "trigger") as connection:
+        return await lost.found_at(connection, dataset)
+
+
 @asynccontextmanager
 async def _watch(
-    robot: RobotSource, url: str, options: RobotOptions, start: Start, tell: Tell
+    robot: RobotSource, url: str, options: RobotOptions, start: Start, tell: Tell, lost_at: LostAt
 ) -> AsyncIterator[RobotWatch]:
     async with robot_client(robot, url) as client:
-        watch = RobotWatch(robot, client, options, start, tell)
+        watch = RobotWatch(robot, client, options, start, tell, lost_at)
         polling = asyncio.create_task(watch.poll())
         try:
             yield watch

@@ -164,7 +164,7 @@ def _show_folder(metrics: Metrics, source: str, left: int) -> str:
 async def _told(pool: Pool, pipeline: str, not_taken: Mapping[str, str]) -> None:
     try:
         await tell_not_taken(pool, pipeline, not_taken)
-    except HeadwaterError as error:  # told again when something changes; it must not hold up the files
+    except HeadwaterError as error:  # told again within a minute; it must not hold up the files
         log.warning("not told of files that are not taken", reason=str(error))
 
 

@@ -5,12 +5,13 @@
 A notice says only that something changed, may be lost, repeated or spurious, and may come before the robot's
 HTTP answer does. So what counts is what is seen: a run is looked at for every notice, once more after its
 end, once more when another run has become the current one, and slowly without any. A run that is still
-going is stored at most every `revise_every`.
+going is stored at most every `revise_every`. Where a restored backup has lost some of a robot, all that it
+still has is news again.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -32,6 +33,15 @@ Start = Callable[[str, RunSeen], Awaitable[bool]]
 
 Tell = Callable[[str, str | None], None]
 """What becomes known of a robot: its name, and why it does not answer as it should; None: it does."""
+
+
+LostAt = Callable[[], Awaitable[datetime | None]]
+"""Tells when batches of the robot were last found to be lost."""
+
+
+async def _never() -> datetime | None:
+    """Nothing was ever lost."""
+    return None
 
 
 class _Health:
@@ -64,8 +74,11 @@ class RobotWatch:
         options: RobotOptions,
         start: Start,
         tell: Tell = lambda _name, _reason: None,
+        lost_at: LostAt = _never,
     ) -> None:
         self._robot, self._client, self._options, self._start = robot, client, options, start
+        self._lost_at: datetime | None = None
+        self._ask_lost_at = lost_at
         self._health = _Health(robot.name, tell)
         self._due: dict[What, tuple[float, asyncio.Task[None]]] = {}  # visits to come, and when
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,11 +137,28 @@ class RobotWatch:
 
     async def _look_at_all(self) -> None:
         """A visit to every run that may have changed: what one answers is nothing to the others."""
+        await self._forget_what_was_lost()
         listed = await list_runs(self._client, self._robot)
         self._forget(self._started_at.keys() - set(listed))
         for run_id, current in listed.items():
             if run_id not in self._settled or self._settled[run_id] != current:
                 self.notice(run_id)
+
+    async def _forget_what_was_lost(self) -> None:
+        """Nothing is known to be stored any more once some of it was found to be lost."""
+        try:
+            lost_at = await self._ask_lost_at()
+        except HeadwaterError as error:  # no fault of the robot: asked again with the next poll
+            log.warning("not told what was lost", robot=self._robot.name, reason=str(error))
+            return
+        if lost_at != self._lost_at:
+            self._lost_at = lost_at
+            self._handled.clear()
+            self._settled.clear()
+
+    def _key(self, seen: RunSeen) -> str:
+        """A flow run that completed before a loss says nothing after it."""
+        return notice_key(seen) + (f":{self._lost_at.isoformat()}" if self._lost_at else "")
 
     def _forget(self, gone: set[UUID]) -> None:
         """The robot keeps few runs, and so do we."""
@@ -143,7 +173,7 @@ class RobotWatch:
         if seen is None:
             log.debug("run unknown to the robot", robot=self._robot.name, run=str(run_id))
             return
-        key = notice_key(seen)
+        key = self._key(seen)
         if self._handled.get(run_id) == key:
             if seen.ended:
                 self._settled[run_id] = seen.current

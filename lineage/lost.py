@@ -18,8 +18,10 @@ _TIMES = "MATCH ()-[r]->() WHERE r.known_at > $since RETURN DISTINCT r.known_at 
 _KNOWN = "MATCH ()-[r]->() WHERE r.known_at = $known_at RETURN r.known_at AS known_at LIMIT 1"
 _BATCHES = """
 MATCH (b:Batch)-[p:PART_OF]->(d:Dataset) WHERE p.known_at > $since
-RETURN b.key AS key, d.key AS dataset, b.rows AS rows, b.position_id AS position_id, p.known_at AS known_at
+RETURN b.key AS key, d.key AS dataset, b.number AS number, b.rows AS rows, b.position_id AS position_id,
+    p.known_at AS known_at, p.created_at AS created_at
 """
+_STAND = "SELECT batch, processed_at FROM store.ledger WHERE processed_at = ANY($1::timestamptz[])"
 _NOT_SEALED = """
 SELECT moment FROM unnest($1::timestamptz[]) moment
 WHERE NOT EXISTS (SELECT FROM store.lineage_seals WHERE sealed_at = moment)
@@ -33,6 +35,7 @@ SELECT dataset, count(*) AS batches, sum(rows)::bigint AS rows,
     array_remove(array_agg(position_id), NULL) AS positions
 FROM store.lost_batches WHERE known_at > $1 GROUP BY dataset ORDER BY dataset
 """
+_FOUND_AT = "SELECT max(found_at) FROM store.lost_batches WHERE dataset = $1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,10 +65,13 @@ async def holds(graph: Graph, sealed_at: datetime) -> bool:
 
 
 async def keep(connection: Connection, graph: Graph, since: datetime | None, alone: Collection[int]) -> int:
-    """Write down the batches of these times; returns how many there are."""
+    """Write down the batches of these times that do not stand; returns how many there are.
+
+    One stands of which the record has the commit and lacks the seal alone.
+    """
     count = 0
     async for rows in _pages(graph, _BATCHES, {"since": micros(since) if since else -1}):
-        lost = [row for row in rows if row["known_at"] in alone]
+        lost = await _without_those_that_stand(connection, [row for row in rows if row["known_at"] in alone])
         values = [
             (row["dataset"], row["key"], _moment(row["known_at"]), row["rows"], row["position_id"])
             for row in lost
@@ -75,12 +81,28 @@ async def keep(connection: Connection, graph: Graph, since: datetime | None, alo
     return count
 
 
+async def _without_those_that_stand(
+    connection: Connection, batches: Sequence[dict[str, Any]]
+) -> Sequence[dict[str, Any]]:
+    """By number and time of the commit: a number alone may be another's by now. An hour has no number."""
+    moments = [_moment(row["created_at"]) for row in batches]
+    rows = await connection.fetch(_STAND, moments)
+    standing = {(number, micros(row["processed_at"])) for row in rows for number in (row["batch"], None)}
+    return [row for row in batches if (row["number"], row["created_at"]) not in standing]
+
+
 async def by_dataset(connection: Connection, since: datetime) -> Sequence[Lost]:
     """What was written down, of seals after `since`."""
     return [
         Lost(**{**row, "positions": tuple(row["positions"])})
         for row in await connection.fetch(_BY_DATASET, since)
     ]
+
+
+async def found_at(connection: Connection, dataset: str) -> datetime | None:
+    """When batches of a dataset (a URI) were last found to be lost; None: never."""
+    found: datetime | None = await connection.fetchval(_FOUND_AT, dataset)
+    return found
 
 
 async def _pages(graph: Graph, query: str, parameters: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:

@@ -183,14 +183,15 @@ async def beyond(connection: Connection, graph: Graph) -> frozenset[int]:
     return await lost.known_alone(connection, graph, await _reached_at(connection))
 
 
-async def keep_what_was_lost(connection: Connection, graph: Graph) -> int:
-    """Write down the batches that the graph alone knows; returns how many; call it with the lock held.
+async def keep_what_was_lost(connection: Connection, graph: Graph) -> int | None:
+    """Write down the batches that are lost; returns how many; call it with the lock held.
 
+    None: the graph knows no seal that the log lacks. It may be 0: then seals are gone, and no batch.
     Raises RejectedError for a graph that does not show that it was this log's.
     """
     reached_at, alone = await _reached_at(connection), await beyond(connection, graph)
     if not alone:
-        return 0
+        return None
     if reached_at is None or not await lost.holds(graph, reached_at):
         raise RejectedError(
             "The graph holds the record of another store, or of this one before it was restored: correct "
@@ -199,16 +200,16 @@ async def keep_what_was_lost(connection: Connection, graph: Graph) -> int:
     return await lost.keep(connection, graph, reached_at, alone)
 
 
-async def drop_what_was_lost(connection: Connection, graph: Graph) -> int:
-    """Empty a graph that knows what the log does not, to be told anew; returns the batches it alone knew.
+async def drop_what_was_lost(connection: Connection, graph: Graph) -> int | None:
+    """Empty a graph that knows what the log does not, to be told anew; returns how many batches are lost.
 
-    They are written down first; raises as `keep_what_was_lost`.
+    They are written down first; None, and raises, as `keep_what_was_lost`.
     """
     async with relay_lock(connection):
         if await connection.fetchval(_IS_EMPTIED, EMPTIED):  # somebody was killed doing so
             await _empty(connection, graph)
         batches = await keep_what_was_lost(connection, graph)
-        if batches:
+        if batches is not None:
             await _empty(connection, graph)
         return batches
 

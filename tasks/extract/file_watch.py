@@ -27,19 +27,14 @@ from tasks.extract.files import FileSource
 from tasks.extract.folder import Entry, look, shown
 from tasks.extract.locked import LockedError
 from tasks.extract.taken import Opened, Taken
+from tasks.extract.teller import Tell, Teller, nobody
 
 log = structlog.get_logger(__name__)
 
 Uncommitted = Callable[[Sequence[Position]], Awaitable[Sequence[bool]]]
 """Tells of each position whether it is still to be committed."""
-Tell = Callable[[Mapping[str, str]], Awaitable[None]]
-"""Is told what lies in the folder and is not taken: its name, and why."""
 
 _ANY_FAILURE: Final = (Exception, pl.exceptions.PanicException)
-
-
-async def nobody(_not_taken: Mapping[str, str]) -> None:
-    """Is told, and does nothing."""
 
 
 class FileWatch:
@@ -47,11 +42,10 @@ class FileWatch:
 
     def __init__(self, source: FileSource, uncommitted: Uncommitted, tell: Tell = nobody) -> None:
         self._source = source
-        self._uncommitted, self._tell = uncommitted, tell
+        self._uncommitted, self._teller = uncommitted, Teller(tell)
         self._lives: dict[str, Life] = {}  # by name below the folder; changed by the loop's thread alone
         self._taken: dict[str, Taken] = {}  # the same
         self._aside: Mapping[str, str] = {}  # why the folder's other files are none of ours
-        self._told: Mapping[str, str] | None = None
         self._archiving = asyncio.Lock()
         self._archived = ArchiveWatch(source)
 
@@ -87,9 +81,7 @@ class FileWatch:
         self._lives = lives | {name: self._lives[name] for name in self._taken}
         await self._archived.look(now)
         self._aside = {shown(entry.name): entry.why for entry in entries if entry.why}
-        if self.not_taken != self._told:
-            self._told = self.not_taken
-            await self._tell(self._told)
+        await self._teller.tell(self.not_taken)
 
     def _entries(self) -> list[Entry]:
         source = self._source

@@ -20,12 +20,12 @@ import structlog
 from tasks.batch import Format, RawBatch
 from tasks.extract.content import ChangedError
 from tasks.extract.file_life import FIRST_PAUSE, LONGEST_PAUSE, Mark
-from tasks.extract.file_watch import Tell, nobody
 from tasks.extract.files import FileSource
 from tasks.extract.folder import Entry, format_of, look, shown
 from tasks.extract.growing import NOTHING, Candidate, Following, Growing
 from tasks.extract.locked import LockedError
 from tasks.extract.read_before import Running, hashes_at
+from tasks.extract.teller import Tell, Teller, nobody
 from tasks.followed import FollowedFile
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class FollowWatch:
     """Looks into the folder again and again; one per listener."""
 
     def __init__(self, source: FileSource, kept: Kept, tell: Tell = nobody) -> None:
-        self._source, self._kept, self._tell = source, kept, tell
+        self._source, self._kept, self._teller = source, kept, Teller(tell)
         self._open: dict[str, _Open] = {}  # by their place (Mark.place)
         self._resting: dict[str, Mark] = {}  # by place: read to their end, and closed
         self._known: dict[str, FollowedFile] = {}  # by place: followed before, and not met yet
@@ -87,7 +87,6 @@ class FollowWatch:
         self._troubles: dict[str, _Trouble] = {}  # by name
         self._aside: Mapping[str, str] = {}
         self._lost: dict[str, tuple[str, float]] = {}  # by name: what is told, and until when
-        self._told: Mapping[str, str] | None = None
 
     @property
     def not_taken(self) -> Mapping[str, str]:
@@ -141,9 +140,7 @@ class FollowWatch:
         }
         self._troubles = {name: each for name, each in self._troubles.items() if name in _names(entries)}
         self._lost = {name: each for name, each in self._lost.items() if each[1] > _now()}
-        if self.not_taken != self._told:
-            self._told = self.not_taken
-            await self._tell(self._told)
+        await self._teller.tell(self.not_taken)
 
     def _entries(self) -> list[Entry]:
         try:

@@ -105,5 +105,10 @@ def _looks_like(names: Sequence[str], ours: Mapping[str, str]) -> str:
 
 
 def _none(names: Sequence[str], hint: str) -> Fault:
+    return Fault(NONE, f"the first line names no column of the table ({_beginning(names)}): {hint}")
+
+
+def _beginning(names: Sequence[str]) -> str:
+    """Of a line, without what Postgres takes in no text: a binary file may begin with anything."""
     line = ",".join(names)[:_SHOWN]
-    return Fault(NONE, f"the first line names no column of the table ({line}): {hint}")
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)

@@ -4,10 +4,12 @@ Plain SQL, and the list of what was acknowledged.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 import asyncpg
 import polars as pl
@@ -20,7 +22,10 @@ Place = tuple[str, int]
 
 STORED = "SELECT device_id, timestamp, temperature, batch, sequence, part FROM store.sensor_readings"
 REJECTED = "SELECT batch, sequence, part FROM store.rejected"
-RAW = "SELECT batch, dataset, messages, digests, layout FROM store.raw_batches ORDER BY batch"
+RAW = """
+SELECT r.batch, r.dataset, r.messages, r.digests, r.layout, l.position
+FROM store.raw_batches r LEFT JOIN store.ledger l USING (batch) ORDER BY r.batch
+"""
 
 
 @dataclass(slots=True)
@@ -28,13 +33,14 @@ class Found:
     """Where each message was found.
 
     `strangers`: rows that no message explains; `torn`: rows that are not from the bytes they point to;
-    `datasets`: what each batch came from.
+    `datasets`: what each batch came from; `poison`: the rejected records of each bad file.
     """
 
     stored: Counter[int] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
     places: Counter[Place] = field(default_factory=Counter)
     datasets: dict[int, str] = field(default_factory=dict)
+    poison: Counter[str] = field(default_factory=Counter)
     strangers: int = 0
     torn: int = 0
 
@@ -50,31 +56,48 @@ class Verdict:
 
 
 class Expected:
-    """Every acknowledged message by what it would leave behind."""
+    """Every acknowledged message by what it would leave behind.
 
-    def __init__(self, *published: tuple[Readings, Iterable[int]]) -> None:
+    `drafts`: what may be there, once; `poison`: names of files, each of which is one rejected record;
+    `versions`: by its SHA-256 every content that a file had.
+    """
+
+    def __init__(
+        self,
+        *published: tuple[Readings, Iterable[int]],
+        drafts: Iterable[Reading] = (),
+        poison: Collection[str] = (),
+        versions: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.all: dict[int, Reading] = {
             number: readings.reading(number) for readings, numbers in published for number in numbers
         }
-        self.by_payload = {reading.payload: number for number, reading in self.all.items()}
-        self.by_values = {(r.key, r.temperature): number for number, r in self.all.items() if r.key}
+        self.drafts = {reading.number: reading for reading in drafts}
+        self.poison, self.versions = frozenset(poison), versions
+        self._any = self.all | self.drafts
+        self.by_payload = {reading.payload: number for number, reading in self._any.items()}
+        self.by_values = {(r.key, r.temperature): number for number, r in self._any.items() if r.key}
 
     def verdict(self, found: Found) -> Verdict:
         """Of each key one message is stored and its rivals are rejected; what has none is rejected.
 
         What a tighter contract refuses may be either, once.
         """
-        times = {number: found.stored[number] + found.rejected[number] for number in self.all}
-        missing = {number for number, count in times.items() if count == 0}
-        bad_but_stored = {number for number in found.stored if self.all[number].key is None}
+        times = {number: found.stored[number] + found.rejected[number] for number in self._any}
+        missing = {number for number in self.all if times[number] == 0}
+        bad_but_stored = {number for number in found.stored if self._any[number].key is None}
         keys = {reading.key for reading in self.all.values()}
-        refused = {number for number in found.rejected if self.all[number].either}
-        accounted = {None, *(self.all[number].key for number in (*found.stored, *missing, *refused))}
+        refused = {number for number in found.rejected if self._any[number].either}
+        accounted = {None, *(self._any[number].key for number in (*found.stored, *missing, *refused))}
+        too_many = (*times.values(), *found.poison.values())
         return Verdict(
-            stored=found.stored.total(),
-            rejected=found.rejected.total(),
-            lost=len(missing) + len(bad_but_stored) + len(keys - accounted),
-            duplicated=sum(count - 1 for count in times.values() if count > 1) + found.strangers,
+            stored=sum(found.stored[number] for number in self.all),
+            rejected=sum(found.rejected[number] for number in self.all),
+            lost=len(missing)
+            + len(bad_but_stored)
+            + len(keys - accounted)
+            + len(self.poison - {*found.poison}),
+            duplicated=sum(count - 1 for count in too_many if count > 1) + found.strangers,
         )
 
 
@@ -89,8 +112,13 @@ async def find(dsn: str, expected: Expected) -> Found:
             async for row in connection.cursor(RAW):
                 found.datasets[row["batch"]] = row["dataset"]
                 payloads = _payloads(row["messages"], row["digests"], found)
-                records = Records(payloads, layout=row["layout"])
-                _look_up(expected, found, records, wanted.pop(row["batch"], []), row["batch"])
+                position = json.loads(row["position"]) if row["position"] else {}
+                found.torn += _is_of_no_version(expected, position, payloads, row["layout"])
+                records, rows = Records(payloads, layout=row["layout"]), wanted.pop(row["batch"], [])
+                if position.get("path") in expected.poison:
+                    _look_up_poison(found, position["path"], rows, row["batch"])
+                else:
+                    _look_up(expected, found, records, rows, row["batch"])
     finally:
         await connection.close()
     found.torn += sum(len(rows) for rows in wanted.values())  # no bytes at all
@@ -113,6 +141,29 @@ def _payloads(messages: bytes, digests: bytes, found: Found) -> list[bytes]:
     sums = [digests[start : start + 32] for start in range(0, len(digests), 32)]
     found.torn += sum(hashlib.sha256(p).digest() != s for p, s in zip(payloads, sums, strict=True))
     return payloads
+
+
+def _is_of_no_version(
+    expected: Expected, position: Mapping[str, Any], payloads: Sequence[bytes], layout: str | None
+) -> bool:
+    """Whether a part of a file is not from the content whose hash it bears."""
+    if expected.versions is None or "sha256" not in position:
+        return False
+    content = expected.versions.get(position["sha256"])
+    if content is None:
+        return True
+    is_text = layout is not None and json.loads(layout)["format"] != "parquet"
+    return is_text and payloads[-1] != content[position["from"] : position["to"]]
+
+
+def _look_up_poison(found: Found, name: str, rows: Iterable[tuple[str, asyncpg.Record]], batch: int) -> None:
+    """Nothing of a bad file may be stored."""
+    for table, _ in rows:
+        found.places[table, batch] += 1
+        if table == "rejected":
+            found.poison[name] += 1
+        else:
+            found.strangers += 1
 
 
 def _look_up(

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from infra.local.service import LocalService
 from tests.chaos.folder import Folder
 from tests.chaos.publisher import Publisher
-from tests.chaos.rig import Rig
+from tests.chaos.rig import Rig, stored_runs
 from tests.chaos.topic import Topic
 from tests.chaos.ways import MQTT
 
 READ = "SELECT coalesce(sum(next), 0) FROM store.kafka_offsets"
-ENDED = "SELECT experiment_id FROM experiments WHERE status IN ('succeeded', 'failed')"
 
 
 def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
@@ -35,13 +34,6 @@ def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:
     with ThreadPoolExecutor(len(listeners)) as together:
         list(together.map(LocalService.stop, listeners))
         list(together.map(rig.drain, range(MQTT.listeners)))
-
-
-def stored_runs(rig: Rig) -> frozenset[str]:
-    """The robot's runs that are stored with their end."""
-    if rig.sql("SELECT to_regclass('experiments') IS NULL") == "t":
-        return frozenset()
-    return frozenset(rig.sql(ENDED).split())
 
 
 def _wait_for_none(left: Callable[[], int], what: str, patience: float) -> None:

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from infra.settings import Settings
 from lineage.errors import UnavailableError
 
 MOMENT = "moment"
+HELD = "held"  # it has come, and whoever reached it waits
 GROUP = "chaos"
 UNANSWERED = "unanswered"
 
@@ -36,7 +38,24 @@ RELAY = {
     "sealed": "sealed, and not in the graph",
     "written": "in the graph, and the cursor not moved",
 }
+OF_A_FILE = {
+    "opened": "it is open and locked, not a byte is read",
+    "hashed": "it is read once, hashed and cut into parts",
+    "read": "a part is read again, as what was hashed, and not committed",
+    "stored": "every part is committed, and it is not archived",
+}
+"""At these the listener does not die: it waits while somebody edits the file."""
 SERVE = COMMIT | {"paged": "between two pages of a run"}
+
+
+def hold(moment: str, name: str) -> None:
+    """Wait here, if it is this moment's turn for a file of that name, until the file `held` is taken away."""
+    trigger, held = Path.cwd() / MOMENT, Path.cwd() / HELD
+    if not trigger.exists() or trigger.read_text() != f"{moment} {name}":
+        return
+    trigger.rename(held)
+    while held.exists():
+        time.sleep(0.01)
 
 
 def reach(moment: str) -> None:
@@ -95,6 +114,35 @@ def wrap_pages() -> None:
     opentrons._get_known = get_known
 
 
+def wrap_files() -> None:
+    """The moments in the life of one file; what is not taken is told more often."""
+    from tasks.extract import teller
+    from tasks.extract.file_watch import FileWatch
+    from tasks.extract.taken import Opened, Taken
+
+    surveyed, batch, archive = Opened.surveyed, Taken.batch, FileWatch._archive
+
+    def held_surveyed(self: Opened) -> Any:
+        hold("opened", self.name)
+        found = surveyed(self)
+        hold("hashed", self.name)
+        return found
+
+    def held_batch(self: Taken, *arguments: Any) -> Any:
+        hold("read", self.opened.name)
+        return batch(self, *arguments)
+
+    async def held_archive(self: FileWatch, name: str) -> None:
+        if self._lives[name].may_be_archived(time.monotonic()):
+            hold("stored", name)
+        await archive(self, name)
+
+    teller.TELL_EVERY = 2.0
+    Opened.surveyed = held_surveyed  # type: ignore[method-assign]
+    Taken.batch = held_batch  # type: ignore[method-assign]
+    FileWatch._archive = held_archive  # type: ignore[method-assign]
+
+
 def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
     """`headwater listen`, sharing its broker's stream with others."""
     from flows import listen as stream
@@ -104,6 +152,7 @@ def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
 
     wrap_commit()
     wrap(listener, "ingest", after="acknowledged")
+    wrap_files()
     chosen = named(pipeline)
     if isinstance(chosen.source, MqttOptions):
         shared = chosen.source.model_copy(update={"group": GROUP})
@@ -112,12 +161,13 @@ def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
 
 
 def relay(settings: Settings) -> None:
-    """`headwater relay`."""
-    from flows.relay import relay as relaying
+    """`headwater relay`, with anchors close in time."""
+    from flows import relay as relaying
     from lineage import graph
 
+    relaying.ANCHOR_EVERY = 1.0
     wrap(graph, "write", before="sealed", after="written")
-    run(relaying(settings))
+    run(relaying.relay(settings))
 
 
 def serve(settings: Settings) -> None:

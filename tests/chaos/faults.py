@@ -4,8 +4,12 @@ from collections.abc import Collection, Sequence
 
 from tests.chaos.ground import Fault, Ground
 from tests.chaos.kills import of_moments, of_services
+from tests.chaos.poison import of_poison
+from tests.chaos.record import of_records
 from tests.chaos.trouble import of_clocks, of_connections, of_the_rest
+from tests.chaos.uploads import of_uploads
 
+AHEAD = 5  # cycles before a fault in which what it needs is done
 KNOWN = 8  # faults at most that are named to whoever named one that is not
 
 
@@ -18,7 +22,10 @@ class Faults:
 
     def __init__(self, ground: Ground, only: Collection[str] | None) -> None:
         """`only`: names of faults, each once in a bag; raises UnknownFaultError for one that there is not."""
-        kinds = (of_services, of_moments, of_connections, of_clocks, of_the_rest)
+        kinds = (
+            *(of_services, of_moments, of_connections, of_clocks, of_the_rest),
+            *(of_uploads, of_poison, of_records),
+        )
         faults = [
             fault
             for kind in kinds
@@ -34,6 +41,9 @@ class Faults:
         if not self._bag:
             self._bag = [*self._full]
             self._chance.shuffle(self._bag)
+        for fault in self._bag[-AHEAD:]:
+            if fault.ahead:
+                fault.ahead()
         return self._bag.pop()
 
 

@@ -2,12 +2,15 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
 from infra.local.service import LocalService
+from tests.chaos.backups import Backups
+from tests.chaos.folder import Folder
 from tests.chaos.outbox import Outbox
 from tests.chaos.process import Entry
 from tests.chaos.rig import Rig, running
@@ -19,20 +22,22 @@ AWAY = (0.0, 0.5, 3.0)  # seconds before it is started again
 class Fault:
     """A fault by its name; `strike` breaks, and starts again; whether it came to pass.
 
-    `ends`: it ends a process of ours.
+    `ends`: it ends a process of ours; `ahead`: what must be done some cycles before.
     """
 
     name: str
     weight: int
     strike: Callable[[], bool]
     ends: bool = False
+    ahead: Callable[[], None] | None = None
 
 
 class Ground:
     """Where faults strike; `longest`: seconds of what is away or stuck for long.
 
-    `gentle`: nothing ends a process of ours; `without`: targets that do not run, and are left alone. `kills`
-    counts the cycles that ended a process by SIGKILL.
+    `folder`: where files are dropped, if any are; `gentle`: nothing ends a process of ours;
+    `without`: targets that do not run, and are left alone. `kills` counts the cycles that ended a process by
+    SIGKILL, `did` what faults did beyond coming to pass.
     """
 
     def __init__(
@@ -44,8 +49,11 @@ class Ground:
         *,
         gentle: bool,
         without: frozenset[str],
+        folder: Folder | None = None,
     ) -> None:
         self.rig, self.outbox, self.chance, self.longest = rig, outbox, chance, longest
+        self.folder, self.backups = folder, Backups(rig)
+        self.did = Counter[str]()
         self.gentle, self.without = gentle, without
         self.kills = 0
         self.memory: list[tuple[str, float, float]] = []  # who, MB before and after Postgres was away

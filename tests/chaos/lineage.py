@@ -40,6 +40,11 @@ def _chains(graph: Mapping[str, str], dataset: str) -> dict[Place, int]:
         return {(row["target"].removeprefix("postgres:"), row["number"]): row["rows"] for row in found}
 
 
+def restores(proof: bytes) -> int:
+    """How many restored backups `headwater prove --json` names."""
+    return len(json.loads(proof)["restores"])
+
+
 def differences(proof: bytes) -> int:
     """How many differences `headwater prove --json` lists."""
     said = json.loads(proof)

@@ -36,6 +36,7 @@ class Outbox(Publisher):
         self._waiting: dict[int, int] = {}  # packet id → number
         self._said: deque[Ack | None] = deque()  # by paho's thread, in order; None: connected
         self._forgotten_after: float | None = None  # the snapshot of a broker that was killed
+        self._everything = False  # is to be published again
         self._again: deque[int] = deque()
         self._client = Client(CallbackAPIVersion.VERSION2, "outbox", protocol=MQTTProtocolVersion.MQTTv5)
         self._client.reconnect_delay_set(1, 1)
@@ -53,6 +54,10 @@ class Outbox(Publisher):
         earliest = self._forgotten_after
         self._forgotten_after = snapshot if earliest is None else min(earliest, snapshot)
 
+    def all_again(self) -> None:
+        """Publish again all that was ever published; a store may have lost what we cannot know."""
+        self._everything = True
+
     def open(self) -> None:
         self._client.loop_start()
 
@@ -62,10 +67,14 @@ class Outbox(Publisher):
 
     def waiting(self) -> int:
         left = len(self._waiting) + len(self._again) + len(self._said)
-        return left + (self._forgotten_after is not None)
+        return left + (self._forgotten_after is not None) + self._everything
 
     def burst(self, count: int) -> None:
         self._hear()
+        if self._everything:
+            self._everything = False
+            # What is not acknowledged to us may be stored, and lost, already.
+            self._again.extend({*self.acknowledged, *self._waiting.values()})
         for _ in range(min(len(self._again), BURST - len(self._waiting))):
             self._publish(self._again.popleft())
         if len(self._waiting) < 10 * BURST:

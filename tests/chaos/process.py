@@ -11,7 +11,7 @@ import psutil
 from infra.local.app import App
 from infra.local.service import Launch
 from tests.chaos import clock
-from tests.chaos.entry import MOMENT
+from tests.chaos.entry import HELD, MOMENT
 from tests.chaos.ways import ROBOT, WAYS, Way
 
 
@@ -34,7 +34,8 @@ class Entry(App):
 
     def prepare(self) -> Launch:
         launch = super().prepare()
-        (self.directory / MOMENT).unlink(missing_ok=True)
+        for left in (MOMENT, HELD):
+            (self.directory / left).unlink(missing_ok=True)
         own = {"HEADWATER_HOME": str(home(self.root))}
         if self._faketime:
             own |= clock.environment(self._faketime, self.clock)
@@ -76,6 +77,15 @@ class Entry(App):
     def armed(self) -> bool:
         """Whether the moment is still to come."""
         return (self.directory / MOMENT).exists()
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits at a moment."""
+        return (self.directory / HELD).exists()
+
+    def release(self) -> None:
+        """Let it go on."""
+        (self.directory / HELD).unlink(missing_ok=True)
 
     def disarm(self) -> bool:
         """Whether the moment had come."""

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -12,6 +12,8 @@ DEVICES = 20
 NEAR = 50  # how far back the reading may be whose key a rival takes
 PER_FILE = 150  # readings
 HEADER = "device_id,timestamp,temperature,n"
+DRAFTS = 1_000_000_000  # added to a reading's number: what stood in its place before its file was edited
+DRAFT_DEVICE = "e"
 
 
 class Kind(StrEnum):
@@ -125,6 +127,24 @@ def _written(
     body = {"device_id": device, "timestamp": at.isoformat(), "temperature": temperature, "n": number}
     payload = json.dumps(body).encode()
     return payload[:-1] if torn else payload
+
+
+def draft_of(reading: Reading) -> Reading:
+    """What stood in a file of text in its place before it was edited: as many bytes, of another device.
+
+    Its key is another one, so that neither can be rejected for the other's sake.
+    """
+    number, device = reading.number + DRAFTS, reading.topic.split("/")[1]
+    other = device.replace(FILES.device, DRAFT_DEVICE, 1)
+    payload = reading.payload.replace(device.encode(), other.encode(), 1)
+    named, at, temperature = reading.values
+    return replace(
+        reading,
+        number=number,
+        payload=payload.replace(str(reading.number).encode(), str(number).encode(), 1),
+        key=reading.key and (other, reading.key[1]),
+        values=(named and other, at, temperature),
+    )
 
 
 def row_payload(device: str | None, at: datetime, temperature: float, number: int) -> bytes:

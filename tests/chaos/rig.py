@@ -36,6 +36,7 @@ from tests.chaos.ways import KAFKA, ROBOT
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.prefect import variables
 
+ENDED = "SELECT experiment_id FROM experiments WHERE status IN ('succeeded', 'failed')"
 HEADWATER = str(Path(sys.executable).with_name("headwater"))
 
 
@@ -165,6 +166,13 @@ def a_rig(root: Path, downloads: Path, graph: str, ways: frozenset[str], seed: i
         with ThreadPoolExecutor(len(rig.ours.all)) as together:
             list(together.map(started, rig.ours.all))
         yield rig
+
+
+def stored_runs(rig: Rig) -> frozenset[str]:
+    """The robot's runs that are stored with their end."""
+    if rig.sql("SELECT to_regclass('experiments') IS NULL") == "t":
+        return frozenset()
+    return frozenset(rig.sql(ENDED).split())
 
 
 def running(of: LocalService) -> Address:

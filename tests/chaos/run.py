@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from lineage.errors import UnavailableError
-from tests.chaos import aggregates, count, lineage, runs
-from tests.chaos.ending import end, stored_runs
+from tests.chaos import aggregates, count, lineage, record, runs
+from tests.chaos.ending import end
 from tests.chaos.faults import Faults
 from tests.chaos.folder import Folder
 from tests.chaos.ground import Ground
 from tests.chaos.outbox import Outbox
 from tests.chaos.publisher import Publisher
 from tests.chaos.readings import Readings
-from tests.chaos.rig import HEADWATER, Rig, a_rig, running
+from tests.chaos.rig import HEADWATER, Rig, a_rig, running, stored_runs
 from tests.chaos.topic import Topic
 from tests.chaos.ways import FILES, KAFKA, MQTT, Way
 
@@ -95,7 +95,12 @@ class Run:
         assert isinstance(outbox, Outbox)
         chance, gentle = random.Random(options.seed), options.soak is not None  # noqa: S311 -- not a secret
         without = frozenset(("graph", rig.graph.name)) if options.without_graph else frozenset[str]()
-        with Ground(rig, outbox, chance, options.longest, gentle=gentle, without=without) as ground:
+        folder = publishers.get(FILES)
+        assert folder is None or isinstance(folder, Folder)
+        with Ground(
+            rig, outbox, chance, options.longest, gentle=gentle, without=without, folder=folder
+        ) as ground:
+            self.figures["did"] = ground.did
             faults = Faults(ground, options.faults)
             began, before = time.monotonic(), dict[str, float]()
             while self._goes_on(time.monotonic() - began):
@@ -132,20 +137,24 @@ class Run:
         for publisher in (*publishers.values(), *([rig.player] if rig.player else [])):
             if publisher.error:
                 raise publisher.error
-        if rig.player:
+        if rig.player and not ground.backups.held:  # it must still have what a restore loses
             with suppress(UnavailableError):  # asked again after the next fault
                 rig.player.stored = stored_runs(rig)
 
     def _count(self, rig: Rig, publishers: dict[Way, Publisher]) -> None:
         """Of readings and of runs."""
         published = [(each.readings, each.acknowledged) for each in publishers.values()]
-        expected = count.Expected(*published)
+        folder = publishers.get(FILES)
+        assert folder is None or isinstance(folder, Folder)
+        odd = (
+            {"drafts": folder.drafts, "poison": folder.poison, "versions": folder.versions} if folder else {}
+        )
+        expected = count.Expected(*published, **odd)
         found = asyncio.run(count.find(rig.dsn, expected))
         verdict = expected.verdict(found)
         played = rig.player.runs if rig.player else {}
         robot = asyncio.run(runs.count(rig.dsn, played)) if rig.player else runs.Verdict(0, 0, 0)
-        folder = publishers.get(FILES)
-        wrong_files = folder.missing() if isinstance(folder, Folder) else 0
+        wrong_files = folder.missing() + record.untold(rig, folder) if folder else 0
         self.figures |= {
             "published": len(expected.all) + len(played),
             "stored": verdict.stored + robot.stored,
@@ -157,7 +166,9 @@ class Run:
         wrong_hours = aggregates.different(rig)
         without_lineage = _caught_up(rig, found)
         _, proof = rig.run(HEADWATER, "prove", "--full", "--json", log="prove")
-        self.figures["unproven"] = wrong_hours + without_lineage + lineage.differences(proof)
+        unnamed = self.figures["did"][record.RESTORED] - lineage.restores(proof)
+        differences = lineage.differences(proof) + record.out_of_order(rig) + abs(unnamed)
+        self.figures["unproven"] = wrong_hours + without_lineage + differences
 
 
 def _memory(rig: Rig) -> dict[str, float]:

@@ -73,6 +73,20 @@ async def test_poison_of_any_kind_ends_nothing_and_is_told(
     assert listener.stop() == 0
 
 
+async def test_a_binary_file_is_one_rejected_record_however_many_line_ends_it_holds(
+    listen: Headwater, connection: Connection, root: Path
+) -> None:
+    content = b"BIN\x00\x01\x1b" + bytes(range(1, 256)) * 20 + b"\n"
+    (root / "sensors" / "binary.csv").write_bytes(content)
+    listener = listen()
+    await archived(root, "binary.csv")
+    (row,) = await connection.fetch("SELECT rules, message FROM rejected")
+    assert row["rules"] == ["header.none"]
+    assert r"(BIN\x00\x01\x1b\x01" in row["message"]
+    assert await connection.fetchval("SELECT count(*) FROM ledger") == 1
+    assert listener.stop() == 0
+
+
 async def test_a_header_that_nearly_fits_stores_no_nulls_and_its_bytes_are_kept(
     listen: Headwater, connection: Connection, postgres_dsn: str, root: Path
 ) -> None:

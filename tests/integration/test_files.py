@@ -66,6 +66,28 @@ async def archived(root: Path, name: str) -> Path:
     pytest.fail(f"{name} was not archived")
 
 
+RESTORED = """
+SET session_replication_role = replica;
+ALTER TABLE store.sensor_readings DROP COLUMN humidity CASCADE;
+ALTER TABLE store.sensor_readings_history DROP COLUMN humidity CASCADE;
+UPDATE store.contracts SET hash = 'of the version before';
+"""
+
+
+async def test_a_restored_backup_from_before_a_column_is_made_ready_again(
+    listen: Headwater, connection: Connection, root: Path
+) -> None:
+    listener = listen()
+    listener.wait_until("listening")
+    (root / "sensors" / "a.csv").write_text(HEADER + lines(0, 10))
+    await archived(root, "a.csv")
+    await connection.execute(RESTORED)
+    (root / "sensors" / "b.csv").write_text(HEADER + lines(10, 20))
+    await archived(root, "b.csv")
+    assert await connection.fetchval("SELECT count(humidity) FROM sensor_readings") == 10
+    assert listener.stop() == 0
+
+
 async def test_while_the_ledger_is_broken_a_file_waits(
     listen: Headwater, connection: Connection, root: Path
 ) -> None:

@@ -1,12 +1,14 @@
-"""Order is the log's, never a host's clock: writers whose clocks are a day apart."""
+"""Order is the log's, never a clock's: not even Postgres', which a failover may set back by a day."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from infra.local.addresses import Address
 from lineage import diff, relay, seal
+from lineage.append import NextBatch, next_batch
 from lineage.audit import ask, find
+from lineage.ports import Connection
 from lineage.projection import digest
 from tasks.load import commit
 from tests.fixtures.commit import a_batch, message
@@ -17,12 +19,9 @@ from tests.integration.test_audit import SOURCE, STORED, version
 IN_FORCE = "SELECT transformation_id FROM store.reigns ORDER BY reign DESC LIMIT 1"
 
 
-class Ahead(datetime):
-    """The clock of a host that is a day ahead."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-        return datetime.now(tz) + timedelta(days=1)
+async def a_day_ahead(connection: Connection) -> NextBatch:
+    number, at = await next_batch(connection)
+    return NextBatch(number, at + timedelta(days=1))
 
 
 async def sources(house: House, **when: datetime) -> list[str]:
@@ -33,10 +32,10 @@ async def sources(house: House, **when: datetime) -> list[str]:
 async def test_the_version_in_force_is_the_one_that_the_log_says_last(
     postgres_dsn: str, graph_address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One host is a day ahead, and introduces version 2; then another one introduces version 3."""
+    """Version 2 is introduced a day ahead; then the clock is right again, and version 3 is introduced."""
     async with a_house(postgres_dsn, graph_address) as house:
         await version(house, "1", "kelvin").take(a_batch(message("a", 1)))
-        monkeypatch.setattr(commit, "datetime", Ahead)
+        monkeypatch.setattr(commit, "next_batch", a_day_ahead)
         await version(house, "2", "celsius").take(a_batch(message("a", 2)))
         monkeypatch.undo()
         between = datetime.now(UTC)
@@ -57,15 +56,15 @@ async def test_the_version_in_force_is_the_one_that_the_log_says_last(
         assert "reigns, batch 2: number 2 is not that of sensors@2" in (await house.prove()).differences
 
 
-async def test_a_writer_whose_clock_is_behind_holds_no_other_up(
+async def test_a_writer_whose_time_is_behind_holds_no_other_up(
     postgres_dsn: str, graph_address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It writes more than a seal has room for, again and again; a host a day ahead is sealed too."""
+    """It writes more than a seal has room for, again and again; what came a day ahead is sealed too."""
     monkeypatch.setattr(seal, "PAGE", 3)
     async with a_house(postgres_dsn, graph_address) as house, a_house(postgres_dsn, graph_address) as ahead:
         await house.way.take(a_batch(message("a", 0)))
         with monkeypatch.context() as patched:
-            patched.setattr(commit, "datetime", Ahead)
+            patched.setattr(commit, "next_batch", a_day_ahead)
             await ahead.way.take(a_batch(message("b", 0)))
         for second in range(1, 40):
             await house.way.take(a_batch(message("a", second)))

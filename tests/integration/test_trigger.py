@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
 from flows import trigger
-from flows.trigger import RobotWatch
+from flows.trigger import LostAt, RobotWatch
 from infra.http import HttpClient
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import HeadwaterError, RejectedError, UnavailableError
@@ -40,14 +40,22 @@ class Started:
         return [seen.status for seen in self.seen if seen.run_id == UUID(run_id)]
 
 
+async def never() -> datetime | None:
+    return None
+
+
 @asynccontextmanager
 async def watching(
-    robot: Robot, started: Started, revise_every: timedelta = timedelta(0), poll_every: float = 60.0
+    robot: Robot,
+    started: Started,
+    revise_every: timedelta = timedelta(0),
+    poll_every: float = 60.0,
+    lost_at: LostAt = never,
 ) -> AsyncIterator[RobotWatch]:
     options = RobotOptions(revise_every=revise_every, poll_every=timedelta(seconds=poll_every))
     async with serve_robot(robot) as url, robot_client(SOURCE, url) as client:
         await robot.up()
-        watch = RobotWatch(SOURCE, client, options, started)
+        watch = RobotWatch(SOURCE, client, options, started, lost_at=lost_at)
         try:
             yield watch
         finally:
@@ -65,6 +73,28 @@ async def test_the_same_news_starts_one_flow_run() -> None:
         watch.notice("all")
         await asyncio.sleep(0.2)
     assert started.statuses(run.id) == ["succeeded"]
+
+
+async def test_what_a_restored_backup_lost_is_asked_for_again_by_another_key() -> None:
+    robot, started, found = Robot(), Started(), list[datetime | HeadwaterError]()
+
+    async def lost_at() -> datetime | None:
+        if found and isinstance(found[-1], HeadwaterError):
+            raise found[-1]
+        return found[-1] if found else None
+
+    async with watching(robot, started, lost_at=lost_at) as watch:
+        run = await robot.play(serial_dilution(1))
+        for moment in (None, datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)):
+            found += [moment] if moment else []
+            before = len(started.keys)
+            watch.notice("all")
+            await until(lambda: len(started.keys) > before)  # noqa: B023
+        found.append(UnavailableError("Postgres", "it is away"))
+        watch.notice("all")
+        await asyncio.sleep(0.2)
+    assert started.statuses(run.id) == ["succeeded"] * 3
+    assert len({*started.keys}) == 3
 
 
 async def test_a_run_that_goes_is_stored_again_and_its_end_always() -> None:

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from tasks.batch import Position, RawBatch
-from tasks.extract import file_life, file_watch, writer
+from tasks.extract import file_life, file_watch, teller, writer
 from tasks.extract.cuts import Survey
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileSource
@@ -215,6 +215,25 @@ async def test_what_a_folder_holds_and_nobody_takes_is_told_by_name_and_why(inbo
         "pipe.csv": "it is no regular file",
         "hard.csv": "it is a hard link to a file of another owner than the folder's",
     }
+
+
+async def test_what_is_not_taken_is_told_again_now_and_then(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told may be away, or be restored from before it was told."""
+    monkeypatch.setattr(teller, "TELL_EVERY", 0.1)
+    drop(inbox, "notes.txt")
+    told: list[Mapping[str, str]] = []
+
+    async def tell(not_taken: Mapping[str, str]) -> None:
+        told.append(not_taken)
+
+    async with aclosing(FileWatch(a_source(inbox), all_of, tell).batches()) as coming:
+        looking = asyncio.ensure_future(anext(coming))
+        await waiting.until(lambda: len(told) > 2)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    assert [list(each) for each in told[:3]] == [["notes.txt"]] * 3
 
 
 async def test_a_folder_that_becomes_a_link_on_the_way_is_not_followed(inbox: Path) -> None:
