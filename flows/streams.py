@@ -23,9 +23,10 @@ from lineage.errors import ContractError, HeadwaterError
 from tasks.batch import Position, RawBatch
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileOptions, FileSource
-from tasks.extract.follow_watch import FollowWatch, Kept
+from tasks.extract.follow_watch import FollowWatch
 from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+from tasks.extract.recognise import Kept
 from tasks.load import followed, offsets
 from tasks.load.ledger import committed_positions
 from tasks.load.not_taken import tell_not_taken

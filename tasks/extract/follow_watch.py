@@ -8,43 +8,31 @@ Whatever one file does, the others go on: what fails is told, and tried again af
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from uuid import UUID, uuid4
 
 import polars as pl
 import structlog
 
 from tasks.batch import Format, RawBatch
 from tasks.extract.content import ChangedError
-from tasks.extract.file_life import FIRST_PAUSE, LONGEST_PAUSE, Mark
+from tasks.extract.file_life import Mark
 from tasks.extract.files import FileSource
 from tasks.extract.folder import Entry, format_of, look, shown
-from tasks.extract.growing import NOTHING, Candidate, Following, Growing
+from tasks.extract.growing import Candidate, Following, Growing
 from tasks.extract.locked import LockedError
-from tasks.extract.read_before import Running, hashes_at
+from tasks.extract.recognise import Kept, recognise
+from tasks.extract.set_aside import SetAside
 from tasks.extract.teller import Tell, Teller, nobody
 from tasks.followed import FollowedFile
 
 log = structlog.get_logger(__name__)
 
-TOLD_FOR: Final = 3600.0  # seconds that a loss is told by `headwater status`; the log keeps it
 MOST_OPEN: Final = 256  # files; those that were quiet the longest are opened again when they grow
 
 _ANY_FAILURE: Final = (Exception, pl.exceptions.PanicException)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How far each file was read, as it is kept with the rows."""
-
-    followed: Callable[[], Awaitable[Sequence[FollowedFile]]]
-    find: Callable[[str, str], Awaitable[Sequence[FollowedFile]]]  # called so, or lies there: newest first
-    begin: Callable[[FollowedFile], Awaitable[bool]]  # note it; False: somebody else has begun it
-    seen: Callable[[UUID, str, str], Awaitable[None]]  # it is called so and lies there now
-    left: Callable[[UUID], Awaitable[None]]  # it is followed no more
 
 
 @dataclass(slots=True)
@@ -66,15 +54,6 @@ class _Open:
         return changed and same_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """Why a file is set aside, and until when."""
-
-    why: str
-    tries: int
-    again_at: float
-
-
 class FollowWatch:
     """Looks into the folder again and again; one per listener."""
 
@@ -84,16 +63,13 @@ class FollowWatch:
         self._resting: dict[str, Mark] = {}  # by place: read to their end, and closed
         self._known: dict[str, FollowedFile] = {}  # by place: followed before, and not met yet
         self._locked: set[str] = set()  # names that another listener reads, which was said
-        self._troubles: dict[str, _Trouble] = {}  # by name
+        self._set_aside = SetAside()
         self._aside: Mapping[str, str] = {}
-        self._lost: dict[str, tuple[str, float]] = {}  # by name: what is told, and until when
 
     @property
     def not_taken(self) -> Mapping[str, str]:
         """What lies in the folder and is not read to its end, or was not: its name, and why."""
-        lost = {name: why for name, (why, _) in self._lost.items()}
-        troubles = {shown(name): trouble.why for name, trouble in self._troubles.items()}
-        return {**self._aside, **lost, **dict(self._rests()), **troubles}
+        return {**self._aside, **dict(self._rests()), **dict(self._set_aside.told())}
 
     def _rests(self) -> Iterator[tuple[str, str]]:
         """What stands behind the last whole record of a file for long."""
@@ -138,8 +114,7 @@ class FollowWatch:
         self._aside = {
             shown(entry.name): self._why_aside(entry) for entry in entries if self._why_aside(entry)
         }
-        self._troubles = {name: each for name, each in self._troubles.items() if name in _names(entries)}
-        self._lost = {name: each for name, each in self._lost.items() if each[1] > _now()}
+        self._set_aside.keep({entry.name for entry in entries})
         await self._teller.tell(self.not_taken)
 
     def _entries(self) -> list[Entry]:
@@ -191,8 +166,7 @@ class FollowWatch:
         mark = entry.mark
         if mark is None or mark.place in self._open:
             return False
-        trouble = self._troubles.get(entry.name)
-        if trouble and _now() < trouble.again_at:
+        if self._set_aside.waits(entry.name):
             return False
         if entry.why:  # renamed to a name that is none of ours: its rest is read
             return mark.place in self._known
@@ -212,57 +186,33 @@ class FollowWatch:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._failed(name, error)
+            self._set_aside.failed(name, error)
             return
         self._locked.discard(name)
         opened = False
         try:
-            opened = await self._follow(candidate, entry, there)
+            opened = await self._follow(candidate, there, ours=not entry.why)
         except _ANY_FAILURE as error:
-            self._failed(name, error)
+            self._set_aside.failed(name, error)
         finally:
             if not opened:
                 candidate.close()
 
-    async def _follow(self, candidate: Candidate, entry: Entry, there: Mapping[str, Entry]) -> bool:
+    async def _follow(self, candidate: Candidate, there: Collection[str], *, ours: bool) -> bool:
         """Go on with a file where it was read to, or begin it; False: not now."""
-        name, place = shown(candidate.name), candidate.mark.place
-        known = await self._kept.find(name, place)
-        found = await asyncio.to_thread(candidate.same_as, name, known, there.keys())
-        if found is None and entry.why:  # something else lies there by now
-            self._known.pop(place, None)
+        place, lost = candidate.mark.place, self._set_aside.lost
+        growing = await recognise(self._kept, candidate, there, ours=ours, lost=lost)
+        if growing is None:  # another listener was faster, or something else lies there by now
+            if not ours:
+                self._known.pop(place, None)
             return False
-        file, running = found or await self._begun(candidate, known)
-        if file is None:
-            return False
-        if (file.inode, file.seen_as) != (place, name) or file.left:
-            await self._kept.seen(file.file, name, place)
-        growing = Growing(candidate, file, running)
-        self._open[place] = _Open(growing, candidate.mark, _now(), fits=not entry.why)
-        for where in (place, file.inode):
-            self._known.pop(where, None)
+        self._open[place] = _Open(growing, candidate.mark, _now(), fits=ours)
+        self._known.pop(place, None)
+        self._known = {where: each for where, each in self._known.items() if each.file != growing.id}
         self._resting.pop(place, None)
-        self._troubles.pop(candidate.name, None)
-        log.info("file followed", path=name, file=str(file.file), next=file.reached.next)
+        self._set_aside.is_well(candidate.name)
+        log.info("file followed", path=growing.path, file=str(growing.id), next=growing.reached.next)
         return True
-
-    async def _begun(
-        self, candidate: Candidate, known: Sequence[FollowedFile]
-    ) -> tuple[FollowedFile | None, Running]:
-        """A file that is not known, or that holds other bytes than those that were read of it: begun at 0."""
-        name, place = shown(candidate.name), candidate.mark.place
-        for was in known:
-            if was.inode == place and not was.left and was.reached.next:
-                why = f"{candidate.why_not(was)}: it is read from its beginning, as a new file"
-                log.warning("a followed file is another one", path=was.path, reason=why)
-                self._tell_loss(name, why)
-                await self._kept.left(was.file)
-        number = 1 + max((each.number for each in known if each.path == name), default=0)
-        new = FollowedFile(
-            file=uuid4(), path=name, number=number, inode=place, seen_as=name, left=False, reached=NOTHING
-        )
-        begun = await self._kept.begin(new)
-        return new if begun else None, hashes_at(-1, [0])[0]
 
     async def _miss(self, there: Mapping[str, Entry]) -> None:
         """Tell of files that were followed before and are gone: whether they had grown is not known."""
@@ -276,7 +226,7 @@ class FollowWatch:
                 f"it is gone; what came after its first {was.reached.next:,} bytes, if anything, was not read"
             )
             log.warning("a followed file is gone", path=was.seen_as, reason=why)
-            self._tell_loss(was.seen_as, why)
+            self._set_aside.lost(was.seen_as, why)
             await self._kept.left(was.file)
 
     def _rest(self) -> None:
@@ -302,7 +252,7 @@ class FollowWatch:
             self._forget(one.mark.place)
             return None
         except _ANY_FAILURE as error:
-            self._failed(name, error)
+            self._set_aside.failed(name, error)
             self._forget(one.mark.place)
             return None
         one.more = found is not None
@@ -326,27 +276,11 @@ class FollowWatch:
         if one := self._open.pop(place, None):
             one.file.close()
 
-    def _failed(self, name: str, error: BaseException) -> None:
-        """Set a file aside for a while."""
-        why = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-        before = self._troubles.get(name) or _Trouble("", 0, 0.0)
-        if before.why != why:  # said once
-            log.warning("file not read, tried again", path=shown(name), reason=why)
-        pause = min(FIRST_PAUSE * 2.0**before.tries, LONGEST_PAUSE)
-        self._troubles[name] = replace(before, why=why, tries=before.tries + 1, again_at=_now() + pause)
-
-    def _tell_loss(self, name: str, why: str) -> None:
-        self._lost[name] = why, _now() + TOLD_FOR
-
 
 def _why_no_text(entry: Entry) -> str:
     """Why a file is not followed whose name is one of ours."""
     parquet = format_of(entry.name) is Format.PARQUET
     return "a Parquet file does not grow: only CSV and NDJSON are followed" if parquet else ""
-
-
-def _names(entries: Sequence[Entry]) -> set[str]:
-    return {entry.name for entry in entries}
 
 
 def _now() -> float:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-FAULTS = ("kill mqtt0", "mqtt1 at committed", "kill postgres", "kill relay")
+KILLS = ("kill mqtt0", "mqtt1 at committed", "kill postgres", "kill relay")
 """Each once: a kill at any time of each kind, and one between COMMIT and acknowledgement."""
+FAULTS = (*KILLS, "sequence behind", "file edited while read", "poison among good files")
 
 
 @pytest.mark.timeout(600)
@@ -32,7 +33,8 @@ def test_nothing_is_lost_nothing_twice_while_everything_breaks(pytestconfig: pyt
     assert figures["ok"]
     assert figures["faults"] == dict.fromkeys(FAULTS, 1), errors
     assert figures["not_reached"] == {}
-    assert figures["cycles"] == figures["kills"] == len(FAULTS)
+    assert (figures["cycles"], figures["kills"]) == (len(FAULTS), len(KILLS))
+    assert figures["did"]["sequences set right"] == 1
     assert all(figures["by_way"][way] for way in ("mqtt", "files"))
     assert figures["published"] == figures["stored"] + figures["rejected"]
     assert figures["stored"] > figures["rejected"] > 0

@@ -14,7 +14,8 @@ import pytest
 from tasks.batch import RawBatch
 from tasks.extract import follow_watch
 from tasks.extract.files import FileSource
-from tasks.extract.follow_watch import FollowWatch, Kept
+from tasks.extract.follow_watch import FollowWatch
+from tasks.extract.recognise import Kept
 from tasks.followed import FollowedFile
 from tests.fixtures.waiting import until
 

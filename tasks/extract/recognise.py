@@ -1,0 +1,72 @@
+"""Which file it is that lies there: one that was read before, under whatever name, or a new one.
+
+A file is known again by what was read of it. One that is called or lies as a known one and holds other bytes
+is told, and begun anew.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+import structlog
+
+from tasks.extract.folder import shown
+from tasks.extract.growing import NOTHING, Candidate, Growing
+from tasks.followed import FollowedFile
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How far each file was read, as it is kept with the rows."""
+
+    followed: Callable[[], Awaitable[Sequence[FollowedFile]]]
+    find: Callable[[str, str], Awaitable[Sequence[FollowedFile]]]  # called so, or lies there: newest first
+    begin: Callable[[FollowedFile], Awaitable[bool]]  # note it; False: somebody else has begun it
+    seen: Callable[[UUID, str, str], Awaitable[None]]  # it is called so and lies there now
+    left: Callable[[UUID], Awaitable[None]]  # it is followed no more
+
+
+async def recognise(
+    kept: Kept, candidate: Candidate, there: Collection[str], *, ours: bool, lost: Callable[[str, str], None]
+) -> Growing | None:
+    """The file, to be read on where it was read to; None: nothing of it is to be read.
+
+    `there`: the places of all files that lie in the folder; `ours`: its name is one of ours, so that it is
+    begun if it is not known; `lost` is told the name of a file that became another one, and why.
+    """
+    name, place = shown(candidate.name), candidate.mark.place
+    known = await kept.find(name, place)
+    if found := await asyncio.to_thread(candidate.same_as, name, known, there):
+        file, running = found
+    elif ours:
+        new = await _begun(kept, candidate, known, lost)
+        if new is None:
+            return None
+        file, running = new, sha256()
+    else:
+        return None
+    if (file.inode, file.seen_as) != (place, name) or file.left:
+        await kept.seen(file.file, name, place)
+    return Growing(candidate, file, running)
+
+
+async def _begun(
+    kept: Kept, candidate: Candidate, known: Sequence[FollowedFile], lost: Callable[[str, str], None]
+) -> FollowedFile | None:
+    """A file that is not known, or that holds other bytes than those that were read of it: begun at 0."""
+    name, place = shown(candidate.name), candidate.mark.place
+    for was in known:
+        if was.inode == place and not was.left and was.reached.next:
+            why = f"{candidate.why_not(was)}: it is read from its beginning, as a new file"
+            log.warning("a followed file is another one", path=was.path, reason=why)
+            lost(name, why)
+            await kept.left(was.file)
+    number = 1 + max((each.number for each in known if each.path == name), default=0)
+    new = FollowedFile(
+        file=uuid4(), path=name, number=number, inode=place, seen_as=name, left=False, reached=NOTHING
+    )
+    return new if await kept.begin(new) else None
