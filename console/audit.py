@@ -7,6 +7,7 @@ import typer
 
 from console.start import moment, pairs, run, start
 from console.table import Form, Format, print_csv, print_json, print_table, say
+from lineage.counted import counted
 
 if TYPE_CHECKING:
     from lineage.query import Answer
@@ -79,7 +80,7 @@ def _print(form: Format, answer: "Answer") -> None:
         case Format.TABLE:
             print_table(columns, rows)
     if answer.cut and form is not Format.JSON:
-        say(f"the first {len(answer.rows):,} of {answer.total:,} rows: raise --limit", err=True)
+        say(f"the first {len(answer.rows):,} of {counted(answer.total, 'row')}: raise --limit", err=True)
 
 
 def _shown(column: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ import typer
 
 from console.start import run, start
 from console.table import Json, print_json, print_table, say
+from lineage.counted import counted
 
 commands = typer.Typer(help="The device register: load it from a file, list it.", no_args_is_help=True)
 
@@ -27,7 +28,7 @@ def load(
 
     devices = read_devices_file(file)
     changed = run(register(settings, devices))
-    say(f"{devices.height} devices read, {changed} new or changed.")
+    say(f"{counted(devices.height, 'device')} read, {changed} new or changed.")
 
 
 @commands.command("ls")

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json, say
+from console.table import Json, print_json, say
 from infra.local.user import user_name
+from lineage.counted import counted
 from lineage.errors import RejectedError
 
 Batch = Annotated[int, typer.Argument(metavar="BATCH", help="The raw batch, as `headwater trace` names it.")]

@@ -16,6 +16,7 @@ import typer
 
 from console.start import DIFFERENCES, run, start
 from console.table import Json, print_json, print_table, say
+from lineage.counted import counted
 from lineage.errors import SettingsError
 
 Event = Mapping[str, Any]
@@ -58,7 +59,7 @@ def export(
     else:
         with _opened(out) as file:
             told = run(_each(events, lambda event: file.write(json.dumps(event) + "\n")))
-    say(f"{told:,} events", err=True)
+    say(f"{counted(told, 'event')}", err=True)
 
 
 async def _each(
@@ -104,7 +105,7 @@ def import_(
         for bad in done.bad:
             say(f"event {bad.place}: {bad.reason}")
         again = f", {done.again:,} were there already" if done.again else ""
-        say(f"{done.new:,} events, {done.edges:,} edges, {len(done.bad):,} rejected{again}")
+        say(f"{counted(done.new, 'event')}, {counted(done.edges, 'edge')}, {len(done.bad):,} rejected{again}")
     if done.bad:
         raise typer.Exit(DIFFERENCES)
 

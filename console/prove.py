@@ -9,6 +9,7 @@ from rich.status import Status
 
 from console.start import DIFFERENCES, moment, run, start
 from console.table import Json, print_json, say
+from lineage.counted import counted
 from lineage.errors import SettingsError
 
 Full = Annotated[bool, typer.Option("--full", help="Read everything, not what is new since the last proof.")]
@@ -50,7 +51,8 @@ def prove(
         for sentence in (*proof.unshown, *proof.restores):
             say(sentence)
         if proof.keyless:
-            say(f"{proof.keyless:,} batches were digested without a key: only anchors protect their rows.")
+            keyless = counted(proof.keyless, "batch")
+            say(f"Digested without a key, so that only anchors protect their rows: {keyless}.")
         for sentence in proof.from_bytes.sentences if proof.from_bytes else ():
             say(sentence)
         say(proof.sentence)

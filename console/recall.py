@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Json, counted, print_json, progress, say, text
+from console.table import Json, print_json, progress, say, text
 from infra.local.user import user_name
+from lineage.counted import counted
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -130,14 +131,16 @@ def _acts(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
     for changes in outcome.changes.values():
         yield from _changes(changes)
     if outcome.rejected:
-        yield f"{outcome.rejected:,} records {would or 'were '}rejected by today's rules"
+        were = would or ("was " if outcome.rejected == 1 else "were ")
+        yield f"{counted(outcome.rejected, 'record')} {were}rejected by today's rules"
     if outcome.erased:
-        yield f"{outcome.erased:,} messages were erased: what came from them stays as it is"
+        erased = counted(outcome.erased, "erased message")
+        yield f"What came from {erased} stays as it is"
 
 
 def _changes(changes: "Changes") -> Iterable[str]:
     yield (
-        f"{changes.table}, today: {changes.changed:,} rows changed, {changes.new:,} new, "
+        f"{changes.table}, today: {counted(changes.changed, 'row')} changed, {changes.new:,} new, "
         f"{changes.withdrawn:,} withdrawn, {changes.unchanged:,} the same"
     )
     for column, rows in changes.columns.items():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.start import moment, run, start
-from console.table import Form, Format, Json, counted, print_csv, print_json, print_table, progress, say, text
+from console.table import Form, Format, Json, print_csv, print_json, print_table, progress, say, text
 from infra.local.user import user_name
+from lineage.counted import counted
 from lineage.errors import RejectedError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json, say
+from console.table import Json, print_json, say
 from infra.local.user import user_name
+from lineage.counted import counted
 
 Reason = Annotated[str, typer.Option(help="Why; with it the loss is accepted, and kept with the act.")]
 By = Annotated[str | None, typer.Option(help="Who says so; without it, the user of this machine.")]

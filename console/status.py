@@ -9,7 +9,8 @@ import typer
 
 from console.start import UNAVAILABLE, run, start_or_warn
 from console.starting import TITLES
-from console.table import Json, counted, print_json, say
+from console.table import Json, print_json, say
+from lineage.counted import counted
 
 if TYPE_CHECKING:
     from flows.status import Status
@@ -77,7 +78,7 @@ def _print_stored(found: "Status") -> None:
     for each in found.datasets:
         say(
             f"  {each.name:<32} last commit {ago(each.last_commit)}; in the last hour "
-            f"{each.batches:,} batches, {each.read:,} read, {each.rejected:,} rejected"
+            f"{counted(each.batches, 'batch')}, {each.read:,} read, {each.rejected:,} rejected"
         )
     if found.relay_lag_entries is not None:
         oldest = f", the oldest {ago(found.relay_oldest)}" if found.relay_oldest else ""

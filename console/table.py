@@ -72,11 +72,6 @@ def text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def progress(done: int, of: int) -> None:
     """Tell a person at a terminal how many raw batches are done."""
     if sys.stderr.isatty():

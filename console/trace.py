@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.start import run, start
-from console.table import Json, counted, print_json, say, text
+from console.table import Json, print_json, say, text
+from lineage.counted import counted
 
 if TYPE_CHECKING:
     from flows.trace import Traced

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..counted import counted
 from ..ports import Connection
 from .findings import Findings
 
@@ -46,23 +47,23 @@ class FromBytes:
         if not (self.rows or self.rejected):
             return "from bytes: NOTHING was made again, so this says nothing of where any value comes from"
         return (
-            f"from bytes: {self.rows:,} rows ({self.values:,} values) and {self.rejected:,} rejected records "
-            f"of {self.batches:,} batches made again"
+            f"from bytes: {counted(self.rows, 'row')} ({counted(self.values, 'value')}) and "
+            f"{counted(self.rejected, 'rejected record')} of {counted(self.batches, 'batch')} made again"
         )
 
     def _not_compared(self) -> Iterator[str]:
         for why, batches in sorted(self.not_made.items()):
-            yield f"not made again: {batches:,} batches: {why}"
+            yield f"not made again: {counted(batches, 'batch')}: {why}"
         for what, rows in sorted(self.left_out.items()):
-            yield f"not compared: {what}, in {rows:,} rows"
+            yield f"not compared: {what}, in {counted(rows, 'row')}"
         if self.concluded:
-            yield f"not compared: {self.concluded:,} rows of no message, concluded from what was stored"
+            concluded = counted(self.concluded, "row")
+            yield f"not compared: {concluded} of no message, concluded from what was stored"
         if self.apart:
-            yield (
-                f"not compared: {self.apart:,} rejected records whose verdict depends on what else was stored"
-            )
+            apart = counted(self.apart, "rejected record")
+            yield f"not compared: {apart} whose verdict depends on what else was stored"
         if self.erased:
-            yield f"not made again: {self.erased:,} messages whose bytes are erased"
+            yield f"not made again: {counted(self.erased, 'message')} whose bytes are erased"
 
 
 MakeAgain: TypeAlias = Callable[[Connection, int, Findings], Awaitable[FromBytes]]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..counted import counted
 from .from_bytes import FromBytes
 
 
@@ -29,10 +30,11 @@ class Proof:
     @property
     def sentence(self) -> str:
         """What was compared, and how many differences there are."""
-        differences = f"{self.total:,} difference" if self.total else "no difference"
+        differences = counted(self.total, "difference") if self.total else "no differences"
         new = f"new since seal {self.after}: " if self.after else ""
         unshown = f", {len(self.unshown):,} of them in no graph" if self.unshown else ""
         return (
-            f"{new}{self.batches:,} batches, {self.rows:,} rows, {self.rejected:,} rejected records, "
-            f"{self.edges:,} edges{unshown}: {differences}{'' if self.total == 1 else 's'}"
+            f"{new}{counted(self.batches, 'batch')}, {counted(self.rows, 'row')}, "
+            f"{counted(self.rejected, 'rejected record')}, {counted(self.edges, 'edge')}{unshown}: "
+            f"{differences}"
         )

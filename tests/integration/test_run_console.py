@@ -65,6 +65,6 @@ async def test_a_proof_with_differences_counts_all_of_them(
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("1 batches, 1 rows, 0 rejected records, ")
+    assert last.startswith("1 batch, 1 row, 0 rejected records, ")
     assert last.endswith("`headwater prove` lists them.")
     assert not (tmp_path / ".prefect" / "storage").exists()
