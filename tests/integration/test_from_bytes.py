@@ -235,7 +235,7 @@ async def test_what_another_version_made_is_said_and_not_compared(house: House) 
     assert (proof.differences, told(proof).rows) == ((), 0)
     assert told(proof).sentences == (
         "from bytes: NOTHING was made again, so this says nothing of where any value comes from",
-        f"not made again: 1 batches: {ANOTHER}",
+        f"not made again: 1 batch: {ANOTHER}",
     )
     await house.take(a_batch(message("a", 2)))
     found = told(await house.prove())
@@ -305,7 +305,7 @@ async def test_a_step_that_a_robot_lost_is_said(house: House) -> None:
     assert proof.differences == ()
     found = told(proof)
     assert (found.concluded, found.rows, found.batches) == (1, 3, 2)
-    assert "not compared: 1 rows of no message, concluded from what was stored" in found.sentences
+    assert "not compared: 1 row of no message, concluded from what was stored" in found.sentences
 
 
 async def test_a_proof_of_what_is_new_makes_again_what_is_new(house: House) -> None:
