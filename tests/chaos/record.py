@@ -57,7 +57,7 @@ def of_records(ground: Ground) -> list[Fault]:
         again = partial(restore, ground)
         faults.append(Fault("restore in the middle", 2, again, ahead=partial(back_up, ground)))
     seconds = [ground.rig.ours.listeners[way][1] for way in (MQTT, KAFKA) if way in ground.rig.ours.listeners]
-    if all(entry.jumps for entry in seconds):
+    if seconds and all(entry.jumps for entry in seconds):
         faults.append(Fault("clocks a day apart", 2, partial(apart, ground, seconds)))
     return faults
 
