@@ -108,9 +108,13 @@ def _current(pipeline: catalog.Pipeline, reference: Reference, run: Run) -> Curr
     async def refine(batch: RawBatch, looked_up: Reference) -> Refined:
         return await asyncio.to_thread(function, pipeline.read_as(batch), looked_up)
 
-    row_local = transform(pipeline.transform).row_local
+    of = transform(pipeline.transform)
     return CurrentPipeline(
-        plan=pipeline.load_plan(run), refine=refine, reference=reference, row_local=row_local
+        plan=pipeline.load_plan(run),
+        refine=refine,
+        reference=reference,
+        row_local=of.row_local,
+        concludes_from=of.concludes_from,
     )
 
 

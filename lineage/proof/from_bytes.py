@@ -24,7 +24,6 @@ class FromBytes:
     values: int = 0
     rejected: int = 0  # records that were judged again
     apart: int = 0  # rejected records whose verdict depends on more than their bytes
-    concluded: int = 0  # rows that stand in no message: concluded from what was stored
     erased: int = 0  # messages without bytes, in batches of which the others were made again
     left_out: dict[str, int] = field(default_factory=dict)  # which column and why → rows
     not_made: dict[str, int] = field(default_factory=dict)  # why → batches
@@ -56,9 +55,6 @@ class FromBytes:
             yield f"not made again: {counted(batches, 'batch')}: {why}"
         for what, rows in sorted(self.left_out.items()):
             yield f"not compared: {what}, in {counted(rows, 'row')}"
-        if self.concluded:
-            concluded = counted(self.concluded, "row")
-            yield f"not compared: {concluded} of no message, concluded from what was stored"
         if self.apart:
             apart = counted(self.apart, "rejected record")
             yield f"not compared: {apart} whose verdict depends on what else was stored"

@@ -15,6 +15,12 @@ from typing import Final
 
 FIRST_PAUSE: Final = 1.0  # seconds until a file that failed is tried again; doubles
 LONGEST_PAUSE: Final = 300.0
+_DOUBLED: Final = 16  # times; by then it is the longest, and 2 to the power of 1,024 is no float
+
+
+def pause_after(tries: int) -> float:
+    """Seconds until a file that failed so often before is tried again."""
+    return min(FIRST_PAUSE * 2.0 ** min(tries, _DOUBLED), LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class Life:
 
     def failed(self, why: str, now: float) -> "Life":
         """A step failed: it is tried again, each time after a longer pause; what is committed stays so."""
-        pause = min(FIRST_PAUSE * 2.0**self.tries, LONGEST_PAUSE)
+        pause = pause_after(self.tries)
         stage = self.stage if self.stage is Stage.COMMITTED else Stage.SEEN
         return replace(self, stage=stage, tries=self.tries + 1, again_at=now + pause, why=why)
 

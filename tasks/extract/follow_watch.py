@@ -9,7 +9,7 @@ Whatever one file does, the others go on: what fails is told, and tried again af
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,7 +62,7 @@ class FollowWatch:
         self._open: dict[str, _Open] = {}  # by their place (Mark.place)
         self._resting: dict[str, Mark] = {}  # by place: read to their end, and closed
         self._known: dict[str, FollowedFile] = {}  # by place: followed before, and not met yet
-        self._locked: set[str] = set()  # names that another listener reads, which was said
+        self._locked: set[str] = set()  # places of files that another listener reads, which was said
         self._set_aside = SetAside()
         self._aside: Mapping[str, str] = {}
 
@@ -136,7 +136,7 @@ class FollowWatch:
             if one.seen(mark, _now()):
                 await asyncio.to_thread(file.check)
         except ChangedError:
-            self._forget(place)  # it is told when it is opened again
+            self._let_go(place)  # it is told when it is opened again
             return
         name = entry.name if entry else None
         if entry is not None or all_seen:
@@ -169,18 +169,18 @@ class FollowWatch:
         if self._set_aside.waits(entry.name):
             return False
         if entry.why:  # renamed to a name that is none of ours: its rest is read
-            return mark.place in self._known
+            return mark.place in self._known or mark.place in self._locked
         return self._resting.get(mark.place) != mark and not _why_no_text(entry)
 
     async def _open_file(self, entry: Entry, there: Mapping[str, Entry]) -> None:
         """Open a file and find out which one it is; a failure sets it aside."""
-        name = entry.name
+        name, place = entry.name, entry.mark.place if entry.mark else ""
         try:
             candidate = await asyncio.to_thread(Candidate, self._source, name)
         except LockedError:
-            self._known.pop(entry.mark.place if entry.mark else "", None)
-            if name not in self._locked:
-                self._locked.add(name)
+            self._known.pop(place, None)  # whoever reads it tells what becomes of it
+            if place not in self._locked:
+                self._locked.add(place)
                 log.info("another listener follows the file", path=shown(name))
             return
         except FileNotFoundError:
@@ -188,7 +188,7 @@ class FollowWatch:
         except OSError as error:
             self._set_aside.failed(name, error)
             return
-        self._locked.discard(name)
+        self._locked.discard(place)
         opened = False
         try:
             opened = await self._follow(candidate, there, ours=not entry.why)
@@ -210,7 +210,6 @@ class FollowWatch:
         self._known.pop(place, None)
         self._known = {where: each for where, each in self._known.items() if each.file != growing.id}
         self._resting.pop(place, None)
-        self._set_aside.is_well(candidate.name)
         log.info("file followed", path=growing.path, file=str(growing.id), next=growing.reached.next)
         return True
 
@@ -249,12 +248,13 @@ class FollowWatch:
         try:
             found = await asyncio.to_thread(lambda: file.read_on(to_the_end=to_the_end))
         except ChangedError:
-            self._forget(one.mark.place)
+            self._let_go(one.mark.place)
             return None
         except _ANY_FAILURE as error:
             self._set_aside.failed(name, error)
-            self._forget(one.mark.place)
+            self._let_go(one.mark.place)
             return None
+        self._set_aside.is_well(name)
         one.more = found is not None
         one.rest = 0 if found or to_the_end else max(0, one.mark.size - file.reached.next)
         return found
@@ -267,12 +267,21 @@ class FollowWatch:
 
         async def abandon() -> None:
             if self._open.get(place) is one:  # else it was let go already
-                self._forget(place)
+                self._let_go(place)
 
         return file.batch(found, read, acknowledge, abandon)
 
+    def _let_go(self, place: str) -> None:
+        """Close a file that is opened again at the next look, whatever it is called, and read on from where
+        Postgres says; where it is gone by then, that is told.
+        """
+        if one := self._open.get(place):
+            known = one.file.known
+            self._known[place] = replace(known, reached=replace(known.reached, next=one.file.committed))
+        self._forget(place)
+
     def _forget(self, place: str) -> None:
-        """Close a file; it is opened again at the next look, and read on from where Postgres says."""
+        """Close a file of which nothing is to be read."""
         if one := self._open.pop(place, None):
             one.file.close()
 

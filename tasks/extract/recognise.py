@@ -42,29 +42,42 @@ async def recognise(
     known = await kept.find(name, place)
     if found := await asyncio.to_thread(candidate.same_as, name, known, there):
         file, running = found
-    elif ours:
-        new = await _begun(kept, candidate, known, lost)
+    else:
+        await _told(kept, candidate, known, lost, ours=ours)
+        new = await _begun(kept, candidate, known) if ours else None
         if new is None:
             return None
         file, running = new, sha256()
-    else:
-        return None
     if (file.inode, file.seen_as) != (place, name) or file.left:
         await kept.seen(file.file, name, place)
     return Growing(candidate, file, running)
 
 
-async def _begun(
-    kept: Kept, candidate: Candidate, known: Sequence[FollowedFile], lost: Callable[[str, str], None]
-) -> FollowedFile | None:
-    """A file that is not known, or that holds other bytes than those that were read of it: begun at 0."""
-    name, place = shown(candidate.name), candidate.mark.place
+async def _told(
+    kept: Kept,
+    candidate: Candidate,
+    known: Sequence[FollowedFile],
+    lost: Callable[[str, str], None],
+    *,
+    ours: bool,
+) -> None:
+    """Tell of what lay there and does no more: it holds other bytes than those that were read of it."""
     for was in known:
-        if was.inode == place and not was.left and was.reached.next:
-            why = f"{candidate.why_not(was)}: it is read from its beginning, as a new file"
+        if was.inode == candidate.mark.place and not was.left and was.reached.next:
+            what_now = (
+                "it is read from its beginning, as a new file"
+                if ours
+                else f"what came after its first {was.reached.next:,} bytes was not read"
+            )
+            why = f"{candidate.why_not(was)}: {what_now}"
             log.warning("a followed file is another one", path=was.path, reason=why)
-            lost(name, why)
+            lost(shown(candidate.name), why)
             await kept.left(was.file)
+
+
+async def _begun(kept: Kept, candidate: Candidate, known: Sequence[FollowedFile]) -> FollowedFile | None:
+    """A file that is not known, begun at 0; None: another listener was faster."""
+    name, place = shown(candidate.name), candidate.mark.place
     number = 1 + max((each.number for each in known if each.path == name), default=0)
     new = FollowedFile(
         file=uuid4(), path=name, number=number, inode=place, seen_as=name, left=False, reached=NOTHING

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from tasks.extract.file_life import FIRST_PAUSE, LONGEST_PAUSE
+from tasks.extract.file_life import pause_after
 from tasks.extract.folder import shown
 
 log = structlog.get_logger(__name__)
@@ -37,8 +37,8 @@ class SetAside:
         before = self._troubles.get(name) or _Trouble("", 0, 0.0)
         if before.why != why:
             log.warning("file not read, tried again", path=shown(name), reason=why)
-        pause = min(FIRST_PAUSE * 2.0**before.tries, LONGEST_PAUSE)
-        self._troubles[name] = replace(before, why=why, tries=before.tries + 1, again_at=_now() + pause)
+        again_at = _now() + pause_after(before.tries)
+        self._troubles[name] = replace(before, why=why, tries=before.tries + 1, again_at=again_at)
 
     def lost(self, shown_name: str, why: str) -> None:
         self._lost[shown_name] = why, _now() + TOLD_FOR

@@ -15,6 +15,7 @@ import polars as pl
 
 from infra.postgres import Connection, Row
 from lineage.columns import Kind, Subtype
+from lineage.counted import counted
 from lineage.errors import TransformError
 from lineage.identifiers import listed, stored_table
 from lineage.keys import NO_KEYS
@@ -49,6 +50,10 @@ _WITHOUT_MESSAGES = """
 SELECT way, count(*) AS batches FROM store.ledger
 WHERE batch >= $1 AND raw_digest IS NULL AND raw_batch IS NULL GROUP BY way
 """
+_TABLES_OF_MESSAGES = """
+SELECT DISTINCT o.table_name FROM store.ledger_outputs o JOIN store.ledger l USING (batch)
+WHERE bucket IS NULL AND (raw_digest IS NOT NULL OR raw_batch IS NOT NULL) ORDER BY 1
+"""
 # The records whose verdict, as it stands, is of this batch: the first one, or the last of a replay.
 _JUDGED = """
 SELECT r.* FROM (
@@ -70,6 +75,7 @@ async def make_again(
     done = FromBytes()
     for row in await connection.fetch(_WITHOUT_MESSAGES, first):
         done.pass_over(f"they were made of no messages ({row['way']})", row["batches"])
+    findings.add(CHECK, await _of_no_messages(connection, first))
     async for window in windows(connection, first):
         for row in await connection.fetch(_BATCHES, *window):
             with unreadable(findings, CHECK, f"{CHECK}, batch {row['batch']}"):
@@ -77,6 +83,25 @@ async def make_again(
                     findings.add(CHECK, await _differences(maker, connection, row, done))
             progress("batches made again", done.batches)
     return done
+
+
+async def _of_no_messages(connection: Connection, first: int) -> list[str]:
+    """Rows of tables that messages fill, in batches that read none."""
+    found = []
+    for (table,) in await connection.fetch(_TABLES_OF_MESSAGES):
+        both = " UNION ALL ".join(
+            f"SELECT batch FROM {stored_table(name)}" for name in (table, f"{table}_history")
+        )
+        rows = await connection.fetch(
+            f'SELECT batch, count(*) AS rows FROM ({both}) "each row" JOIN store.ledger l USING (batch) '
+            "WHERE batch >= $1 AND raw_digest IS NULL AND raw_batch IS NULL GROUP BY batch ORDER BY batch",
+            first,
+        )
+        found += [
+            f"{table}, batch {row['batch']}: {counted(row['rows'], 'row')} of a batch that read no message"
+            for row in rows
+        ]
+    return found
 
 
 async def _differences(maker: Maker, connection: Connection, row: Row, done: FromBytes) -> list[str]:
@@ -94,7 +119,38 @@ async def _differences(maker: Maker, connection: Connection, row: Row, done: Fro
         done.pass_over("bytes that they were made of are erased")
         return []
     commit = await _as_it_was(connection, row, current, raw)
+    current = await _standing_then(connection, row["batch"], current)
     return await _Again(row, current, raw, readable, commit, done).differences()
+
+
+async def _standing_then(connection: Connection, batch: int, current: CurrentPipeline) -> CurrentPipeline:
+    """The pipeline with the rows that stood when the batch was committed, as far as it concluded from them.
+
+    Those are the rows that the concluded ones replaced, in the order in which these are numbered.
+    """
+    if not current.concludes_from:
+        return current
+    frames = dict(current.reference.frames)
+    for frame, table in current.concludes_from.items():
+        contract = current.plan.contracts[table]
+        both = (
+            f"SELECT {listed(contract.key)}, batch, part FROM {stored_table(name)}"
+            for name in _both(contract)
+        )
+        rows = await connection.fetch(
+            f"SELECT {listed(contract.names)} FROM {stored_table(f'{table}_history')} "
+            f'JOIN ({" UNION ALL ".join(both)}) "by whom" ({listed(contract.key)}, "its batch", "its part") '
+            f'USING ({listed(contract.key)}) WHERE replaced_by = $1 AND "its batch" = $1 AND "its part" < 0 '
+            'ORDER BY "its part" DESC',
+            batch,
+        )
+        frames[frame] = pl.DataFrame([tuple(row) for row in rows], schema=contract.row_schema, orient="row")
+    return replace(current, reference=replace(current.reference, frames=frames))
+
+
+def _both(contract: Contract) -> tuple[str, str]:
+    """The tables of a contract's rows: those that stand, and those that were replaced."""
+    return contract.table, f"{contract.table}_history"
 
 
 async def _as_it_was(connection: Connection, row: Row, current: CurrentPipeline, raw: StoredRaw) -> Commit:
@@ -148,8 +204,7 @@ class _Again:
     async def _stored(self, contract: Contract) -> pl.DataFrame:
         """The rows that the batch stored and whose messages can be read, standing or in the history."""
         columns = listed(digested_columns(contract))
-        tables = contract.table, f"{contract.table}_history"
-        each = (f"SELECT {columns} FROM {stored_table(table)} WHERE batch = $1" for table in tables)
+        each = (f"SELECT {columns} FROM {stored_table(name)} WHERE batch = $1" for name in _both(contract))
         rows = await self.commit.connection.fetch(" UNION ALL ".join(each), self.commit.number)
         schema = {**contract.row_schema, **carried(contract)}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort(ROW)
@@ -188,7 +243,7 @@ class _Again:
         made = self._rows(refined)
         absent = pl.concat([without(rows, made[table]).select(ROW) for table, rows in stored.items()])
         last = self.raw.batch.messages.height - 1
-        absent = absent.filter(pl.col("sequence").is_between(0, last) & ~_concluded()).unique()
+        absent = absent.filter(pl.col("sequence").is_between(0, last)).unique()
         if absent.is_empty():
             return made
         others = _every_place(self.raw.batch, self.current, refined).pipe(without, absent)
@@ -212,8 +267,7 @@ class _Again:
         unlike: Mapping[str, str],
     ) -> Iterator[str]:
         """The rows of one table that differ, value by value."""
-        concluded = stored.filter(_concluded())
-        stored, number = stored.filter(~_concluded()), self.commit.number
+        number = self.commit.number
         absent = without(stored, made[table])
         for at in absent.select(ROW).iter_rows():
             yield f"{place(table, number, *at)}: a row is stored, and its message makes no such row"
@@ -225,7 +279,6 @@ class _Again:
         rows = stored.height - absent.height
         self.done.rows += rows
         self.done.values += rows * len(compared)
-        self.done.concluded += concluded.height
         for column, dataset in derived.items() if rows else ():
             self.done.leave_out(f"{table}.{column}: {dataset} {unlike[dataset]}", rows)
 
@@ -262,11 +315,6 @@ class _Again:
             "rejected or a duplicate"
             for what, at in found
         ]
-
-
-def _concluded() -> pl.Expr:
-    """Whether a row stands in no message: a step that a robot lost, for one."""
-    return pl.col("part").fill_null(0) < 0
 
 
 def _every_place(batch: RawBatch, current: CurrentPipeline, refined: Refined) -> pl.DataFrame:

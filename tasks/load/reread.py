@@ -5,9 +5,9 @@
 Rows carry the new batch's number, the original `raw_batch` and `sequence`; no bytes are copied.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from infra.postgres import Transaction
 from lineage.append import next_batch
@@ -28,13 +28,15 @@ class CurrentPipeline:
 
     `row_local`: each message is one record and is judged without its neighbours, so only the chosen ones are
     read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
-    open records are replayed, chosen or not.
+    open records are replayed, chosen or not. `concludes_from`: frame of `Reference` → table whose standing
+    rows it held when rows of no message were concluded from them.
     """
 
     plan: LoadPlan
     refine: Callable[[RawBatch, Reference], Awaitable[Refined]]
     reference: Reference
     row_local: bool
+    concludes_from: Mapping[str, str] = field(default_factory=dict)
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Every transform by its name: one file in this folder and one line here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -15,6 +15,7 @@ from tasks.contract import Contract
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
+from tasks.transform.lost_steps import OPEN_STEPS
 from tasks.transform.place import PlaceFinder
 
 Refine = Callable[[RawBatch, Reference], Refined]
@@ -29,6 +30,8 @@ class Transform:
     `looked_up` says what beside its messages decides a value, other than code, contracts and libraries.
     `columns` says for those contracts, a source (URI) and its name what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
+    `concludes_from`: frame of `Reference` → table whose standing rows it holds, from which rows
+    are concluded that stand in no message.
     A function that looks at neighbours gives no row of `batch.left_out`, and lets none of it take a key.
     """
 
@@ -37,6 +40,7 @@ class Transform:
     columns: Callable[[Mapping[str, Contract], str, str], Columns]
     looked_up: LookedUp
     row_local: bool = False
+    concludes_from: Mapping[str, str] = field(default_factory=dict)
 
 
 def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
@@ -83,7 +87,13 @@ def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
 
 TRANSFORMS: dict[str, Transform] = {
     "readings": Transform(readings.refine, _readings, _readings_columns, _readings_looked_up, row_local=True),
-    "experiments": Transform(experiments.refine, _experiments, experiments.columns, _nothing),
+    "experiments": Transform(
+        experiments.refine,
+        _experiments,
+        experiments.columns,
+        _nothing,
+        concludes_from={OPEN_STEPS: "experiment_steps"},
+    ),
 }
 
 

@@ -66,6 +66,7 @@ def set_back(ground: Ground) -> bool:
     """The sequence of batch numbers, as after a failover: whoever takes the next number sets it right."""
     rig = ground.rig
     ground.wait_for_all()
+    _comes(lambda: int(rig.sql(NEWEST)) > SHARE)  # before that the sequence cannot be behind
     before, newest = int(rig.sql(CORRECTED)), int(rig.sql(NEWEST))
     low = ground.chance.randint(1, max(1, newest // SHARE))
     rig.sql(f"SELECT setval('store.batch_number', {low})")

@@ -13,7 +13,7 @@ from tests.chaos.process import Entry
 from tests.chaos.readings import Format
 from tests.chaos.ways import FILES
 
-EDIT_PATIENCE = 15.0  # seconds in which a file comes to a moment of its life
+EDIT_PATIENCE = 60.0  # seconds in which a file comes to a moment of its life
 PAUSE = 2.5  # seconds, longer than `settle` and shorter than `unfinished`
 TEXT = (Format.CSV, Format.JSON)  # whose sizes stay when a record becomes another one
 

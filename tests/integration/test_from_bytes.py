@@ -91,7 +91,7 @@ async def test_a_clean_house_is_made_again_to_the_last_value(house: House) -> No
     assert (stored, found.rows, found.batches) == (readings, readings + runs + steps, 5)
     assert found.values > readings * COLUMNS
     # b 200 and not json; 500 and "f,x" of the file; a step of -5 µL. Apart: both conflicts.
-    assert (found.rejected, found.apart, found.erased, found.concluded) == (5, 2, 0, 0)
+    assert (found.rejected, found.apart, found.erased) == (5, 2, 0)
     assert (dict(found.left_out), dict(found.not_made)) == ({}, {})
     assert found.sentences == (
         f"from bytes: 8 rows ({found.values:,} values) and 5 rejected records of 5 batches made again",
@@ -293,7 +293,7 @@ async def test_a_key_that_a_replay_took_is_made_again_alone(house: House) -> Non
     assert told(proof).apart == 1
 
 
-async def test_a_step_that_a_robot_lost_is_said(house: House) -> None:
+async def test_a_step_that_a_robot_lost_is_concluded_again(house: House) -> None:
     going = ("/runs/r1", RUN[1].replace(b"succeeded", b"running"))
     step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
     await house.take(a_fetch(going, step), "experiments")
@@ -304,8 +304,18 @@ async def test_a_step_that_a_robot_lost_is_said(house: House) -> None:
     proof = await house.prove()
     assert proof.differences == ()
     found = told(proof)
-    assert (found.concluded, found.rows, found.batches) == (1, 3, 2)
-    assert "not compared: 1 row of no message, concluded from what was stored" in found.sentences
+    assert (found.rows, found.batches) == (4, 2)
+    await house.forge("UPDATE store.experiment_steps SET command_type = 'wash' WHERE status = 'lost'")
+    (said,) = (await house.prove()).differences
+    assert "command_type is stored as wash and made again as " in said
+
+
+async def test_a_forged_value_that_is_called_concluded_is_found(house: House) -> None:
+    await furnish(house)
+    await house.forge("UPDATE store.sensor_readings SET temperature = 21, part = -1 WHERE batch = 1")
+    assert (await house.prove(from_bytes=False)).differences == ()
+    differences = (await house.prove()).differences
+    assert any("a row is stored, and its message makes no such row" in each for each in differences)
 
 
 async def test_a_proof_of_what_is_new_makes_again_what_is_new(house: House) -> None:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tasks.extract.file_life import FIRST_PAUSE, LONGEST_PAUSE, Ending, Life, Mark, Quiet, Stage
+from tasks.extract.file_life import FIRST_PAUSE, LONGEST_PAUSE, Ending, Life, Mark, Quiet, Stage, pause_after
 
 QUIET = Quiet(settle=1.0, unfinished=30.0)
 
@@ -154,6 +154,7 @@ def test_what_fails_is_tried_again_after_pauses_that_grow_and_at_once_when_it_ch
         life = life.failed("poison", 100.0)
         pauses.append(life.again_at - 100.0)
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert pause_after(2_000) == LONGEST_PAUSE
     assert pauses[-1] == LONGEST_PAUSE
     assert not life.is_due(101.0, QUIET)
     assert life.seen(replace(mark, ctime_ns=2), 101.0).is_due(102.0, QUIET)

@@ -1,20 +1,24 @@
 """A folder of files that grow is looked at without end: which part comes next, and what never comes twice."""
 
 import asyncio
+import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from uuid import UUID
 
 import pytest
 
 from tasks.batch import RawBatch
-from tasks.extract import follow_watch
+from tasks.extract import file_life, follow_watch
 from tasks.extract.files import FileSource
 from tasks.extract.follow_watch import FollowWatch
+from tasks.extract.growing import Growing
 from tasks.extract.recognise import Kept
 from tasks.followed import FollowedFile
 from tests.fixtures.waiting import until
@@ -177,3 +181,76 @@ async def test_a_second_name_of_a_file_that_is_none_of_ours_changes_nothing(inbo
     assert await taken_from(a_watch(inbox, books), books, 1) == [("b.csv:2", b"1\n")]
     append(inbox / "b.csv", b"2\n3")
     assert await taken_from(a_watch(inbox, books), books, 1) == [("b.csv:3", b"2\n")]
+
+
+async def test_what_was_given_up_and_is_gone_is_told(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.csv", b"n\n1\n")
+    watch = a_watch(inbox, books)
+    async with aclosing(watch.batches()) as coming:
+        batch = await anext(coming)
+        (inbox / "a.csv").unlink()
+        assert batch.abandon is not None
+        await batch.abandon()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(coming), 0.3)
+    assert watch.not_taken["a.csv"].startswith("it is gone")
+    assert [each.left for each in books.files.values()] == [True]
+
+
+async def test_a_rotated_file_that_was_changed_is_told(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.csv", b"n\n1\n")
+    await taken_from(a_watch(inbox, books), books, 1)
+    append(inbox / "a.csv", b"2\n")
+    (inbox / "a.csv").rename(inbox / "a.old")
+    with (inbox / "a.old").open("r+b") as file:
+        file.write(b"m")
+    watch = a_watch(inbox, books)
+    assert await taken_from(watch, books, 0) == []
+    assert watch.not_taken["a.old"].endswith("what came after its first 4 bytes was not read")
+    assert [each.left for each in books.files.values()] == [True]
+
+
+async def test_a_rotated_file_that_another_listener_held_is_read_to_its_end(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.csv", b"n\n1\n")
+    await taken_from(a_watch(inbox, books), books, 1)
+    append(inbox / "a.csv", b"2\n")
+    (inbox / "a.csv").rename(inbox / "a.old")
+    holder = os.open(inbox / "a.old", os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    watch = a_watch(inbox, books)
+
+    async def looked_at() -> None:
+        async for batch in watch.batches():
+            await books.commit(batch)
+
+    looking = asyncio.create_task(looked_at())
+    await until(lambda: bool(watch._locked))
+    os.close(holder)
+    await until(lambda: books.read("a.csv") == (inbox / "a.old").stat().st_size)
+    looking.cancel()
+    await asyncio.wait([looking])
+
+
+async def test_a_file_that_cannot_be_read_is_tried_again_after_pauses_that_grow(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_life, "FIRST_PAUSE", 0.02)
+    tried = list[float]()
+    read_on = Growing.read_on
+
+    def broken(self: Growing, *, to_the_end: bool = False) -> object:
+        tried.append(monotonic())
+        if len(tried) < 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_on(self, to_the_end=to_the_end)
+
+    monkeypatch.setattr(Growing, "read_on", broken)
+    books = Books()
+    append(inbox / "a.csv", b"n\n1\n")
+    watch = a_watch(inbox, books)
+    assert await taken_from(watch, books, 1) == [("a.csv:2", b"1\n")]
+    assert tried[3] - tried[2] > 0.08
+    assert watch.not_taken == {}
