@@ -33,7 +33,7 @@ from tasks.load.differing import FAILED, judged_again, place, unlike_values
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.readers import reader_of
-from tasks.load.rejected import contract_versions
+from tasks.load.rejected import contract_versions, identities
 from tasks.load.reread import CurrentPipeline
 from tasks.load.row_id import ROW, without
 from tasks.load.tables import carried, digested_columns
@@ -285,17 +285,29 @@ class _Again:
     def _unlike_verdicts(self, refined: Refined, judged: list[dict[str, Any]]) -> list[str]:
         """What was said of rejected records against what is said of them again."""
         erased = set(self._erased["sequence"])
-        here = [
-            record
-            for record in judged
-            if (record["batch"] if record["raw_batch"] is None else record["raw_batch"]) == self.raw.number
-        ]  # others came in another batch too, and stand there
         again = refined.rejected.with_columns(contract_versions(self.commit))
-        found = judged_again(
-            self.commit.number, [each for each in here if each["sequence"] not in erased], again
-        )
+        ids = identities(self.commit, again)
+        of_ids = dict(zip(ids, again.select(ROW).iter_rows(), strict=True))
+        here, strays = [], 0
+        for record in judged:
+            raw_batch = record["batch"] if record["raw_batch"] is None else record["raw_batch"]
+            if raw_batch == self.raw.number:
+                here += [record] if record["sequence"] not in erased else []
+            elif record["identity"] in of_ids:  # it came in another batch too, and is said to stand there
+                sequence, part = of_ids[record["identity"]]
+                here.append({**record, "sequence": sequence, "part": part})
+            else:
+                strays += 1
+        found = judged_again(self.commit.number, here, again)
         self.done.rejected += found.compared
-        self.done.apart += found.apart + len(judged) - len(here)
+        self.done.apart += found.apart
+        if strays and erased:
+            self.done.apart += strays
+        elif strays:
+            said = f"{counted(strays, 'rejected record')} of other batches, which its messages do not hold"
+            found.differences.append(
+                f"rejected, batch {self.commit.number}: it is said to have judged {said}"
+            )
         return found.differences
 
     def _failed(

@@ -307,7 +307,25 @@ async def test_a_step_that_a_robot_lost_is_concluded_again(house: House) -> None
     assert (found.rows, found.batches) == (4, 2)
     await house.forge("UPDATE store.experiment_steps SET command_type = 'wash' WHERE status = 'lost'")
     (said,) = (await house.prove()).differences
-    assert "command_type is stored as wash and made again as " in said
+    assert "command_type is stored as 'wash' and made again as 'aspirate'" in said
+
+
+async def test_a_forged_verdict_that_is_said_to_be_of_another_batch_is_found(house: House) -> None:
+    await furnish(house)
+    await house.forge(
+        "UPDATE store.rejected SET raw_batch = 3, rules = '{humidity.range}' "
+        "WHERE rules = '{temperature.range}' AND batch = 1"
+    )
+    assert (await house.prove(from_bytes=False)).differences == ()
+    differences = (await house.prove()).differences
+    assert any("and made again it is rejected by temperature.range" in each for each in differences)
+
+
+async def test_rows_of_a_batch_that_read_no_message_are_found(house: House) -> None:
+    await furnish(house)
+    await house.forge("UPDATE store.ledger SET raw_digest = NULL WHERE batch = 4")
+    differences = (await house.prove()).differences
+    assert any("of a batch that read no message" in each for each in differences), differences
 
 
 async def test_a_forged_value_that_is_called_concluded_is_found(house: House) -> None:
