@@ -107,12 +107,13 @@ async def _tables(settings: Settings) -> tuple[Finding, ...]:
 
 def _not_taken(files: Sequence[NotTaken]) -> Iterator[Finding]:
     """One finding for each pipeline's folder."""
+    fix = "Those still being written are taken by themselves; rename, mend or remove the others."
     for pipeline, group in groupby(files, key=lambda each: each.pipeline):
         held = list(group)
         named = "; ".join(f"{each.path}: {each.why}" for each in held[:FILES])
         more = f"; and {len(held) - FILES:,} more" if len(held) > FILES else ""
-        sentence = f"of {pipeline}, not taken: {named}{more}"
-        yield Finding("Files", Level.WARNING, sentence, "Rename, mend or remove them.")
+        sentence = f"{pipeline} leaves in its folder: {named}{more}"
+        yield Finding("Files", Level.WARNING, sentence, fix)
 
 
 def _absent(listener: Absent) -> Finding:

@@ -24,7 +24,7 @@ TOLD_BY = "told_by"
 """The fact of an imported edge that names who told it; imports of earlier versions have none, as our own."""
 
 LONGEST_KEY = 2_000
-"""Bytes; the graph's indexes hold no much longer key."""
+"""Bytes of a key that others may send; the graph's indexes would hold more (`form.LONGEST_KEY`)."""
 
 _RUNS = UUID("0b6c9d3e-5a51-5a0f-8f0e-3f1c64c2a7d4")  # the namespace of the ids of others' runs
 

@@ -1,9 +1,10 @@
 """Hashes of messages, rows and log entries, each defined so that anyone can compute it again.
 
 * a message: SHA-256 of its bytes as received;
-* a row: a 64-bit number made of one 64-bit word per column (see `row_hashes`), read as a signed integer;
+* a row: a 64-bit number made of one 64-bit word per column (see `row_hashes`), read as a signed integer:
+  input hashes, acts, and rows of commits from before `row_digest.py`;
 * a batch of messages: SHA-256 of their digests in order and of what is said of them (see `raw_digest`);
-* a set of rows: the sum of their row hashes modulo 2^64, so that the order does not matter;
+* a set of rows of those: the sum of their row hashes modulo 2^64, so that the order does not matter;
 * a log entry: SHA-256 over the hash of the entry before it and its canonical JSON (see `log.py`).
 
 A row's hash finds an edited value; it is not a defence against a forger, who could search for a

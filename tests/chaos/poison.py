@@ -1,5 +1,6 @@
-"""Bad files among good ones: each that is read is one rejected record, the others are told, and all good ones
-are stored.
+"""Bad files among good ones.
+
+Each that is read is one rejected record, the others are told, and all good ones are stored.
 """
 
 import os
