@@ -59,7 +59,7 @@ def export(
     else:
         with _opened(out) as file:
             told = run(_each(events, lambda event: file.write(json.dumps(event) + "\n")))
-    say(f"{counted(told, 'event')}", err=True)
+    say(counted(told, "event"), err=True)
 
 
 async def _each(

@@ -272,8 +272,9 @@ class FollowWatch:
         return file.batch(found, read, acknowledge, abandon)
 
     def _let_go(self, place: str) -> None:
-        """Close a file that is opened again at the next look, whatever it is called, and read on from where
-        Postgres says; where it is gone by then, that is told.
+        """Close a file that is opened again at the next look, whatever it is called.
+
+        It is read on from where Postgres says; where it is gone by then, that is told.
         """
         if one := self._open.get(place):
             known = one.file.known

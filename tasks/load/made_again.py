@@ -33,7 +33,7 @@ from tasks.load.differing import FAILED, judged_again, place, unlike_values
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.readers import reader_of
-from tasks.load.rejected import contract_versions, identities
+from tasks.load.rejected import contract_versions, identities_in
 from tasks.load.reread import CurrentPipeline
 from tasks.load.row_id import ROW, without
 from tasks.load.tables import carried, digested_columns
@@ -75,7 +75,10 @@ async def make_again(
     done = FromBytes()
     for row in await connection.fetch(_WITHOUT_MESSAGES, first):
         done.pass_over(f"they were made of no messages ({row['way']})", row["batches"])
-    findings.add(CHECK, await _of_no_messages(connection, first))
+    for (table,) in await connection.fetch(_TABLES_OF_MESSAGES):
+        with unreadable(findings, CHECK, f"{CHECK}, {table}"):
+            async with connection.transaction():
+                findings.add(CHECK, await _of_no_messages(connection, table, first))
     async for window in windows(connection, first):
         for row in await connection.fetch(_BATCHES, *window):
             with unreadable(findings, CHECK, f"{CHECK}, batch {row['batch']}"):
@@ -85,23 +88,18 @@ async def make_again(
     return done
 
 
-async def _of_no_messages(connection: Connection, first: int) -> list[str]:
-    """Rows of tables that messages fill, in batches that read none."""
-    found = []
-    for (table,) in await connection.fetch(_TABLES_OF_MESSAGES):
-        both = " UNION ALL ".join(
-            f"SELECT batch FROM {stored_table(name)}" for name in (table, f"{table}_history")
-        )
-        rows = await connection.fetch(
-            f'SELECT batch, count(*) AS rows FROM ({both}) "each row" JOIN store.ledger l USING (batch) '
-            "WHERE batch >= $1 AND raw_digest IS NULL AND raw_batch IS NULL GROUP BY batch ORDER BY batch",
-            first,
-        )
-        found += [
-            f"{table}, batch {row['batch']}: {counted(row['rows'], 'row')} of a batch that read no message"
-            for row in rows
-        ]
-    return found
+async def _of_no_messages(connection: Connection, table: str, first: int) -> list[str]:
+    """Rows of a table that messages fill, in batches that read none."""
+    both = " UNION ALL ".join(f"SELECT batch FROM {stored_table(name)}" for name in _both(table))
+    rows = await connection.fetch(
+        f'SELECT batch, count(*) AS rows FROM ({both}) "each row" JOIN store.ledger l USING (batch) '
+        "WHERE batch >= $1 AND raw_digest IS NULL AND raw_batch IS NULL GROUP BY batch ORDER BY batch",
+        first,
+    )
+    return [
+        f"{table}, batch {row['batch']}: {counted(row['rows'], 'row')} of a batch that read no message"
+        for row in rows
+    ]
 
 
 async def _differences(maker: Maker, connection: Connection, row: Row, done: FromBytes) -> list[str]:
@@ -134,8 +132,7 @@ async def _standing_then(connection: Connection, batch: int, current: CurrentPip
     for frame, table in current.concludes_from.items():
         contract = current.plan.contracts[table]
         both = (
-            f"SELECT {listed(contract.key)}, batch, part FROM {stored_table(name)}"
-            for name in _both(contract)
+            f"SELECT {listed(contract.key)}, batch, part FROM {stored_table(name)}" for name in _both(table)
         )
         rows = await connection.fetch(
             f"SELECT {listed(contract.names)} FROM {stored_table(f'{table}_history')} "
@@ -148,9 +145,9 @@ async def _standing_then(connection: Connection, batch: int, current: CurrentPip
     return replace(current, reference=replace(current.reference, frames=frames))
 
 
-def _both(contract: Contract) -> tuple[str, str]:
-    """The tables of a contract's rows: those that stand, and those that were replaced."""
-    return contract.table, f"{contract.table}_history"
+def _both(table: str) -> tuple[str, str]:
+    """Where rows of a table are: those that stand, and those that were replaced."""
+    return table, f"{table}_history"
 
 
 async def _as_it_was(connection: Connection, row: Row, current: CurrentPipeline, raw: StoredRaw) -> Commit:
@@ -204,7 +201,9 @@ class _Again:
     async def _stored(self, contract: Contract) -> pl.DataFrame:
         """The rows that the batch stored and whose messages can be read, standing or in the history."""
         columns = listed(digested_columns(contract))
-        each = (f"SELECT {columns} FROM {stored_table(name)} WHERE batch = $1" for name in _both(contract))
+        each = (
+            f"SELECT {columns} FROM {stored_table(name)} WHERE batch = $1" for name in _both(contract.table)
+        )
         rows = await self.commit.connection.fetch(" UNION ALL ".join(each), self.commit.number)
         schema = {**contract.row_schema, **carried(contract)}
         frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").sort(ROW)
@@ -285,30 +284,31 @@ class _Again:
     def _unlike_verdicts(self, refined: Refined, judged: list[dict[str, Any]]) -> list[str]:
         """What was said of rejected records against what is said of them again."""
         erased = set(self._erased["sequence"])
-        again = refined.rejected.with_columns(contract_versions(self.commit))
-        ids = identities(self.commit, again)
-        of_ids = dict(zip(ids, again.select(ROW).iter_rows(), strict=True))
-        here, strays = [], 0
+        here, elsewhere = list[dict[str, Any]](), list[dict[str, Any]]()
         for record in judged:
             raw_batch = record["batch"] if record["raw_batch"] is None else record["raw_batch"]
-            if raw_batch == self.raw.number:
-                here += [record] if record["sequence"] not in erased else []
-            elif record["identity"] in of_ids:  # it came in another batch too, and is said to stand there
-                sequence, part = of_ids[record["identity"]]
-                here.append({**record, "sequence": sequence, "part": part})
-            else:
-                strays += 1
-        found = judged_again(self.commit.number, here, again)
+            (here if raw_batch == self.raw.number else elsewhere).append(record)
+        met = self._met(elsewhere, refined)
+        again = refined.rejected.with_columns(contract_versions(self.commit))
+        readable = [each for each in (*here, *met) if each["sequence"] not in erased]
+        found = judged_again(self.commit.number, readable, again)
         self.done.rejected += found.compared
         self.done.apart += found.apart
-        if strays and erased:
-            self.done.apart += strays
-        elif strays:
+        if strays := len(elsewhere) - len(met):
             said = f"{counted(strays, 'rejected record')} of other batches, which its messages do not hold"
             found.differences.append(
                 f"rejected, batch {self.commit.number}: it is said to have judged {said}"
             )
         return found.differences
+
+    def _met(self, records: list[dict[str, Any]], refined: Refined) -> list[dict[str, Any]]:
+        """Records that are said to stand in other batches, at their place in this one, if they came too."""
+        if not records:
+            return []
+        places = _every_place(self.raw.batch, self.current, refined)
+        ids = identities_in(self.raw.batch, self.raw.digests, places, self.commit.reader)
+        at = dict(zip(ids, places.iter_rows(named=True), strict=True))
+        return [record | at[record["identity"]] for record in records if record["identity"] in at]
 
     def _failed(
         self, error: TransformError, stored: Mapping[str, pl.DataFrame], judged: list[dict[str, Any]]

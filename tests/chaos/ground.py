@@ -16,6 +16,7 @@ from tests.chaos.process import Entry
 from tests.chaos.rig import Rig, running
 
 AWAY = (0.0, 0.5, 3.0)  # seconds before it is started again
+PATIENCE = 60.0  # seconds for what a fault must lead to
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,11 @@ class Ground:
             self.wait_for(entry)
             entry.stop()
             self.start(entry, away=0.0)
+
+
+def comes(is_there: Callable[[], bool]) -> bool:
+    """Whether it comes in time."""
+    deadline = time.monotonic() + PATIENCE
+    while not (there := is_there()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return there

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -10,13 +10,12 @@ import psutil
 
 from tests.chaos import clock
 from tests.chaos.folder import Folder
-from tests.chaos.ground import Fault, Ground
+from tests.chaos.ground import Fault, Ground, comes
 from tests.chaos.process import Entry, home
 from tests.chaos.rig import HEADWATER, Rig, running, stored_runs
 from tests.chaos.ways import KAFKA, MQTT
 
 DAY = 86_400  # seconds
-PATIENCE = 60.0  # seconds for what a fault must lead to
 RESTORED = "restores accepted"
 SHOWN = 9  # numbers of batches in a sentence
 SHARE = 10  # the sequence is set back to below this part of what it was
@@ -66,11 +65,11 @@ def set_back(ground: Ground) -> bool:
     """The sequence of batch numbers, as after a failover: whoever takes the next number sets it right."""
     rig = ground.rig
     ground.wait_for_all()
-    _comes(lambda: int(rig.sql(NEWEST)) > SHARE)  # before that the sequence cannot be behind
+    comes(lambda: int(rig.sql(NEWEST)) > SHARE)  # before that the sequence cannot be behind
     before, newest = int(rig.sql(CORRECTED)), int(rig.sql(NEWEST))
     low = ground.chance.randint(1, max(1, newest // SHARE))
     rig.sql(f"SELECT setval('store.batch_number', {low})")
-    reached = _comes(lambda: int(rig.sql(CORRECTED)) > before)
+    reached = comes(lambda: int(rig.sql(CORRECTED)) > before)
     ground.did["sequences set right"] += reached
     return reached
 
@@ -85,7 +84,7 @@ def apart(ground: Ground, seconds: list[Entry]) -> bool:
     ground.wait_for(entry)
     before = int(ground.rig.sql(A_DAY_AHEAD))
     clock.jump(entry.clock, DAY)
-    reached = _comes(lambda: int(ground.rig.sql(A_DAY_AHEAD)) > before)
+    reached = comes(lambda: int(ground.rig.sql(A_DAY_AHEAD)) > before)
     ground.did[f"batches of {entry.name} a day ahead"] += reached
     return reached
 
@@ -95,7 +94,7 @@ def back_up(ground: Ground) -> None:
     if not ground.backups.held:
         ground.wait_for(ground.rig.postgres)
         # Before the graph is told anything it does not show that it was this store's.
-        _comes(lambda: ground.rig.sql(IN_GRAPH) == "1")
+        comes(lambda: ground.rig.sql(IN_GRAPH) == "1")
         ground.backups.take()
 
 
@@ -108,11 +107,11 @@ def restore(ground: Ground) -> bool:
     rig = ground.rig
     ground.wait_for_all()
     newest = int(rig.sql(NEWEST))
-    _comes(lambda: int(rig.sql(NEWEST)) > newest + LATER)
+    comes(lambda: int(rig.sql(NEWEST)) > newest + LATER)
     if rig.player:
-        _comes(lambda: stored_runs(rig) > ground.backups.runs)
+        comes(lambda: stored_runs(rig) > ground.backups.runs)
     with _frozen(rig):
-        if not _comes(lambda: rig.sql(CARRIED) == "t" and _anchored(rig) == int(rig.sql(SEAL))):
+        if not comes(lambda: rig.sql(CARRIED) == "t" and _anchored(rig) == int(rig.sql(SEAL))):
             raise RuntimeError("The relay does not carry and anchor all while nothing is committed.")
         before, runs, since = _batches(rig), stored_runs(rig), time.time()
         rig.postgres.stop()
@@ -122,7 +121,7 @@ def restore(ground: Ground) -> bool:
     ground.outbox.all_again()
     if ground.folder:
         ground.folder.again_since(ground.backups.taken_at)
-    _comes(lambda: lost <= _told(rig, since))
+    comes(lambda: lost <= _told(rig, since))
     status, _ = rig.run(HEADWATER, "restored", "--reason", "chaos", "--json", log="restored")
     if status or (told := _told(rig, since)) != lost:
         raise RuntimeError(
@@ -181,10 +180,3 @@ def out_of_order(rig: Rig) -> int:
 def untold(rig: Rig, folder: Folder) -> int:
     """How many files that are not taken nobody is told of; the listener, which would, has ended."""
     return len(folder.untaken - {*rig.sql(UNTOLD).splitlines()})
-
-
-def _comes(is_there: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not (there := is_there()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return there

@@ -2,18 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.chaos.entry import OF_A_FILE
 from tests.chaos.folder import Folder
-from tests.chaos.ground import Fault, Ground
+from tests.chaos.ground import Fault, Ground, comes
 from tests.chaos.process import Entry
 from tests.chaos.readings import Format
 from tests.chaos.ways import FILES
 
-EDIT_PATIENCE = 60.0  # seconds in which a file comes to a moment of its life
 PAUSE = 2.5  # seconds, longer than `settle` and shorter than `unfinished`
 TEXT = (Format.CSV, Format.JSON)  # whose sizes stay when a record becomes another one
 
@@ -41,7 +39,7 @@ def edited(ground: Ground, folder: Folder, entry: Entry) -> bool:
         entry.arm(f"{moment} {name}")
     (folder.inbox / f".{name}").write_bytes(draft)
     (folder.inbox / f".{name}").rename(folder.inbox / name)
-    reached = moment == "dropped" or _comes(lambda: entry.held)
+    reached = moment == "dropped" or comes(lambda: entry.held)
     in_place = _edit(folder.inbox / name, content)
     entry.disarm()
     entry.release()
@@ -110,10 +108,3 @@ def _middle_of_a_line(content: bytes) -> int:
 def _append(path: Path, rest: bytes) -> None:
     with path.open("ab") as file:
         file.write(rest)
-
-
-def _comes(is_there: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + EDIT_PATIENCE
-    while not (there := is_there()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return there

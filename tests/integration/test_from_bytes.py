@@ -321,6 +321,29 @@ async def test_a_forged_verdict_that_is_said_to_be_of_another_batch_is_found(hou
     assert any("and made again it is rejected by temperature.range" in each for each in differences)
 
 
+async def test_a_record_that_came_twice_and_is_judged_again_by_the_second_batch_is_no_difference(
+    house: House,
+) -> None:
+    """It is rejected for what is stored, and its row says that it stands in the first batch."""
+    twice = message("a", 1, temperature=21.0)
+    await house.take(a_batch(message("a", 1, temperature=20.0)))
+    await house.take(a_batch(twice))
+    await house.take(a_batch(twice, message("a", 2)))
+    await house.reprocess(3)
+    await house.reprocess(2)
+    assert (await house.prove()).differences == ()
+
+
+async def test_a_table_that_is_not_there_ends_no_proof(house: House) -> None:
+    await furnish(house)
+    await house.connection.execute("SET session_replication_role = replica")
+    await house.connection.execute(
+        "UPDATE store.ledger_outputs SET table_name = 'gone' WHERE batch = 1 AND bucket IS NULL"
+    )
+    differences = (await house.prove()).differences
+    assert any(each.startswith("from bytes, gone: what is stored cannot be read") for each in differences)
+
+
 async def test_rows_of_a_batch_that_read_no_message_are_found(house: House) -> None:
     await furnish(house)
     await house.forge("UPDATE store.ledger SET raw_digest = NULL WHERE batch = 4")

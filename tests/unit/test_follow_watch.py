@@ -98,6 +98,12 @@ async def taken_from(watch: FollowWatch, books: Books, parts: int) -> list[tuple
     return found
 
 
+async def all_taken(watch: FollowWatch, books: Books) -> None:
+    """Without end."""
+    async for batch in watch.batches():
+        await books.commit(batch)
+
+
 def append(path: Path, content: bytes) -> None:
     with path.open("ab") as file:
         file.write(content)
@@ -157,12 +163,7 @@ async def test_many_files_need_few_descriptors_and_none_is_forgotten(
     for name in names:
         append(inbox / name, b"n\n1\n")
     watch = a_watch(inbox, books)
-
-    async def looked_at() -> None:
-        async for batch in watch.batches():
-            await books.commit(batch)
-
-    looking = asyncio.create_task(looked_at())
+    looking = asyncio.create_task(all_taken(watch, books))
     for _ in range(3):
         await until(lambda: all(books.read(name) == (inbox / name).stat().st_size for name in names))
         await until(lambda: len(watch._open) <= 3)
@@ -198,12 +199,18 @@ async def test_what_was_given_up_and_is_gone_is_told(inbox: Path) -> None:
     assert [each.left for each in books.files.values()] == [True]
 
 
-async def test_a_rotated_file_that_was_changed_is_told(inbox: Path) -> None:
+async def rotated(inbox: Path) -> Books:
+    """`a.csv` was read, has grown since, and is called `a.old` now, a name that is none of ours."""
     books = Books()
     append(inbox / "a.csv", b"n\n1\n")
     await taken_from(a_watch(inbox, books), books, 1)
     append(inbox / "a.csv", b"2\n")
     (inbox / "a.csv").rename(inbox / "a.old")
+    return books
+
+
+async def test_a_rotated_file_that_was_changed_is_told(inbox: Path) -> None:
+    books = await rotated(inbox)
     with (inbox / "a.old").open("r+b") as file:
         file.write(b"m")
     watch = a_watch(inbox, books)
@@ -213,20 +220,11 @@ async def test_a_rotated_file_that_was_changed_is_told(inbox: Path) -> None:
 
 
 async def test_a_rotated_file_that_another_listener_held_is_read_to_its_end(inbox: Path) -> None:
-    books = Books()
-    append(inbox / "a.csv", b"n\n1\n")
-    await taken_from(a_watch(inbox, books), books, 1)
-    append(inbox / "a.csv", b"2\n")
-    (inbox / "a.csv").rename(inbox / "a.old")
+    books = await rotated(inbox)
     holder = os.open(inbox / "a.old", os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
     watch = a_watch(inbox, books)
-
-    async def looked_at() -> None:
-        async for batch in watch.batches():
-            await books.commit(batch)
-
-    looking = asyncio.create_task(looked_at())
+    looking = asyncio.create_task(all_taken(watch, books))
     await until(lambda: bool(watch._locked))
     os.close(holder)
     await until(lambda: books.read("a.csv") == (inbox / "a.old").stat().st_size)
