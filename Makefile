@@ -12,7 +12,10 @@ HEADWATER := .venv/bin/headwater
 # Installed means installed from exactly these.
 PINS := pyproject.toml requirements-dev.txt requirements-uv.txt
 
-.PHONY: help setup check test demo up bench chaos clean
+# Where it is set, as in many images, every process compiles all of Python's modules anew: twice the time of a command.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup check unit test demo up bench chaos clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -45,6 +48,9 @@ check: setup  ## ruff, mypy strict and import-linter, under a minute
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+unit: setup  ## the tests that need no service, before each commit
+	$(RUN) -m pytest -n $(WORKERS) tests/unit
 
 test: setup  ## everything, against real Postgres, Neo4j, Mosquitto, Kafka and Prefect
 	$(RUN) -m infra.local.provision mosquitto neo4j kafka

@@ -18,7 +18,8 @@ from typing import Annotated
 
 import typer
 
-from console.start import DIFFERENCES, run, start, start_prefect
+from console.exits import DIFFERENCES
+from console.start import run, start, start_prefect
 from console.starting import TITLES, GraphEngine, engine_named, start_apps, start_services
 from console.table import say
 from infra.local.registry import apps, stop_all
@@ -68,13 +69,14 @@ async def _demo(settings: Settings) -> bool:
     from console import demo_report as report
     from console.simulate import publish_at
     from console.up import prepare
-    from flows import stores
+    from flows import catalog, stores
     from flows.proof import prove
     from infra.mqtt.client import Publisher
     from infra.simulators.devices import Simulation, register
     from infra.simulators.robot import Robot, protocols_of, serve_robot
     from tasks.load.devices import load_devices
 
+    known = catalog.read(settings)
     await prepare(settings)
     now = datetime.now(UTC)
     devices = Simulation(seed=SEED, devices=DEVICES, count=READINGS, start=now - SPAN, span=SPAN, bad=BAD)
@@ -86,17 +88,17 @@ async def _demo(settings: Settings) -> bool:
         robot = Robot(protocols=protocols_of(SEED), publish=publisher.publish, seconds=0.05)
         async with serve_robot(robot) as url:
             await robot.up()
-            known = settings.model_copy(update={"robots": (RobotSetting(name="ot2", url=url),)})
-            await asyncio.to_thread(start_apps, known)
+            with_robot = settings.model_copy(update={"robots": (RobotSetting(name="ot2", url=url),)})
+            await asyncio.to_thread(start_apps, with_robot)
             say(f"Simulating {DEVICES} devices and a robot …", err=True)
             publishing = asyncio.create_task(publish_at(publisher, devices.published(), rate=500))
             for protocol in protocols_of(SEED):
                 await robot.play(protocol)
             kinds: Counter[str] = await publishing
             say("Waiting until all of it is stored, summed up and in the graph …", err=True)
-            await _until(known, lambda: report.missing(store.pool, kinds.total(), runs=3))
-        await report.show(settings, store.pool, kinds)
-    proof = await prove(settings, full=True)
+            await _until(with_robot, lambda: report.missing(store.pool, kinds.total(), runs=3))
+        await report.show(settings, known, store.pool, kinds)
+    proof = await prove(settings, known, full=True)
     report.show_proof(proof)
     return proof.ok
 

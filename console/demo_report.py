@@ -9,14 +9,13 @@ import typer
 from console.table import say
 from flows import demo
 from flows.audits import ask
-from flows.catalog import CONTRACTS
+from flows.catalog import Catalog
 from flows.history import flow_runs
 from flows.ours import Installation
 from infra.postgres import Pool, translated
 from infra.settings import Settings
 from lineage import naming, relay
 from lineage.proof import Proof
-from tasks.contract import load_contract
 from tasks.load.rejected_queries import broken_rules
 from tasks.load.row_key import typed_key
 from tasks.load.trace import Trace, trace
@@ -45,7 +44,7 @@ async def missing(pool: Pool, published: int, runs: int) -> str:
     return f"{behind:,} lineage entries are not in the graph" if behind else ""
 
 
-async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
+async def show(settings: Settings, catalog: Catalog, pool: Pool, kinds: Counter[str]) -> None:
     """Everything but the proof."""
     bad = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common() if kind != "good")
     _title("Published")
@@ -53,7 +52,7 @@ async def show(settings: Settings, pool: Pool, kinds: Counter[str]) -> None:
     await _show_stored(pool)
     await _show_rejected(pool)
     await _show_flows(await Installation.of(settings))
-    await _show_origin(settings, pool)
+    await _show_origin(settings, catalog, pool)
 
 
 async def _show_stored(pool: Pool) -> None:
@@ -82,11 +81,11 @@ async def _show_flows(ours: Installation) -> None:
         say(f"  {runs:>4} {flow:<20} by {started_by:<9} {state}")
 
 
-async def _show_origin(settings: Settings, pool: Pool) -> None:
+async def _show_origin(settings: Settings, catalog: Catalog, pool: Pool) -> None:
     key = await demo.an_enriched_reading(pool)
     if key is None:
         return
-    contract = load_contract(CONTRACTS / "sensor_readings.yaml")
+    contract = catalog.contracts["sensor_readings"]
     traced = await trace(pool, contract, typed_key(contract, key))
     _title("One value, traced back to its exact message")
     for line in _lines(traced):

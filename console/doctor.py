@@ -5,7 +5,8 @@ from dataclasses import asdict
 import typer
 from rich.console import Console
 
-from console.start import DIFFERENCES, UNAVAILABLE, run, start_or_warn
+from console.exits import DIFFERENCES, UNAVAILABLE
+from console.start import run, start_or_warn
 from console.table import Json, print_json
 from infra.printable import printable
 
@@ -15,10 +16,11 @@ MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[
 def doctor(as_json: Json = False) -> None:
     """Look at every service; exit status 1 with problems, 3 when something is not reachable."""
     settings = start_or_warn()
+    from flows import catalog
     from flows.doctor import examine
 
     with Console(stderr=True).status("looking at every service"):
-        findings = run(examine(settings))
+        findings = run(examine(settings, catalog.read(settings)))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from console.start import DIFFERENCES, run, start
+from console.exits import DIFFERENCES
+from console.start import run, start
 from console.table import Json, print_json, say
 
 commands = typer.Typer(help="The graph as a whole: make it again, compare two states.", no_args_is_help=True)
@@ -31,9 +32,10 @@ def diff(before: Before, after: After, as_json: Json = False) -> None:
     For example, before merging: headwater graph diff readings@1f2e3d4c5b6a7980 sensors
     """
     settings = start()
+    from flows import catalog
     from flows.graph import difference
 
-    found = run(difference(settings, before, after))
+    found = run(difference(settings, catalog.read(settings), before, after))
     changes = found.changes
     if as_json:
         print_json({**asdict(changes), "reached": found.reached})

@@ -14,7 +14,8 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from console.start import DIFFERENCES, run, start
+from console.exits import DIFFERENCES
+from console.start import run, start
 from console.table import Json, print_json, print_table, say
 from lineage.counted import counted
 from lineage.errors import SettingsError

@@ -6,32 +6,37 @@ import typer
 
 from console.start import run, start, start_prefect
 
-Pipeline = Annotated[str, typer.Option(help="Which stream of the catalog.")]
+Pipelines = Annotated[
+    list[str] | None,
+    typer.Option("--pipeline", help="A stream, once or more; without it, all."),
+]
 Drain = Annotated[
-    bool, typer.Option("--drain", help="Ingest what the broker still keeps for us, end the session and exit.")
+    bool, typer.Option("--drain", help="Ingest what brokers still keep for us, end the sessions and exit.")
 ]
 
 
-def listen(pipeline: Pipeline = "sensors", drain: Drain = False) -> None:
-    """Ingest a stream: from the broker to Postgres, acknowledged after its commit."""
+def listen(pipeline: Pipelines = None, drain: Drain = False) -> None:
+    """Ingest streams side by side: from brokers and folders to Postgres, acknowledged after the commit."""
     settings = start()
-    from flows.catalog import pipeline as named
-    from flows.listen import listen as listening
+    from flows import catalog
+    from flows.listen import listen_to
 
-    run(listening(settings, named(pipeline), leave=drain))
+    run(listen_to(settings, catalog.read(settings), pipeline or (), leave=drain))
 
 
 def relay() -> None:
     """Carry the committed lineage to the graph."""
     settings = start()
+    from flows import catalog
     from flows.relay import relay as relaying
 
-    run(relaying(settings))
+    run(relaying(settings, catalog.read(settings)))
 
 
 def serve() -> None:
     """Deploy every flow, run the scheduled ones, and start flows when robots say that something changed."""
     settings = start_prefect()
+    from flows import catalog
     from flows.serve import serve as serving
 
-    run(serving(settings))
+    run(serving(settings, catalog.read(settings)))

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from console.start import DIFFERENCES, moment, run, start
+from console.exits import DIFFERENCES
+from console.start import moment, run, start
 from console.table import Json, print_json, say
 from lineage.counted import counted
 from lineage.errors import SettingsError
@@ -35,6 +36,7 @@ def prove(
     if full and since is not None:
         raise SettingsError("--full reads everything and --since a part of it: give one of them.")
     settings, after = start(), moment(since, "--since")
+    from flows import catalog
     from flows.proof import prove as proving
 
     with Console(stderr=True).status("proving") as status:
@@ -42,7 +44,8 @@ def prove(
         def show(what: str, done: int) -> None:
             _show(status, what, done)
 
-        proof = run(proving(settings, show, full=full, since=after, from_bytes=from_bytes))
+        known = catalog.read(settings)
+        proof = run(proving(settings, known, show, full=full, since=after, from_bytes=from_bytes))
     if as_json:
         print_json(asdict(proof))
     else:

@@ -66,7 +66,7 @@ def recall(
     apply: Apply = False,
     as_json: Json = False,
 ) -> None:
-    """Tell what came from something, down to aggregates; take it out, put it back, or make it again from raw.
+    """Tell what came from something, down to aggregates; take it out, put it back, make it anew from raw.
 
     All that is chosen must hold. Nothing is changed without --apply.
     """
@@ -74,6 +74,7 @@ def recall(
     if apply and not (kinds and reason):
         raise RejectedError("--apply takes --quarantine, --release or --reprocess, and a --reason.")
     settings = start()
+    from flows import catalog
     from flows.recall import Order, recalled
     from tasks.load.recall import Selection
 
@@ -87,7 +88,7 @@ def recall(
         until=moment(until, "--to"),
     )
     order = Order(kinds=kinds, reason=reason, by_whom=by or user_name(), apply=apply, stand_in=pipeline)
-    outcome = run(recalled(settings, selection, order, progress))
+    outcome = run(recalled(settings, catalog.read(settings), selection, order, progress))
     if as_json:
         print_json(asdict(outcome))
         return

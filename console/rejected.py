@@ -111,11 +111,14 @@ def replay(
     What today's version would say again is left alone, so a second replay changes nothing.
     """
     settings = start()
-    from flows import rejected
+    from flows import catalog, rejected
     from flows import replay as replays
 
     which = _which(dataset, rule, stage, since, False)
-    total = run(replays.replay(settings, which, dry_run=dry_run, tell=progress, stand_in=pipeline))
+    replaying = replays.replay(
+        settings, catalog.read(settings), which, dry_run=dry_run, tell=progress, stand_in=pipeline
+    )
+    total = run(replaying)
     if not total["batches"] and not total["unchanged"] + total["refused"] + total["failed"]:
         _tell_unknown(run(rejected.ls(settings, which, limit=1)))
     if as_json:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from console.start import DIFFERENCES, run, start_prefect
+from console.exits import DIFFERENCES
+from console.start import run, start_prefect
 from console.table import Json, print_json, print_table, say
 
 if TYPE_CHECKING:

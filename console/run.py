@@ -30,10 +30,10 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
         _list()
         return
     settings = start_prefect()
-    from flows import registry, stores
+    from flows import catalog, registry, stores
     from flows.ours import Installation
 
-    flow = registry.load_flow(name)
+    flow = registry.load_flow(name, catalog.read(settings).pipelines)
     given = registry.parameters(flow, dict(pairs(values, "--set")))
     registry.check(given, settings)
     run_to_end(stores.prepare_tables(settings, ()))

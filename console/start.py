@@ -1,36 +1,28 @@
-"""How every command begins and ends: settings, logs and metrics first, one sentence when it fails.
+"""How every command begins: settings, logs and metrics first.
 
 A command starts first and imports what it needs afterwards: prometheus-client decides when it is first
 imported (by Prefect, for one) whether a process counts into shared files, see `infra.settings.share_metrics`.
-
-Exit status: 0 done · 1 a check found differences · 2 wrong use or settings, the same call fails again ·
-3 a service is away, the same call may work later · 130 interrupted.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from console.table import say
-from infra import logs
-from infra.endpoints import resolve_prefect
-from infra.local.registry import endpoints
-from infra.masking import mask
-from infra.settings import Settings, hand_down, load, share_metrics
-from lineage.errors import HeadwaterError, RejectedError, SettingsError, UnavailableError, VerificationError
+from lineage.errors import RejectedError, SettingsError, UnavailableError
 
-DIFFERENCES: Final = 1
-REFUSED: Final = 2
-UNAVAILABLE: Final = 3
-INTERRUPTED: Final = 130
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 Result = TypeVar("Result")
 
 
-def start(**given: Any) -> Settings:
+def start(**given: Any) -> "Settings":
     """Read the settings (`given` ones go first), let this process's metrics be counted, set up the logs."""
+    from infra import logs
+    from infra.local.registry import endpoints
+    from infra.settings import load, share_metrics
+
     settings = load(**given)
     share_metrics(settings)
     local = endpoints(settings.home).values()
@@ -38,14 +30,14 @@ def start(**given: Any) -> Settings:
     return settings
 
 
-def start_prefect(**given: Any) -> Settings:
+def start_prefect(**given: Any) -> "Settings":
     """The same for a command that uses Prefect: its server is the one of the settings, or the local one."""
     settings = start(**given)
     _hand_down(settings)
     return settings
 
 
-def start_or_warn(**given: Any) -> Settings:
+def start_or_warn(**given: Any) -> "Settings":
     """The same for a command that looks at everything, also when there is no Prefect server to be found."""
     settings = start(**given)
     with suppress(UnavailableError):
@@ -53,7 +45,11 @@ def start_or_warn(**given: Any) -> Settings:
     return settings
 
 
-def _hand_down(settings: Settings) -> None:
+def _hand_down(settings: "Settings") -> None:
+    from infra.endpoints import resolve_prefect
+    from infra.local.registry import endpoints
+    from infra.settings import hand_down
+
     prefect = resolve_prefect(settings, endpoints(settings.home))
     hand_down(settings, prefect.url, prefect.login)
 
@@ -80,22 +76,6 @@ def moment(text: str | None, option: str) -> datetime | None:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's work to its end."""
+    import asyncio
+
     return asyncio.run(work)
-
-
-def guarded(command: Callable[[], object]) -> int:
-    """The exit status of a command; an error of ours is told in one sentence, without secrets."""
-    try:
-        command()
-    except HeadwaterError as error:
-        say(mask(str(error)), err=True)
-        return status_of(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
-
-
-def status_of(error: HeadwaterError) -> int:
-    if isinstance(error, VerificationError):
-        return DIFFERENCES
-    return UNAVAILABLE if isinstance(error, UnavailableError) else REFUSED

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from console.start import UNAVAILABLE, run, start_or_warn
+from console.exits import UNAVAILABLE
+from console.start import run, start_or_warn
 from console.starting import TITLES
 from console.table import Json, print_json, say
 from lineage.counted import counted
@@ -24,9 +25,10 @@ UNITS: Final = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
 def status(as_json: Json = False) -> None:
     """Show every part's last operation, state and lag, the addresses and what is set, without secrets."""
     settings = start_or_warn()
+    from flows import catalog
     from flows.status import status as asked
 
-    found = run(asked(settings))
+    found = run(asked(settings, catalog.read(settings)))
     if as_json:
         print_json(asdict(found))
     else:
@@ -39,6 +41,10 @@ def _print(found: "Status") -> None:
     _title("Processes")
     for part in found.parts:
         say(f"  {TITLES[part.name]:<18} {part.state:<18} {_told(part.detail)}".rstrip())
+    if found.broken:
+        _title("Left out of the catalog")
+    for sentence in found.broken:
+        say(f"  {sentence}")
     _title("Stored")
     _print_stored(found)
     _title("Flow runs")

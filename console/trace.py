@@ -26,9 +26,10 @@ Page = Annotated[int, typer.Option(min=1, help="Of an aggregate: which page of t
 def trace(table: Table, key: Key, column: Column = None, page: Page = 1, as_json: Json = False) -> None:
     """Show what a value came from: its row, batch, message as received, code, run, device or experiment."""
     settings = start()
+    from flows import catalog
     from flows.trace import traced
 
-    found = run(traced(settings, table, key, column, page))
+    found = run(traced(settings, catalog.read(settings), table, key, column, page))
     if as_json:
         print_json(document(found))
         return

@@ -63,10 +63,11 @@ def down(as_json: Json = False) -> None:
 
 async def prepare(settings: Settings) -> None:
     """Bring Postgres and the graph to what this code needs."""
+    from flows import catalog
     from flows.partitions import extend
     from flows.stores import prepare_graph
 
-    await extend(settings, datetime.now(UTC))
+    await extend(settings, catalog.read(settings), datetime.now(UTC))
     await prepare_graph(settings)
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import structlog
 
 from flows import stores
-from flows.catalog import all_contracts
+from flows.catalog import Catalog
 from infra.settings import Settings
 from lineage.errors import ContractError, RejectedError
 from lineage.model import Run
-from tasks.load.aggregate import load_aggregates
 from tasks.load.refresh import Refreshed, refresh
 
 log = structlog.get_logger(__name__)
@@ -17,20 +16,17 @@ log = structlog.get_logger(__name__)
 NAME = "aggregates"
 
 
-async def refresh_all(settings: Settings, run: Run) -> list[Refreshed]:
+async def refresh_all(settings: Settings, catalog: Catalog, run: Run) -> list[Refreshed]:
     """Refresh every aggregate.
 
     Raises UnavailableError when Postgres is away; what was committed by then stays, the rest keeps its marks.
     Raises ContractError, once the others are refreshed, for those that cannot be.
     """
-    contracts = all_contracts()
-    fed = {contract.table for contract in contracts}
+    contracts = catalog.contracts.values()
     ready = {contract.table for contract in await stores.prepare_each(settings, contracts)}
     done, failed = [], []
     async with stores.open_store(settings, NAME) as store:
-        for aggregate in load_aggregates():
-            if fed.isdisjoint(aggregate.sources):
-                continue  # no pipeline makes what it is made of
+        for aggregate in catalog.derived.values():
             try:
                 if lacking := {aggregate.table, *aggregate.sources} - ready:
                     raise ContractError(f"not prepared: {', '.join(sorted(lacking))}; the log says why")

@@ -19,15 +19,19 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from flows.catalog import ROOT
 from flows.ours import Installation
-from lineage.errors import RejectedError
+from lineage.errors import RejectedError, UnavailableError
 
 log = structlog.get_logger(__name__)
 
+ROOT = Path(__file__).parents[1]
 FILE = ROOT / "prefect.yaml"
 
+_BUSY = "503 Service Unavailable"
+"""What a server answers whose SQLite is locked for longer than Prefect's own client tries."""
+_PAUSE = 5.0  # seconds, before it is asked again
 _NOT_OURS = (
     "The {} on Prefect's server is not of this store: it belongs to another installation, or to one "
     "whose store is gone. Give this one a name of its own by HEADWATER_INSTALLATION, or delete it there."
@@ -103,8 +107,17 @@ async def _reschedule(client: PrefectClient, deployment: DeploymentResponse, eve
     await client.create_deployment_schedules(deployment.id, [interval])
 
 
+@retry(
+    retry=retry_if_exception_type(UnavailableError),
+    stop=stop_after_attempt(3),
+    wait=wait_fixed(_PAUSE),
+    reraise=True,
+)
 async def _run_prefect(*arguments: str) -> None:
-    """Prefect's own command; it finds the server where this process does, by `PREFECT_API_URL`."""
+    """Prefect's own command; it finds the server where this process does, by `PREFECT_API_URL`.
+
+    Raises UnavailableError when the server stays too busy to answer, RejectedError when the command fails.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prefect", "--no-prompt", *arguments),
         cwd=ROOT,
@@ -113,5 +126,7 @@ async def _run_prefect(*arguments: str) -> None:
     )
     output, _ = await process.communicate()
     if process.returncode:
-        last = output.decode(errors="replace").strip().splitlines()[-5:]
-        raise RejectedError(f"prefect {arguments[0]} failed: {' '.join(last)}")
+        said = output.decode(errors="replace").strip()
+        if _BUSY in " ".join(said.split()):
+            raise UnavailableError("Prefect", "its server is too busy to deploy")
+        raise RejectedError(f"prefect {arguments[0]} failed: {' '.join(said.splitlines()[-5:])}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flows import doctor_keys, doctor_prefect, stores
-from flows.catalog import all_contracts, pipelines
+from flows.catalog import Catalog
 from flows.limits import at_limit
 from flows.robots import robots_seen
 from flows.status import PROCESSES
@@ -18,6 +18,7 @@ from infra.endpoints import resolve_graph
 from infra.local.addresses import near
 from infra.local.registry import ended, endpoints
 from infra.settings import Settings
+from lineage.counted import counted
 from lineage.errors import HeadwaterError, SettingsError, UnavailableError
 from tasks.extract.mqtt import MqttOptions
 from tasks.load.listeners import Absent, absent
@@ -27,6 +28,7 @@ from tasks.load.status import open_rejected
 
 TABLES: Final = "Tables"
 REJECTED: Final = "Rejected records"
+CATALOG: Final = "Pipelines"
 FILES: Final = 5  # of a folder, named
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
@@ -34,26 +36,27 @@ SILENT: Final = timedelta(minutes=5)
 Check = Callable[[Settings], Awaitable[tuple[Finding, ...]]]
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def examine(settings: Settings, catalog: Catalog) -> list[Finding]:
     """All findings; changes nothing but what the broker's probe publishes to itself."""
     checks: tuple[tuple[str, Check], ...] = (
         ("Postgres", lambda s: postgres.check(stores.postgres_dsn(s))),
-        (TABLES, _tables),
+        (TABLES, lambda s: _tables(s, catalog)),
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
-        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared())),
+        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared(catalog))),
         (doctor_prefect.PART, doctor_prefect.check),
     )
-    robots = asyncio.ensure_future(_robots(settings))
-    database, tables, *found = await asyncio.gather(
+    robots = asyncio.ensure_future(_robots(settings, catalog))
+    database, tables, *others = await asyncio.gather(
         *(_guarded(part, check, settings) for part, check in checks)
     )
     if database[0].level is Level.UNREACHABLE and tables[0].level is Level.UNREACHABLE:
         tables = (Finding(TABLES, Level.UNREACHABLE, "not looked at, Postgres is away."),)
-    services = chain(database, tables, *found)
-    return [*services, *await robots, *_ended(settings.home), *machine.check(settings.home)]
+    services = chain(database, tables, *others)
+    found = [*_catalog(catalog), *services, *await robots, *_ended(settings.home)]
+    return [*found, *machine.check(settings.home)]
 
 
-async def _robots(settings: Settings) -> tuple[Finding, ...]:
+async def _robots(settings: Settings, catalog: Catalog) -> tuple[Finding, ...]:
     """Off for a while is ordinary: its runs are read when it is back, those that it still has."""
     fix = "Switch it on, or correct its URL in HEADWATER_ROBOTS; it keeps its last 20 runs."
     return tuple(
@@ -62,8 +65,17 @@ async def _robots(settings: Settings) -> tuple[Finding, ...]:
         )
         if robot.reason
         else Finding(f"Robot {robot.name}", Level.OK, f"it answers and keeps {robot.runs} runs")
-        for robot in await robots_seen(settings)
+        for robot in await robots_seen(settings, catalog)
     )
+
+
+def _catalog(catalog: Catalog) -> Iterator[Finding]:
+    """What is left out of it; the others run."""
+    fix = "Mend it, and start the processes again: each reads the catalog once."
+    for each in catalog.broken:
+        yield Finding(CATALOG, Level.PROBLEM, each.why, fix)
+    if not catalog.broken:
+        yield Finding(CATALOG, Level.OK, f"{counted(len(catalog.pipelines), 'pipeline')} read")
 
 
 def _ended(home: Path) -> Iterator[Finding]:
@@ -74,9 +86,9 @@ def _ended(home: Path) -> Iterator[Finding]:
             yield Finding(f"headwater {name}", Level.PROBLEM, sentence, "`headwater up` starts it again.")
 
 
-def _shared() -> list[str]:
+def _shared(catalog: Catalog) -> list[str]:
     """The pipelines whose listeners share one subscription of the broker."""
-    sources = {name: pipeline.source for name, pipeline in pipelines().items()}
+    sources = {name: pipeline.source for name, pipeline in catalog.pipelines.items()}
     return [name for name, source in sources.items() if isinstance(source, MqttOptions) and source.group]
 
 
@@ -89,11 +101,11 @@ async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding
         return (Finding(part, Level.PROBLEM, str(error)),)
 
 
-async def _tables(settings: Settings) -> tuple[Finding, ...]:
+async def _tables(settings: Settings, catalog: Catalog) -> tuple[Finding, ...]:
     async with stores.open_store(settings, "doctor") as store:
-        lacking = await missing_ahead(store.pool, all_contracts(), datetime.now(UTC))
+        lacking = await missing_ahead(store.pool, catalog.contracts.values(), datetime.now(UTC))
         silent = await absent(store.pool, SILENT)
-        full = at_limit(await open_rejected(store.pool))
+        full = at_limit(catalog, await open_rejected(store.pool))
         left = await not_taken(store.pool)
     findings = [_absent(each) for each in silent]
     findings += _not_taken(left)

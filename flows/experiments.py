@@ -14,9 +14,8 @@ from uuid import UUID
 from prefect import flow
 from pydantic import Field
 
-from flows import artifact, limits, stores
+from flows import artifact, catalog, limits, stores
 from flows.catalog import Pipeline
-from flows.catalog import pipeline as named
 from flows.counting import count, measured, metrics
 from flows.ours import FLOW
 from flows.runs import current_run
@@ -49,13 +48,14 @@ class ExperimentRequest(Frozen):
 
     def check(self, settings: Settings) -> None:
         """Raises NotFoundError for a robot that the settings do not name."""
-        source_of(settings, named(PIPELINE), self.robot)
+        source_of(settings, catalog.read(settings).pipeline(PIPELINE), self.robot)
 
 
 @flow(name=FLOW + PIPELINE, flow_run_name="{request.robot} {request.experiment_id}", persist_result=False)
 async def experiments(request: ExperimentRequest) -> str:
     """Fetch a run, store it and verify what is stored; returns what became of it in one sentence."""
-    settings, pipeline = load(), named(PIPELINE)
+    settings = load()
+    pipeline = catalog.read(settings).pipeline(PIPELINE)
     plan = pipeline.load_plan(current_run(PIPELINE))
     with measured(PIPELINE):
         await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())

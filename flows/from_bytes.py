@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from flows import catalog
+from flows.catalog import Catalog
 from flows.replay import Readers
 from infra.postgres import Connection
 from lineage.errors import ContractError
@@ -21,6 +21,7 @@ ANOTHER = "their code, contract or pipeline is another one today"
 class Makers:
     """The pipelines of the catalog, each loaded once, and with the reference state of now."""
 
+    catalog: Catalog
     readers: Readers
     _found: dict[tuple[str, str], CurrentPipeline | str] = field(default_factory=dict)
 
@@ -33,7 +34,7 @@ class Makers:
 
     def _find(self, dataset: str, transformation_id: str) -> CurrentPipeline | str:
         why = NOBODY
-        for name, pipeline in catalog.pipelines().items():
+        for name, pipeline in self.catalog.pipelines.items():
             if not pipeline.source.gives(dataset):
                 continue
             try:
@@ -45,8 +46,8 @@ class Makers:
         return why
 
 
-async def makers(connection: Connection) -> Makers:
+async def makers(connection: Connection, catalog: Catalog) -> Makers:
     """What today's code and reference state make again."""
     reference = Reference(frames={"devices": await read_devices(connection)})
     run = Run(id=uuid4(), kind="command", name="prove", started_at=datetime.now(UTC))
-    return Makers(Readers(reference=reference, run=run))
+    return Makers(catalog, Readers(catalog=catalog, reference=reference, run=run))

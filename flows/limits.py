@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from aiolimiter import AsyncLimiter
 
-from flows.catalog import Pipeline, pipelines
+from flows.catalog import Catalog, Pipeline
 from flows.retry import must_wait, without_end
 from infra.postgres import Pool
 from lineage.errors import HeadwaterError, RejectedError
@@ -143,9 +143,9 @@ async def check(pool: Pool, pipeline: Pipeline) -> None:
         raise RejectedError(_sentence(pipeline, found))
 
 
-def at_limit(found: Waiting) -> tuple[str, ...]:
+def at_limit(catalog: Catalog, found: Waiting) -> tuple[str, ...]:
     """A sentence for each pipeline at its limit."""
-    counted = [(pipeline, waiting_of(pipeline, found)) for pipeline in pipelines().values()]
+    counted = [(pipeline, waiting_of(pipeline, found)) for pipeline in catalog.pipelines.values()]
     return tuple(_sentence(*each) for each in counted if _reached(*each))
 
 

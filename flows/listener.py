@@ -65,7 +65,7 @@ class Listener:
 
     async def enter(self) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
-        contracts = self._pipeline.contracts().values()
+        contracts = self._pipeline.contracts.values()
         await stores.prepare_tables(self._settings, contracts)
         for contract in contracts:
             await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
@@ -208,7 +208,7 @@ class Listener:
 
     async def _prepare_again(self) -> None:
         try:
-            await stores.prepare_tables(self._settings, self._pipeline.contracts().values())
+            await stores.prepare_tables(self._settings, self._pipeline.contracts.values())
         except HeadwaterError as error:
             log.warning("tables not prepared again", reason=str(error))
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 
+from flows.catalog import Broken
 from infra import metrics_server
 from infra.metrics_server import Health
 from infra.settings import Settings
@@ -17,6 +18,7 @@ from infra.settings import Settings
 log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -53,6 +55,36 @@ class State:
             **self.facts,
         }
         return Health(ok=self.ok, detail=detail)
+
+
+def health_of(states: Mapping[str, State], told: Mapping[str, str]) -> Health:
+    """Several states of one process as one: what each does by its name, and what was done last."""
+    if len(states) == 1:
+        (one,) = states.values()
+        alone = one.health()
+        return Health(ok=alone.ok, detail={**alone.detail, **told})
+    doing = {name: state.state for name, state in states.items()}
+    newest = max(states.values(), key=lambda state: state.last_at or _NEVER)
+    return Health(
+        ok=all(state.ok for state in states.values()),
+        detail={**newest.health().detail, "state": _summary(doing), **doing, **told},
+    )
+
+
+def _summary(doing: Mapping[str, str]) -> str:
+    """What all do, or what those do that are not just listening."""
+    if "starting" in doing.values():
+        return "starting"
+    if len(set(doing.values())) == 1:
+        return next(iter(doing.values()))
+    return "; ".join(f"{name}: {what}" for name, what in doing.items() if what != "listening")
+
+
+def left_out(broken: Sequence[Broken]) -> dict[str, str]:
+    """What /health says of what is left out of the catalog, which is logged too."""
+    for each in broken:
+        log.warning("left out of the catalog", why=each.why)
+    return {f"left out: {each.name}": each.why for each in broken}
 
 
 @contextmanager
@@ -99,6 +131,28 @@ async def until(stop: asyncio.Event, items: AsyncIterator[Item]) -> AsyncGenerat
             yield item
     finally:
         stopping.cancel()
+
+
+@asynccontextmanager
+async def set_by(stop: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    """An event of one's own, that `stop` sets too."""
+    own = asyncio.Event()
+
+    async def follow() -> None:
+        await stop.wait()
+        own.set()
+
+    following = asyncio.create_task(follow())
+    try:
+        yield own
+    finally:
+        following.cancel()
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, or until `stop` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None], grace: float = 0.0) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from flows import stores
+from flows.catalog import Catalog
 from flows.counting import metrics
 from flows.from_bytes import makers
 from infra import anchors, key_file
@@ -35,6 +36,7 @@ def _tell_no_one(_what: str, _done: int) -> None:
 
 async def prove(
     settings: Settings,
+    catalog: Catalog,
     progress: Progress = _tell_no_one,
     *,
     full: bool = False,
@@ -64,7 +66,9 @@ async def prove(
             accepted=anchors.restores(settings.anchors, store),
             keys=key_file.read(settings.digest_keys),
             strangers=anchors.strangers(settings.anchors, store),
-            make_again=partial(make_again, await makers(connection), progress) if from_bytes else None,
+            make_again=partial(make_again, await makers(connection, catalog), progress)
+            if from_bytes
+            else None,
         )
     if proof.ok and proof.seal:
         newest = seal.Anchor(

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from flows import catalog, stores
+from flows import stores
 from flows.aggregates import refresh_all
+from flows.catalog import Catalog
 from flows.replay import Readers
 from infra.postgres import translated
 from infra.settings import Settings
 from lineage.model import Run
 from tasks.batch import Reference
-from tasks.load.aggregate import load_aggregates
 from tasks.load.changes import Changes, add
 from tasks.load.devices import read_devices
 from tasks.load.quarantine import Act, Kind, record_reprocess, set_apart
@@ -65,18 +65,19 @@ class Outcome:
 
 async def recalled(
     settings: Settings,
+    catalog: Catalog,
     selection: Selection,
     order: Order,
     tell: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Outcome:
     """Count what is chosen; with kinds of acts say what they would do, and with `apply` do them."""
-    await stores.prepare_each(settings, catalog.all_contracts())
+    await stores.prepare_each(settings, catalog.contracts.values())
     run = Run(id=uuid4(), kind="command", name=NAME, started_at=datetime.now(UTC))
     async with stores.open_store(settings, NAME) as store:
         with translated():
             async with store.pool.acquire() as connection:
-                found = await conditions(connection, selection, recalled_tables())
-                scope = await scope_of(connection, found, load_aggregates())
+                found = await conditions(connection, selection, recalled_tables(catalog))
+                scope = await scope_of(connection, found, tuple(catalog.derived.values()))
                 if not scope.tables:
                     await refuse_unknown(connection, selection)
                 outcome = Outcome(applied=order.apply, scope=scope)
@@ -89,24 +90,24 @@ async def recalled(
                 run=run,
             )
             if kind == "reprocess":
-                outcome = await _reprocess(store, act, outcome, tell, order.stand_in)
+                outcome = await _reprocess(store, catalog, act, outcome, tell, order.stand_in)
             else:
                 outcome = await _set_apart(store, act, found, outcome)
     if order.apply and order.kinds:
-        done = await refresh_all(settings, run)
+        done = await refresh_all(settings, catalog, run)
         outcome = replace(outcome, hours=sum(one.hours for one in done))
     return outcome
 
 
-def recalled_tables() -> list[Recalled]:
+def recalled_tables(catalog: Catalog) -> list[Recalled]:
     """Every table that messages feed, and who its rows are about."""
     about = {
         table.name: (table.about.kind, table.about.column)
-        for pipeline in catalog.pipelines().values()
+        for pipeline in catalog.pipelines.values()
         for table in pipeline.tables
         if table.about
     }
-    fed = [contract for contract in catalog.all_contracts() if has_history(contract)]
+    fed = [contract for contract in catalog.contracts.values() if has_history(contract)]
     return [Recalled(contract=contract, about=about.get(contract.table)) for contract in fed]
 
 
@@ -119,11 +120,16 @@ async def _set_apart(store: Store, act: Act, found: Sequence[Condition], outcome
 
 
 async def _reprocess(
-    store: Store, act: Act, outcome: Outcome, tell: Callable[[int, int], None], stand_in: str | None
+    store: Store,
+    catalog: Catalog,
+    act: Act,
+    outcome: Outcome,
+    tell: Callable[[int, int], None],
+    stand_in: str | None,
 ) -> Outcome:
     """Every raw batch of the scope, the oldest first; each is a transaction of its own."""
     reference = Reference(frames={"devices": await read_devices(store.pool)})
-    readers = Readers(reference=reference, run=act.run, stand_in=stand_in)
+    readers = Readers(catalog=catalog, reference=reference, run=act.run, stand_in=stand_in)
     with translated():
         async with store.pool.acquire() as connection:
             batches = await readers_of(connection, outcome.scope.raw_batches)

@@ -1,6 +1,6 @@
 """What can be run by name: the flows of `prefect.yaml`, with their parameters from text."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,8 +8,7 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ValidationError
 
-from flows.catalog import ROOT, pipelines
-from flows.deploy import declared
+from flows.deploy import ROOT, declared
 from flows.ours import FLOW
 from infra.settings import Settings
 from lineage.errors import NotFoundError, SettingsError
@@ -32,13 +31,13 @@ def names() -> list[str]:
     return list(descriptions())
 
 
-def load_flow(name: str) -> Flow[..., Any]:
-    """The flow of a deployment; raises NotFoundError with the names there are."""
+def load_flow(name: str, streams: Collection[str] = ()) -> Flow[..., Any]:
+    """The flow of a deployment; raises NotFoundError with the names there are, or that it is a stream's."""
     found = {deployment["name"]: deployment for deployment in declared()}
     if name in found:
         loaded: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / found[name]["entrypoint"]))
         return loaded
-    if name in pipelines():
+    if name in streams:
         raise NotFoundError(f"{name} is a stream: run it with `headwater listen --pipeline {name}`.")
     raise NotFoundError(f"There is nothing named {name!r} to run: choose from {', '.join(found)}.")
 

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from flows import process, stores
-from flows.catalog import pipelines
+from flows.catalog import Catalog
 from flows.limits import waiting_of
 from flows.retry import without_end
 from infra import anchors
@@ -31,17 +31,20 @@ END_WRITERS_EVERY = 15.0
 ANCHOR_EVERY = 60.0
 
 
-async def relay(settings: Settings) -> None:
+async def relay(settings: Settings, catalog: Catalog) -> None:
     """Carry the lineage log to the graph until SIGTERM or SIGINT; wait while either is away."""
     metrics = Metrics(CollectorRegistry())
     state = process.State()
     with process.stop_signal() as stop, process.observed(settings, state.health):
+        state.facts = process.left_out(catalog.broken)
         stores.postgres_dsn(settings)  # nothing is waited for that is neither set nor running at the start
-        work = without_end(lambda: _connect_and_carry(settings, metrics, state), what="relay")
+        work = without_end(lambda: _connect_and_carry(settings, catalog, metrics, state), what="relay")
         await process.unless(stop, work)
 
 
-async def _connect_and_carry(settings: Settings, metrics: Metrics, state: process.State) -> None:
+async def _connect_and_carry(
+    settings: Settings, catalog: Catalog, metrics: Metrics, state: process.State
+) -> None:
     """Look where Postgres and the graph are now, and carry; raises UnavailableError when one is away."""
     state.running("connecting")
     async with stores.open_graph(settings) as graph, stores.open_connection(settings, "relay") as connection:
@@ -50,7 +53,7 @@ async def _connect_and_carry(settings: Settings, metrics: Metrics, state: proces
         if not await log_relay.resume(connection, graph):
             log.warning("the graph is another one, or was emptied: carrying the whole record again")
         state.running("carrying")
-        await _carry_on(settings, connection, graph, metrics, state)
+        await _carry_on(settings, catalog, connection, graph, metrics, state)
 
 
 async def _drop_what_was_lost(connection: Connection, graph: Graph) -> None:
@@ -64,12 +67,17 @@ async def _drop_what_was_lost(connection: Connection, graph: Graph) -> None:
 
 
 async def _carry_on(
-    settings: Settings, connection: Connection, graph: Graph, metrics: Metrics, state: process.State
+    settings: Settings,
+    catalog: Catalog,
+    connection: Connection,
+    graph: Graph,
+    metrics: Metrics,
+    state: process.State,
 ) -> None:
     """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
     now_and_then = (
         _Every(LAG_EVERY, lambda: _show_lag(connection, metrics)),
-        _Every(REJECTED_EVERY, lambda: _show_rejected(connection, metrics)),
+        _Every(REJECTED_EVERY, lambda: _show_rejected(connection, catalog, metrics)),
         _Every(END_WRITERS_EVERY, lambda: seal.end_writers(connection)),
         _Every(ANCHOR_EVERY, lambda: _anchor(connection, settings)),
     )
@@ -117,8 +125,8 @@ async def _show_lag(connection: Connection, metrics: Metrics) -> None:
     metrics.relay_lag(lag.entries, max(oldest, timedelta(0)), now, lag.unshown)
 
 
-async def _show_rejected(connection: Connection, metrics: Metrics) -> None:
+async def _show_rejected(connection: Connection, catalog: Catalog, metrics: Metrics) -> None:
     """The gauge is for all pipelines, so that one that is not running has its depth shown too."""
     depth = await open_rejected(connection)
-    for pipeline in pipelines().values():
+    for pipeline in catalog.pipelines.values():
         metrics.rejected_records.labels(pipeline.name).set(waiting_of(pipeline, depth))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import structlog
+
 from flows import stores
 from infra import anchors
 from infra.settings import Settings
@@ -14,6 +16,8 @@ from lineage.lost import Lost
 from lineage.model import Run
 from lineage.ports import Connection
 from lineage.restores import Gap, Restore
+
+log = structlog.get_logger(__name__)
 
 _SEALED_AT = "SELECT sealed_at FROM store.lineage_seals WHERE seal = $1"
 _BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +45,8 @@ async def restored(settings: Settings, *, reason: str, by_whom: str) -> Accepted
         gap = await restores.gap(connection, anchors.read(settings.anchors, store))
         if gap is None:
             raise RejectedError("Every seal that is anchored stands: there is nothing to accept.")
+        if await relay.is_busy(connection):
+            log.info("waiting for the relay, which makes the graph anew", progress="headwater status")
         asked = await _ask_graph(settings, connection)
         since = await connection.fetchval(_SEALED_AT, gap.kept) or _BEFORE_ALL
         found = Accepted(gap=gap, known=await lost.by_dataset(connection, since), graph=asked)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from flows.catalog import pipeline as named
+from flows.catalog import Catalog
 from flows.experiments import PIPELINE, source_of
 from infra.settings import Settings
 from lineage.errors import HeadwaterError, UnavailableError
@@ -23,13 +23,13 @@ class RobotSeen:
     reason: str = ""
 
 
-async def robots_seen(settings: Settings) -> tuple[RobotSeen, ...]:
+async def robots_seen(settings: Settings, catalog: Catalog) -> tuple[RobotSeen, ...]:
     """Ask every robot, at the same time."""
-    return tuple(await asyncio.gather(*(_seen(settings, robot.name) for robot in settings.robots)))
+    return tuple(await asyncio.gather(*(_seen(settings, catalog, robot.name) for robot in settings.robots)))
 
 
-async def _seen(settings: Settings, name: str) -> RobotSeen:
-    source, url = source_of(settings, named(PIPELINE), name)
+async def _seen(settings: Settings, catalog: Catalog, name: str) -> RobotSeen:
+    source, url = source_of(settings, catalog.pipeline(PIPELINE), name)
     try:
         async with robot_client(replace(source, patience=PATIENCE), url) as client:
             return RobotSeen(name=name, runs=len(await list_runs(client, source)))

@@ -9,8 +9,8 @@ from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 
-from flows import aggregates, folds, partitions, proof
-from flows.catalog import Retry, all_contracts
+from flows import aggregates, catalog, folds, partitions, proof
+from flows.catalog import Catalog, Retry
 from flows.counting import measured
 from flows.ours import FLOW
 from flows.runs import Schedule, current_run, missed
@@ -31,6 +31,12 @@ DAILY = Schedule.daily()
 PROOF = ProofSchedule()
 
 
+def _refuse_broken(known: Catalog) -> None:
+    """Raise ContractError, when all else is done, for tables that are left out of the catalog."""
+    if known.broken_tables:
+        raise ContractError(f"Done, but for tables that are broken: {' '.join(known.broken_tables)}")
+
+
 @flow(name=FLOW + aggregates.NAME, persist_result=False)
 async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
     """Refresh every aggregate; returns what became of them in one sentence."""
@@ -38,10 +44,13 @@ async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
         return late
     with measured(aggregates.NAME):
         refresh = step("refresh", aggregates.refresh_all, Retry())
-        done = await refresh(load(), current_run(aggregates.NAME))
+        settings = load()
+        known = catalog.read(settings)
+        done = await refresh(settings, known, current_run(aggregates.NAME))
         sentence = aggregates.recomputed(sum(one.hours for one in done))
         table = aggregates.table_of(done)
         await acreate_markdown_artifact(table, key=FLOW + aggregates.NAME, description=sentence)
+        _refuse_broken(known)
         return sentence
 
 
@@ -51,9 +60,12 @@ async def extend_partitions(schedule: Schedule = DAILY) -> str | State[None]:
     if late := missed(schedule):
         return late
     with measured(partitions.NAME):
-        tables = await partitions.extend(load(), datetime.now(UTC))
-        if lacking := [each.table for each in all_contracts() if each.table not in tables]:
+        settings = load()
+        known = catalog.read(settings)
+        tables = await partitions.extend(settings, known, datetime.now(UTC))
+        if lacking := [table for table in known.contracts if table not in tables]:
             raise ContractError(f"Not ready for the days to come: {', '.join(lacking)}; the log says why.")
+        _refuse_broken(known)
         return f"Ready for the days to come: {', '.join(tables)}."
 
 
@@ -74,7 +86,9 @@ async def scheduled_proof(schedule: ProofSchedule = PROOF) -> str | State[None]:
     if late := missed(schedule):
         return late
     with measured(proof.NAME):
-        found = await step("prove", proof.prove, Retry())(load(), full=schedule.full)
+        settings = load()
+        prove = step("prove", proof.prove, Retry())
+        found = await prove(settings, catalog.read(settings), full=schedule.full)
         lines = [f"- {markdown(difference)}" for difference in found.differences]
         await acreate_markdown_artifact(
             "\n".join([markdown(found.sentence), "", *lines]),

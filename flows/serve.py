@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from flows import process, stores
 from flows.assets import capture_assets
-from flows.catalog import pipeline as named
+from flows.catalog import Catalog, Pipeline
 from flows.counting import metrics
 from flows.deploy import deploy
 from flows.experiments import PIPELINE, experiments, options_of, source_of
@@ -47,27 +47,29 @@ RECOVER_EVERY = 30.0  # seconds between two looks for runs whose process is gone
 GIVEN_UP: Final = (StateType.FAILED, StateType.CANCELLING, StateType.CANCELLED)  # not started again by itself
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, catalog: Catalog) -> None:
     """Deploy everything and run it until SIGTERM or SIGINT."""
     state = process.State()
     metrics().declare(PIPELINE)
     with process.stop_signal() as stop, process.observed(settings, state.health):
-        await process.unless(stop, _serve(settings, state))
+        state.facts = process.left_out(catalog.broken)
+        await process.unless(stop, _serve(settings, catalog, state))
 
 
-async def _serve(settings: Settings, state: process.State) -> None:
-    await without_end(lambda: extend(settings, datetime.now(UTC)), what="tables")
+async def _serve(settings: Settings, catalog: Catalog, state: process.State) -> None:
+    await without_end(lambda: extend(settings, catalog, datetime.now(UTC)), what="tables")
     ours = await without_end(partial(Installation.of, settings), what="installation")
     async with get_client() as client:
         deployments = await without_end(partial(_deploy, client, ours, settings), what="deploy")
         state.did("deploy", deployments=len(deployments))
-        options = options_of(named(PIPELINE))
-        runner = WarmRunner(client, experiments, deployments[PIPELINE].id, options.concurrency)
+        pipeline = catalog.pipeline(PIPELINE)
+        concurrency = options_of(pipeline).concurrency
+        runner = WarmRunner(client, experiments, deployments[PIPELINE].id, concurrency)
         state.running("serving")
         await process.together(
-            _worker(ours).start(printer=log.info),
+            without_end(partial(_take_runs, ours), what="worker"),
             _recover(runner),
-            _trigger(settings, options, runner, state),
+            _trigger(settings, pipeline, runner, state),
             capture_assets(settings, state),
         )
 
@@ -79,9 +81,14 @@ async def _deploy(
         return await deploy(client, ours, settings.schedule_every)
 
 
-def _worker(ours: Installation) -> ProcessWorker:
-    """Takes runs from our queue alone: what others put into the pool neither runs here nor is in the way."""
-    return ProcessWorker(work_pool_name=ours.pool, work_queues=[ours.pool], create_pool_if_not_found=False)
+async def _take_runs(ours: Installation) -> None:
+    """Take runs from our queue alone: what others put into the pool neither runs here nor is in the way.
+
+    A worker ends with the first request that the server cannot answer: it is begun anew.
+    """
+    worker = ProcessWorker(work_pool_name=ours.pool, work_queues=[ours.pool], create_pool_if_not_found=False)
+    with translated():
+        await worker.start(printer=log.info)
 
 
 async def _recover(runner: WarmRunner) -> None:
@@ -94,18 +101,16 @@ async def _recover(runner: WarmRunner) -> None:
         await asyncio.sleep(RECOVER_EVERY)
 
 
-async def _trigger(
-    settings: Settings, options: RobotOptions, runner: WarmRunner, state: process.State
-) -> None:
+async def _trigger(settings: Settings, pipeline: Pipeline, runner: WarmRunner, state: process.State) -> None:
     """Watch every robot of the settings: by the notices on the broker, and by looking now and then."""
 
     async with AsyncExitStack() as watches:
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
         for robot in settings.robots:
-            source, url = source_of(settings, named(PIPELINE), robot.name)
+            source, url = source_of(settings, pipeline, robot.name)
             start, tell = partial(start_flow, runner, state, robot.name), partial(tell_of_robot, state)
             lost_at = partial(_lost_at, settings, source.dataset)
-            watch = _watch(source, url, options, start, tell, lost_at)
+            watch = _watch(source, url, options_of(pipeline), start, tell, lost_at)
             by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")

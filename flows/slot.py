@@ -17,14 +17,14 @@ LOOK_EVERY: Final = 1.0  # seconds
 
 
 @asynccontextmanager
-async def slot(settings: Settings, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Have the slot of the settings while the block runs; raises SettingsError when another listener has it.
+async def slot(settings: Settings, client_id: str, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Have a client id alone while the block runs; raises SettingsError when another listener has it.
 
     One that took it while Postgres was away sets `stop`, so that we end in good order, and then raises.
     """
-    lock = PostgresLock(stores.postgres_dsn(settings), KIND, settings.listener_id)
-    await _hold(lock, settings)
-    keeping = asyncio.create_task(_keep(lock, settings, stop))
+    lock = PostgresLock(stores.postgres_dsn(settings), KIND, client_id)
+    await _hold(lock, settings.slot, client_id)
+    keeping = asyncio.create_task(_keep(lock, settings.slot, client_id, stop))
     try:
         yield
     finally:
@@ -35,22 +35,22 @@ async def slot(settings: Settings, stop: asyncio.Event) -> AsyncIterator[None]:
         keeping.result()
 
 
-async def _hold(lock: PostgresLock, settings: Settings) -> None:
+async def _hold(lock: PostgresLock, number: int, client_id: str) -> None:
     for _ in range(TRIES):
         if await without_end(lock.hold, what="slot"):
             return
         await asyncio.sleep(PAUSE)
     raise SettingsError(
-        f"Slot {settings.slot} is taken: a listener with the client id {settings.listener_id} runs. "
+        f"Slot {number} is taken: a listener with the client id {client_id} runs. "
         "Give this one a HEADWATER_SLOT of its own, or end that one first."
     )
 
 
-async def _keep(lock: PostgresLock, settings: Settings, stop: asyncio.Event) -> None:
+async def _keep(lock: PostgresLock, number: int, client_id: str, stop: asyncio.Event) -> None:
     try:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            await _hold(lock, settings)
+            await _hold(lock, number, client_id)
     except SettingsError:
         stop.set()
         raise

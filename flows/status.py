@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flows import limits, stores
+from flows.catalog import Catalog
 from flows.history import FlowRunSeen, flow_runs
 from flows.ours import Installation
 from flows.robots import RobotSeen, robots_seen
@@ -43,8 +44,8 @@ class Status:
     """Everything; `postgres` and `prefect` say why when they could not be asked.
 
     `relay_unshown`: a sentence for each lineage entry that no graph can show. `at_limit`: a sentence for each
-    source that is not read. `not_taken`: files that lie in folders. `addresses` are without passwords;
-    `settings` are those that are set.
+    source that is not read. `broken`: one for each file that is left out of the catalog. `not_taken`: files
+    that lie in folders. `addresses` are without passwords; `settings` are those that are set.
     """
 
     parts: tuple[Part, ...]
@@ -55,6 +56,7 @@ class Status:
     rejected_open: int | None
     at_limit: tuple[str, ...]
     not_taken: tuple[NotTaken, ...]
+    broken: tuple[str, ...]
     flow_runs: tuple[FlowRunSeen, ...]
     robots: tuple[RobotSeen, ...]
     postgres: str
@@ -63,11 +65,11 @@ class Status:
     settings: Mapping[str, str]
 
 
-async def status(settings: Settings) -> Status:
+async def status(settings: Settings, catalog: Catalog) -> Status:
     """Ask every part; one that is away says so and holds up no other."""
     asking = asyncio.gather(*(_part(settings, name) for name in PROCESSES))
     stored, (runs, prefect), robots = await asyncio.gather(
-        _stored(settings), _flow_runs(settings), robots_seen(settings)
+        _stored(settings, catalog), _flow_runs(settings), robots_seen(settings, catalog)
     )
     return Status(
         parts=tuple(await asking),
@@ -78,6 +80,7 @@ async def status(settings: Settings) -> Status:
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
         not_taken=stored.not_taken,
+        broken=tuple(each.why for each in catalog.broken),
         flow_runs=runs,
         robots=robots,
         postgres=stored.said,
@@ -134,7 +137,7 @@ async def _part(settings: Settings, name: str) -> Part:
     return Part(name=name, state=str(detail.pop("state", "")), detail=detail)
 
 
-async def _stored(settings: Settings) -> _Stored:
+async def _stored(settings: Settings, catalog: Catalog) -> _Stored:
     try:
         async with stores.open_connection(settings, "status") as connection:
             lag = await relay.lag(connection)
@@ -149,7 +152,7 @@ async def _stored(settings: Settings) -> _Stored:
         lag=lag,
         unshown=_unshown(unshown, lag.unshown),
         rejected_open=sum(waiting.values()),
-        at_limit=limits.at_limit(waiting),
+        at_limit=limits.at_limit(catalog, waiting),
         not_taken=left,
     )
 

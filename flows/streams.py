@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import structlog
 
 from flows import stores
-from flows.catalog import Pipeline
+from flows.catalog import Catalog, Pipeline
 from flows.retry import Result, must_wait, without_end
 from infra.kafka import Consumer
 from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.postgres import Pool
 from infra.settings import Settings
-from lineage.errors import ContractError, HeadwaterError
+from lineage.errors import ContractError, HeadwaterError, UnavailableError
 from tasks.batch import Position, RawBatch
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileOptions, FileSource
@@ -60,12 +60,14 @@ class MqttStream:
     at_once = 2  # one is refined while the one before it is written
     in_order = True  # of two values for one key the first one received stands
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store, client_id: str
+    ) -> None:
         assert isinstance(pipeline.source, MqttOptions)  # noqa: S101 - STREAMS chose us by it
         broker = stores.mqtt(settings)
         options = pipeline.source.model_dump()
-        self.client_id: str | None = settings.listener_id
-        self._source = MqttSource(**options, url=broker.url, tls=broker.tls, client_id=settings.listener_id)
+        self.client_id: str | None = client_id
+        self._source = MqttSource(**options, url=broker.url, tls=broker.tls, client_id=client_id)
         self._session: Session | None = None
 
     @asynccontextmanager
@@ -95,7 +97,9 @@ class FileStream:
 
     client_id: str | None = None
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, _client_id: str
+    ) -> None:
         source = _folder_of(settings, pipeline)
         self.connections = source.connections
         self.at_once = source.connections + 1  # one is read and refined while the others are written
@@ -127,7 +131,9 @@ class FollowStream:
     in_order = True  # a batch begins where the one before it ended
     client_id: str | None = None
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store, _client_id: str
+    ) -> None:
         source = _folder_of(settings, pipeline)
         pool, name = store.pool, pipeline.name
         kept = Kept(
@@ -169,11 +175,11 @@ async def _told(pool: Pool, pipeline: str, not_taken: Mapping[str, str]) -> None
         log.warning("not told of files that are not taken", reason=str(error))
 
 
-def _files(settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store) -> Stream:
+def _files(settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, client_id: str) -> Stream:
     """Files that are read as a whole and archived, or followed."""
     assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
     kind = FollowStream if pipeline.source.follow else FileStream
-    return kind(settings, pipeline, plan, store)
+    return kind(settings, pipeline, plan, store, client_id)
 
 
 class KafkaStream:
@@ -184,10 +190,12 @@ class KafkaStream:
     in_order = True  # a batch begins where the one before it ended
     client_id: str | None = None
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store, client_id: str
+    ) -> None:
         assert isinstance(pipeline.source, KafkaOptions)  # noqa: S101 - STREAMS chose us by it
         self._source, self._name = pipeline.source, pipeline.name
-        self._address, self._member = stores.kafka(settings), settings.listener_id
+        self._address, self._member = stores.kafka(settings), client_id
         self._pool = store.pool
         self._consumer: Consumer | None = None
 
@@ -226,13 +234,37 @@ async def _asked(ask: Callable[[], Awaitable[Result]], what: str) -> Result:
     return await without_end(ask, what=what, when=must_wait)
 
 
-Kind = Callable[[Settings, Pipeline, LoadPlan, Store], Stream]
+Kind = Callable[[Settings, Pipeline, LoadPlan, Store, str], Stream]
+"""Made with the client id that it has at a broker."""
 
 STREAMS: Mapping[type[Any], Kind] = {
     MqttOptions: MqttStream,
     FileOptions: _files,
     KafkaOptions: KafkaStream,
 }
+
+
+BROKERS: Mapping[type[Any], Callable[[Settings], object]] = {
+    MqttOptions: stores.mqtt,
+    KafkaOptions: stores.kafka,
+}
+"""Where the broker of a kind is; UnavailableError says why that is not known."""
+
+
+def streams_of(settings: Settings, catalog: Catalog) -> tuple[list[Pipeline], dict[str, str]]:
+    """Every stream whose broker is known, and why another is not run, by its name."""
+    streams, not_run = [], {}
+    for pipeline in catalog.pipelines.values():
+        kind = type(pipeline.source)
+        if kind not in STREAMS:
+            continue
+        try:
+            if kind in BROKERS:
+                BROKERS[kind](settings)
+            streams.append(pipeline)
+        except UnavailableError as error:
+            not_run[pipeline.name] = str(error)
+    return streams, not_run
 
 
 def kind_of(pipeline: Pipeline) -> Kind:

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows import stores
-from flows.catalog import all_contracts, pipelines
+from flows.catalog import Catalog
 from infra.settings import Settings
-from lineage.errors import NotFoundError
 from tasks.contract import Contract
-from tasks.load.aggregate import load_aggregates
 from tasks.load.row_key import read_key
 from tasks.load.trace import Trace, trace, trace_aggregate, with_column
 from tasks.transform.robot_item import item_of
@@ -26,22 +24,21 @@ class Traced:
     record: bytes | None = None  # the row's own part of a message that holds several
 
 
-async def traced(settings: Settings, table: str, key: str, column: str | None, page: int) -> Traced:
+async def traced(
+    settings: Settings, catalog: Catalog, table: str, key: str, column: str | None, page: int
+) -> Traced:
     """Trace one row of a published table; raises NotFoundError, or RejectedError for a key that is none."""
-    contracts = {contract.table: contract for contract in all_contracts()}
-    if table not in contracts:
-        raise NotFoundError(f"There is no table {table}: choose from {', '.join(contracts)}.")
-    contract = contracts[table]
+    contract = catalog.contract(table)
     wanted = read_key(contract, key)
-    aggregate = next((one for one in load_aggregates() if one.table == table), None)
+    aggregate = catalog.derived.get(table)
     async with stores.open_store(settings, "trace") as store:
         if aggregate is None:
             found = await trace(store.pool, contract, wanted)
         else:
-            sources = [contracts[name] for name in aggregate.sources]
+            sources = list(aggregate.made_from.values())
             found = await trace_aggregate(store.pool, aggregate, sources, wanted, page)
     value = with_column(found, column)
-    subject = subject_of(contract, found)
+    subject = _subject(catalog, contract, found)
     return Traced(trace=found, column=column, value=value, subject=subject, record=_record(found))
 
 
@@ -53,9 +50,9 @@ def _record(found: Trace) -> bytes | None:
     return item_of(message.payload, part) if is_page(message.location) else None
 
 
-def subject_of(contract: Contract, found: Trace) -> tuple[str, str] | None:
+def _subject(catalog: Catalog, contract: Contract, found: Trace) -> tuple[str, str] | None:
     """The device or experiment a row is about; an aggregate's row is about its sources'."""
-    abouts = [table.about for one in pipelines().values() for table in one.tables if table.about]
+    abouts = [table.about for one in catalog.pipelines.values() for table in one.tables if table.about]
     for about in abouts:
         if about.column in contract.key:
             return about.kind, str(found.row[about.column])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 import confluent_kafka
@@ -35,6 +36,7 @@ _REFUSED = frozenset(
 _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 _OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 _ASK = 10.0  # seconds for one question to the brokers
+_LOST = 30.0  # seconds without an answer after which the client is made anew
 _HINT = "Check that it runs, and HEADWATER_KAFKA_URL."
 _CRITICAL = 2  # of syslog: below it librdkafka writes a line for each vain connection; we say that once
 
@@ -92,9 +94,10 @@ class Consumer:
         self.reason: str | None = "not connected yet"  # why nothing comes, None: all is well
         self.topic_is_missing = False  # the brokers answer, and have no such topic
         self._told = False  # that nothing comes
+        self._silent_since: float | None = None  # by `monotonic`; None: the brokers answer
         self._is_member = False  # of the group; it may have given us no partition
         self._calls = Lock()  # held by the call under way
-        configuration: dict[str, object] = {
+        self._configuration: dict[str, object] = {
             **address.configuration(),
             "group.id": group,
             "client.id": client_id,
@@ -109,11 +112,15 @@ class Consumer:
             "error_cb": self._failed,
             "log_level": _CRITICAL,
         }
+        self._consumer = self._member()
+
+    def _member(self) -> confluent_kafka.Consumer:
         with _translated():
-            self._consumer = confluent_kafka.Consumer(
-                configuration, logger=logging.getLogger("confluent_kafka")
+            member = confluent_kafka.Consumer(
+                self._configuration, logger=logging.getLogger("confluent_kafka")
             )
-            self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke)
+            member.subscribe([self.topic], on_assign=self._assign, on_revoke=self._revoke)
+        return member
 
     def poll(self, most: int, wait: timedelta, gather: timedelta) -> Polled:
         """Wait for a first message, then gather up to `most`; empty when nothing came.
@@ -121,6 +128,8 @@ class Consumer:
         Raises RejectedError when the brokers refuse us.
         """
         with self._calls, _translated():
+            if self._is_lost():
+                self._look()
             messages = self._consumer.consume(1, wait.total_seconds())
             first_at = datetime.now(UTC)
             if messages and most > 1:
@@ -151,19 +160,18 @@ class Consumer:
         partitions = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         with self._calls, _translated():
             self._consumer.assign(partitions)
-            self._consumer.resume(partitions)
         if self._is_member:
             self._well()
 
     def watermarks(self, partition: int) -> tuple[int, int]:
         """The first offset that the partition holds, and the next to come."""
-        with self._calls, _translated():
+        with self._calls, self._asked():
             low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _ASK)
         return low, high
 
     def ends(self) -> Mapping[int, int]:
         """Partition → the next offset to come, of the whole topic; none while there is no topic."""
-        with self._calls, _translated():
+        with self._calls, self._asked():
             found = self._consumer.list_topics(self.topic, _ASK).topics[self.topic]
         if found.error is not None and found.error.code() not in _NO_TOPIC:
             raise UnavailableError("Kafka", found.error.str(), _HINT)
@@ -182,9 +190,47 @@ class Consumer:
         with self._calls:
             self._consumer.close()
 
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """A question to the brokers; without an answer for too long the client is made anew."""
+        try:
+            yield
+        except KafkaException as failure:
+            self._failed(failure.args[0])
+            if self._is_lost():
+                self._renew()
+            raise UnavailableError("Kafka", failure.args[0].str(), _HINT) from failure
+
+    def _is_lost(self) -> bool:
+        """Whether nothing came for so long that the client may never find its brokers again.
+
+        librdkafka forgets a lone broker that says, while it starts, that there is none: its issue 5301.
+        """
+        since = self._silent_since
+        return since is not None and not self.topic_is_missing and monotonic() - since > _LOST
+
+    def _look(self) -> None:
+        """Ask whether they are there: a topic may just be quiet since they came back."""
+        try:
+            self._consumer.list_topics(self.topic, _ASK)
+        except KafkaException:
+            self._renew()
+        else:
+            self._well()
+
+    def _renew(self) -> None:
+        """Leave the group, and join it with a new client."""
+        log.info("Kafka does not answer, asked by a new client", topic=self.topic)
+        self._consumer.close()
+        self._is_member = False
+        self._rebalanced(frozenset())
+        self._consumer = self._member()
+        self._silent_since = monotonic()
+
     def _assign(self, consumer: confluent_kafka.Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign(partitions)
-        consumer.pause(partitions)  # until `start_at`
+        # Nothing until `start_at`. Not paused: a resume that overtakes an assignment is lost, and a partition
+        # with it, when brokers come back.
+        consumer.assign([])
         self._is_member = True
         self._rebalanced(frozenset(each.partition for each in partitions))
 
@@ -203,6 +249,8 @@ class Consumer:
         missing = error.code() in _NO_TOPIC
         news = not self._told or missing != self.topic_is_missing
         self.reason, self.topic_is_missing, self._told = error.str(), missing, True
+        if self._silent_since is None:
+            self._silent_since = monotonic()
         if news:
             what = "there is no such topic, waited for" if missing else "Kafka is away, tried again"
             log.warning(what, topic=self.topic, reason=self.reason)
@@ -210,7 +258,7 @@ class Consumer:
     def _well(self) -> None:
         if self._told:
             log.info("the topic is there" if self.topic_is_missing else "Kafka is back", topic=self.topic)
-        self.reason, self.topic_is_missing, self._told = None, False, False
+        self.reason, self.topic_is_missing, self._told, self._silent_since = None, False, False, None
 
 
 def _refusal(error: KafkaError) -> RejectedError:

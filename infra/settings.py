@@ -123,12 +123,20 @@ class Settings(BaseSettings):
     client_id: str = Field(
         "headwater",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
-        description="MQTT and Kafka client id; a listener appends its slot: `headwater-0`",
+        description="MQTT and Kafka client id; a listener appends pipeline and slot: `headwater-sensors-0`",
     )
-    slot: int = Field(0, ge=0, le=999, description="Slot of this listener: stable, one per running listener")
+    slot: int = Field(
+        0, ge=0, le=999, description="Slot of this listener: stable, one per running listener of a pipeline"
+    )
 
     files: Path | None = Field(
         None, description="Directory of the folders that pipelines of files name; unset: `files` in the home"
+    )
+
+    pipelines: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(rules.directories)] = Field(
+        (),
+        description="Directories of pipeline folders of your own, with `:` between them; they join the "
+        "shipped ones",
     )
 
     prefect_api_url: str | None = Field(
@@ -201,11 +209,6 @@ class Settings(BaseSettings):
         """The file of the keys of digests."""
         return self.key_file or self.home / "digest.key"
 
-    @property
-    def listener_id(self) -> str:
-        """The MQTT client id of this listener: the same after a restart, so that its session is found."""
-        return f"{self.client_id}-{self.slot}"
-
     def secrets(self) -> frozenset[str]:
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
         given = (self.graph_password, self.openlineage_api_key)
@@ -218,10 +221,8 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a process of ours. It holds passwords: never print it."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        here = {name: value.absolute() for name, value in given.items() if isinstance(value, Path)}
-        ours = {
-            variable(name): _written(value) for name, value in (given | here).items() if value is not None
-        }
+        here = {name: _absolute(value) for name, value in given.items()}
+        ours = {variable(name): _written(value) for name, value in here.items() if value is not None}
         return ours | {name: os.environ[name] for name in PREFECT_VARIABLES if name in os.environ}
 
     def masked(self) -> dict[str, str]:
@@ -281,6 +282,7 @@ def hand_down(settings: Settings, prefect_api_url: str, login: SecretStr | None 
     temporary = private.own(settings.home.absolute() / "tmp")
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     os.environ[variable("home")] = str(settings.home.absolute())
+    os.environ[variable("pipelines")] = _written(_absolute(settings.pipelines))
     os.environ["PREFECT_API_URL"] = prefect_api_url
     if login is not None:
         os.environ["PREFECT_API_AUTH_STRING"] = login.get_secret_value()
@@ -315,6 +317,13 @@ def shown(value: object) -> str:
     return _written(value)
 
 
+def _absolute(value: Any) -> Any:
+    """A path as every process finds it, wherever it was started."""
+    if isinstance(value, Path):
+        return value.absolute()
+    return tuple(map(_absolute, value)) if isinstance(value, tuple) else value
+
+
 def _written(value: object) -> str:
     """A setting's value as it would stand in a variable."""
     if value is None or value in ((), {}):
@@ -323,6 +332,8 @@ def _written(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, dict):
         return ",".join(f"{name}={level}" for name, level in value.items())
+    if isinstance(value, tuple) and isinstance(value[0], Path):
+        return ":".join(map(str, value))
     if isinstance(value, tuple):
         return ",".join(f"{each.name}={each.url} {each.notices or ''}".strip() for each in value)
     if isinstance(value, timedelta):

@@ -63,6 +63,11 @@ def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def directories(value: object) -> object:
+    """`dir:dir` as paths."""
+    return tuple(Path(part) for part in value.split(":") if part) if isinstance(value, str) else value
+
+
 def robots(value: object) -> object:
     """`name=url,name=url broker` as the fields of robots."""
     if not isinstance(value, str):

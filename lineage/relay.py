@@ -44,6 +44,7 @@ _NO_TIMEOUT = (
     "SELECT set_config(name, '0', false) FROM unnest(ARRAY['lock_timeout', 'statement_timeout']) name"
 )
 _LOCK = "SELECT pg_advisory_lock($1, hashtext($2))"
+_TRY = "SELECT pg_try_advisory_lock($1, hashtext($2))"
 _UNLOCK = "SELECT pg_advisory_unlock($1, hashtext($2))"
 # What is sealed and not carried: the newest seal's total and the cursor's, and the first seal after it.
 _UNCARRIED = """
@@ -121,6 +122,14 @@ async def relay_lock(connection: Connection) -> AsyncIterator[None]:
         yield
     finally:
         await connection.execute(_UNLOCK, LOCK, SINK)
+
+
+async def is_busy(connection: Connection) -> bool:
+    """Whether somebody holds the relay's lock; while a graph is emptied that takes minutes."""
+    free = await connection.fetchval(_TRY, LOCK, SINK)
+    if free:
+        await connection.execute(_UNLOCK, LOCK, SINK)
+    return not free
 
 
 async def catch_up(connection: Connection, graph: Graph) -> int:

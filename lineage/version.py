@@ -6,14 +6,29 @@ contract and the parameters. Comments, layout and docstrings do not change it; a
 
 import ast
 import hashlib
+import importlib.util
 import inspect
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.abc import InspectLoader
 from typing import Any
 
 from .model import Transformation
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A module's text, and the package that its relative imports start from."""
+
+    module: str
+    package: str
+    text: str
+
+    @property
+    def is_package(self) -> bool:
+        return self.module == self.package
 
 
 def transformation_of(
@@ -27,13 +42,16 @@ def transformation_of(
     module = inspect.getmodule(function)
     if module is None:
         raise TypeError(f"{function!r} belongs to no module, so its version cannot be told")
-    reached = _reach(module, frozenset(within))
+    start = _Source(module.__name__, module.__package__ or "", inspect.getsource(module))
     # The function's own module has another name when it is run as a script, or loaded from a path.
-    sources = {"" if m is module else m.__name__: normalised(inspect.getsource(m)) for m in reached}
+    sources = {
+        "" if of is start else of.module: normalised(of.text) for of in _reach(start, frozenset(within))
+    }
     text = json.dumps([sources, parameters], sort_keys=True, separators=(",", ":"))
     return Transformation(name=name, version=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
+@cache
 def normalised(source: str) -> str:
     """Source text without comments, layout and docstrings."""
     tree = _parsed(source)
@@ -57,27 +75,56 @@ def _is_docstring(statement: ast.stmt) -> bool:
     return is_expression and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
 
 
-def _reach(start: ModuleType, within: frozenset[str]) -> list[ModuleType]:
-    """The module and every module of ours that it imports, directly or not, by name."""
-    found: dict[str, ModuleType] = {}
+def _reach(start: _Source, within: frozenset[str]) -> list[_Source]:
+    """The module and every module of ours that it imports, directly or not, by name.
+
+    Loaded or not: a module that is imported only when it is needed counts before that too.
+    """
+    found = {start.module: start}
     waiting = [start]
     while waiting:
-        module = waiting.pop()
-        if module.__name__ in found:
-            continue
-        found[module.__name__] = module
-        waiting.extend(m for m in _imported(module) if m.__name__.partition(".")[0] in within)
+        for source in _imported(waiting.pop(), within):
+            if source.module not in found:
+                found[source.module] = source
+                waiting.append(source)
     return [found[name] for name in sorted(found)]
 
 
-def _imported(module: ModuleType) -> Iterable[ModuleType]:
-    package = module.__package__ or ""
-    for node in ast.walk(_parsed(inspect.getsource(module))):
-        names: list[str] = []
+@cache
+def _imported(source: _Source, within: frozenset[str]) -> tuple[_Source, ...]:
+    """The modules of ours that a module names."""
+    found: list[_Source] = []
+    for name, members in _names(source):
+        if name.partition(".")[0] in within and (module := _source(name)):
+            found.append(module)
+            if module.is_package:  # else its members are no modules, and to ask would load it
+                found += [each for member in members if (each := _source(f"{name}.{member}"))]
+    return tuple(found)
+
+
+@cache
+def _source(name: str) -> _Source | None:
+    """The module of that name, as it is when it is first asked for.
+
+    None if it is no module (a name in one), or not written in Python.
+    """
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # what it would be in is no package; or it is the script that is run
+        return None
+    if spec is None or not isinstance(spec.loader, InspectLoader):
+        return None
+    text = spec.loader.get_source(name)
+    return None if text is None else _Source(name, spec.parent or "", text)
+
+
+def _names(source: _Source) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each name that is imported, and what is taken from it."""
+    for node in ast.walk(_parsed(source.text)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, node.module] if node.module else parents)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        yield from (sys.modules[name] for name in names if name in sys.modules)
+            parents = source.package.split(".")
+            inside = parents[: len(parents) - node.level + 1] if node.level else []
+            base = ".".join([*inside, node.module] if node.module else inside)
+            yield base, [alias.name for alias in node.names]

@@ -72,6 +72,8 @@ def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     no store takes those.
     """
     names = sorted(contract.key)
+    if not set(names) <= set(frame.columns):  # a step has not set it
+        return pl.Series("key", [None] * frame.height, dtype=pl.String)
     parts: list[pl.Expr] = []
     for name in names:
         kind = contract.column(name).type

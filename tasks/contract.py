@@ -1,26 +1,42 @@
-"""The contract of a dataset: columns, units, ranges, keys and time limits, read from one YAML file.
+"""The contract of a dataset: columns, units, ranges, keys and time limits (`table_definition.py` reads it).
 
 A rule is one line. The contract decides what is accepted; the table it names is created from the same lines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
-from tasks.yaml_file import read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(strict=True)]
 Length = Annotated[int, Field(strict=True)]
+Word = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
+"""One of the values that a column takes: text, or a whole number."""
+NullValue = str | Annotated[int, Field(strict=True)] | Number
+"""What stands for a missing value: a word, or in a column of numbers or times a number."""
+Value = str | Annotated[bool, Field(strict=True)] | Annotated[int, Field(strict=True)] | Number
+"""A value as YAML writes it."""
 
+_LATER: Final = (
+    *("one_of", "regex"),
+    *("metadata", "constant", "zone", "twice", "null_values", "map", "set"),
+)
 _STORED: Final = "stored"
 """The context of a contract that Postgres keeps: its table stands, whatever the rules of today say of it."""
 
@@ -48,6 +64,14 @@ class OnReturn(StrEnum):
     APPEND = "append"  # a conflict: the newcomer is rejected
     REVISE = "revise"  # a newer observation: it replaces, and the older goes to history
     RECOMPUTE = "recompute"  # an aggregate: the rows of an hour are replaced as a whole
+
+
+class Twice(StrEnum):
+    """Which one is meant of the times of an hour that comes twice, when clocks are put back."""
+
+    FIRST = "first"
+    SECOND = "second"
+    REJECT = "reject"
 
 
 class PartitionBy(StrEnum):
@@ -84,34 +108,65 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Metadata(Frozen):
+    """What comes beside a record: a named level of its topic, or a named part of its file's path."""
+
+    topic: Name | None = None
+    file: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.topic is None) == (self.file is None):
+            said = "say one of the two: {topic: NAME}, or {file: NAME}"
+            raise PydanticCustomError("contract", "{said}", {"said": said})
+        return self
+
+    @property
+    def kind(self) -> str:
+        return "topic" if self.topic else "file"
+
+    @property
+    def name(self) -> str:
+        return self.topic or self.file or ""
+
+
 class Column(Frozen):
     """One column. `derived` columns are computed by the transform and never read from the input."""
 
     name: Name
     type: ColumnType
     unit: str | None = None
-    path: tuple[str, ...] | None = None  # where it stands in the input, default: (name,)
+    path: tuple[str, ...] | None = None  # where it stands in the record, default: (name,)
+    metadata: Metadata | None = None  # it is read from beside the record
+    constant: Value | None = None  # it is this, and read from nothing
+    zone: str | None = None  # IANA; of a time that names none
+    twice: Twice | None = None  # unset: reject
+    null_values: tuple[NullValue, ...] | None = None  # that stand for a missing one
+    map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
     was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
     minimum: Number | None = None  # inclusive
     maximum: Number | None = None  # inclusive
     min_length: Length | None = None  # characters
     max_length: Length | None = None  # characters
+    one_of: tuple[Word, ...] | None = None
+    regex: str | None = None  # that the whole text matches, as Rust's regex crate reads it
     missing: Missing = Missing.NULL
     default: str | float | int | bool | None = None
     derived: bool = False
+    set: bool | None = None  # a step of the pipeline sets it, and it is never read
     doc: str = ""
-
-    @field_validator("missing", mode="before")
-    @classmethod
-    def _null_is_a_word(cls, value: object) -> object:
-        """`missing: null`: YAML says nothing where we say a word."""
-        return Missing.NULL if value is None else value
 
     @model_validator(mode="after")
     def _keeps_the_rules(self, info: ValidationInfo) -> Self:
         if info.context != _STORED:
             _refuse(problems_of_column(self))
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without rules that came later and are not used: what is stored of a contract stays what it was."""
+        said: dict[str, Any] = whole(self)
+        return {name: value for name, value in said.items() if value is not None or name not in _LATER}
 
     @property
     def required(self) -> bool:
@@ -164,13 +219,28 @@ class Contract(Frozen):
         """A contract as Postgres keeps it (JSON), by whatever rules it was read."""
         return cls.model_validate_json(text, context=_STORED)
 
+    def with_set(self, names: Collection[str]) -> Self:
+        """As of a pipeline whose steps set these columns; raises ValidationError where one is read too."""
+        if not names:
+            return self
+        said = self.model_dump(mode="json")
+        for column in said["columns"]:
+            if column["name"] in names:
+                column["set"] = True
+        return type(self).model_validate(said)
+
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 
     @property
     def inputs(self) -> tuple[Column, ...]:
         """The columns read from the input, in order."""
-        return tuple(column for column in self.columns if not column.derived)
+        return tuple(column for column in self.columns if not (column.derived or column.set))
+
+    @property
+    def recorded(self) -> tuple[Column, ...]:
+        """The inputs that stand in a record itself, in order."""
+        return tuple(c for c in self.inputs if c.metadata is None and c.constant is None)
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -190,8 +260,3 @@ class Contract(Frozen):
 def time_literal(moment: datetime) -> pl.Expr:
     """A time (UTC_MICROS) as a literal. Polars takes 200 µs to build one from a datetime, this way 7."""
     return pl.lit(micros(moment)).cast(UTC_MICROS)
-
-
-def load_contract(path: Path) -> Contract:
-    """Read a contract from YAML; raises ContractError with the file and what is wrong."""
-    return read_yaml(path, Contract)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 from tasks.contract_names import why_no_column, why_no_table
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ LONGEST: Final = timedelta(days=365_000)
 NUMBERS: Final = ("float", "integer")
 _INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
-_READ: Final = ("path", "minimum", "maximum", "min_length", "max_length", "default")
+_READ: Final = ("path", "metadata", "constant", "zone", "twice", "null_values", "map", "default")
+_RULES: Final = ("minimum", "maximum", "min_length", "max_length", "one_of", "regex")
+_NOT_OF_CONSTANT: Final = ("path", "metadata", "zone", "twice", "null_values", "map", "default")
 _KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "boolean": "true or false"}
 
 
@@ -32,19 +36,137 @@ def problems_of_column(column: "Column") -> Iterator[Problem]:
     """What is wrong with one column alone."""
     name = column.name
     if why := why_no_column(name):
-        hint = "" if column.derived or column.path else f", and say `path: [{name}]` where it is read"
+        hint = "" if column.derived or column.path else f", and say `from: {name}` where it is read"
         yield ("name",), why + hint
     if (column.missing == "default") != (column.default is not None):
         yield (), f"{name}: `missing: default` and a `default` go together"
     elif column.default is not None:
-        yield from _of_default(column)
+        yield from _of_value(column, "default")
     if column.path is not None and not column.path:
-        yield ("path",), f"{name}: `path` is empty: name where it is read, or leave `path` out"
-    if column.derived:
-        for said in _READ:
+        yield ("from",), f"{name}: `from` is empty: name where it is read, or leave `from` out"
+    if column.derived or column.set:
+        how = "set by a step" if column.set else "derived"
+        for said in _READ if column.set else (*_READ, *_RULES):
             if getattr(column, said) is not None:
-                yield (said,), f"{name} is derived, so `{said}` does nothing: leave one of the two out"
+                word = _word(said)
+                yield (word,), f"{name} is {how}, so `{word}` does nothing: leave one of the two out"
+    if column.derived and column.set:
+        yield ("derived",), f"{name} is set by a step and derived: leave one of the two out"
+    yield from _of_reading(column)
     yield from _of_limits(column)
+    yield from _of_words(column)
+
+
+def _word(field: str) -> str:
+    """What a table's file calls it."""
+    return "from" if field in ("path", "metadata") else field
+
+
+def _of_reading(column: "Column") -> Iterator[Problem]:
+    """What is said of reading a column fits its type, and does something."""
+    name, kind = column.name, column.type
+    if column.constant is not None:
+        for said in _NOT_OF_CONSTANT:
+            if getattr(column, said) is not None:
+                word = _word(said)
+                yield (word,), f"{name} is constant, so `{word}` does nothing: leave one of the two out"
+        if kind == "json":
+            yield ("constant",), f"{name}: JSON has no constant: make it text, or leave it out"
+        else:
+            yield from _of_value(column, "constant")
+    if column.metadata is not None and kind == "json":
+        yield ("from",), f"{name}: a part of a name is no JSON: make it text"
+    yield from _of_zone(column)
+    if column.null_values is not None and kind in ("boolean", "json"):
+        yield ("null_values",), f"{name}: `null_values` stand in text, numbers and times, and this is {kind}"
+    else:
+        for value in column.null_values or ():
+            if why := _why_no_null_value(column, value):
+                yield ("null_values",), f"{name}: {why}"
+    if column.map is not None:
+        yield from _of_map(column)
+
+
+def _why_no_null_value(column: "Column", value: str | float) -> str:
+    """Why a word of `null_values` would never be met, or not by every way of reading; empty: it is met."""
+    if isinstance(value, str):
+        if column.type in NUMBERS and column.map is None and _is_number(value):
+            return f"{value!r} is a number: write it without quotes"
+        return "" if _fits("text", value) else f"{value!r} holds what no text has"
+    if column.type == "text" or column.map is not None:
+        return f"what is read is text, never {value:g}: write it in quotes"
+    kind = "integer" if column.type == "integer" else "float"
+    return "" if _fits(kind, value) else f"{value!r} is not {_KINDS[kind]}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_zone(column: "Column") -> Iterator[Problem]:
+    name = column.name
+    if column.zone is not None:
+        if column.type != "timestamp":
+            yield ("zone",), f"{name}: `zone` is of times, and this is {column.type}"
+        elif not is_zone(column.zone):
+            yield (
+                ("zone",),
+                f"{name}: no time zone is {column.zone!r}: write an IANA name, as Europe/Berlin",
+            )
+    elif column.twice is not None:
+        yield ("twice",), f"{name}: `twice` is of times in a `zone`: say which, or leave it out"
+
+
+def _of_map(column: "Column") -> Iterator[Problem]:
+    """Each value of `map` is one that the column would take."""
+    name, kind = column.name, column.type
+    if kind in ("timestamp", "json"):
+        yield ("map",), f"{name}: `map` gives text, numbers and truth values, and this is {kind}"
+    elif not column.map:
+        yield ("map",), f"{name}: `map` is empty: leave it out"
+    else:
+        for read, value in column.map.items():
+            if "\x00" in read:
+                yield ("map",), f"{name}: {read!r} in `map` holds what no text has"
+            if not _fits(kind, value):
+                wanted = _KINDS.get(kind, "text without NUL")
+                yield ("map",), f"{name}: `map` makes {value!r} of {read!r}, which is not {wanted}"
+
+
+def is_zone(name: str) -> bool:
+    """Whether Polars, which reads the times, knows a time zone of this name; offsets are none."""
+    if not name[:1].isalpha():
+        return False
+    try:
+        pl.Series([0], dtype=pl.Datetime("us")).dt.replace_time_zone(name)
+    except pl.exceptions.ComputeError:
+        return False
+    return True
+
+
+def _of_words(column: "Column") -> Iterator[Problem]:
+    """The values that a column takes fit its type, and what its text must match can be matched."""
+    name, kind = column.name, column.type
+    if column.one_of is not None:
+        if kind not in ("text", "integer"):
+            yield ("one_of",), f"{name}: `one_of` is a rule of text and integer, and this is {kind}"
+        elif not column.one_of:
+            yield ("one_of",), f"{name}: `one_of` names no value: leave it out for any"
+        for value in column.one_of:
+            if kind in ("text", "integer") and not _fits(kind, value):
+                yield (
+                    ("one_of",),
+                    f"{name}: {value!r} in `one_of` is not {_KINDS.get(kind, 'text without NUL')}",
+                )
+    if column.regex is not None:
+        if kind != "text":
+            yield ("regex",), f"{name}: `regex` is a rule of text, and this is {kind}"
+        elif why := why_no_regex(column.regex):
+            yield ("regex",), f"{name}: `regex` is none: {why}"
 
 
 def _of_limits(column: "Column") -> Iterator[Problem]:
@@ -65,29 +187,61 @@ def _of_limits(column: "Column") -> Iterator[Problem]:
             yield (limits[0],), f"{name}: `{limits[0]}` {low:g} is above `{limits[1]}` {high:g}"
 
 
-def _of_default(column: "Column") -> Iterator[Problem]:
-    """The default is a value that the column itself would take."""
-    name, kind, value = column.name, column.type, column.default
+def _of_value(column: "Column", said: str) -> Iterator[Problem]:
+    """Its default, or what it always is, is a value that the column itself would take."""
+    name, kind, value = column.name, column.type, getattr(column, said)
+    what = f"{name}: the {said} {value!r}"
     if kind == "timestamp":
-        yield ("default",), f"{name}: a timestamp has no default: let it be null, or required"
+        hint = "let it be null, or required" if said == "default" else "leave it out"
+        yield (said,), f"{name}: a timestamp has no {said}: {hint}"
     elif not _fits(kind, value):
         wanted = _KINDS.get(kind, "a text that is JSON" if kind == "json" else "text without NUL")
-        yield ("default",), f"{name}: the default {value!r} is not {wanted}"
+        yield (said,), f"{what} is not {wanted}"
     elif kind in NUMBERS and not _within(value, column.minimum, column.maximum):
-        yield ("default",), f"{name}: the default {value!r} is outside its own minimum and maximum"
+        yield (said,), f"{what} is outside its own minimum and maximum"
     elif kind == "text" and not _within(len(str(value)), column.min_length, column.max_length):
-        yield ("default",), f"{name}: the default {value!r} is shorter or longer than its own rules say"
+        yield (said,), f"{what} is shorter or longer than its own rules say"
+    elif column.one_of is not None and value not in column.one_of:
+        yield (said,), f"{what} is none of its own `one_of`"
+    elif column.regex is not None and not (why_no_regex(column.regex) or matches(str(value), column.regex)):
+        yield (said,), f"{what} does not match its own `regex`"
+
+
+def whole(regex: str) -> str:
+    """The pattern that a text contains when the whole of it matches."""
+    return rf"\A(?:{regex})\z"
+
+
+def matches(text: str, regex: str) -> bool:
+    """As the rule of a frame decides it: by the same library."""
+    return bool(pl.Series([text]).str.contains(whole(regex)).item())
+
+
+def why_no_regex(regex: str) -> str:
+    """Why a pattern cannot be read, in one line; empty when it can."""
+    try:
+        matches("", regex)
+    except pl.exceptions.ComputeError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _fits(kind: str, value: object) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if kind == "float":
-        return whole or (isinstance(value, float) and math.isfinite(value))
+        return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
     if kind == "integer":
         return isinstance(value, int) and whole and -_INT64 <= value < _INT64
     if kind == "boolean":
         return isinstance(value, bool)
     return isinstance(value, str) and "\x00" not in value and (kind == "text" or _is_json(value))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond a double
+        return False
 
 
 def _is_json(text: str) -> bool:
@@ -106,7 +260,7 @@ def _within(value: object, low: float | None, high: float | None) -> bool:
 def problems_of_contract(contract: "Contract") -> Iterator[Problem]:
     """What is wrong with the contract as a whole; its columns are asked alone."""
     if why := why_no_table(contract.table):
-        yield ("table",), why
+        yield ("name",), why
     names = Counter(column.name for column in contract.columns)
     if twice := [name for name, count in names.items() if count > 1]:
         yield ("columns",), f"{contract.table}: a column is named twice: {', '.join(twice)}"
@@ -158,8 +312,8 @@ def _of_key(contract: "Contract") -> Iterator[Problem]:
             )
         if not column.derived and column.missing != "reject":
             yield (
-                ("columns", at, "missing"),
-                f"{table}: {column.name} is in the key, so it is required: leave `missing` out",
+                ("columns", at, "default"),
+                f"{table}: {column.name} is in the key, so it is required: leave its default out",
             )
 
 
@@ -169,18 +323,17 @@ def _of_groups(contract: "Contract") -> Iterator[Problem]:
         if len(set(group.columns)) != len(group.columns) or len(group.columns) < 2:
             yield place, f"{contract.table}: {group.name} needs two columns or more, each once"
         for name in group.columns:
-            if contract.column(name).derived:
-                yield (
-                    place,
-                    f"{contract.table}: {name} is derived, so nobody gives it: leave it out of {group.name}",
-                )
+            if (column := contract.column(name)).derived or column.set:
+                how = "set by a step" if column.set else "derived"
+                said = f"{contract.table}: {name} is {how}, so nobody gives it: leave it out of {group.name}"
+                yield place, said
 
 
 def _of_paths(contract: "Contract") -> Iterator[Problem]:
     """A value of the input goes to one column: decoding by shapes knows one for each."""
     taken: dict[str, str] = {}
     for at, column in enumerate(contract.columns):
-        if column.derived:
+        if column.derived or column.set or column.metadata is not None or column.constant is not None:
             continue
         path = ".".join(column.source_path)
         if path in taken:

@@ -5,18 +5,22 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from lineage.errors import ContractError
 
 Model = TypeVar("Model", bound=BaseModel)
+Made = TypeVar("Made")
 Place = tuple[str | int, ...]
+_OF_NAME = "[key]"
+"""How pydantic's places end of what is wrong with a name in a mapping."""
 
 
 class _Core(yaml.SafeLoader):
@@ -46,20 +50,35 @@ def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Core.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
-def read_yaml(path: Path, model: type[Model]) -> Model:
-    """A model from its YAML file; raises ContractError, one sentence with the file and all that is wrong."""
+def read_yaml(path: Path, model: type[Model], then: Callable[[Model], Made]) -> Made:
+    """What is made of a model from its YAML file; raises ContractError, all that is wrong and where in it.
+
+    `then` may raise ValidationError too, of something with the same structure as the file.
+    """
     try:
-        return _read(path.read_text(encoding="utf-8"), model)
+        return _read(path.read_text(encoding="utf-8"), model, then)
     except (_WrongError, OSError, UnicodeDecodeError) as error:
-        why = " ".join(str(error).split())
-        raise ContractError(f"{path.name} is not a {model.__name__.lower()}: {why}") from error
+        raise ContractError(" ".join(str(error).split())) from error
+
+
+def within(place: Place, error: ValidationError) -> ValidationError:
+    """The same error of something that stands at a place of the file."""
+    problems: list[InitErrorDetails] = [
+        {
+            "type": PydanticCustomError(each["type"], "{said}", {**each.get("ctx", {}), "said": each["msg"]}),
+            "loc": (*place, *each["loc"]),
+            "input": None,
+        }
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+    return ValidationError.from_exception_data(error.title, problems)
 
 
 class _WrongError(Exception):
     """What is wrong with the text, and where."""
 
 
-def _read(text: str, model: type[Model]) -> Model:
+def _read(text: str, model: type[Model], then: Callable[[Model], Made]) -> Made:
     try:
         loader = _Core(text)
         root = loader.get_single_node()
@@ -74,7 +93,7 @@ def _read(text: str, model: type[Model]) -> Model:
     except (yaml.YAMLError, ValueError) as error:  # a character that no YAML has
         raise _WrongError(str(error)) from error
     try:
-        return model.model_validate(found)
+        return then(model.model_validate(found))
     except ValidationError as error:
         raise _WrongError("; ".join(_told(error, root, model))) from error
 
@@ -106,12 +125,12 @@ def _told(error: ValidationError, root: yaml.Node, model: type[BaseModel]) -> It
         if each["loc"] in wholes:  # that a list is too short is because its parts are wrong
             continue
         context = each.get("ctx", {})
-        place: Place = (*each["loc"], *context.get("place", ()))
-        node = _node_at(root, place, key=each["type"] == "extra_forbidden")
-        said = each["msg"].removeprefix("Value error, ") + _nearest(
-            each["type"], context, node, each["loc"], model
-        )
-        name = "" if each["type"] == "contract" else ".".join(map(str, each["loc"]))
+        of_name = each["loc"][-1:] == (_OF_NAME,)
+        at: Place = each["loc"][:-1] if of_name else each["loc"]
+        place: Place = (*at, *context.get("place", ()))
+        node = _node_at(root, place, key=of_name or each["type"] == "extra_forbidden")
+        said = each["msg"].removeprefix("Value error, ") + _nearest(each["type"], context, node, at, model)
+        name = "" if each["type"] == "contract" else ".".join(map(str, at))
         yield ": ".join(part for part in (_at(node.start_mark) if place else "", name, said) if part)
 
 
@@ -136,6 +155,8 @@ def _node_at(root: yaml.Node, place: Place, *, key: bool) -> yaml.Node:
     for step in place:
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
+        elif isinstance(node, yaml.MappingNode) and isinstance(step, int):
+            node = node.value[step][1]  # of a mapping that is a list to the one who refuses it
         elif isinstance(node, yaml.MappingNode):
             pairs = [pair for pair in node.value if pair[0].value == str(step)]
             last = key and step == place[-1]
@@ -154,10 +175,18 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"][step]}
         else:
-            node = node["items"] if isinstance(step, int) else node["properties"][step]
+            named = node.get("properties", {})
+            node = node["items"] if isinstance(step, int) else named.get(step) or _of_any_name(node)
         node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # it may be null
         node = _resolved(schema, node)
     return list(node["properties"])
+
+
+def _of_any_name(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a mapping holds whose names are not fields of a model."""
+    patterns: Mapping[str, Mapping[str, Any]] = node.get("patternProperties", {})
+    held: Mapping[str, Any] = next(iter(patterns.values()), node.get("additionalProperties", {}))
+    return held
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

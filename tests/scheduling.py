@@ -6,6 +6,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 SLOW_TO_START: Final = {
     "test_kafka.py": "kafka",
+    "test_kafka_assignment.py": "kafka",
     "test_kafka_latest.py": "kafka",
     "test_stream_poison.py": "kafka",
     "test_assets.py": "prefect",
@@ -31,6 +32,6 @@ class ByServer(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         """The name of what is given to one worker as a whole."""
-        if "[neo4j" in nodeid:
+        if "[neo4j" in nodeid or "::test_neo4j" in nodeid:
             return "neo4j"
         return SLOW_TO_START.get(nodeid.partition("::")[0].rpartition("/")[2], nodeid)

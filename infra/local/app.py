@@ -1,5 +1,6 @@
 """Our own long-lived commands as local services: they use the others, so they start last and end first."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,11 @@ class Listener(App):
 
     name: ClassVar[str] = "listen"
     role: ClassVar[str] = "listen"
+
+    def answers(self, address: Address) -> bool:
+        """Whether every stream has begun, or says why it cannot: one that stands still stops no start."""
+        status, body = http_probe.get(address.port, "/health")
+        return status in (200, 503) and json.loads(body)["state"] != "starting"
 
 
 class Relay(App):

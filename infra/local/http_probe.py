@@ -10,10 +10,15 @@ from infra.local.addresses import LOOPBACK
 
 def status(port: int, path: str) -> int | None:
     """The status of `GET path` on a loopback port; None when nothing answers."""
+    return get(port, path)[0]
+
+
+def get(port: int, path: str) -> tuple[int | None, str]:
+    """(status, answer) of `GET path`; (None, "") when nothing answers."""
     try:
-        return _request(port, "GET", path)[0]
+        return _request(port, "GET", path)
     except (OSError, http.client.HTTPException):
-        return None
+        return None, ""
 
 
 def post(port: int, path: str, body: dict[str, Any], *, user: str, password: str) -> tuple[int, str]:

@@ -32,7 +32,7 @@ class Neo4j(LocalService):
 
     name: ClassVar[str] = "neo4j"
     role: ClassVar[str] = "graph"
-    patience: ClassVar[float] = 120.0
+    patience: ClassVar[float] = 240.0  # each start compiles its source file and loads all anew
 
     @property
     def _is_ready(self) -> Path:

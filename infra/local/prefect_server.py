@@ -26,7 +26,7 @@ class PrefectServer(LocalService):
         here = f"http://{LOOPBACK}:{port}"
         return Launch(
             command=[
-                *(sys.executable, "-m", "prefect", "--no-prompt", "server", "start"),
+                *(sys.executable, "-m", "infra.local.prefect_main", "--no-prompt", "server", "start"),
                 *("--host", LOOPBACK, "--port", str(port), "--analytics-off"),
             ],
             environment={

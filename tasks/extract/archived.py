@@ -5,6 +5,7 @@ us of writers we cannot know beforehand.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +51,10 @@ class ArchiveWatch:
             return
         self._looked_at = now
         self._files = {archived: file for archived, file in self._files.items() if file.until > now}
-        for archived in await asyncio.to_thread(self._changed):
-            file = self._files.pop(archived)
+        lately = dict(self._files)  # others are archived while a thread looks
+        for archived in await asyncio.to_thread(self._changed, lately):
+            file = lately[archived]
+            self._files.pop(archived, None)
             try:
                 back = await asyncio.to_thread(
                     bring_back, self._source.archived, archived, self._source.inbox, file.name, file.sha256
@@ -61,10 +64,10 @@ class ArchiveWatch:
                 continue
             log.warning("an archived file was written to, and is read again", path=shown(back))
 
-    def _changed(self) -> list[str]:
-        there = {archived: mark_at(self._source.archived, archived) for archived in self._files}
+    def _changed(self, lately: Mapping[str, _Archived]) -> list[str]:
+        there = {archived: mark_at(self._source.archived, archived) for archived in lately}
         return [
             archived
             for archived, mark in there.items()
-            if mark is not None and not self._files[archived].mark.moved(mark)
+            if mark is not None and not lately[archived].mark.moved(mark)
         ]

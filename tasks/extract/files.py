@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lineage import naming
 from tasks.contract import Frozen
 from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
+from tasks.pattern import Pattern, file_glob, file_pattern
 
 _OF_WHOLE: Final = frozenset(
     {"archive", "max_rows", "max_part_bytes", "max_file_bytes", "settle", "connections"}
@@ -18,19 +19,27 @@ _OF_WHOLE: Final = frozenset(
 """What is said of files that are read as a whole, and means nothing for those that grow."""
 
 
+def _is_pattern(said: str) -> str:
+    file_pattern(said)
+    return said
+
+
 class FileOptions(Frozen):
     """What a pipeline says of its files. `folder` and `archive` are below the directory of the settings."""
 
     type: Literal["files"] = "files"
     folder: str = Field(min_length=1)
-    pattern: str = Field(min_length=1)  # as Path.glob takes it, e.g. **/*.csv
+    pattern: Annotated[str, AfterValidator(_is_pattern)] = Field(
+        min_length=1,
+        description="As Path.glob takes it; a part may have a name, as in {device}/{day:[0-9-]+}.csv",
+    )
     follow: bool = Field(
         default=False, description="Read files as they grow, and archive none; CSV and NDJSON alone"
     )
     archive: str | None = Field(
         default=None,
         min_length=1,
-        description="Where a file is moved once it is read, on the same file system; not if it is followed",
+        description="Where a file is moved once it is read, on the same file system: FOLDER-archive",
     )
     delimiter: str = Field(default=",", min_length=1, max_length=1)  # of CSV
     columns: dict[str, str] = Field(
@@ -57,9 +66,7 @@ class FileOptions(Frozen):
     connections: int = Field(default=1, ge=1, le=8)  # how many batches are written at a time
 
     @model_validator(mode="after")
-    def _archived_or_followed(self) -> Self:
-        if not self.follow and self.archive is None:
-            raise ValueError("archive is missing: say where a file goes once it is read, or follow: true")
+    def _fits_how_it_is_read(self) -> Self:
         if self.follow and (idle := sorted(_OF_WHOLE & self.model_fields_set)):
             raise ValueError(f"{idle[0]} does nothing for files that are followed: leave it out")
         if self.follow and self.pattern.lower().endswith(".parquet"):
@@ -68,8 +75,18 @@ class FileOptions(Frozen):
 
     @property
     def dataset(self) -> str:
-        """Its name: the pattern that finds the files."""
-        return naming.file(f"{self.folder}/{self.pattern}")
+        """Its name: the pattern that finds the files, without names in it."""
+        return naming.file(f"{self.folder}/{self.glob}")
+
+    @property
+    def glob(self) -> str:
+        """The pattern that finds the files."""
+        return file_glob(self.pattern)
+
+    @property
+    def location_pattern(self) -> Pattern | None:
+        """What a file's path must fit, where parts of it have names."""
+        return file_pattern(self.pattern)
 
     def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
         """What this source gives, as URIs."""
@@ -91,8 +108,8 @@ class FileSource(FileOptions):
 
     @property
     def archived(self) -> Path:
-        assert self.archive is not None  # noqa: S101 - who follows files archives none
-        return self.root / self.archive
+        """Where a file goes once it is read; a file that is followed goes nowhere."""
+        return self.root / (self.archive or f"{self.folder.rstrip('/')}-archive")
 
     @property
     def quiet(self) -> Quiet:

@@ -119,7 +119,7 @@ class FollowWatch:
 
     def _entries(self) -> list[Entry]:
         try:
-            return list(look(self._source.inbox, self._source.pattern))
+            return list(look(self._source.inbox, self._source.glob))
         except OSError as error:
             return [Entry(".", why=f"the folder cannot be read: {error.strerror}")]
 

@@ -21,6 +21,7 @@ from lineage import naming
 from lineage.errors import UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch
 from tasks.contract import Frozen
+from tasks.pattern import Pattern
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,11 @@ class KafkaOptions(Frozen):
     def dataset(self) -> str:
         """Its name: the topic."""
         return naming.kafka(self.topic)
+
+    @property
+    def location_pattern(self) -> Pattern | None:
+        """A topic of Kafka has no levels."""
+        return None
 
     def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
         """What this source gives, as URIs."""

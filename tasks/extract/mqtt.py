@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import polars as pl
 import structlog
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
@@ -23,8 +23,15 @@ from lineage import naming
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 from tasks.contract import Frozen
+from tasks.pattern import Pattern, topic_filter, topic_pattern
 
 log = structlog.get_logger(__name__)
+
+
+def _is_topic(said: str) -> str:
+    topic_pattern(said)
+    return said
+
 
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
@@ -33,7 +40,9 @@ class MqttOptions(Frozen):
     """What a pipeline says of its stream, and how the stream is cut into batches."""
 
     type: Literal["mqtt"] = "mqtt"
-    topic_filter: str = Field(min_length=1)
+    topic: Annotated[str, AfterValidator(_is_topic)] = Field(
+        min_length=1, description="A topic filter; a level of it may have a name, as in tele/{device}/SENSOR"
+    )
     group: str | None = Field(default=None, pattern=r"^[^/+#]+$")  # members of a group share the messages
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1)  # in a batch; one larger message is a batch
@@ -45,8 +54,18 @@ class MqttOptions(Frozen):
 
     @property
     def dataset(self) -> str:
-        """Its name: the topic filter."""
+        """Its name: the topic filter, without names in it."""
         return naming.mqtt(self.topic_filter)
+
+    @property
+    def topic_filter(self) -> str:
+        """What the broker is asked for."""
+        return topic_filter(self.topic)
+
+    @property
+    def location_pattern(self) -> Pattern:
+        """What a message's topic must fit."""
+        return topic_pattern(self.topic)
 
     def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
         """What this source gives, as URIs."""

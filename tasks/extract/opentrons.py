@@ -39,6 +39,7 @@ from tasks.extract.robot_answers import (
     objects,
     text,
 )
+from tasks.pattern import Pattern
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 MOST_RUNS = 1_000  # in a list; a robot keeps 20
@@ -57,6 +58,11 @@ class RobotOptions(Frozen):
     revise_every: timedelta = Field(default=timedelta(seconds=10), ge=timedelta(0))  # while a run goes
     poll_every: timedelta = Field(default=timedelta(minutes=1), gt=timedelta(0))  # beside the notices
     concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
+
+    @property
+    def location_pattern(self) -> Pattern | None:
+        """A robot's runs come by no topic."""
+        return None
 
     def datasets(self, robots: Sequence[str]) -> Sequence[str]:
         """What this source gives, as URIs: the runs of each of these robots."""

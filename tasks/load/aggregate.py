@@ -1,32 +1,37 @@
 """Aggregates: tables whose hours are computed from the rows of other tables by one SELECT.
 
-To add one: a contract (`on_return: recompute`), a file of its name in `aggregates/`, and a line here.
+To add one: a contract in `derived/` of a pipeline folder (`on_return: recompute`, and `made_from`), and its
+SELECT beside it, in a file of the same name.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from pydantic import Field
 
 from lineage.columns import ColumnEdge
 from lineage.errors import ContractError
 from lineage.identifiers import quoted
 from lineage.model import Transformation
 from lineage.version import transformation_of
-from tasks.contract import POSTGRES_TYPES, Contract, OnReturn, load_contract
-from tasks.load.sql_columns import columns_of
+from tasks.contract import POSTGRES_TYPES, Contract, Name, OnReturn
+from tasks.table_definition import TableDefinition
+from tasks.yaml_file import read_yaml
 
-SQL = Path(__file__).parent / "aggregates"
-CONTRACTS = Path(__file__).parents[1] / "contracts"
-OURS = ("tasks",)
+OURS: Final = ("tasks",)
 
-REGISTRY: Mapping[str, tuple[str, ...]] = {
-    "sensor_readings_hourly": ("sensor_readings",),
-    "experiment_summary": ("experiments", "experiment_steps"),
-}
-"""Table → the tables it is computed from, the one it is about first.
 
-A refresh consumes the change marks of its sources, so a table is the source of one aggregate only.
-"""
+class DerivedDefinition(TableDefinition):
+    """A table whose columns are all computed from other tables; the one that it is about comes first."""
+
+    made_from: tuple[Name, ...] = Field(min_length=1)
+
+    def contract(self, name: str) -> Contract:
+        columns = {each: column.model_copy(update={"derived": True}) for each, column in self.columns.items()}
+        said = self.model_dump(exclude={"made_from", "columns"}, exclude_unset=True)
+        return TableDefinition(**said, columns=columns).contract(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +39,12 @@ class Aggregate:
     """One aggregate: what its rows are, from which tables, and how an hour of it is computed."""
 
     contract: Contract
-    sources: tuple[str, ...]  # the tables whose change marks it consumes
+    made_from: Mapping[str, Contract]  # table → its contract, the one that it is about first
     sql: str  # one SELECT of the contract's columns; $1 the start of the hour, $2 its end (exclusive)
 
     def __post_init__(self) -> None:
         if self.contract.on_return is not OnReturn.RECOMPUTE:
-            raise ContractError(f"{self.table} is an aggregate: its contract must say on_return: recompute")
+            raise ContractError(f"{self.table} is an aggregate: its contract must say on_return: recompute.")
 
     @property
     def table(self) -> str:
@@ -50,33 +55,42 @@ class Aggregate:
         """The SQL expression of the hour a stored row belongs to; `ledger_outputs.bucket` is its value."""
         return f"date_trunc('hour', {quoted(self.contract.time)}, 'UTC')"
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The tables whose change marks it consumes."""
+        return tuple(self.made_from)
+
     def columns(self) -> tuple[ColumnEdge, ...]:
         """What each column comes from, as the SQL says."""
-        sources = (load_contract(CONTRACTS / f"{table}.yaml") for table in self.sources)
+        from tasks.load.sql_columns import columns_of  # sqlglot is slow to load, and a listener needs none
+
         tables = {
-            source.table: {column.name: POSTGRES_TYPES[column.type] for column in source.columns}
-            for source in sources
+            table: {column.name: POSTGRES_TYPES[column.type] for column in contract.columns}
+            for table, contract in self.made_from.items()
         }
         return columns_of(self.sql, tables)
 
     def transformation(self) -> Transformation:
         """The SQL and the contract are what makes the values, so they are its version."""
         parameters = {"sql": self.sql, "contract": self.contract.model_dump(mode="json")}
-        return transformation_of(load_aggregates, name=self.table, within=OURS, parameters=parameters)
+        return transformation_of(load_aggregate, name=self.table, within=OURS, parameters=parameters)
 
 
-def load_aggregates() -> tuple[Aggregate, ...]:
-    """Every registered aggregate, from its contract and its SQL file; raises ContractError."""
-    sources = [source for names in REGISTRY.values() for source in names]
-    if len(set(sources)) != len(sources):
-        raise ContractError("a table is the source of two aggregates: they would take each other's marks")
-    return tuple(
-        Aggregate(
-            contract=load_contract(CONTRACTS / f"{table}.yaml"),
-            sources=names,
-            sql=_statement(SQL / f"{table}.sql"),
+def load_aggregate(path: Path, tables: Mapping[str, Contract]) -> Aggregate:
+    """An aggregate of some of the tables: its contract, whose SELECT stands beside it; or ContractError."""
+    made_from, contract = read_yaml(
+        path, DerivedDefinition, lambda table: (table.made_from, table.contract(path.stem))
+    )
+    if contract.table != path.stem:
+        raise ContractError(f"it is the contract of {contract.table}: call the file {contract.table}.yaml.")
+    if unknown := [table for table in made_from if table not in tables]:
+        raise ContractError(
+            f"it is made from {', '.join(unknown)}, and there is no such table: name those there are."
         )
-        for table, names in REGISTRY.items()
+    return Aggregate(
+        contract=contract,
+        made_from={table: tables[table] for table in made_from},
+        sql=_statement(path.with_suffix(".sql")),
     )
 
 
@@ -84,6 +98,6 @@ def _statement(path: Path) -> str:
     """The statement of a file without its comment lines, which change nothing."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ContractError(f"the aggregate's file {path.name} cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContractError(f"its SELECT in {path.name} cannot be read: {error}") from error
     return "\n".join(line for line in lines if not line.lstrip().startswith("--"))

@@ -11,6 +11,9 @@ ON CONFLICT (client_id) DO UPDATE SET pipeline = excluded.pipeline, started_at =
     seen_at = clock_timestamp(), left_at = NULL
 RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS expected
 """
+_STANDS = """
+SELECT EXISTS (SELECT FROM store.listeners WHERE client_id = $1 AND pipeline = $2 AND left_at IS NULL)
+"""
 _SEEN = "UPDATE store.listeners SET seen_at = clock_timestamp() WHERE client_id = $1"
 _ABSENT = """
 SELECT client_id, pipeline, seen_at FROM store.listeners
@@ -32,6 +35,14 @@ async def enter(pool: Pool, client_id: str, pipeline: str) -> bool:
     """Note that a listener starts; whether the broker should still know its session."""
     with translated():
         return bool(await pool.fetchval(_ENTER, client_id, pipeline))
+
+
+async def stands(pool: Pool, client_id: str, pipeline: str) -> bool:
+    """Whether a listener of that pipeline has a session of this client id; no where there is no table yet."""
+    with translated():
+        if await pool.fetchval("SELECT to_regclass('store.listeners')") is None:
+            return False
+        return bool(await pool.fetchval(_STANDS, client_id, pipeline))
 
 
 async def seen(pool: Pool, client_id: str) -> None:

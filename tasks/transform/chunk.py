@@ -13,7 +13,7 @@ from tasks.transform import cells, table
 from tasks.transform.decode import Decoded, Decoder, unread
 from tasks.transform.reject import PAYLOAD_SENTENCES
 
-_PARQUET, _ENCODING = "payload.parquet", "payload.encoding"
+_PARQUET = "payload.parquet"
 
 
 def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
@@ -23,7 +23,7 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
         return decoder.decode(payloads)
     held = payloads[-1]
     if layout.refused:
-        rule = _PARQUET if layout.format is Format.PARQUET else _ENCODING
+        rule = _PARQUET if layout.format is Format.PARQUET else table.ENCODING
         return unread(rule, layout.refused, contract)
     if layout.format is Format.NDJSON:
         records = records_in(held, layout).payloads
@@ -44,7 +44,10 @@ def read_again(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
     if batch.layout is None:
         return rows.filter(~pl.col(cells.SEQUENCE).is_in(batch.left_out["sequence"].implode()))
     parts = batch.left_out["part"]
-    return rows.clear() if parts.has_nulls() else rows.filter(~pl.col(cells.SEQUENCE).is_in(parts.implode()))
+    if parts.has_nulls():
+        return rows.clear()
+    is_left_out = pl.col(cells.SEQUENCE).is_in(parts.implode()).fill_null(False)  # null: of no single record
+    return rows.filter(~is_left_out)
 
 
 def in_message(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:

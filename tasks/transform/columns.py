@@ -16,7 +16,7 @@ from tasks.transform.validate import Rule, rules_of
 Columns = Mapping[str, tuple[ColumnEdge, ...]]
 """Table → its edges."""
 
-_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # a rule's columns are the same whenever it is asked
+ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # a rule's columns are the same whenever it is asked
 
 
 def decoded(contract: Contract, source: str, prefix: str = "", more: Sequence[str] = ()) -> pl.LazyFrame:
@@ -24,7 +24,7 @@ def decoded(contract: Contract, source: str, prefix: str = "", more: Sequence[st
 
     `more`: columns of the source that decoding hands on under their own names.
     """
-    paths = {prefix + ".".join(column.source_path): column for column in contract.inputs}
+    paths = {prefix + ".".join(column.source_path): column for column in contract.recorded}
     schema = {path: POLARS_TYPES[column.type] for path, column in paths.items()}
     frame = named(pl.LazyFrame(schema=schema | dict.fromkeys(more, pl.String())), source)
     return frame.select(*(pl.col(path).alias(column.name) for path, column in paths.items()), *more)
@@ -32,8 +32,12 @@ def decoded(contract: Contract, source: str, prefix: str = "", more: Sequence[st
 
 def validated(frame: pl.LazyFrame, contract: Contract, rules: Iterable[Rule] = ()) -> pl.LazyFrame:
     """The records that keep the contract's rules, and these."""
-    every = [*rules_of(contract, _ANY_TIME, frame.collect_schema()), *rules]
-    return frame.filter(~pl.any_horizontal(rule.broken for rule in every))
+    return kept(frame, [*rules_of(contract, ANY_TIME, frame.collect_schema()), *rules])
+
+
+def kept(frame: pl.LazyFrame, rules: Sequence[Rule]) -> pl.LazyFrame:
+    """The records that keep these rules."""
+    return frame.filter(~pl.any_horizontal(rule.broken for rule in rules)) if rules else frame
 
 
 def opaque(source: str, columns: Iterable[str]) -> tuple[ColumnEdge, ...]:

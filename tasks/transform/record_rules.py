@@ -12,12 +12,18 @@ from typing import Any
 
 from tasks.canonical import canonical_json
 from tasks.contract import Column, ColumnType, Contract, Missing, Together
+from tasks.contract_rules import matches
 from tasks.transform.timestamps import TEXT
 
 _INT64 = 2**63
 _TIME = re.compile(TEXT)
 # Rules that a decoded value breaks; any other means that it could not be decoded.
-_OF_VALUES = frozenset({"range", "oldest", "furthest", "min_length", "max_length", "location", "incomplete"})
+_OF_VALUES = frozenset(
+    {
+        *("range", "oldest", "furthest", "min_length", "max_length", "one_of", "regex"),
+        *("location", "incomplete"),
+    }
+)
 
 SENTENCES = {
     "required": "{column} is missing",
@@ -30,6 +36,8 @@ SENTENCES = {
     "unicode": "{column} holds half a surrogate pair",
     "min_length": "{column} is too short",
     "max_length": "{column} is too long",
+    "one_of": "{column} is none of the values that the contract takes",
+    "regex": "{column} does not match what the contract says",
     "incomplete": "{column} is given in part",
     "location": "{column} is not the one in the address it came from",
     "oldest": "{column} is older than the contract takes",
@@ -141,11 +149,13 @@ def _text(raw: Any, column: Column) -> tuple[str | None, list[str]]:
         return None, [f"{column.name}.type"]
     if rules := check_text(column.name, raw):
         return None, rules
-    if column.min_length is not None and len(raw) < column.min_length:
-        return raw, [f"{column.name}.min_length"]
-    if column.max_length is not None and len(raw) > column.max_length:
-        return raw, [f"{column.name}.max_length"]
-    return raw, []
+    broken = {
+        "min_length": column.min_length is not None and len(raw) < column.min_length,
+        "max_length": column.max_length is not None and len(raw) > column.max_length,
+        "one_of": column.one_of is not None and raw not in column.one_of,
+        "regex": column.regex is not None and not matches(raw, column.regex),
+    }
+    return raw, [f"{column.name}.{kind}" for kind, is_broken in broken.items() if is_broken]
 
 
 def _number(raw: Any, column: Column) -> tuple[float | int | None, list[str]]:
@@ -159,9 +169,11 @@ def _number(raw: Any, column: Column) -> tuple[float | int | None, list[str]]:
         return None, [f"{column.name}.type"]
     value = int(raw) if column.type is ColumnType.INTEGER else float(raw)
     low, high = column.minimum, column.maximum
-    if (low is not None and value < low) or (high is not None and value > high):
-        return value, [f"{column.name}.range"]
-    return value, []
+    broken = {
+        "one_of": column.one_of is not None and value not in column.one_of,
+        "range": (low is not None and value < low) or (high is not None and value > high),
+    }
+    return value, [f"{column.name}.{kind}" for kind, is_broken in broken.items() if is_broken]
 
 
 def _timestamp(raw: Any, column: Column) -> tuple[datetime | None, list[str]]:

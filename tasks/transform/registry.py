@@ -1,10 +1,10 @@
 """Every transform by its name: one file in this folder and one line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -12,15 +12,28 @@ from lineage import naming
 from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
+from tasks.pattern import Pattern
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
 from tasks.transform.lost_steps import OPEN_STEPS
 from tasks.transform.place import PlaceFinder
+from tasks.transform.steps.registry import Steps
+from tasks.transform.steps.step import Step
 
 Refine = Callable[[RawBatch, Reference], Refined]
+_READING: Final = ("metadata", "constant", "zone", "null_values", "map")
 LookedUp = Callable[[Mapping[str, Contract], Reference], Mapping[str, str]]
 """Dataset (URI) → a digest of its state, of all that a transform for these contracts looks values up in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What a pipeline says to its transform, beside the contracts of its tables."""
+
+    source_name: str
+    pattern: Pattern | None = None  # of the source's topics or paths
+    steps: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,7 @@ class Transform:
     """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
 
     `looked_up` says what beside its messages decides a value, other than code, contracts and libraries.
-    `columns` says for those contracts, a source (URI) and its name what each column comes from.
+    `columns` says for those contracts and a source (URI) what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
     `concludes_from`: frame of `Reference` → table whose standing rows it holds, from which rows
     are concluded that stand in no message.
@@ -36,20 +49,25 @@ class Transform:
     """
 
     function: Callable[..., Refined]
-    bind: Callable[[Mapping[str, Contract], str], Refine]
-    columns: Callable[[Mapping[str, Contract], str, str], Columns]
+    bind: Callable[[Mapping[str, Contract], Parameters], Refine]
+    columns: Callable[[Mapping[str, Contract], str, Parameters], Columns]
     looked_up: LookedUp
     row_local: bool = False
+    takes_steps: bool = False
     concludes_from: Mapping[str, str] = field(default_factory=dict)
 
 
-def _readings(contracts: Mapping[str, Contract], source_name: str) -> Refine:
+def _readings(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
     contract = _only(contracts)
     derived.check(contract)
-    places = PlaceFinder()
-    if readings.finds_places(contract):
-        places.warm()
-    return partial(readings.refine, decoder=Decoder(contract), source_name=source_name, places=places)
+    return partial(
+        readings.refine,
+        decoder=Decoder(contract),
+        source_name=parameters.source_name,
+        places=PlaceFinder(),
+        pattern=parameters.pattern,
+        steps=Steps(contract, parameters.steps),
+    )
 
 
 def _only(contracts: Mapping[str, Contract]) -> Contract:
@@ -58,8 +76,10 @@ def _only(contracts: Mapping[str, Contract]) -> Contract:
     return next(iter(contracts.values()))
 
 
-def _readings_columns(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
-    return readings.columns(_only(contracts), source, source_name)
+def _readings_columns(contracts: Mapping[str, Contract], source: str, parameters: Parameters) -> Columns:
+    contract = _only(contracts)
+    steps = Steps(contract, parameters.steps)
+    return readings.columns(contract, source, parameters.source_name, parameters.pattern, steps)
 
 
 def _readings_looked_up(contracts: Mapping[str, Contract], reference: Reference) -> Mapping[str, str]:
@@ -76,34 +96,50 @@ def _nothing(_contracts: Mapping[str, Contract], _reference: Reference) -> Mappi
     return {}
 
 
-def _hidden(contracts: Mapping[str, Contract], source: str, source_name: str) -> Columns:
+def _hidden(contracts: Mapping[str, Contract], source: str, _parameters: Parameters) -> Columns:
     """Of a function that says nothing of its columns."""
     return {table: opaque(source, contract.names) for table, contract in contracts.items()}
 
 
-def _experiments(contracts: Mapping[str, Contract], source_name: str) -> Refine:
-    return partial(experiments.refine, contracts=contracts, source_name=source_name)
+def _experiments(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
+    for contract in contracts.values():
+        for column in contract.inputs:
+            if said := next((each for each in _READING if getattr(column, each) is not None), None):
+                why = f"`{said}` means nothing for a robot's runs: leave it out"
+                raise ContractError(f"{contract.table}: {column.name}: {why}.")
+    return partial(experiments.refine, contracts=contracts, source_name=parameters.source_name)
+
+
+def _experiments_columns(contracts: Mapping[str, Contract], source: str, parameters: Parameters) -> Columns:
+    return experiments.columns(contracts, source, parameters.source_name)
 
 
 TRANSFORMS: dict[str, Transform] = {
-    "readings": Transform(readings.refine, _readings, _readings_columns, _readings_looked_up, row_local=True),
+    "readings": Transform(
+        readings.refine,
+        _readings,
+        _readings_columns,
+        _readings_looked_up,
+        row_local=True,
+        takes_steps=True,
+    ),
     "experiments": Transform(
         experiments.refine,
         _experiments,
-        experiments.columns,
+        _experiments_columns,
         _nothing,
         concludes_from={OPEN_STEPS: "experiment_steps"},
     ),
 }
 
 
-def bound(name: str, contracts: Mapping[str, Contract], source_name: str) -> Refine:
-    """The step of a pipeline; what comes of it says what it was looked up in.
+def bound(name: str, contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
+    """The transform of a pipeline; what comes of it says what it was looked up in.
 
     It fails with TransformError alone: a mistake in it must not look like anything else.
     """
     of = transform(name)
-    refine = of.bind(contracts, source_name)
+    refine = of.bind(contracts, parameters)
 
     def run(batch: RawBatch, reference: Reference) -> Refined:
         try:
@@ -124,7 +160,7 @@ def transform(name: str) -> Transform:
         return TRANSFORMS[name]
     function = _custom(name)
 
-    def bind(contracts: Mapping[str, Contract], _source_name: str) -> Refine:
+    def bind(contracts: Mapping[str, Contract], _parameters: Parameters) -> Refine:
         return partial(function, contracts=contracts)
 
     return Transform(function, bind, _hidden, _anything)

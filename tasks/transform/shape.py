@@ -23,6 +23,7 @@ _TEXT: Final = r'[^"\\\x00-\x1f]*'
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 _INTEGER: Final = r"-?(?:0|[1-9][0-9]{0,17})"
 _TRUTH: Final = r"true|false"
+_WRITTEN: Final = r"0|-?[1-9][0-9]{0,17}"
 _TOKEN: Final = re.compile(
     rf'(?P<space>[ \t\r\n]+)|(?P<text>"{_TEXT}")|(?P<number>{_NUMBER})|(?P<truth>{_TRUTH})|(?P<null>null)'
     r"|(?P<endless>NaN|-?Infinity)|(?P<mark>[{}:,])"
@@ -44,6 +45,7 @@ _CAPTURED: Final = {
     (ColumnType.INTEGER, "number"): f"({_INTEGER})",
     (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
 }
+_MAPPED: Final = {"text": f'"({_TEXT})"', "number": f"({_WRITTEN})", "truth": f"({_TRUTH})"}
 MATCHED: Final = ".matched"  # no contract's column has a dot in its name
 _EXACT: Final = 1e15  # larger numbers may overflow: left to the strict reader
 _WORTH_SHARING: Final = 2_000  # texts
@@ -95,7 +97,7 @@ def learn(sample: str, contract: Contract) -> Shape | None:
     """The shape of one message; None when it holds anything that only the strict reader may judge."""
     if isinstance(record.read(sample.encode(), contract), str):
         return None
-    return _Template({column.source_path: column for column in contract.inputs}).fill(sample)
+    return _Template({column.source_path: column for column in contract.recorded}).fill(sample)
 
 
 def _tokens(sample: str) -> Iterator[tuple[str, str]]:
@@ -167,6 +169,10 @@ class _Template:
             return True
         if column.type is ColumnType.JSON or (column.type is ColumnType.INTEGER and "." in text):
             return False
+        if kind == "text" and cells.null_words(column):
+            return False
+        if column.map is not None:
+            return self._mapped(column, kind, text)
         group = _CAPTURED.get((column.type, kind))
         if group is None:
             fault = _ENDLESS.get(column.type, "type") if kind == "endless" else "type"
@@ -176,4 +182,12 @@ class _Template:
         else:
             self.groups[column.name] = cells.type_of(column)
         self.pattern.append(group or _LIKE[kind])
+        return True
+
+    def _mapped(self, column: Column, kind: str, text: str) -> bool:
+        """What a `map` is asked for, as it is written; a number that may be written in two ways is left."""
+        if kind not in _MAPPED or (kind == "number" and not re.fullmatch(_WRITTEN, text)):
+            return False
+        self.groups[column.name] = pl.String()
+        self.pattern.append(_MAPPED[kind])
         return True

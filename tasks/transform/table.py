@@ -10,10 +10,9 @@ A cell that cannot be read is a fault of its record alone, and a line that canno
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-import orjson
 import polars as pl
 
 from tasks.batch import Layout
@@ -22,15 +21,21 @@ from tasks.layout import records_in
 from tasks.transform import cells
 from tasks.transform.decode import UNDECODABLE, Decoded, complete, texts_of, unread
 from tasks.transform.header import fault_of, names_of, our_names
+from tasks.transform.text_cells import CELLS, fault, no_cell
+from tasks.transform.timestamps import in_zone
 
-_WHOLE: Final = float(1 << 53)
-_NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
+_WHOLE: Final = float(1 << 53)  # from here on two whole numbers may be one double
+_FROM, _UNTIL = -62_135_596_800, 253_402_300_800  # s since 1970 of the years 1 and 10,000
+_PER_SECOND: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+ENCODING: Final = "payload.encoding"
 
 
 def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
     """Records of CSV under their header."""
     names, ours = names_of(header, layout.delimiter), our_names(layout, contract)
     if fault := fault_of(names, ours):
+        if why := _no_text(header):  # which is the matter, and not how a name looks
+            return unread(ENCODING, why, contract)
         return unread(fault.rule, fault.sentence, contract)
     columns = [ours.get(name) for name in names]
     by_line_feed = chunk if layout.line_end == "\n" else chunk.replace(layout.line_end.encode(), b"\n")
@@ -39,6 +44,15 @@ def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) 
         return Decoded(plain, UNDECODABLE.to_frame())
     records = pl.Series("payload", records_in(chunk, layout).payloads, dtype=pl.Binary)
     return _with_care(records, columns, layout.delimiter, contract)
+
+
+def _no_text(header: bytes) -> str:
+    """Why a first line is no text of UTF-8; empty: it is."""
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"the first line is not UTF-8 text ({error.reason}, byte {error.start + 1}): save it as UTF-8"
+    return ""
 
 
 def _plain(
@@ -55,7 +69,7 @@ def _plain(
         return None
     if _cell_begins_blank(chunk, mark):
         return None
-    numbers = {column.name for column in contract.inputs if column.type is ColumnType.FLOAT}
+    numbers = {c.name for c in contract.recorded if cells.kind_of(c) is ColumnType.FLOAT}
     try:
         rows = _read(chunk, columns, delimiter, numbers)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
@@ -109,11 +123,16 @@ def _with_care(
 def _typed(found: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Cells of columns of text, and of numbers that are all finite."""
     columns: list[pl.Expr] = []
-    for column in contract.inputs:
+    for column in contract.recorded:
         dtype = found.schema.get(column.name)
         if dtype is not None:
             value = pl.col(column.name)
-            columns += _CELLS[column.type](value, column.name) if dtype == pl.String else [value]
+            if dtype != pl.String:
+                columns.append(value)
+                continue
+            if words := cells.null_words(column):
+                value = pl.when(~value.is_in(words)).then(value)
+            columns += CELLS[cells.kind_of(column)](value, column.name)
     if cells.SEQUENCE not in found.columns:
         found = found.with_row_index(cells.SEQUENCE)
     return complete(found.select(pl.col(cells.SEQUENCE).cast(pl.Int32), *columns), contract)
@@ -128,7 +147,7 @@ def decode_rows(rows: pl.DataFrame, layout: Layout, contract: Contract) -> Decod
         return unread(fault.rule, fault.sentence, contract)
     of = {ours[name]: name for name in rows.columns if name in ours}
     columns: list[pl.Expr] = []
-    for column in contract.inputs:
+    for column in contract.recorded:
         if column.name in of:
             columns += _cells_of(column, pl.col(of[column.name]), rows.schema[of[column.name]])
     numbered = rows.with_row_index(cells.SEQUENCE)
@@ -138,84 +157,44 @@ def decode_rows(rows: pl.DataFrame, layout: Layout, contract: Contract) -> Decod
 
 def _cells_of(column: Column, value: pl.Expr, dtype: pl.DataType) -> list[pl.Expr]:
     """Cells of a column that has a type."""
-    name, kind = column.name, column.type
+    name, kind = column.name, cells.kind_of(column)
     if isinstance(dtype, pl.Categorical | pl.Enum):
         value, dtype = value.cast(pl.String), pl.String()
+    if column.map is not None and (dtype == pl.Boolean or dtype.is_numeric()):
+        return _written(value, name, dtype)
     if dtype == pl.String and kind in (ColumnType.TEXT, ColumnType.TIMESTAMP, ColumnType.JSON):
-        return _CELLS[kind](value, name)
+        return CELLS[kind](value, name)
     if isinstance(dtype, pl.Datetime) and kind is ColumnType.TIMESTAMP:
-        if dtype.time_zone is None:
-            return _unread(value, name, "zone")
-        return [value.dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(name)]
+        if dtype.time_zone is None and column.zone is None:
+            return no_cell(value, name, "zone")
+        return _time(column, value, dtype)
     if dtype.is_numeric() and kind is ColumnType.TIMESTAMP:
         return [pl.lit(None, pl.String).alias(name), value.cast(pl.Float64).alias(cells.epoch(name))]
     if dtype.is_numeric() and kind in (ColumnType.FLOAT, ColumnType.INTEGER):
-        return _CELLS[kind](value, name)
+        return CELLS[kind](value, name)
     if dtype == pl.Boolean and kind is ColumnType.BOOLEAN:
         return [value.alias(name)]
-    return _unread(value, name, "type")
+    return no_cell(value, name, "type")
 
 
-def _unread(value: pl.Expr, name: str, kind: str) -> list[pl.Expr]:
-    """No cell, and a fault wherever there is a value."""
-    return [pl.lit(None).alias(name), _fault(name, kind, value.is_not_null())]
+def _time(column: Column, value: pl.Expr, dtype: pl.Datetime) -> list[pl.Expr]:
+    """Cells of times; one beyond the years that a calendar here has is a fault, and stops nothing."""
+    per_second = _PER_SECOND[dtype.time_unit]
+    number = value.to_physical()
+    there = (number >= _FROM * per_second) & (number < _UNTIL * per_second)
+    kept = pl.when(there).then(number).cast(pl.Datetime(dtype.time_unit))
+    beyond = pl.when(~there).then(pl.lit(f"{column.name}.format"))
+    if dtype.time_zone is None:
+        cell, missing = in_zone(column, kept)
+        return [cell, pl.coalesce(beyond, missing).alias(cells.fault(column.name))]
+    utc = kept.dt.cast_time_unit("us").dt.replace_time_zone("UTC")
+    return [utc.alias(column.name), beyond.alias(cells.fault(column.name))]
 
 
-def _fault(name: str, kind: str, broken: pl.Expr) -> pl.Expr:
-    return pl.when(broken).then(pl.lit(f"{name}.{kind}")).alias(cells.fault(name))
-
-
-def _text(value: pl.Expr, name: str) -> list[pl.Expr]:
-    return [value.alias(name)]
-
-
-def _float(value: pl.Expr, name: str) -> list[pl.Expr]:
-    number = value.cast(pl.Float64, strict=False)
-    unread = pl.when(number.is_null() & value.is_not_null()).then(pl.lit(f"{name}.type"))
-    endless = unread.when(~number.is_finite()).then(pl.lit(f"{name}.finite"))
-    return [pl.when(number.is_finite()).then(number).alias(name), endless.alias(cells.fault(name))]
-
-
-def _integer(value: pl.Expr, name: str) -> list[pl.Expr]:
-    number, decimal = value.cast(pl.Int64, strict=False), value.cast(pl.Float64, strict=False)
-    whole = pl.when(decimal.abs() <= _WHOLE).then(decimal).cast(pl.Int64, strict=False)
-    found = pl.coalesce(pl.when(decimal == decimal.floor()).then(pl.coalesce(number, whole)))
-    large = value.is_not_null() & (decimal == decimal.floor()) & decimal.is_finite()
-    kind = pl.when(large).then(pl.lit(f"{name}.range")).otherwise(pl.lit(f"{name}.type"))
-    fault = pl.when(found.is_null() & value.is_not_null()).then(kind)
-    return [found.alias(name), fault.alias(cells.fault(name))]
-
-
-def _truth(value: pl.Expr, name: str) -> list[pl.Expr]:
-    known = value.is_in(["true", "false"])
-    return [pl.when(known).then(value == "true").alias(name), _fault(name, "type", ~known)]
-
-
-def _time(value: pl.Expr, name: str) -> list[pl.Expr]:
-    digits = value.str.contains(_NUMBER)
-    epoch = pl.when(digits).then(value).cast(pl.Float64, strict=False)
-    return [pl.when(~digits).then(value).alias(name), epoch.alias(cells.epoch(name))]
-
-
-def _json(value: pl.Expr, name: str) -> list[pl.Expr]:
-    canonical = value.map_elements(_canonical_json, return_dtype=pl.String)
-    return [canonical.alias(name), _fault(name, "json", value.is_not_null() & canonical.is_null())]
-
-
-def _canonical_json(text: str) -> str | None:
-    """The text that the strict reader would keep; None where it is no JSON or holds a NUL."""
-    try:
-        written = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
-    except (orjson.JSONDecodeError, TypeError):
-        return None
-    return None if "\\u0000" in written else written
-
-
-_CELLS: Final[Mapping[ColumnType, Callable[[pl.Expr, str], list[pl.Expr]]]] = {
-    ColumnType.TEXT: _text,
-    ColumnType.FLOAT: _float,
-    ColumnType.INTEGER: _integer,
-    ColumnType.BOOLEAN: _truth,
-    ColumnType.TIMESTAMP: _time,
-    ColumnType.JSON: _json,
-}
+def _written(value: pl.Expr, name: str, dtype: pl.DataType) -> list[pl.Expr]:
+    """What a `map` is asked for: `true` and `false`, a whole number without a point."""
+    if dtype == pl.Boolean or dtype.is_integer():
+        return [value.cast(pl.String).alias(name)]
+    number = value.cast(pl.Float64)
+    whole = pl.when((number.abs() < _WHOLE) & (number == number.floor())).then(number).cast(pl.Int64)
+    return [whole.cast(pl.String).alias(name), fault(name, "map", value.is_not_null() & whole.is_null())]

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from tasks.contract import Column, ColumnType, Contract, time_literal
+from tasks.contract_rules import whole
 from tasks.transform import cells
 
 RULES: Final = ".rules"
@@ -44,6 +45,17 @@ def rules_of(contract: Contract, received_at: datetime, schema: pl.Schema) -> li
     return _distinct(found)
 
 
+def rules_of_set(contract: Contract, received_at: datetime) -> list[Rule]:
+    """The contract's rules of the columns that steps set, in their order."""
+    found: list[Rule] = []
+    for column in contract.columns:
+        if column.set:
+            found += _own(column, pl.Schema())
+            if column.name == contract.time:
+                found += _times(column.name, contract, received_at)
+    return found
+
+
 def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     """What kept a value from being read."""
     companion, name = cells.fault(column.name), column.name
@@ -52,7 +64,15 @@ def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     for outer in column.source_path[:-1]:
         rule = f"{outer}.type"
         yield Rule(rule, pl.col(companion) == rule, f"{outer} is not an object")
-    for kind, sentence in {"type": f"is not {_A[column.type]}", **_UNREAD.get(column.type, {})}.items():
+    unread = {"type": f"is not {_A[column.type]}", **_UNREAD.get(column.type, {})}
+    if column.zone is not None:
+        unread |= {
+            "ambiguous": f"is of an hour that comes twice in {column.zone}",
+            "nonexistent": f"is of an hour that {column.zone} skips",
+        }
+    if column.map is not None:
+        unread |= {"type": "is no plain value", "map": "is none of those in its map"}
+    for kind, sentence in unread.items():
         rule = f"{name}.{kind}"
         yield Rule(rule, pl.col(companion) == rule, f"{name} {sentence}")
 
@@ -70,6 +90,12 @@ def _own(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     if column.max_length is not None:
         long = value.str.len_chars() > column.max_length
         yield Rule(f"{name}.max_length", long, f"{name} has more than {column.max_length} characters")
+    if column.one_of is not None:
+        named = ", ".join(map(str, column.one_of))
+        yield Rule(f"{name}.one_of", ~value.is_in(list(column.one_of)), f"{name} is none of {named}")
+    if column.regex is not None:
+        unlike = ~value.str.contains(whole(column.regex))
+        yield Rule(f"{name}.regex", unlike, f"{name} does not match {column.regex}")
     limits = [
         *([value < column.minimum] if column.minimum is not None else []),
         *([value > column.maximum] if column.maximum is not None else []),

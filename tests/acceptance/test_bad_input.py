@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import polars as pl
 import pytest
 
-from flows import catalog
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.mqtt.session import Session
@@ -32,17 +32,20 @@ from tasks.load.plan import LoadPlan
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
 from tasks.load.tables import prepare_table
+from tasks.pattern import topic_pattern
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
+from tests.fixtures.catalogs import pipeline as named
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 TOPIC = "sensors/d1/readings"
-PIPELINE = catalog.pipeline("sensors")
-CONTRACTS = PIPELINE.contracts()
+PIPELINE = named("sensors")
+CONTRACTS = PIPELINE.contracts
 CONTRACT = CONTRACTS["sensor_readings"]
 REFERENCE = Reference(frames={"devices": pl.DataFrame(schema=readings.DEVICES)})
 PLACES = PlaceFinder()
+TOPICS = topic_pattern("sensors/{device_id}/readings")
 Message = tuple[str, bytes]
 
 
@@ -91,7 +94,7 @@ class Stream:
 
     def _steps(self) -> Steps:
         async def refine(batch: RawBatch, reference: Reference) -> Refined:
-            return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES)
+            return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES, TOPICS)
 
         async def commit(batch: RawBatch, refined: Refined) -> Receipt:
             return await load(self.store, self.plan, prepare(batch, refined, self.plan))
@@ -125,7 +128,7 @@ class Stream:
 @asynccontextmanager
 async def a_stream(dsn: str, url: str) -> AsyncIterator[Stream]:
     # Wider than the listener's own filter, so that a topic that matches nothing comes in at all.
-    source = MqttSource.model_validate({"url": url, "client_id": "listener-0", "topic_filter": "sensors/#"})
+    source = MqttSource.model_validate({"url": url, "client_id": "listener-0", "topic": "sensors/#"})
     run = Run(id=uuid4(), kind="listener", name="sensors", started_at=datetime.now(UTC))
     async with open_pool(dsn, application="test") as pool, open_session(source) as session:
         async with pool.acquire() as connection:
@@ -158,7 +161,7 @@ REJECTED: dict[str, tuple[str, bytes, str, list[str]]] = {
         "sensors/d1/readings",
         edited('"d1"', '"d\\u00001"'),
         "validate",
-        ["topic.device", "device_id.nul"],
+        ["topic.device_id", "device_id.nul"],
     ),
     "a raw NUL": (TOPIC, edited('"d1"', '"d\x001"'), "decode", ["payload.json"]),
     "NULs only": (TOPIC, b"\x00\x00", "decode", ["payload.json"]),
@@ -203,7 +206,7 @@ REJECTED: dict[str, tuple[str, bytes, str, list[str]]] = {
     "1 MB of nothing": (TOPIC, bytes(1_048_576), "decode", ["payload.size"]),
     "invalid UTF-8": (TOPIC, b'{"device_id": "\xff\xfe"}', "decode", ["payload.utf8"]),
     "a topic that matches nothing": ("sensors/d1/status", reading(), "validate", ["topic.pattern"]),
-    "another device's topic": ("sensors/d2/readings", reading(), "validate", ["topic.device"]),
+    "another device's topic": ("sensors/d2/readings", reading(), "validate", ["topic.device_id"]),
     "nothing right": ("sensors/d1", b"\xff", "decode", ["payload.utf8", "topic.pattern"]),
 }
 
@@ -309,7 +312,7 @@ async def test_what_was_acknowledged_does_not_come_back(stream: Stream, postgres
 
 
 def test_every_rule_and_coercion_of_these_cases_is_documented() -> None:
-    text = (catalog.ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "readings.md").read_text(encoding="utf-8")
     for _, _, _, rules in REJECTED.values():
         for rule in rules:
             assert f"`{rule}`" in text

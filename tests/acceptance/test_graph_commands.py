@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalog import pipeline
 from infra.local.addresses import Address
 from lineage import relay
+from tests.fixtures.catalogs import pipeline
 from tests.fixtures.commit import Way, a_batch, a_plan, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND

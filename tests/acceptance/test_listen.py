@@ -27,7 +27,8 @@ from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.waiting import until, until_stored
 
 LOCKS = (
-    "pg_stat_activity WHERE application_name = 'headwater lock headwater-0' AND datname = current_database()"
+    "pg_stat_activity WHERE application_name = 'headwater lock headwater-sensors-0' "
+    "AND datname = current_database()"
 )
 CUT = f"SELECT pg_terminate_backend(pid) FROM {LOCKS}"
 HELD = f"SELECT count(*) FROM {LOCKS}"
@@ -45,7 +46,7 @@ def reading(number: int, devices: int = 20) -> tuple[str, bytes]:
 def listen(headwater: Headwater, postgres_dsn: str, mqtt_address: Address) -> Headwater:
     def start(*arguments: str) -> Process:
         urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
-        return headwater("listen", *arguments, **urls)
+        return headwater("listen", "--pipeline", "sensors", *arguments, **urls)
 
     return start
 
@@ -122,7 +123,9 @@ async def test_two_listeners_of_one_stream_store_each_reading_once(
     headwater: Headwater, connection: Connection, postgres_dsn: str, mqtt_address: Address
 ) -> None:
     urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
-    listeners = [headwater("listen", **urls, HEADWATER_SLOT=slot) for slot in ("0", "1")]
+    listeners = [
+        headwater("listen", "--pipeline", "sensors", **urls, HEADWATER_SLOT=slot) for slot in ("0", "1")
+    ]
     for listener in listeners:
         await asyncio.to_thread(listener.wait_until, "listening")
     async with Publisher(mqtt_address.url_with_password) as publisher:
@@ -171,7 +174,7 @@ async def test_a_listener_whose_slot_was_taken_while_postgres_was_away_ends(
     first.wait_until("listening")
     await connection.execute(CUT)
     await until_stored(connection, HELD, 1)  # taken again
-    other = PostgresLock(postgres_dsn, KIND, "headwater-0")
+    other = PostgresLock(postgres_dsn, KIND, "headwater-sensors-0")
     while not await other.hold():
         await connection.execute(CUT)
     assert await asyncio.to_thread(first.process.wait, 60) == 2
@@ -347,7 +350,7 @@ async def test_with_postgres_away_the_broker_holds_what_comes(
     dsn = service.start().url_with_password
     try:
         settings = {"HEADWATER_POSTGRES_DSN": dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
-        listener = headwater("listen", **settings)
+        listener = headwater("listen", "--pipeline", "sensors", **settings)
         listener.wait_until("listening")
         async with Publisher(mqtt_address.url_with_password) as publisher:
             await publisher.publish_many([reading(n) for n in range(100)])

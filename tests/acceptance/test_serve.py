@@ -3,13 +3,19 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
 
 from infra.local.addresses import Address
@@ -19,7 +25,8 @@ from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from tests.fixtures.headwater import Headwater
 from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.strangers import a_stranger
-from tests.fixtures.waiting import until_stored
+from tests.fixtures.waiting import until, until_stored
+from tests.fixtures.wire import ErrorProxy
 
 
 @pytest.fixture
@@ -124,6 +131,40 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
     assert len(set(positions)) == len(positions)
     for worker in both:
         assert worker.stop() == 0
+
+
+async def test_a_server_that_answers_with_an_error_ends_no_worker(
+    headwater: Headwater,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    prefect_server: Address,
+    error_proxy: ErrorProxy,
+) -> None:
+    own = variables(prefect_server)
+    there = f"http://127.0.0.1:{error_proxy.port}/api"
+    worker = headwater(
+        "serve",
+        HEADWATER_POSTGRES_DSN=postgres_dsn,
+        HEADWATER_MQTT_URL=mqtt_address.url_with_password,
+        **own | {"HEADWATER_PREFECT_API_URL": there, "PREFECT_API_URL": there},
+        HEADWATER_SCHEDULE_EVERY="5s",
+    )
+    await asyncio.to_thread(worker.wait_until, "serving", 300.0)
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[f"{own['HEADWATER_INSTALLATION']}-flows"]))
+    completed = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Completed"])))
+
+    async def done(client: PrefectClient) -> set[UUID]:
+        return {
+            run.id for run in await client.read_flow_runs(work_pool_filter=pool, flow_run_filter=completed)
+        }
+
+    async with a_client(prefect_server) as client:
+        error_proxy.refused = b"GET /api/deployments/"  # what a worker asks for before it starts a run
+        await until(lambda: error_proxy.count > 2, 120)
+        before, error_proxy.refused = await done(client), None
+        while not await done(client) - before:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(1)
+    assert worker.stop() == 0
 
 
 async def settled_states(server: Address) -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from console.start import start
+from tests.fixtures.catalogs import SHIPPED
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
         return await resume(connection, graph)
 
     relay.resume = ready
-    asyncio.run(process.relay(settings))
+    asyncio.run(process.relay(settings, SHIPPED))
     print(json.dumps({"batches": list(known.items())}), flush=True)
 
 

@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from flows import listen
-from flows.catalog import Pipeline, pipeline
+from flows.catalog import Pipeline
 from flows.listener import Listener
 from infra.settings import Settings
 from tasks.batch import RawBatch, Receipt
+from tasks.transform.place import PlaceFinder
+from tests.fixtures.catalogs import pipeline
 
 
 class Clock(Listener):
@@ -27,6 +29,7 @@ class Clock(Listener):
 
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         self.done: list[tuple[int, float]] = []
+        await asyncio.to_thread(PlaceFinder().warm)  # once in a listener's life, with its first coordinates
         print(json.dumps({"ready": True}), flush=True)
         if self.waits:
             await asyncio.to_thread(sys.stdin.readline)
@@ -77,4 +80,4 @@ def measure(
     """
     Clock.wanted, Clock.repeated, Clock.waits = wanted, repeated, waits
     listen.Listener = Clock  # type: ignore[misc]
-    asyncio.run(listen.listen(settings, _prepared(name, connections, group)))
+    asyncio.run(listen.listen(settings, [_prepared(name, connections, group)]))

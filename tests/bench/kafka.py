@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from flows.catalog import pipeline
 from infra.postgres import connect
 from tasks.extract.kafka import KafkaOptions
 from tests.bench.figure import Figure, figure, in_turns
@@ -17,6 +16,7 @@ from tests.bench.readings import payloads, readings
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
 from tests.bench.wire import Message
+from tests.fixtures.catalogs import pipeline
 
 PIPELINE = "sensors-kafka"
 PARTITIONS = 4

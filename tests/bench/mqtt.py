@@ -14,7 +14,7 @@ from tests.bench.sizes import Sizes
 from tests.bench.wire import Blast, Message, forget, keep_for
 
 FILTER = "sensors/+/readings"
-OURS, PAHO = "headwater-0", "bench-paho"
+OURS, PAHO = "headwater-sensors-0", "bench-paho"
 AGAINST = "a bare paho loop (MQTT 3.1.1, manual_ack)"
 
 Taken = tuple[float, float]

@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 from infra.postgres import Connection, connect
-from tasks.load.aggregate import load_aggregates
 from tasks.load.tables import prepare_table
 from tests.bench.figure import Figure, figure, in_turns, percentile
 from tests.bench.readings import DEVICES
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
 from tests.bench.stored import insert_readings
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT
 
 READS = 100  # of a kind in a round
 DAYS = 30
 START = datetime(2026, 10, 1, tzinfo=UTC)
-HOURLY = load_aggregates()[0]
+HOURLY = SHIPPED.derived["sensor_readings_hourly"]
 
 LAST_HOUR = """
 SELECT * FROM sensor_readings WHERE device_id = $1 AND "timestamp" >= $2 AND "timestamp" < $3

@@ -15,7 +15,6 @@ from typing import Any
 
 import polars as pl
 
-from flows.catalog import pipeline
 from infra.graph import BoltGraph, open_graph
 from infra.local import process
 from infra.local.addresses import LOOPBACK, Address
@@ -29,6 +28,7 @@ from infra.postgres import connect
 from lineage import graph as graphs
 from tasks.load.tables import prepare_table
 from tests.bench import readings
+from tests.fixtures.catalogs import pipeline
 from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.mosquitto import NO_SAVING, Broker
 from tests.fixtures.prefect import variables
@@ -171,7 +171,7 @@ async def _prepare(dsn: str, devices: int) -> None:
     connection = await connect(dsn, application="bench")
     try:
         await migrate(connection)
-        for contract in pipeline("sensors").contracts().values():
+        for contract in pipeline("sensors").contracts.values():
             await prepare_table(connection, contract)
         register: pl.DataFrame = readings.register(devices)
         await connection.copy_records_to_table(

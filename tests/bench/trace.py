@@ -9,7 +9,6 @@ import polars as pl
 
 from infra.postgres import Pool, open_pool
 from tasks.batch import MESSAGE_SCHEMA
-from tasks.load.aggregate import load_aggregates
 from tasks.load.partitions import Partitions
 from tasks.load.raw import pack
 from tasks.load.tables import prepare_table
@@ -17,12 +16,13 @@ from tasks.load.trace import trace, trace_aggregate
 from tests.bench.figure import Figure, figure, percentile
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT, message
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 BATCH, DEVICES, DAYS = 1_000, 100, 10
 AT_ONCE = 500_000  # rows of an INSERT
-HOURLY = load_aggregates()[0]
+HOURLY = SHIPPED.derived["sensor_readings_hourly"]
 TRACES = 300  # of a round
 
 _ROWS = """

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from console.start import start_prefect
+from tests.fixtures.catalogs import SHIPPED
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
         print(json.dumps({"ready": True}), flush=True)
 
     serve.process.State.running = ready  # type: ignore[method-assign]
-    asyncio.run(serve.serve(settings))
+    asyncio.run(serve.serve(settings, SHIPPED))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The commands themselves, with the functions on either side of each moment wrapped. The moment named in the
 file `moment` of this process's directory comes true once: whoever reaches it removes the file, and dies.
-Their contracts are those in CHAOS_CONTRACTS, which a fault may tighten.
+Their pipelines are those in CHAOS_PIPELINES, which a fault may tighten.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from console.start import guarded, run, start, start_prefect
+from console.exits import guarded
+from console.start import run, start, start_prefect
 from infra.settings import Settings
 from lineage.errors import UnavailableError
 
@@ -146,34 +147,34 @@ def wrap_files() -> None:
 
 def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
     """`headwater listen`, sharing its broker's stream with others."""
+    from flows import catalog, listener
     from flows import listen as stream
-    from flows import listener
-    from flows.catalog import pipeline as named
     from tasks.extract.mqtt import MqttOptions
 
     wrap_commit()
     wrap(listener, "ingest", after="acknowledged")
     wrap_files()
-    chosen = named(pipeline)
+    chosen = catalog.read(settings).pipeline(pipeline)
     if isinstance(chosen.source, MqttOptions):
         shared = chosen.source.model_copy(update={"group": GROUP})
         chosen = chosen.model_copy(update={"source": shared})
-    run(stream.listen(settings, chosen, leave=leave))
+    run(stream.listen(settings, [chosen], leave=leave))
 
 
 def relay(settings: Settings) -> None:
     """`headwater relay`, with anchors close in time."""
+    from flows import catalog
     from flows import relay as relaying
     from lineage import graph
 
     relaying.ANCHOR_EVERY = 1.0
     wrap(graph, "write", before="sealed", after="written")
-    run(relaying.relay(settings))
+    run(relaying.relay(settings, catalog.read(settings)))
 
 
 def serve(settings: Settings) -> None:
     """`headwater serve`, with small pages, and less patience with what was killed."""
-    from flows import experiments, warm
+    from flows import catalog, experiments, warm
     from flows import serve as worker
     from tasks.extract.opentrons import RobotOptions
 
@@ -183,17 +184,18 @@ def serve(settings: Settings) -> None:
     warm.CLAIMED_FOR = timedelta(seconds=10)
     wrap_commit()
     wrap_pages()
-    run(worker.serve(settings))
+    run(worker.serve(settings, catalog.read(settings)))
 
 
 def refresh(settings: Settings) -> None:
     """What the flow `aggregates` does; its exit status is that of a command, e.g. 3: a service is away."""
+    from flows import catalog
     from flows.aggregates import refresh_all
     from lineage.model import Run
 
     now = datetime.now(UTC)
     by = Run(id=uuid4(), kind="command", name="aggregates", started_at=now)
-    sys.exit(guarded(lambda: run(refresh_all(settings, by))))
+    sys.exit(guarded(lambda: run(refresh_all(settings, catalog.read(settings), by))))
 
 
 def main() -> None:
@@ -203,9 +205,9 @@ def main() -> None:
     parser.add_argument("--drain", action="store_true")
     given = parser.parse_args()
     settings = start_prefect() if given.command == "serve" else start()
-    from flows import catalog
+    from flows.catalog import folders
 
-    catalog.CONTRACTS = Path(os.environ["CHAOS_CONTRACTS"])
+    folders.SHIPPED = Path(os.environ["CHAOS_PIPELINES"])  # type: ignore[misc]
     if given.command == "listen":
         listen(settings, given.pipeline, leave=given.drain)
     else:

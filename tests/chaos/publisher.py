@@ -12,7 +12,7 @@ from tests.chaos.readings import Readings
 class Publisher(threading.Thread):
     """Publishes its way's readings in order at `rate` per second until `publish_no_more`, whatever breaks."""
 
-    tick: ClassVar[float] = 0.02  # seconds between two bursts
+    tick: ClassVar[float] = 0.1  # seconds between two bursts; each is a commit, and wants CPU
 
     def __init__(self, readings: Readings, rate: int) -> None:
         super().__init__(name=readings.way.name, daemon=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.catalog import CONTRACTS
+from flows.catalog import SHIPPED
 from infra.local.addresses import Address
 from infra.local.app import CODE
 from infra.local.kafka_server import Kafka
@@ -68,7 +68,7 @@ class Rig:
     @property
     def contracts(self) -> Path:
         """The contracts our processes have."""
-        return Path(self.environment["CHAOS_CONTRACTS"])
+        return Path(self.environment["CHAOS_PIPELINES"]) / "sensors" / "tables"
 
     def snapshot(self) -> None:
         """Have the broker write its snapshot: it must not forget the listeners' sessions."""
@@ -193,8 +193,8 @@ def _settings(postgres: Address, broker: Address, graph: Address) -> dict[str, s
 
 def _places(root: Path) -> dict[str, str]:
     """Where files are dropped, and a copy of the contracts that may be changed."""
-    shutil.copytree(CONTRACTS, root / "contracts")
-    return {"HEADWATER_FILES": str(root / "files"), "CHAOS_CONTRACTS": str(root / "contracts")}
+    shutil.copytree(SHIPPED, root / "pipelines")
+    return {"HEADWATER_FILES": str(root / "files"), "CHAOS_PIPELINES": str(root / "pipelines")}
 
 
 def _through(environment: Mapping[str, str], proxies: tuple[Proxy, ...]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import yaml
 
-from console.start import UNAVAILABLE
+from console.exits import UNAVAILABLE
 from lineage.errors import UnavailableError
 from tests.chaos import clock
 from tests.chaos.ground import Fault, Ground
@@ -126,7 +126,7 @@ def forget(ground: Ground) -> bool:
 def dies_for_good(ground: Ground) -> bool:
     """One of two listeners: `doctor` names its slot, `--drain` empties it, and another comes."""
     rig = ground.rig
-    entry, client_id = rig.ours.listeners[MQTT][1], "headwater-1"
+    entry, client_id = rig.ours.listeners[MQTT][1], "headwater-sensors-1"
     ground.wait_for_all()
     ground.kill(entry)
     rig.sql(SILENT.format(client_id=client_id))
@@ -144,11 +144,10 @@ def change_contract(ground: Ground) -> bool:
     contract = yaml.safe_load(path.read_text())
     version = contract["version"] + 1
     contract["version"] = version
-    (temperature,) = (column for column in contract["columns"] if column["name"] == "temperature")
-    temperature["maximum"] = TIGHTER
-    contract["columns"].append({"name": f"battery_{version}", "type": "float", "unit": "V"})
+    contract["columns"]["temperature"]["maximum"] = TIGHTER
+    contract["columns"][f"battery_{version}"] = {"type": "float", "unit": "V"}
     draft = path.with_suffix(".draft")
-    draft.write_text(yaml.safe_dump(contract))
+    draft.write_text(yaml.safe_dump(contract, sort_keys=False))
     draft.replace(path)
     for group in ground.rig.ours.listeners.values():
         for entry in group:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -300,9 +301,7 @@ async def test_refreshes_and_ingest_interleave_and_no_hour_is_lost(kept: Kept) -
 
 async def test_a_refresh_that_fails_leaves_everything_as_it_was(kept: Kept) -> None:
     await kept.take(reading("a", at(1)), reading("a", at(2)))
-    shifted = Aggregate(
-        contract=HOURLY.contract, sources=HOURLY.sources, sql=HOURLY.sql.replace("'hour'", "'day'")
-    )
+    shifted = replace(HOURLY, sql=HOURLY.sql.replace("'hour'", "'day'"))
     with pytest.raises(ContractError, match="outside the hour"):
         await refresh(kept.way.store, shifted, a_run())
     assert await kept.hours() == {}

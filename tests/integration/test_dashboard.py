@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalog import all_contracts
 from infra.postgres import Connection, connect
 from tasks.load.tables import prepare_table
+from tests.fixtures.catalogs import SHIPPED
 
 DASHBOARD = Path(__file__).parents[2] / "infra" / "grafana" / "dashboards" / "headwater.json"
 PANELS = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
@@ -25,7 +25,7 @@ WHERE v.relname = 'asked' AND c.relname <> 'asked' AND d.refclassid = 'pg_class'
 @pytest.fixture
 async def connection(postgres_dsn: str) -> AsyncIterator[Connection]:
     connection = await connect(postgres_dsn, application="tests")
-    for contract in all_contracts():
+    for contract in SHIPPED.contracts.values():
         await prepare_table(connection, contract)
     yield connection
     await connection.close()

@@ -19,6 +19,7 @@ from flows.registry import load_flow, names, parameters
 from flows.runs import Schedule, missed
 from infra.local.addresses import Address
 from lineage.errors import NotFoundError, SettingsError
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.prefect import a_client, variables
 
 # Prefect leaves the socket of its events to the garbage collector.
@@ -117,6 +118,6 @@ def test_flows_are_run_by_name_with_parameters_from_text() -> None:
 
 def test_a_stream_and_an_unknown_name_say_what_to_do() -> None:
     with pytest.raises(NotFoundError, match="headwater listen --pipeline sensors"):
-        load_flow("sensors")
+        load_flow("sensors", SHIPPED.pipelines)
     with pytest.raises(NotFoundError, match="choose from experiments"):
         load_flow("sensor")

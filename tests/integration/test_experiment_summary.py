@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from flows import catalog
 from infra.http import HttpClient
 from infra.postgres import Pool, open_pool
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
@@ -22,7 +21,6 @@ from lineage.proof.batches import verify_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
-from tasks.load.aggregate import load_aggregates
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
 from tasks.load.refresh import Refreshed, refresh
@@ -33,10 +31,12 @@ from tasks.load.tables import prepare_table
 from tasks.transform.experiments import refine
 from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import assert_proven
+from tests.fixtures.catalogs import SHIPPED
+from tests.fixtures.catalogs import pipeline as named
 
-SUMMARY = load_aggregates()[1]
+SUMMARY = SHIPPED.derived["experiment_summary"]
 SOURCE = RobotSource(name="bench", dataset=naming.opentrons("bench"), page_length=50)
-CONTRACTS = catalog.pipeline("experiments").contracts()
+CONTRACTS = named("experiments").contracts
 
 
 class Bench:
@@ -58,7 +58,7 @@ class Bench:
             return refine(batch, reference, CONTRACTS, "opentrons")
 
         return CurrentPipeline(
-            plan=catalog.pipeline("experiments").load_plan(self.run),
+            plan=named("experiments").load_plan(self.run),
             refine=refine_again,
             reference=Reference(frames={}),
             row_local=False,
@@ -69,7 +69,7 @@ class Bench:
         batch = await fetch_run(self.client, SOURCE, UUID(run.id), datetime.now(UTC))
         assert batch is not None
         refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")
-        plan = catalog.pipeline("experiments").load_plan(self.run)
+        plan = named("experiments").load_plan(self.run)
         return await load(self.store, plan, prepare(batch, refined, plan))
 
     async def refresh(self) -> Refreshed:
@@ -284,7 +284,7 @@ async def test_a_run_of_before_is_made_again_with_its_channels(postgres_dsn: str
     summary = replace(SUMMARY, contract=_without(SUMMARY.contract, (*new, "steps_duration_fault")))
     async with a_bench(postgres_dsn, Robot(seconds=0), (*before.values(), summary.contract)) as bench:
         run = await bench.robot.play(eight_channels())
-        plan = replace(catalog.pipeline("experiments").load_plan(bench.run), contracts=before)
+        plan = replace(named("experiments").load_plan(bench.run), contracts=before)
         batch = await fetch_run(bench.client, SOURCE, UUID(run.id), datetime.now(UTC))
         assert batch is not None
         refined = refine(batch, Reference(frames={}), CONTRACTS, "opentrons")

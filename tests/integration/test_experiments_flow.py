@@ -14,7 +14,6 @@ from prefect import get_client
 from prefect.settings import temporary_settings
 
 from flows import experiments as module
-from flows.catalog import pipeline as named
 from flows.experiments import ExperimentRequest, experiments
 from infra.graph import open_graph
 from infra.local.addresses import Address
@@ -24,6 +23,8 @@ from lineage import graph as graphs
 from lineage import naming, relay
 from lineage.audit import ask, find
 from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
+from tests.fixtures.catalogs import SHIPPED
+from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.commit import a_batch, a_way
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.prefect import at
@@ -210,7 +211,8 @@ async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(
         way.plan = replace(way.plan, pipeline="experiments")
         await way.take(replace(a_batch(("/runs", b"{")), dataset=naming.opentrons("ot2")))
     full = named("experiments").model_copy(update={"rejected_limit": 1})
-    monkeypatch.setattr(module, "named", lambda _name: full)
+    known = replace(SHIPPED, pipelines={"experiments": full})
+    monkeypatch.setattr(module.catalog, "read", lambda _settings: known)
     with pytest.raises(RejectedError, match="experiments is not read: 1 rejected records wait"):
         await bench.fetch(str(uuid4()))
 

@@ -108,7 +108,7 @@ async def test_a_header_that_nearly_fits_stores_no_nulls_and_its_bytes_are_kept(
         }
         shown = await show_rejected(pool, str(records["case.csv:2"]["identity"]))
         assert shown.payload == rows.encode()
-    assert "'Temperature' looks like 'temperature'" in await connection.fetchval(
+    assert "'Temperature' like 'temperature'" in await connection.fetchval(
         "SELECT message FROM rejected WHERE location = 'case.csv:2'"
     )
     assert listener.stop() == 0

@@ -27,7 +27,7 @@ def test_an_empty_graph_per_test(turn: int, graph: Address) -> None:
         session = driver.session(database=graph.database)
         with session:
             assert session.run("MATCH (n) RETURN count(n) AS n").single(strict=True)["n"] == 0
-            session.run("CREATE CONSTRAINT c FOR (n:T) REQUIRE n.id IS UNIQUE").consume()
+            session.run("CREATE CONSTRAINT c IF NOT EXISTS FOR (n:T) REQUIRE n.id IS UNIQUE").consume()
             session.run("CREATE (:T {id: $turn})", turn=turn).consume()
 
 

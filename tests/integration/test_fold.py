@@ -18,6 +18,7 @@ from lineage.fold import fold_next_day
 from lineage.model import Run, Transformation
 from lineage.projection import digest
 from lineage.recorder import record
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.lineage import in_graph, of_log
@@ -160,20 +161,20 @@ async def test_the_flow_folds_after_the_time_of_the_settings_and_every_answer_st
 
     async with a_house(postgres_dsn, graph) as house:
         await furnish(house)
-        assert (await prove(settings, full=True)).differences == ()
+        assert (await prove(settings, SHIPPED, full=True)).differences == ()
         before, days = await answers(house), {f"{midnight + timedelta(days=day):%Y-%m-%d}" for day in (0, 1)}
         soon = midnight + timedelta(days=2, hours=23)
         assert await folds.fold(settings, RUN, soon) == []  # today ended less than two days before
         folded = await folds.fold(settings, RUN, soon + timedelta(hours=2))
         assert set(folded) <= days
         assert folded
-        assert (await prove(settings, full=True)).differences == ()
+        assert (await prove(settings, SHIPPED, full=True)).differences == ()
         keys = {key for kind, key in (await in_graph(house.graph)).nodes if kind == "Batch"}
         assert f"postgres:sensor_readings#day:{folded[0]}" in keys
         assert await answers(house) == before
         assert await graph_flow.rebuild(settings) == await house.way.value("SELECT count(*) FROM lineage_log")
         assert await answers(house) == before
-        assert (await prove(settings, full=True)).differences == ()
+        assert (await prove(settings, SHIPPED, full=True)).differences == ()
 
 
 async def test_as_of_a_time_within_a_folded_day_the_day_is_named(postgres_dsn: str, graph: Address) -> None:

@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 import yaml
 
-from flows import catalog
 from flows.erase import erased
 from flows.from_bytes import ANOTHER
 from infra.local.addresses import Address
@@ -21,9 +20,10 @@ from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
 from tasks.load.open_steps import open_steps
 from tasks.load.rejected_queries import Which
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
+from tests.fixtures import catalogs
 from tests.fixtures.commit import NOW, a_batch, message
 from tests.fixtures.drop import dropped
-from tests.fixtures.from_bytes import House, a_house, allow, catalog_of_ones_own
+from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import Command
 from tests.integration.test_replay_experiments import RUN, a_fetch, page
@@ -36,10 +36,7 @@ COLUMNS = 16 + 5  # of the contract, and what a row carries but for its place
 
 
 @pytest.fixture
-async def house(
-    postgres_dsn: str, graph_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[House]:
-    catalog_of_ones_own(tmp_path, monkeypatch)
+async def house(postgres_dsn: str, graph_address: Address, tmp_path: Path) -> AsyncIterator[House]:
     async with a_house(postgres_dsn, graph_address, tmp_path) as house:
         await house.register(DEVICE)
         yield house
@@ -229,8 +226,8 @@ async def test_what_was_looked_up_is_covered_by_the_seals(house: House) -> None:
 
 async def test_what_another_version_made_is_said_and_not_compared(house: House) -> None:
     await house.take(a_batch(message("a", 1)))
-    path = catalog.PIPELINES / "sensors.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "source_name": "another"}))
+    path = house.pipelines / "sensors" / "sensors.yaml"
+    catalogs.written(path, {**yaml.safe_load(path.read_text()), "source_name": "another"})
     proof = await house.prove()
     assert (proof.differences, told(proof).rows) == ((), 0)
     assert told(proof).sentences == (
@@ -264,17 +261,17 @@ async def test_rows_of_acts_and_in_history_are_compared_as_well(house: House) ->
     )
     await house.take(first)
     await dropped(house.store.pool, Which(rule="humidity.range"))
-    allow(130)
+    house.allow(130)
     await house.replay()  # b is a row now
     late = await house.take(a_batch(message("e", 1, temperature=125), message("a", 1)))
-    allow(122)
+    house.allow(122)
     await house.reprocess(1)
     await house.reprocess(late.batch)  # e is withdrawn
     assert await house.value("SELECT count(*) FROM store.sensor_readings_history") == 1
     proof = await house.prove()
     assert proof.differences == ()
     assert told(proof).not_made[ANOTHER] >= 3
-    allow_again(130)
+    allow_again(house, 130)
     proof = await house.prove()
     assert proof.differences == ()
     found = told(proof)
@@ -297,7 +294,7 @@ async def test_a_step_that_a_robot_lost_is_concluded_again(house: House) -> None
     going = ("/runs/r1", RUN[1].replace(b"succeeded", b"running"))
     step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
     await house.take(a_fetch(going, step), "experiments")
-    contract = catalog.pipeline("experiments").contracts()["experiment_steps"]
+    contract = house.catalog.pipeline("experiments").contracts["experiment_steps"]
     standing = await open_steps(house.store.pool, contract, "r1", OPEN)
     later = replace(a_fetch(RUN, page()), received_at=NOW + timedelta(minutes=1))
     await house.take(later, "experiments", **{OPEN_STEPS: standing})
@@ -369,11 +366,10 @@ async def test_a_proof_of_what_is_new_makes_again_what_is_new(house: House) -> N
     assert told(await house.prove()).rows == 3
 
 
-def allow_again(maximum: float) -> None:
-    path = catalog.CONTRACTS / "sensor_readings.yaml"
-    contract = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**contract, "version": contract["version"] - 2}))
-    allow(maximum)
+def allow_again(house: House, maximum: float) -> None:
+    contract = yaml.safe_load(house.table().read_text())
+    catalogs.written(house.table(), {**contract, "version": contract["version"] - 2})
+    house.allow(maximum)
 
 
 async def test_the_command_tells_what_the_document_shows(

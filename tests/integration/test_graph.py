@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalog import pipeline
 from flows.graph import difference
 from infra.local.addresses import Address
 from infra.settings import Settings, load
@@ -17,6 +16,7 @@ from lineage.diff import Pair
 from lineage.model import Transformation
 from lineage.projection import digest
 from lineage.transformations import derivations
+from tests.fixtures.catalogs import SHIPPED, pipeline
 from tests.fixtures.commit import Way, a_batch, a_plan, message
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.proof import House, a_house
@@ -128,7 +128,7 @@ async def test_what_another_pipeline_or_robot_records_is_no_change(
         for ours in (readings, experiments):
             for state in (ours.transformation().id, now):
                 for pair in ((state, ours.name), (ours.name, state)):
-                    changes = (await difference(settings, *pair)).changes
+                    changes = (await difference(settings, SHIPPED, *pair)).changes
                     assert changes == diff.Changes(added=(), removed=(), changed=()), pair
 
 
@@ -144,8 +144,8 @@ async def test_a_table_that_is_made_no_more_is_a_change(
         then = datetime.now(UTC).isoformat()
         await commit(house, "2", 2, both)
         for before in ("sensors@1", then):
-            assert (await difference(settings, before, "sensors@2")).changes.removed == (dropped,)
-        assert (await difference(settings, "sensors@2", "sensors@1")).changes.added == (dropped,)
+            assert (await difference(settings, SHIPPED, before, "sensors@2")).changes.removed == (dropped,)
+        assert (await difference(settings, SHIPPED, "sensors@2", "sensors@1")).changes.added == (dropped,)
 
 
 @pytest.mark.parametrize("name", ["sensors", "sensors-kafka", "sensors-files"])
@@ -165,10 +165,10 @@ async def test_a_pipeline_by_its_name_is_compared_in_its_own_source(
         await relay.catch_up(house.connection, house.graph)
         recorded = await diff.columns_of(house.graph, ours.transformation().id)
         assert any(pair.source.startswith(sources[name]) for pair in recorded)
-        same = await difference(settings, ours.transformation().id, name)
+        same = await difference(settings, SHIPPED, ours.transformation().id, name)
         assert same.changes == diff.Changes(added=(), removed=(), changed=())
         other = next(each for each in sources if each != name)
-        changes = (await difference(settings, ours.transformation().id, other)).changes
+        changes = (await difference(settings, SHIPPED, ours.transformation().id, other)).changes
         assert not changes.removed  # it is another pipeline's, and stands there still
         assert {pair.source.partition(":")[0] for pair in changes.added} == {sources[other].partition(":")[0]}
 

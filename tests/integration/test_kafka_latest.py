@@ -8,11 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from structlog.testing import capture_logs
 
-from flows import catalog
 from flows.streams import KafkaStream
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool
@@ -21,35 +18,12 @@ from lineage.model import Run
 from tasks.batch import RawBatch
 from tasks.extract.kafka import KafkaOptions
 from tasks.load.store import Store
+from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.commit import NOW
+from tests.fixtures.kafka import Topic
 from tests.fixtures.waiting import until
 
 BEFORE = {f"before {number}" for number in range(8)}
-
-
-class Topic:
-    """A topic of its own for each test; it is not made yet."""
-
-    def __init__(self, servers: str) -> None:
-        self.name, self._servers = f"latest-{uuid4()}", {"bootstrap.servers": servers}
-        self._admin = AdminClient(self._servers)
-
-    def make(self, partitions: int) -> None:
-        self._admin.create_topics([NewTopic(self.name, partitions, 1)])[self.name].result(30)
-
-    def grow(self, partitions: int) -> None:
-        self._admin.create_partitions([NewPartitions(self.name, partitions)])[self.name].result(30)
-
-    def publish(self, payloads: set[str], partitions: int) -> None:
-        producer = Producer({**self._servers, "topic.metadata.refresh.interval.ms": 500})
-        for number, payload in enumerate(sorted(payloads)):
-            producer.produce(self.name, payload, partition=number % partitions)
-        assert producer.flush(60) == 0
-
-
-@pytest.fixture
-def topic(kafka_address: Address) -> Topic:
-    return Topic(kafka_address.url.removeprefix("kafka://"))
 
 
 class Member:
@@ -86,9 +60,9 @@ async def reading(
 ) -> AsyncIterator[Member]:
     """A member that reads until the block ends."""
     source = KafkaOptions(topic=topic.name, start="latest", session_timeout=timedelta(seconds=6))
-    pipeline = catalog.pipeline("sensors-kafka").model_copy(update={"source": source})
+    pipeline = named("sensors-kafka").model_copy(update={"source": source})
     plan = pipeline.load_plan(Run(id=uuid4(), kind="command", name="test", started_at=NOW))
-    stream = KafkaStream(Settings(kafka_url=address.url), pipeline, plan, store)
+    stream = KafkaStream(Settings(kafka_url=address.url), pipeline, plan, store, "headwater-test-0")
     member = Member(store.pool, topic.name)
     async with stream.open(known=False, leave=False) as coming:
         taking = asyncio.create_task(member.take(coming, commit))

@@ -20,6 +20,7 @@ from lineage.errors import RejectedError
 from tasks.batch import Receipt
 from tasks.load.rejected_queries import Which
 from tasks.load.status import open_rejected
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import NOW, a_batch, a_way, message
 from tests.fixtures.drop import dropped
 from tests.fixtures.listening import SENSORS, Listeners
@@ -119,25 +120,23 @@ async def test_only_the_sources_own_records_count(postgres_dsn: str, tmp_path: P
             await check(way.pool, limited(3))
         await check(way.pool, limited(4))
         await check(way.pool, limited(None))
-        elsewhere = SENSORS.source.model_copy(update={"topic_filter": "elsewhere/+"})
+        elsewhere = SENSORS.source.model_copy(update={"topic": "elsewhere/+"})
         await check(way.pool, limited(3).model_copy(update={"source": elsewhere}))
-        assert at_limit(await open_rejected(way.pool)) == ()
-    found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn))
+        assert at_limit(SHIPPED, await open_rejected(way.pool)) == ()
+    found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn), SHIPPED)
     assert (found.rejected_open, found.at_limit) == (3, ())
-    (sentence,) = at_limit({("mqtt:sensors/+/readings", None): 1_000_000})
+    (sentence,) = at_limit(SHIPPED, {("mqtt:sensors/+/readings", None): 1_000_000})
     assert sentence.startswith("sensors is not read: 1,000,000 rejected records wait and its limit is")
 
 
-async def test_status_and_doctor_say_which_source_is_not_read(
-    postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_status_and_doctor_say_which_source_is_not_read(postgres_dsn: str, tmp_path: Path) -> None:
     settings = load(home=tmp_path, postgres_dsn=postgres_dsn)
     async with a_way(postgres_dsn) as way:
         await way.take(a_batch(*(("sensors/a/readings", b"bad %d" % n) for n in range(3))))
     for limit, wanted in ((4, []), (3, ["sensors is not read: 3 rejected records wait and its limit is 3"])):
-        monkeypatch.setattr(limits, "pipelines", lambda: {"sensors": limited(limit)})  # noqa: B023
-        assert [said.partition(". ")[0] for said in (await status(settings)).at_limit] == wanted
-        found = [each for each in await examine(settings) if each.part == REJECTED]
+        catalog = replace(SHIPPED, pipelines={**SHIPPED.pipelines, "sensors": limited(limit)})
+        assert [said.partition(". ")[0] for said in (await status(settings, catalog)).at_limit] == wanted
+        found = [each for each in await examine(settings, catalog) if each.part == REJECTED]
         assert [each.sentence for each in found] == wanted
         assert all(each.fix.startswith("Replay or drop them: `headwater rejected ls`") for each in found)
 

@@ -9,16 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from flows import aggregates, catalog, proof, recall, replay, trace
+from flows import aggregates, proof, recall, replay, trace
+from flows.catalog import Catalog
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import Settings, load
 from lineage.model import Run
-from tasks.load import aggregate
 from tasks.load.partitions import missing_ahead
 from tasks.load.recall import Selection
 from tasks.load.rejected_queries import Which
+from tests.fixtures import catalogs
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored
@@ -31,32 +32,31 @@ INSIDE = (
 """Names that statements and frames of ours give to something else."""
 
 CONTRACT = f"""
-table: order
 version: 1
 key: [group, time]
 time: time
 columns:
-  - {{name: group, type: text}}
-  - {{name: time, type: timestamp}}
-  - {{name: user, type: text, missing: default, default: nobody}}
-  - {{name: select, type: float, minimum: 0}}
-  - {{name: limit, type: integer}}
-  - {{name: offset, type: boolean}}
-  - {{name: end, type: json}}
-{"".join(f"  - {{name: {name}, type: text}}" + chr(10) for name in INSIDE)}
+  group: {{type: text}}
+  time: {{type: timestamp}}
+  user: {{type: text, default: nobody}}
+  select: {{type: float, minimum: 0}}
+  limit: {{type: integer}}
+  offset: {{type: boolean}}
+  end: {{type: json}}
+{"".join(f"  {name}: {{type: text}}" + chr(10) for name in INSIDE)}
 """
 HOURLY = """
-table: select
 key: [group, hour]
 time: hour
 on_return: recompute
+made_from: [order]
 partition_by: month
 columns:
-  - {name: group, type: text, derived: true}
-  - {name: hour, type: timestamp, derived: true}
-  - {name: all, type: integer, derived: true}
-  - {name: limit, type: integer, derived: true}
-  - {name: bucket, type: float, derived: true}
+  group: {type: text}
+  hour: {type: timestamp}
+  all: {type: integer}
+  limit: {type: integer}
+  bucket: {type: float}
 """
 SQL = """
 SELECT "group", date_trunc('hour', "time", 'UTC') AS hour, count(*) AS "all", max("limit") AS "limit",
@@ -64,11 +64,10 @@ SELECT "group", date_trunc('hour', "time", 'UTC') AS hour, count(*) AS "all", ma
 FROM "order" WHERE "time" >= $1 AND "time" < $2 GROUP BY 1, 2
 """
 PIPELINE = """
-name: order
 doc: Orders, as SQL would not name them.
 owner: sales
 source_name: shop
-source: {type: mqtt, topic_filter: order/#}
+source: {type: mqtt, topic: order/#}
 transform: readings
 tables: [{name: order, about: {kind: device, column: group}}]
 """
@@ -85,6 +84,10 @@ class Shop:
     connection: Connection
     listeners: Listeners
 
+    @property
+    def catalog(self) -> Catalog:
+        return catalogs.read(self.root)
+
     def order(self, group: str, minute: int, **said: Any) -> tuple[str, bytes]:
         inside = {name: f"{name} of {group}" for name in INSIDE}
         time = f"2026-11-21T08:{minute:02}:00Z"
@@ -96,14 +99,14 @@ class Shop:
         return [tuple(row) for row in await self.connection.fetch(query)]
 
     def change(self, old: str, new: str) -> None:
-        file = self.root / "order.yaml"
+        file = self.root / "shop" / "tables" / "order.yaml"
         text = file.read_text()
         assert old in text
         file.write_text(text.replace(old, new))
 
     async def recall(self, *kinds: Any) -> recall.Outcome:
         order = recall.Order(kinds=kinds, reason="a bad probe", by_whom="ada", apply=bool(kinds))
-        return await recall.recalled(self.settings, NOON, order)
+        return await recall.recalled(self.settings, self.catalog, NOON, order)
 
 
 @pytest.fixture
@@ -114,18 +117,11 @@ def shop(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Shop:
-    root, pipelines = tmp_path / "contracts", tmp_path / "pipelines"
-    root.mkdir()
-    pipelines.mkdir()
-    (root / "order.yaml").write_text(CONTRACT)
-    (root / "select.yaml").write_text(HOURLY)
-    (root / "select.sql").write_text(SQL)
-    (pipelines / "order.yaml").write_text(PIPELINE)
-    monkeypatch.setattr(catalog, "CONTRACTS", root)
-    monkeypatch.setattr(catalog, "PIPELINES", pipelines)
-    monkeypatch.setattr(aggregate, "CONTRACTS", root)
-    monkeypatch.setattr(aggregate, "SQL", root)
-    monkeypatch.setattr(aggregate, "REGISTRY", {"select": ("order",)})
+    root = tmp_path / "pipelines"
+    catalogs.written(root / "shop" / "order.yaml", PIPELINE)
+    catalogs.written(root / "shop" / "tables" / "order.yaml", CONTRACT)
+    catalogs.written(root / "shop" / "derived" / "select.yaml", HOURLY)
+    catalogs.written(root / "shop" / "derived" / "select.sql", SQL)
     for name, value in graph_settings(graph_address).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HEADWATER_ANCHOR_FILE", str(tmp_path / "anchors"))
@@ -136,7 +132,10 @@ def shop(
 async def test_every_statement_takes_the_names_as_they_are(shop: Shop) -> None:
     good = [shop.order("north", minute, select=minute) for minute in range(3)]
     bad = [shop.order("south", 1, select=-1.0), shop.order("south", 2, select="much")]
-    async with shop.listeners.run(catalog.pipeline("order")), Publisher(shop.listeners.broker) as publisher:
+    async with (
+        shop.listeners.run(shop.catalog.pipeline("order")),
+        Publisher(shop.listeners.broker) as publisher,
+    ):
         await publisher.publish_many([*good, *bad])
         await until_stored(shop.connection, "SELECT coalesce(sum(read), 0)::bigint FROM ledger", 5)
         again = [good[0], shop.order("north", 1, select=99), shop.order("north", 5, select=5, user="ada")]
@@ -155,26 +154,28 @@ async def test_every_statement_takes_the_names_as_they_are(shop: Shop) -> None:
     sums = await shop.rows("SELECT sum(read), sum(accepted), sum(rejected), sum(duplicates) FROM ledger")
     assert [tuple(map(int, row)) for row in sums] == [(8, 4, 3, 1)]
 
-    await aggregates.refresh_all(shop.settings, a_run())
+    await aggregates.refresh_all(shop.settings, shop.catalog, a_run())
     assert await shop.rows('SELECT "group", "all", "limit", bucket FROM "select"') == [("north", 4, 5, 8.0)]
 
     await traces_and_recalls(shop)
     await judges_again(shop)
 
     async with open_pool(shop.listeners.dsn, application="test") as pool:
-        assert await missing_ahead(pool, catalog.all_contracts(), datetime.now(UTC)) == []
-    proved = await proof.prove(shop.settings, full=True)
+        assert await missing_ahead(pool, shop.catalog.contracts.values(), datetime.now(UTC)) == []
+    proved = await proof.prove(shop.settings, shop.catalog, full=True)
     assert proved.ok, proved.differences
     await shop.connection.execute('UPDATE store."order" SET "limit" = 7 WHERE "select" = 2')
-    assert not (await proof.prove(shop.settings, full=True)).ok
+    assert not (await proof.prove(shop.settings, shop.catalog, full=True)).ok
 
 
 async def traces_and_recalls(shop: Shop) -> None:
     """From a row and from its hour to the bytes; out of the view, and back in."""
-    found = await trace.traced(shop.settings, "order", "group=north,time=2026-11-21T08:02:00Z", "user", 1)
+    found = await trace.traced(
+        shop.settings, shop.catalog, "order", "group=north,time=2026-11-21T08:02:00Z", "user", 1
+    )
     assert found.trace.message is not None
     assert (found.value, found.trace.message.payload) == ("nobody", shop.order("north", 2, select=2)[1])
-    hour = await trace.traced(shop.settings, "select", "north,2026-11-21T08:00:00Z", None, 1)
+    hour = await trace.traced(shop.settings, shop.catalog, "select", "north,2026-11-21T08:00:00Z", None, 1)
     assert [(part.table, part.total) for part in hour.trace.made_from] == [("order", 4)]
 
     outcome = await shop.recall()
@@ -182,9 +183,9 @@ async def traces_and_recalls(shop: Shop) -> None:
     assert outcome.scope.aggregates == {"select": 1}
     assert (await shop.recall("quarantine")).rows == {"order": 4}
     assert await shop.rows('SELECT FROM "order"') == await shop.rows('SELECT FROM "select"') == []
-    found = await trace.traced(shop.settings, "order", "north,2026-11-21T08:02:00Z", None, 1)
+    found = await trace.traced(shop.settings, shop.catalog, "order", "north,2026-11-21T08:02:00Z", None, 1)
     assert found.trace.quarantine is not None
-    assert (await proof.prove(shop.settings, full=True)).ok
+    assert (await proof.prove(shop.settings, shop.catalog, full=True)).ok
     assert (await shop.recall("release")).rows == {"order": 4}
     assert len(await shop.rows('SELECT FROM "order"')) == 4
 
@@ -194,7 +195,9 @@ async def judges_again(shop: Shop) -> None:
     shop.change("minimum: 0", "minimum: -5")
     shop.change("default: nobody", "default: somebody")
     shop.change("version: 1", "version: 2")
-    replayed = await replay.replay(shop.settings, Which(), dry_run=False, tell=lambda _done, _of: None)
+    replayed = await replay.replay(
+        shop.settings, shop.catalog, Which(), dry_run=False, tell=lambda _done, _of: None
+    )
     assert (replayed["accepted"], replayed["rejected"]) == (1, 2)
     outcome = await shop.recall("reprocess")
     assert (outcome.changes["order"].changed, outcome.changes["order"].columns) == (3, {"user": 3})
@@ -202,19 +205,22 @@ async def judges_again(shop: Shop) -> None:
     assert await shop.rows(users) == [("somebody",), ("somebody",), ("somebody",), ("ada",)]
     history = 'SELECT DISTINCT "user", "row" FROM store.order_history'
     assert await shop.rows(history) == [("nobody", "row of north")]
-    found = await trace.traced(shop.settings, "order", "north,2026-11-21T08:02:00Z", None, 1)
+    found = await trace.traced(shop.settings, shop.catalog, "order", "north,2026-11-21T08:02:00Z", None, 1)
     assert [each.row["user"] for each in found.trace.earlier] == ["nobody"]
 
 
 async def test_a_newer_observation_replaces_the_older(shop: Shop) -> None:
     shop.change("time: time\n", "time: time\non_return: revise\n")
-    async with shop.listeners.run(catalog.pipeline("order")), Publisher(shop.listeners.broker) as publisher:
+    async with (
+        shop.listeners.run(shop.catalog.pipeline("order")),
+        Publisher(shop.listeners.broker) as publisher,
+    ):
         for number, user in enumerate(("ada", "bob", "bob"), start=1):
             await publisher.publish_many([shop.order("north", 1, user=user)])
             await until_stored(shop.connection, "SELECT coalesce(sum(read), 0)::bigint FROM ledger", number)
     assert await shop.rows('SELECT "user", "stands" FROM "order"') == [("bob", "stands of north")]
     assert await shop.rows('SELECT "user", replaced_by FROM store.order_history') == [("ada", 2)]
-    assert (await proof.prove(shop.settings, full=True)).ok
+    assert (await proof.prove(shop.settings, shop.catalog, full=True)).ok
 
 
 def a_run() -> Run:

@@ -15,6 +15,7 @@ from lineage import append, fold, relay
 from lineage.model import Edge, Node, NodeKind, RelationshipType, dataset_node
 from lineage.openlineage.keep import DATASET, TRANSFORMATION
 from lineage.projection import digest
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import NOW, a_batch, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.lineage import in_graph, of_log
@@ -104,7 +105,7 @@ async def test_they_are_told(
     async with a_house(postgres_dsn, graph_address) as house:
         await write(house, list(THOSE.values()))
         await relay.catch_up(house.connection, house.graph)
-        said = (await status(load())).relay_unshown
+        said = (await status(load(), SHIPPED)).relay_unshown
         assert len(said) == 6
         assert said[0].endswith("the Batch a names no dataset")
         assert said[-1] == f"and {len(THOSE) - 5} more"

@@ -19,7 +19,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.catalog import pipeline
 from flows.experiments import source_of
 from infra.http import HttpClient
 from infra.settings import load
@@ -28,7 +27,6 @@ from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from infra.simulators.robot_runs import Run
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.contract import load_contract
 from tasks.extract.opentrons import (
     RobotOptions,
     RobotSource,
@@ -39,6 +37,8 @@ from tasks.extract.opentrons import (
     robot_client,
 )
 from tasks.transform.experiments import refine
+from tests.fixtures.catalogs import contract as contract_of
+from tests.fixtures.catalogs import pipeline
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ SOURCE = RobotSource(name="bench", dataset="opentrons://bench/runs", page_length
 
 def refined(batch: RawBatch) -> Refined:
     tables = ("experiments", "experiment_steps")
-    contracts = {name: load_contract(ROOT / "tasks" / "contracts" / f"{name}.yaml") for name in tables}
+    contracts = {name: contract_of(name) for name in tables}
     return refine(batch, Reference(frames={}), contracts, "opentrons")
 
 

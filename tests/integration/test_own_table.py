@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import catalog
-from flows.catalog import load_pipeline
+from flows.catalog import Pipeline
 from flows.recall import Order, recalled
 from flows.replay import replay
 from infra.mqtt.client import Publisher
@@ -16,38 +16,45 @@ from lineage.errors import ContractError
 from tasks.contract import Contract
 from tasks.load.recall import Selection
 from tasks.load.rejected_queries import Which
+from tests.fixtures import catalogs
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored
 
 CONTRACT = """
-table: power_readings
+name: power_readings
 key: [meter, at]
 time: at
 columns:
-  - {name: meter, type: text, missing: reject}
-  - {name: at, type: timestamp, missing: reject}
-  - {name: watts, type: float, minimum: 0}
-  - {name: place, type: text, doc: said by the meter}
-  - {name: source_name, type: text, doc: said by the meter}
+  meter: {type: text}
+  at: {type: timestamp}
+  watts: {type: float, minimum: 0}
+  place: {type: text, doc: said by the meter}
+  source_name: {type: text, doc: said by the meter}
 """
 PIPELINE = """
-name: power
 doc: Meters of a building.
 owner: facilities
 source_name: building
-source: {type: mqtt, topic_filter: power/#}
+source: {type: mqtt, topic: power/#}
 transform: readings
 tables: [{name: power_readings}]
 """
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The path of the pipeline's file; its contract is the only one."""
-    (tmp_path / "power_readings.yaml").write_text(CONTRACT)
-    (tmp_path / "power.yaml").write_text(PIPELINE)
-    monkeypatch.setattr(catalog, "CONTRACTS", tmp_path)
-    return tmp_path / "power.yaml"
+def pipeline(tmp_path: Path) -> Path:
+    """The path of the pipeline's file, in a folder of its own."""
+    catalogs.written(tmp_path / "own" / "power" / "tables" / "power_readings.yaml", CONTRACT)
+    return catalogs.written(tmp_path / "own" / "power" / "power.yaml", PIPELINE)
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """As whoever starts a process reads it."""
+    return catalog.read_directories((path.parents[1],)).pipeline(path.stem)
+
+
+def contract_of(pipeline: Path) -> Path:
+    return pipeline.parent / "tables" / "power_readings.yaml"
 
 
 def of_meter(watts: float) -> bytes:
@@ -69,24 +76,23 @@ async def test_its_records_are_stored_as_they_came_and_judged_by_its_contract(
 
 
 WEATHER = """
-table: weather
 key: [box, at]
 time: at
 columns:
-  - {name: box, type: text}
-  - {name: at, type: timestamp}
-  - {name: temperature, type: float, unit: °C}
-  - {name: humidity, type: float, unit: "%"}
-  - {name: latitude, type: float}
-  - {name: longitude, type: float}
-  - {name: dew_point, type: float, unit: °C, maximum: 10, doc: as the box measured it}
-  - {name: country, type: text, doc: as the box says}
-  - {name: country_right, type: text, doc: as the box says}
-  - {name: heat_index, type: float, unit: °C, derived: true}
-  - {name: place, type: text, derived: true}
+  box: {type: text}
+  at: {type: timestamp}
+  temperature: {type: float, unit: °C}
+  humidity: {type: float, unit: "%"}
+  latitude: {type: float}
+  longitude: {type: float}
+  dew_point: {type: float, unit: °C, maximum: 10, doc: as the box measured it}
+  country: {type: text, doc: as the box says}
+  country_right: {type: text, doc: as the box says}
+  heat_index: {type: float, unit: °C, derived: true}
+  place: {type: text, derived: true}
 """
 SOURCES = {
-    "mqtt": "{type: mqtt, topic_filter: tele/#}",
+    "mqtt": "{type: mqtt, topic: tele/#}",
     "files": "{type: files, folder: weather, pattern: '*', archive: weather-archive}",
 }
 
@@ -98,28 +104,25 @@ def measured(minute: int, dew_point: float) -> str:
 
 
 def of_weather(pipeline: Path, source: str) -> Path:
-    """A folder with this contract alone, and beside it one with its pipeline; returns the pipeline's file."""
-    file = pipeline.parent / "pipelines" / "weather.yaml"
-    file.parent.mkdir()
-    text = PIPELINE.replace("{type: mqtt, topic_filter: power/#}", source)
-    file.write_text(text.replace("power_readings", "weather"))
-    pipeline.with_name("weather.yaml").write_text(WEATHER)
-    pipeline.with_name("power_readings.yaml").unlink()
+    """The folder with that table alone; returns the pipeline's file."""
+    contract_of(pipeline).unlink()
     pipeline.unlink()
-    return file
+    catalogs.written(pipeline.parent / "tables" / "weather.yaml", WEATHER)
+    text = PIPELINE.replace("{type: mqtt, topic: power/#}", source)
+    return catalogs.written(pipeline.with_name("weather.yaml"), text.replace("power_readings", "weather"))
 
 
 @pytest.mark.parametrize("way", SOURCES)
 async def test_a_measured_value_is_stored_and_traced_as_measured(
     listeners: Listeners, connection: Connection, pipeline: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setenv("HEADWATER_FILES", str(pipeline.parent / "files"))
-    monkeypatch.setattr(catalog, "PIPELINES", pipeline.parent / "pipelines")
+    files = pipeline.parents[2] / "files"
+    monkeypatch.setenv("HEADWATER_FILES", str(files))
     file = of_weather(pipeline, SOURCES[way])
     records = [measured(1, 8.7), measured(2, 11.5)]
     if way == "files":
-        (pipeline.parent / "files" / "weather").mkdir(parents=True)
-        (pipeline.parent / "files" / "weather" / "day.ndjson").write_text("\n".join(records) + "\n")
+        (files / "weather").mkdir(parents=True)
+        (files / "weather" / "day.ndjson").write_text("\n".join(records) + "\n")
     async with listeners.run(load_pipeline(file)):
         if way == "mqtt":
             async with Publisher(listeners.broker) as publisher:
@@ -136,12 +139,15 @@ async def test_a_measured_value_is_stored_and_traced_as_measured(
     assert [row["source_key"] for row in derives] == [f"{source}.dew_point"]
 
     loosened = WEATHER.replace("maximum: 10", "maximum: 50") + "version: 2\n"
-    pipeline.with_name("weather.yaml").write_text(loosened)
-    settings = load(home=pipeline.parent, postgres_dsn=listeners.dsn)
-    replayed = await replay(settings, Which(), dry_run=False, tell=lambda _done, _of: None)
+    catalogs.written(pipeline.parent / "tables" / "weather.yaml", loosened)
+    settings, known = (
+        load(home=listeners.home, postgres_dsn=listeners.dsn),
+        catalogs.read(pipeline.parents[1]),
+    )
+    replayed = await replay(settings, known, Which(), dry_run=False, tell=lambda _done, _of: None)
     assert replayed["accepted"] == 1
     order = Order(kinds=["reprocess"], reason="a test", by_whom="ada", apply=True)
-    outcome = await recalled(settings, Selection(batch=1), order)
+    outcome = await recalled(settings, known, Selection(batch=1), order)
     assert not outcome.changes["weather"].any
     assert [tuple(row) for row in await connection.fetch(query)] == [as_measured, (11.5, *as_measured[1:])]
 
@@ -149,45 +155,45 @@ async def test_a_measured_value_is_stored_and_traced_as_measured(
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ("{name: cost, type: float, derived: true}", "`readings` cannot derive cost, only device_name"),
+        ("cost: {type: float, derived: true}", "`readings` cannot derive cost, only device_name"),
         (
-            "{name: dew_point, type: float, derived: true}",
+            "dew_point: {type: float, derived: true}",
             "dew_point is derived from temperature, humidity, which no record gives: add it as a column.",
         ),
         (
-            "{name: temperature, type: float}\n  - {name: dew_point, type: float, derived: true}",
+            "temperature: {type: float}\n  dew_point: {type: float, derived: true}",
             "dew_point is derived from humidity, which no record gives: add it as a column.",
         ),
-        ("{name: country, type: text, derived: true}", "country is derived from latitude, longitude, which"),
-        ("{name: device_site, type: text, derived: true}", "device_site is derived from device_id, which"),
+        ("country: {type: text, derived: true}", "country is derived from latitude, longitude, which"),
+        ("device_site: {type: text, derived: true}", "device_site is derived from device_id, which"),
         (
-            "{name: device_id, type: integer}\n  - {name: device_name, type: text, derived: true}",
+            "device_id: {type: integer}\n  device_name: {type: text, derived: true}",
             "device_name is derived from device_id as text, and device_id is integer: make it `type: text`.",
         ),
         (
-            "{name: device_id, type: text}\n  - {name: device_name, type: integer, derived: true}",
+            "device_id: {type: text}\n  device_name: {type: integer, derived: true}",
             "device_name is derived as text, and device_name is integer: make it `type: text`.",
         ),
         (
-            "{name: temperature, type: float, unit: °F}\n  - {name: humidity, type: float}\n"
-            "  - {name: heat_index, type: float, derived: true}",
+            "temperature: {type: float, unit: °F}\n  humidity: {type: float}\n"
+            "  heat_index: {type: float, derived: true}",
             "heat_index is derived from temperature as °C, and temperature is in °F: bring it to",
         ),
     ],
 )
 def test_what_cannot_be_derived_is_refused_at_the_start(pipeline: Path, columns: str, said: str) -> None:
-    contract = pipeline.with_name("power_readings.yaml")
-    own = CONTRACT.replace("  - {name: place, type: text, doc: said by the meter}\n", "")
-    contract.write_text(f"{own}  - {columns}\n")
+    contract = contract_of(pipeline)
+    own = CONTRACT.replace("  place: {type: text, doc: said by the meter}\n", "")
+    contract.write_text(f"{own}  {columns}\n")
     with pytest.raises(ContractError) as caught:
         load_pipeline(pipeline).refine()
     assert str(caught.value).startswith(f"power_readings: {said}")
 
 
 def test_a_key_is_what_a_record_says(pipeline: Path) -> None:
-    contract = pipeline.with_name("power_readings.yaml")
-    derived = "{name: source_name, type: text, derived: true}"
-    own = CONTRACT.replace("{name: source_name, type: text, doc: said by the meter}", derived)
+    contract = contract_of(pipeline)
+    derived = "source_name: {type: text, derived: true}"
+    own = CONTRACT.replace("source_name: {type: text, doc: said by the meter}", derived)
     contract.write_text(own.replace("key: [meter, at]", "key: [meter, at, source_name]"))
     with pytest.raises(ContractError, match="source_name is derived, and a key is what a record says itself"):
         load_pipeline(pipeline).refine()
@@ -197,27 +203,32 @@ def test_a_key_is_what_a_record_says(pipeline: Path) -> None:
     ("old", "new", "said"),
     [
         (
-            "table: power_readings",
-            "table: power",
-            "power_readings.yaml is the contract of power: name",
+            "name: power_readings",
+            "name: power",
+            "it is the table power: name the file power.yaml, or leave `name` out of it.",
         ),
-        ("time: at", "time: at\non_return: recompute", "power_readings is an aggregate, computed from other"),
-        ("name: watts, ", "name: batch, ", "line 8, column 12: batch is a column of ours"),
+        (
+            "time: at",
+            "time: at\non_return: recompute",
+            "a table with `on_return: recompute` is derived: put it into `derived/`.",
+        ),
+        ("watts: {", "batch: {", "line 8, column 10: batch is a column of ours"),
     ],
 )
 async def test_a_contract_that_is_refused_stops_its_own_listener_alone(
     listeners: Listeners, connection: Connection, pipeline: Path, old: str, new: str, said: str
 ) -> None:
-    good, bad = pipeline.with_name("good.yaml"), pipeline.with_name("power_readings.yaml")
-    good.write_text(CONTRACT.replace("power_readings", "good"))
+    bad = contract_of(pipeline)
     bad.write_text(CONTRACT.replace(old, new))
+    bad.with_name("good.yaml").write_text(CONTRACT.replace("power_readings", "good"))
     other = pipeline.with_name("other.yaml")
     other.write_text(PIPELINE.replace("power_readings", "good"))
     async with listeners.run(load_pipeline(other)), Publisher(listeners.broker) as publisher:
-        with pytest.raises(ContractError) as caught:
-            async with listeners.run(load_pipeline(pipeline)):
-                pytest.fail("it runs")
-        assert said in str(caught.value)
+        with pytest.raises(ContractError, match=r"Pipeline power is broken: .* no table power_readings"):
+            load_pipeline(pipeline)
+        broken = catalog.read_directories((pipeline.parents[1],)).broken
+        assert [each.path for each in broken] == [bad, pipeline]
+        assert said in broken[0].why
         await publisher.publish_many([("power/cellar", of_meter(40.5))])
         await until_stored(connection, "SELECT count(*) FROM good", 1)
 
@@ -225,15 +236,15 @@ async def test_a_contract_that_is_refused_stops_its_own_listener_alone(
 @pytest.mark.parametrize(
     ("about", "said"),
     [
-        ("about: {kind: device, column: metre}", "power_readings.yaml has no such column of type text"),
-        ("about: {kind: device, column: watts}", "power_readings.yaml has no such column of type text"),
-        ("uses: {labware: meter}", "power_readings.yaml has no such column of type json"),
+        ("about: {kind: device, column: metre}", "that table has no such column of type text"),
+        ("about: {kind: device, column: watts}", "that table has no such column of type text"),
+        ("uses: {labware: meter}", "that table has no such column of type json"),
     ],
 )
 def test_a_pipeline_names_columns_that_are_there(pipeline: Path, about: str, said: str) -> None:
     pipeline.write_text(PIPELINE.replace("name: power_readings", f"name: power_readings, {about}"))
     with pytest.raises(ContractError, match=said):
-        load_pipeline(pipeline).contracts()
+        load_pipeline(pipeline)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from pydantic import SecretStr
 from flows.partitions import extend
 from infra.postgres import connect
 from infra.settings import Settings
+from tests.fixtures.catalogs import SHIPPED
 
 
 async def test_every_table_is_ready_for_the_days_to_come(postgres_dsn: str) -> None:
+    settings = Settings(postgres_dsn=SecretStr(postgres_dsn))
     now = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
     for _again in range(2):
-        assert "sensor_readings" in await extend(Settings(postgres_dsn=SecretStr(postgres_dsn)), now)
+        assert "sensor_readings" in await extend(settings, SHIPPED, now)
     connection = await connect(postgres_dsn, application="test")
     rows = await connection.fetch(
         "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "

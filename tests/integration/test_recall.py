@@ -15,6 +15,7 @@ from tasks.load.recall import Selection
 from tasks.load.replay import replay
 from tasks.load.tables import prepare_table
 from tests.fixtures.aggregates import HOURLY, NOW, at, reading
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.proof import a_house as a_proven
 from tests.fixtures.recall import TODAY, House, a_house, warmer
@@ -455,5 +456,5 @@ def test_changes_add_up() -> None:
 
 
 def test_the_contract_of_readings_is_recalled_by_device() -> None:
-    (table,) = [one for one in recalled_tables() if one.contract.table == CONTRACT.table]
+    (table,) = [one for one in recalled_tables(SHIPPED) if one.contract.table == CONTRACT.table]
     assert table.about == ("device", "device_id")

@@ -19,6 +19,7 @@ from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
+from tests.fixtures.readings import topics_of
 from tests.fixtures.recall import House, a_house
 from tests.fixtures.replay import sensors
 
@@ -52,7 +53,7 @@ def moist(version: int = 2, **also: object) -> Contract:
 
 def today(contract: Contract) -> CurrentPipeline:
     async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return readings.refine(batch, reference, Decoder(contract), "mqtt", PlaceFinder())
+        return readings.refine(batch, reference, Decoder(contract), "mqtt", PlaceFinder(), topics_of(batch))
 
     return replace(sensors(100.0), plan=plan_of(contract), refine=refine)
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from flows import catalog
 from infra.postgres import open_pool
 from lineage import naming
 from lineage.model import Run, Transformation
@@ -25,11 +24,12 @@ from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import experiments
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
+from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.replay import House
 
 CREATED = "2026-11-21T00:00:00.000000+00:00"
 NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
-CONTRACTS = catalog.pipeline("experiments").contracts()
+CONTRACTS = named("experiments").contracts
 RUN = ("/runs/r1", json.dumps({"data": {"id": "r1", "createdAt": CREATED, "status": "succeeded"}}).encode())
 JUNK = b"junk "  # what today's reader of these tests can take away
 
@@ -65,7 +65,7 @@ def pipeline(minimum: float) -> CurrentPipeline:
 
     run = Run(id=uuid4(), kind="command", name="test replay", started_at=NOW)
     plan = replace(
-        catalog.pipeline("experiments").load_plan(run),
+        named("experiments").load_plan(run),
         transformation=Transformation(name="experiments", version=str(minimum)),
     )
     return CurrentPipeline(plan=plan, refine=refine, reference=Reference(frames={}), row_local=False)

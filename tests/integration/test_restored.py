@@ -1,5 +1,6 @@
 """A restored backup: noticed by the relay and by proofs, accepted by a person, and named for ever."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from structlog.testing import capture_logs
 
 from flows import proof as proof_flow
 from flows import relay as relay_flow
@@ -26,11 +28,13 @@ from lineage.errors import RejectedError
 from lineage.projection import digest
 from lineage.proof import Proof
 from lineage.restores import ACCEPT
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.graph import endpoint_of, graph_settings
 from tests.fixtures.lineage import in_graph, of_log
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.proof import House, a_house
+from tests.fixtures.waiting import until
 
 SUBJECTS = "SELECT array_agg(id ORDER BY id) FROM store.subjects"
 LOST = "SELECT array_agg(batch ORDER BY batch) FROM lost_batches"
@@ -132,13 +136,13 @@ async def restored_house(backups: Backups, settings: Settings, graph: Address) -
     async with a_house(backups.dsn(), graph) as house:
         await house.way.take(a_batch(message("a", 1)))
         await house.way.take(a_batch(message("a", 2), message("a", 2, temperature=900)))
-        assert (await proof_flow.prove(settings)).ok
+        assert (await proof_flow.prove(settings, SHIPPED)).ok
         backups.back_up()
         assert backups.dsn()
         house.way.store.discard()
         await house.way.take(a_batch(message("a", 3)))
         await house.way.take(a_batch(message("lost", 4)))
-        assert (await proof_flow.prove(settings)).ok
+        assert (await proof_flow.prove(settings, SHIPPED)).ok
         backups.restore()
         async with a_house(backups.dsn(), graph) as again:
             # the listener lived on, with all that it remembers
@@ -176,13 +180,13 @@ async def test_what_a_backup_has_and_was_sealed_after_it_is_not_told_as_lost(
     """Its number may be another commit's by the time the relay looks."""
     async with a_house(database.dsn(), graph_address) as house:
         await house.way.take(a_batch(message("a", 1)))
-        assert (await proof_flow.prove(settings)).ok
+        assert (await proof_flow.prove(settings, SHIPPED)).ok
         await house.way.take(a_batch(message("a", 2), message("a", 2, temperature=900)))
         database.back_up()
         house.way.store.discard()
         for second in later:
             await house.way.take(a_batch(message("a", second)))
-        assert (await proof_flow.prove(settings)).ok
+        assert (await proof_flow.prove(settings, SHIPPED)).ok
         database.restore()
         house.way.store.discard()
         await house.way.take(a_batch(message("a", 6)))
@@ -230,10 +234,10 @@ async def test_a_data_directory_put_back_is_noticed_accepted_and_gone_on_with(
     settings = settings_of(data_directory, graph_address, tmp_path, monkeypatch)
     async with restored_house(data_directory, settings, graph_address) as house:
         assert (await house.way.take(a_batch(message("lost", 4)))).accepted["sensor_readings"] == 1
-        assert refused(await proof_flow.prove(settings))
+        assert refused(await proof_flow.prove(settings, SHIPPED))
         await relay.drop_what_was_lost(house.connection, house.graph)
         await restored(settings, reason="the disk died", by_whom="ada")
-        proof = await proof_flow.prove(settings, full=True)
+        proof = await proof_flow.prove(settings, SHIPPED, full=True)
         assert (proof.differences, len(proof.restores)) == ((), 1)
 
 
@@ -249,18 +253,18 @@ async def test_proofs_fail_until_the_restore_is_accepted_and_name_it_for_ever(
 ) -> None:
     before = lines(settings)
     await house.way.take(a_batch(message("b", 9)))
-    assert refused(await proof_flow.prove(settings))
+    assert refused(await proof_flow.prove(settings, SHIPPED))
     await relay.drop_what_was_lost(house.connection, house.graph)
     await relay_flow._anchor(house.connection, settings)  # of the new seals, beside those that are gone
-    assert refused(await proof_flow.prove(settings, full=True))
+    assert refused(await proof_flow.prove(settings, SHIPPED, full=True))
     told = await restored(settings, reason="", by_whom="ada")
     assert (told.act, told.gap.kept) == (None, before[0]["seal"])
     assert {each.dataset for each in told.known} >= {"postgres:sensor_readings"}
-    assert refused(await proof_flow.prove(settings))
+    assert refused(await proof_flow.prove(settings, SHIPPED))
 
     done = await restored(settings, reason="the disk died", by_whom="ada")
     for full in (False, True, False):
-        proof = await proof_flow.prove(settings, full=full)
+        proof = await proof_flow.prove(settings, SHIPPED, full=full)
         assert proof.differences == ()
         (sentence,) = proof.restores
         assert f"seals after {told.gap.kept} up to {told.gap.lost} are gone" in sentence
@@ -282,12 +286,13 @@ async def test_a_restore_that_only_one_of_log_and_anchors_accepts_is_found(
     kept = settings.anchors.read_text(encoding="utf-8")
     without = [line for line in kept.splitlines(keepends=True) if '"restored"' not in line]
     settings.anchors.write_text("".join(without), encoding="utf-8")
-    proof = await proof_flow.prove(settings)
+    proof = await proof_flow.prove(settings, SHIPPED)
     assert refused(proof)
     assert any(each.startswith("restores: batch") for each in proof.differences)
     settings.anchors.write_text(kept.replace('"ada"', '"eve"'), encoding="utf-8")
     assert any(
-        each.startswith("restores: the anchors") for each in (await proof_flow.prove(settings)).differences
+        each.startswith("restores: the anchors")
+        for each in (await proof_flow.prove(settings, SHIPPED)).differences
     )
 
 
@@ -300,11 +305,25 @@ async def test_accepted_in_the_log_and_killed_before_the_anchors_it_is_completed
     with pytest.raises(KilledError):
         await restored(settings, reason="the disk died", by_whom="ada")
     monkeypatch.setattr(anchors, "append_restore", append)
-    assert not (await proof_flow.prove(settings)).ok
+    assert not (await proof_flow.prove(settings, SHIPPED)).ok
     await restored(settings, reason="another word", by_whom="bob")
-    proof = await proof_flow.prove(settings)
+    proof = await proof_flow.prove(settings, SHIPPED)
     assert proof.differences == ()
     assert "by ada: the disk died" in proof.restores[0]
+
+
+async def test_who_accepts_while_the_relay_empties_the_graph_is_told_what_he_waits_for(
+    house: House, settings: Settings
+) -> None:
+    with capture_logs() as logs:
+        async with relay.relay_lock(house.connection):
+            accepting = asyncio.create_task(restored(settings, reason="", by_whom="ada"))
+            await until(lambda: any("waiting for the relay" in each["event"] for each in logs))
+            assert not accepting.done()
+        assert (await accepting).graph
+        logs.clear()
+        await restored(settings, reason="", by_whom="ada")
+        assert logs == []
 
 
 def _killed(*_of: object) -> None:
@@ -316,14 +335,14 @@ async def test_a_second_restore_to_before_the_first_is_accepted_too(
 ) -> None:
     await relay.drop_what_was_lost(house.connection, house.graph)
     await restored(settings, reason="the disk died", by_whom="ada")
-    assert (await proof_flow.prove(settings)).ok
+    assert (await proof_flow.prove(settings, SHIPPED)).ok
     database.restore()
-    assert refused(await proof_flow.prove(settings))
+    assert refused(await proof_flow.prove(settings, SHIPPED))
     connection = await connect(database.dsn(), application="test")
     async with open_graph(endpoint_of(graph_address)) as graph:
         await relay.drop_what_was_lost(connection, graph)
     await restored(settings, reason="it died again", by_whom="bob")
-    proof = await proof_flow.prove(settings, full=True)
+    proof = await proof_flow.prove(settings, SHIPPED, full=True)
     assert proof.differences == ()
     assert [each.split(": ")[2] for each in proof.restores] == [
         f"{why} (batch {act})"

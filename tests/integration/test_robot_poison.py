@@ -32,6 +32,7 @@ from tasks.extract.opentrons import (
     notice_key,
     robot_client,
 )
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.waiting import until
 
 RUN = UUID("11111111-1111-4111-8111-111111111111")
@@ -225,7 +226,7 @@ async def test_every_robot_is_asked_by_itself() -> None:
         await robot.up()
         await robot.play(serial_dilution(1))
         settings = load(robots=f"bench={url},wrong={other},off=http://127.0.0.1:9")
-        bench, wrong, off = await robots_seen(settings)
+        bench, wrong, off = await robots_seen(settings, SHIPPED)
     assert (bench.runs, bench.reason) == (1, "")
     assert "no list of its runs" in wrong.reason
     assert "connect" in off.reason.lower()

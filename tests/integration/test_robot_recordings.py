@@ -32,10 +32,10 @@ from infra.simulators.robot_protocols import Protocol, Step
 from infra.simulators.robot_runs import Run
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference
-from tasks.contract import load_contract
 from tasks.extract.opentrons import RobotSource, fetch_run, list_runs, robot_client
 from tasks.extract.robot_notices import runs_to_fetch
 from tasks.transform.experiments import refine
+from tests.fixtures.catalogs import contract as contract_of
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("HEADWATER_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -81,7 +81,7 @@ def answered(method: str, pattern: str, *statuses: int) -> list[Recording]:
 
 def refined(recordings: list[Recording]) -> Any:
     tables = ("experiments", "experiment_steps")
-    contracts = {name: load_contract(ROOT / "tasks" / "contracts" / f"{name}.yaml") for name in tables}
+    contracts = {name: contract_of(name) for name in tables}
     rows = [(path_of(recording), json.dumps(recording["body"]).encode()) for recording in recordings]
     created = [
         datetime.fromisoformat(recording["body"]["data"]["createdAt"])

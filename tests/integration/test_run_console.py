@@ -10,6 +10,8 @@ import pytest
 
 from flows.registry import descriptions
 from infra.local.addresses import Address
+from infra.postgres import Connection
+from tests.fixtures import catalogs
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
@@ -53,6 +55,21 @@ def test_what_became_of_a_run_is_one_sentence(run: Run) -> None:
     done = run("partitions")
     assert done.stdout.startswith("Ready for the days to come: experiment")
     assert done.stderr.count("View at") == 1
+
+
+@pytest.mark.parametrize("name", ["partitions", "aggregates"])
+async def test_all_is_done_but_for_tables_that_are_broken_and_the_run_fails(
+    run: Run, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    catalogs.written(tmp_path / "own" / "meters" / "tables" / "meters.yaml", "nam: meters\n")
+    monkeypatch.setenv("HEADWATER_PIPELINES", str(tmp_path / "own"))
+    done = run(name)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Done, but for tables that are broken: ")
+    assert "own/meters/tables/meters.yaml: " in last
+    assert "did you mean name?" in last
+    assert await connection.fetchval("SELECT to_regclass('store.sensor_readings')") is not None
 
 
 async def test_a_proof_with_differences_counts_all_of_them(

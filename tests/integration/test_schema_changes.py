@@ -24,6 +24,7 @@ from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
+from tests.fixtures.readings import topics_of
 from tests.fixtures.replay import with_maximum
 
 TABLE = CONTRACT.table
@@ -48,7 +49,9 @@ class Listener:
     plan: LoadPlan
 
     async def take(self, batch: RawBatch) -> Receipt:
-        refined = readings.refine(batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder())
+        refined = readings.refine(
+            batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder(), topics_of(batch)
+        )
         return await load(self.store, self.plan, prepare(batch, refined, self.plan))
 
 

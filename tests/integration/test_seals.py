@@ -14,6 +14,7 @@ from lineage import relay, seal
 from lineage.errors import SettingsError
 from lineage.proof import Proof, last_proved, prove, sealed_before
 from tasks.verify import stored_shapes
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.proof import House, a_house
@@ -192,17 +193,19 @@ async def test_a_forged_proof_hides_nothing(
 ) -> None:
     async with a_house(postgres_dsn, graph_address) as house:
         await commits(house, 1, 1)
-        proved = await proof_flow.prove(settings)
+        proved = await proof_flow.prove(settings, SHIPPED)
         assert proved.ok
         await commits(house, 2, 1)
         await relay.seal_all(house.connection)
         await unguarded(house, "DELETE FROM store.lineage_log WHERE batch = 2 AND number > 3")
         forged = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES (0, $1, 0, '')"
         await house.connection.execute(forged, await seal.last_seal(house.connection))
-        proof = await proof_flow.prove(settings)
+        proof = await proof_flow.prove(settings, SHIPPED)
         assert (proof.ok, proof.after) == (False, proved.seal)
         settings.anchors.unlink()
-        assert (await proof_flow.prove(settings)).after == 0  # nothing vouches for any seal: all is read
+        assert (
+            await proof_flow.prove(settings, SHIPPED)
+        ).after == 0  # nothing vouches for any seal: all is read
 
 
 async def test_a_proof_goes_on_from_the_newest_proved_anchor_that_still_stands(
@@ -210,18 +213,18 @@ async def test_a_proof_goes_on_from_the_newest_proved_anchor_that_still_stands(
 ) -> None:
     async with a_house(postgres_dsn, graph_address) as house:
         await commits(house, 1, 1)
-        first = await proof_flow.prove(settings)
+        first = await proof_flow.prove(settings, SHIPPED)
         between = datetime.now(UTC)
         await commits(house, 2, 1)
-        part = await proof_flow.prove(settings, since=between)
+        part = await proof_flow.prove(settings, SHIPPED, since=between)
         assert (part.ok, part.after) == (True, first.seal)
-        second = await proof_flow.prove(settings)
+        second = await proof_flow.prove(settings, SHIPPED)
         assert second.after == first.seal  # a proof of a part vouches for nothing before it
         await commits(house, 3, 1)
-        third = await proof_flow.prove(settings)
+        third = await proof_flow.prove(settings, SHIPPED)
         assert third.after == second.seal
         await unguarded(house, f"DELETE FROM store.lineage_seals WHERE seal = {third.seal}")
-        proof = await proof_flow.prove(settings)
+        proof = await proof_flow.prove(settings, SHIPPED)
         assert proof.after == second.seal
         assert any("was anchored" in each for each in proof.differences), proof.differences
 

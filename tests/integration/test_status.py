@@ -15,6 +15,7 @@ from console.status import _told, ago
 from flows.status import status
 from infra.local.addresses import Address, AddressBook
 from infra.settings import load
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.headwater import COMMAND, Headwater, Process
 
@@ -65,7 +66,7 @@ async def test_what_is_stored_per_dataset_and_not_in_the_graph_yet(postgres_dsn:
     async with a_way(postgres_dsn) as way:
         await way.take(a_batch(message("a", 1), message("a", 2), ("sensors/a/readings", b"not json")))
         entries = await way.value("SELECT count(*) FROM lineage_log")
-    found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn))
+    found = await status(load(home=tmp_path, postgres_dsn=postgres_dsn), SHIPPED)
     (dataset,) = found.datasets
     assert (dataset.batches, dataset.read, dataset.rejected) == (1, 3, 1)
     assert datetime.now(UTC) - dataset.last_commit < timedelta(minutes=1)
@@ -93,7 +94,13 @@ def test_a_process_that_is_not_well_tells_its_state_and_one_that_answers_nothing
     headwater: Headwater, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    listener = headwater("listen", HEADWATER_POSTGRES_DSN=AWAY, HEADWATER_MQTT_URL="mqtt://127.0.0.1:9")
+    listener = headwater(
+        "listen",
+        "--pipeline",
+        "sensors",
+        HEADWATER_POSTGRES_DSN=AWAY,
+        HEADWATER_MQTT_URL="mqtt://127.0.0.1:9",
+    )
     deadline = time.monotonic() + 30
     while "serving /metrics" not in listener.log.read_text():
         assert time.monotonic() < deadline, listener.log.read_text()

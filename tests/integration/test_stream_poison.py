@@ -101,7 +101,7 @@ async def test_over_mqtt(
     graph_address: Address,
 ) -> None:
     urls = {"HEADWATER_POSTGRES_DSN": postgres_dsn, "HEADWATER_MQTT_URL": mqtt_address.url_with_password}
-    listener = headwater("listen", **urls)
+    listener = headwater("listen", "--pipeline", "sensors", **urls)
     await asyncio.to_thread(listener.wait_until, "listening")
     async with Publisher(mqtt_address.url_with_password) as publisher:
         for number, each in enumerate(mixed()):

@@ -11,12 +11,12 @@ from console.trace import document
 from flows.trace import Traced
 from lineage import naming
 from lineage.proof.batches import verify_batch
-from tasks.load.aggregate import load_aggregates
 from tasks.load.made_from import PAGE
 from tasks.load.trace import trace
 from tasks.transform.robot_item import item_of
 from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import at, reading
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
 from tests.fixtures.headwater import Command, keys_of_commands
 from tests.fixtures.recall import House, a_house
@@ -199,7 +199,7 @@ async def test_a_run_of_a_robot_is_recalled_with_its_steps(
     from tasks.load.tables import prepare_table
 
     async with experiments.pool.acquire() as connection:
-        await prepare_table(connection, load_aggregates()[1].contract)
+        await prepare_table(connection, SHIPPED.derived["experiment_summary"].contract)
     first = await take(experiments, a_fetch(RUN, page(10, 20)))
     await take(experiments, a_fetch(RUN, page(10, 30)))
     scope = asked(command, "recall", "--experiment", "r1")["scope"]

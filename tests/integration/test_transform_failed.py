@@ -1,12 +1,13 @@
 """A transform that fails on one message: that one is rejected with its bytes, and the others are stored."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from flows import catalog
+from flows.catalog import Catalog
 from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
@@ -14,7 +15,8 @@ from infra.settings import load
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.rejected_queries import Which
-from tasks.transform.registry import transform
+from tasks.transform.registry import Parameters, transform
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import message
 from tests.fixtures.listening import SENSORS, Listeners
 from tests.fixtures.waiting import until_stored
@@ -26,7 +28,7 @@ def fragile(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contr
     """The readings' own transform, with a mistake in it."""
     if POISON[1] in batch.messages["payload"]:
         raise pl.exceptions.PanicException("assertion failed")
-    return transform("readings").bind(contracts, "fragile")(batch, reference)
+    return transform("readings").bind(contracts, Parameters(source_name="fragile"))(batch, reference)
 
 
 async def test_it_is_rejected_alone_and_ends_no_listener(
@@ -56,12 +58,12 @@ async def test_a_replay_under_a_transform_that_still_fails_leaves_it_and_under_a
         await until_stored(connection, "SELECT count(*) FROM rejected", 1)
     settings = load(home=tmp_path, postgres_dsn=listeners.dsn)
 
-    async def replayed() -> dict[str, int]:
-        return await replay(settings, Which(rule="transform.failed"), dry_run=False, tell=lambda *_: None)
+    async def replayed(catalog: Catalog) -> dict[str, int]:
+        which = Which(rule="transform.failed")
+        return await replay(settings, catalog, which, dry_run=False, tell=lambda *_: None)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(catalog, "pipelines", lambda: {"sensors": pipeline})
-        assert (await replayed())["batches"] == 0
+    fragile = replace(SHIPPED, pipelines={"sensors": pipeline})
+    assert (await replayed(fragile))["batches"] == 0
     assert await connection.fetchval("SELECT rules FROM rejected") == ["transform.failed"]
-    assert (await replayed())["rejected"] == 1
+    assert (await replayed(SHIPPED))["rejected"] == 1
     assert await connection.fetchval("SELECT rules FROM rejected") == ["payload.json"]

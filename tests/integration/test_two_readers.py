@@ -1,6 +1,5 @@
 """Two pipelines over one dataset: each judges, limits and writes what it read itself."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from flows import catalog
+from flows.catalog import Catalog
 from flows.limits import at_limit, waiting
 from flows.recall import Order, recalled
 from flows.replay import replay
@@ -33,7 +32,9 @@ from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
 from tasks.verify import stored_shapes
+from tests.fixtures import catalogs
 from tests.fixtures.commit import REFERENCE, a_batch, message
+from tests.fixtures.readings import topics_of
 
 FIRST, SECOND = "sensors", "again"  # the second is before the first in the alphabet
 TABLES = {FIRST: "sensor_readings", SECOND: "readings_again"}
@@ -48,26 +49,32 @@ class House:
     settings: Settings
     pool: Pool
     store: Store
-    contracts: Path
+    pipelines: Path
+
+    @property
+    def catalog(self) -> Catalog:
+        return catalogs.read(self.pipelines)
 
     async def take(self, name: str, *messages: tuple[str, bytes], may_repeat: bool = False) -> Receipt:
-        pipeline = catalog.pipeline(name)
+        pipeline = self.catalog.pipeline(name)
         run = Run(id=uuid4(), kind="listener", name="test", started_at=datetime.now(UTC))
         batch, plan = a_batch(*messages, may_repeat=may_repeat), pipeline.load_plan(run)
-        (contract,) = pipeline.contracts().values()
-        refined = readings.refine(batch, REFERENCE, Decoder(contract), pipeline.source_name, PLACES)
+        (contract,) = pipeline.contracts.values()
+        refined = readings.refine(
+            batch, REFERENCE, Decoder(contract), pipeline.source_name, PLACES, topics_of(batch)
+        )
         return await load(self.store, plan, prepare(batch, refined, plan))
 
     def allow(self, name: str, maximum: float) -> None:
-        path = self.contracts / f"{TABLES[name]}.yaml"
+        path = self.pipelines / "sensors" / "tables" / f"{TABLES[name]}.yaml"
         contract = yaml.safe_load(path.read_text())
-        for column in contract["columns"]:
-            if column["name"] == "temperature":
-                column["maximum"] = maximum
-        path.write_text(yaml.safe_dump(contract))
+        contract["columns"]["temperature"]["maximum"] = maximum
+        path.write_text(yaml.safe_dump(contract, sort_keys=False))
 
     async def replay(self, stand_in: str | None = None) -> dict[str, int]:
-        return await replay(self.settings, Which(), dry_run=False, tell=lambda *_: None, stand_in=stand_in)
+        return await replay(
+            self.settings, self.catalog, Which(), dry_run=False, tell=lambda *_: None, stand_in=stand_in
+        )
 
     async def stored(self) -> dict[str, list[float]]:
         query = "SELECT temperature FROM {} ORDER BY 1"
@@ -77,7 +84,7 @@ class House:
         }
 
     async def waits(self) -> dict[str, int]:
-        return {name: await waiting(self.pool, catalog.pipeline(name)) for name in TABLES}
+        return {name: await waiting(self.pool, self.catalog.pipeline(name)) for name in TABLES}
 
     async def forget_readers(self) -> None:
         """As a store from before it was written down who read a batch."""
@@ -92,24 +99,22 @@ class House:
 
 
 @pytest.fixture
-async def house(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    pipelines, contracts = tmp_path / "pipelines", tmp_path / "contracts"
-    pipelines.mkdir()
-    shutil.copytree(catalog.CONTRACTS, contracts)
-    first = yaml.safe_load((catalog.PIPELINES / "sensors.yaml").read_text())
-    second = {**first, "name": SECOND, "tables": [{**first["tables"][0], "name": TABLES[SECOND]}]}
-    for pipeline in (first, second):
-        (pipelines / f"{pipeline['name']}.yaml").write_text(yaml.safe_dump(pipeline))
-    contract = yaml.safe_load((contracts / "sensor_readings.yaml").read_text())
-    (contracts / f"{TABLES[SECOND]}.yaml").write_text(yaml.safe_dump({**contract, "table": TABLES[SECOND]}))
-    monkeypatch.setattr(catalog, "PIPELINES", pipelines)
-    monkeypatch.setattr(catalog, "CONTRACTS", contracts)
+async def house(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[House]:
+    pipelines = catalogs.copied(tmp_path)
+    sensors, tables = pipelines / "sensors", pipelines / "sensors" / "tables"
+    for other in (pipelines / "robots" / "experiments.yaml", *sensors.glob("sensors-*.yaml")):
+        other.unlink()
+    first = yaml.safe_load((sensors / "sensors.yaml").read_text())
+    second = {**first, "tables": [{**first["tables"][0], "name": TABLES[SECOND]}]}
+    catalogs.written(sensors / f"{SECOND}.yaml", second)
+    contract = yaml.safe_load((tables / "sensor_readings.yaml").read_text())
+    catalogs.written(tables / f"{TABLES[SECOND]}.yaml", contract)
     async with open_pool(postgres_dsn, application="test") as pool:
         async with pool.acquire() as connection:
-            for each in catalog.all_contracts():
+            for each in catalogs.read(pipelines).contracts.values():
                 await prepare_table(connection, each)  # type: ignore[arg-type]
         async with Store(postgres_dsn, pool, application="test") as store:
-            yield House(settings_of(home=tmp_path, postgres_dsn=postgres_dsn), pool, store, contracts)
+            yield House(settings_of(home=tmp_path, postgres_dsn=postgres_dsn), pool, store, pipelines)
 
 
 async def test_a_record_that_both_reject_waits_for_both_and_each_replays_its_own(house: House) -> None:
@@ -144,7 +149,7 @@ async def test_a_reprocess_writes_into_the_table_of_who_read_the_batch(house: Ho
         await house.take(name, warm)
     house.allow(FIRST, 50.0)
     order = Order(kinds=("reprocess",), reason="a bad probe", by_whom="ada", apply=True)
-    await recalled(house.settings, Selection(device="a"), order)
+    await recalled(house.settings, house.catalog, Selection(device="a"), order)
     assert await house.stored() == {FIRST: [], SECOND: [60.0]}
     assert await house.waits() == {FIRST: 1, SECOND: 0}
     await house.proves()
@@ -154,7 +159,7 @@ async def test_the_limit_of_one_pipeline_is_not_reached_by_the_other(house: Hous
     await house.take(FIRST, *(message("a", second, temperature=150.0) for second in range(3)))
     found = await open_rejected(house.pool)
     assert found == {("mqtt:sensors/+/readings", FIRST): 3}
-    assert at_limit(dict.fromkeys(found, 1000000)) == (
+    assert at_limit(house.catalog, dict.fromkeys(found, 1000000)) == (
         "sensors is not read: 1,000,000 rejected records wait and its limit is 1,000,000. "
         "Replay or drop them: `headwater rejected ls` lists them.",
     )
@@ -174,7 +179,7 @@ async def test_records_from_before_ask_for_the_pipeline_where_there_are_two(hous
 
 async def test_a_pipeline_that_is_gone_is_not_replaced_in_silence(house: House) -> None:
     await house.take(FIRST, WARM)
-    (catalog.PIPELINES / "sensors.yaml").unlink()
+    (house.pipelines / "sensors" / "sensors.yaml").unlink()
     house.allow(SECOND, 200.0)
     with pytest.raises(NotFoundError, match=r"sensors, which read .*, does not read it any more"):
         await house.replay()

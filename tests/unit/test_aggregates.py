@@ -1,16 +1,21 @@
 """The definitions of the aggregates."""
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
 
 from flows.aggregates import recomputed
-from lineage.errors import ContractError
-from tasks.load import aggregate
-from tasks.load.aggregate import REGISTRY, SQL, load_aggregates
+from flows.catalog import SHIPPED as FOLDERS
+from tests.fixtures import catalogs
+from tests.fixtures.catalogs import SHIPPED
+
+HOURLY = "sensor_readings_hourly"
 
 
-def test_every_file_is_registered_and_says_what_it_answers() -> None:
-    files = sorted(SQL.glob("*.sql"))
-    assert [file.stem for file in files] == sorted(REGISTRY)
+def test_every_statement_says_what_it_answers() -> None:
+    files = sorted(FOLDERS.glob("*/derived/*.sql"))
+    assert sorted(file.stem for file in files) == sorted(SHIPPED.derived)
     for file in files:
         first = file.read_text(encoding="utf-8").splitlines()[0]
         assert first.startswith("-- ")
@@ -18,19 +23,21 @@ def test_every_file_is_registered_and_says_what_it_answers() -> None:
 
 
 def test_a_version_is_of_the_statement_and_not_of_its_comments() -> None:
-    hourly = load_aggregates()[0]
+    hourly = SHIPPED.derived["sensor_readings_hourly"]
     assert "--" not in hourly.sql
-    changed = aggregate.Aggregate(
-        contract=hourly.contract, sources=hourly.sources, sql=hourly.sql.replace("avg", "sum", 1)
-    )
+    changed = replace(hourly, sql=hourly.sql.replace("avg", "sum", 1))
     assert changed.transformation().id != hourly.transformation().id
-    assert load_aggregates()[0].transformation() == hourly.transformation()
+    assert SHIPPED.derived["sensor_readings_hourly"].transformation() == hourly.transformation()
 
 
-def test_two_aggregates_do_not_take_each_others_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aggregate, "REGISTRY", {**REGISTRY, "daily": ("sensor_readings",)})
-    with pytest.raises(ContractError, match="two aggregates"):
-        load_aggregates()
+def test_two_aggregates_do_not_take_each_others_marks(tmp_path: Path) -> None:
+    derived = catalogs.copied(tmp_path) / "sensors" / "derived"
+    contract = yaml.safe_load((derived / f"{HOURLY}.yaml").read_text())
+    catalogs.written(derived / "z_daily.yaml", contract)
+    catalogs.written(derived / "z_daily.sql", (derived / f"{HOURLY}.sql").read_text())
+    assert catalogs.why_not(tmp_path / "pipelines") == (
+        f"sensor_readings is the source of {HOURLY} already, and a table is the source of one."
+    )
 
 
 def test_one_hour_is_one_hour() -> None:

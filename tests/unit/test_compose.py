@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.catalog import SHIPPED
+
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose" / "compose.yaml"
 FILE: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
@@ -75,7 +77,14 @@ def test_the_image_is_built_from_files_that_are_there() -> None:
     text = (context / build["dockerfile"]).read_text(encoding="utf-8")
     ignored = (context / f"{build['dockerfile']}.dockerignore").read_text(encoding="utf-8").splitlines()
     copied = [name for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for name in line.split()]
-    assert "console" in copied
+    assert set(copied) >= {
+        "console",
+        "flows",
+        "tasks",
+        "infra",
+        "lineage",
+        SHIPPED.name,
+    }
     for name in copied:
         assert (context / name).exists(), name
         assert f"!{name}" in ignored, name

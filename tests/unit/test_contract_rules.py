@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from lineage.errors import ContractError
-from tasks.contract import Column, Contract, Missing, load_contract
+from tasks.contract import Contract, Missing
+from tasks.table_definition import ColumnDefinition, TableDefinition, read_table
 
-HEAD = """table: power
+HEAD = """name: power
 key: [meter, at]
 time: at
 columns:
-  - {name: meter, type: text}
-  - {name: at, type: timestamp}
+  meter: {type: text}
+  at: {type: timestamp}
 """
 OURS = (
     *("processed_at", "batch", "raw_batch", "sequence", "part", "input_hash", "observed_at"),
@@ -30,38 +31,37 @@ def refusal(folder: Path, text: str) -> str:
     path = folder / "power.yaml"
     path.write_text(text)
     with pytest.raises(ContractError) as caught:
-        load_contract(path)
+        read_table(path)
     sentence = str(caught.value)
-    assert sentence.startswith("power.yaml is not a contract: ")
     assert "\n" not in sentence
-    return sentence.removeprefix("power.yaml is not a contract: ")
+    return sentence
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_column_of_ours_is_refused(tmp_path: Path, name: str) -> None:
-    said = refusal(tmp_path, f"{HEAD}  - {{name: {name}, type: float}}\n")
-    assert said.startswith(f"line 7, column 12: {name} is a column ")
-    assert said.endswith(f"give yours another name, and say `path: [{name}]` where it is read")
+    said = refusal(tmp_path, f"{HEAD}  {name}: {{type: float}}\n")
+    assert said.startswith(f"line 7, column {len(name) + 5}: {name} is a column ")
+    assert said.endswith(f"give yours another name, and say `from: {name}` where it is read")
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_value_of_that_name_is_read_into_a_column_of_another(tmp_path: Path, name: str) -> None:
     path = tmp_path / "power.yaml"
-    path.write_text(f"{HEAD}  - {{name: of_theirs, type: float, path: [{name}]}}\n")
-    assert load_contract(path).column("of_theirs").source_path == (name,)
+    path.write_text(f"{HEAD}  of_theirs: {{type: float, from: {name}}}\n")
+    assert read_table(path).column("of_theirs").source_path == (name,)
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_ours_is_refused(tmp_path: Path, name: str) -> None:
-    said = refusal(tmp_path, HEAD.replace("table: power", f"table: {name}"))
-    assert said.startswith("line 1, column 8: ")
+    said = refusal(tmp_path, HEAD.replace("name: power", f"name: {name}"))
+    assert said.startswith("line 1, column 7: ")
 
 
 @pytest.mark.parametrize("name", ["power_hist", "history", "powers_2026", "p" * 49, "order", "user", "pgx"])
 def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / "power.yaml"
-    path.write_text(HEAD.replace("table: power", f"table: {name}"))
-    assert load_contract(path).table == name
+    path.write_text(HEAD.replace("name: power", f"name: {name}"))
+    assert read_table(path).table == name
 
 
 @pytest.mark.parametrize(
@@ -79,24 +79,36 @@ def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
         ("type: float, minimum: true", "minimum: Input should be a valid number"),
         ('type: float, minimum: "1"', "minimum: Input should be a valid number"),
         ("type: text, min_length: -1", "`min_length` is a number of characters, so 0 or more"),
-        ("type: float, default: 1", "`missing: default` and a `default` go together"),
-        ("type: float, missing: default", "`missing: default` and a `default` go together"),
-        ("type: float, missing: default, default: no", "the default 'no' is not a number"),
-        ("type: float, missing: default, default: true", "the default True is not a number"),
-        ("type: float, missing: default, default: .nan", "the default nan is not a number"),
-        ("type: integer, missing: default, default: 1.5", "the default 1.5 is not a whole number"),
-        ("type: integer, missing: default, default: 9223372036854775808", "is not a whole number of 64 bits"),
-        ("type: boolean, missing: default, default: yes", "the default 'yes' is not true or false"),
-        ("type: text, missing: default, default: 1", "the default 1 is not text"),
-        ('type: text, missing: default, default: "a\\0"', "is not text without NUL"),
-        ("type: json, missing: default, default: '{'", "the default '{' is not a text that is JSON"),
-        ("type: timestamp, missing: default, default: x", "a timestamp has no default"),
-        ("type: float, minimum: 1, missing: default, default: 0", "outside its own minimum and maximum"),
-        ("type: text, max_length: 1, missing: default, default: ab", "shorter or longer than its own rules"),
-        ("type: text, path: []", "`path` is empty"),
-        ("type: text, derived: true, path: [y]", "x is derived, so `path` does nothing"),
+        ("type: float, required: true, default: 1", "it is required, so its default does nothing"),
+        ("type: float, required: maybe", "required: Input should be a valid boolean"),
+        ("type: float, default: no", "the default 'no' is not a number"),
+        ("type: float, default: true", "the default True is not a number"),
+        ("type: float, default: .nan", "the default nan is not a number"),
+        ("type: integer, default: 1.5", "the default 1.5 is not a whole number"),
+        ("type: integer, default: 9223372036854775808", "is not a whole number of 64 bits"),
+        ("type: boolean, default: yes", "the default 'yes' is not true or false"),
+        ("type: text, default: 1", "the default 1 is not text"),
+        ('type: text, default: "a\\0"', "is not text without NUL"),
+        ("type: json, default: '{'", "the default '{' is not a text that is JSON"),
+        ("type: timestamp, default: x", "a timestamp has no default"),
+        ("type: float, minimum: 1, default: 0", "outside its own minimum and maximum"),
+        ("type: text, max_length: 1, default: ab", "shorter or longer than its own rules"),
+        ("type: text, from: []", "`from` is empty"),
+        ("type: float, one_of: [1, 2]", "`one_of` is a rule of text and integer, and this is float"),
+        ("type: text, one_of: []", "`one_of` names no value"),
+        ("type: text, one_of: [1]", "1 in `one_of` is not text without NUL"),
+        ("type: integer, one_of: [1, two]", "'two' in `one_of` is not a whole number of 64 bits"),
+        ("type: integer, one_of: [true]", "one_of.0"),
+        ("type: text, one_of: [a, b], default: c", "the default 'c' is none of its own `one_of`"),
+        ("type: integer, regex: '1'", "`regex` is a rule of text, and this is integer"),
+        ("type: text, regex: '(a'", "`regex` is none: "),
+        ("type: text, regex: 'a|b', default: ab", "the default 'ab' does not match its own `regex`"),
+        ("type: text, derived: true, regex: a", "x is derived, so `regex` does nothing"),
+        ("type: text, derived: true, from: y", "x is derived, so `from` does nothing"),
         ("type: float, derived: true, minimum: 1", "x is derived, so `minimum` does nothing"),
-        ("type: text, path: [meter]", "meter and x are both read from meter"),
+        ("type: text, from: meter", "meter and x are both read from meter"),
+        ("type: text, form: meter", "did you mean from?"),
+        ("type: text, path: [y]", "columns.x.path: Extra inputs are not permitted"),
         ("type: number", "did you mean"),
         ("typ: float", "did you mean type?"),
     ],
@@ -104,7 +116,7 @@ def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
 def test_a_rule_that_does_not_fit_is_refused(tmp_path: Path, column: str, said: str) -> None:
     if said == "did you mean":
         said = "Input should be 'text', 'float'"
-    sentence = refusal(tmp_path, f"{HEAD}  - {{name: x, {column}}}\n")
+    sentence = refusal(tmp_path, f"{HEAD}  x: {{{column}}}\n")
     assert sentence.startswith("line 7, column ")
     assert said in sentence
 
@@ -117,23 +129,24 @@ def test_a_rule_that_does_not_fit_is_refused(tmp_path: Path, column: str, said: 
         ("key: [meter, at]", "key: [at, at]", "line 2, column 6: power: the key names a column twice"),
         ("key: [meter, at]", "key: [at, place]", "power: place is not one of its columns"),
         ("time: at", "time: meter", "line 3, column 7: power: the time column meter is text"),
-        ("meter, type: text", "meter, type: json", "JSON has no order, so meter cannot be in the key"),
+        ("meter: {type: text", "meter: {type: json", "JSON has no order, so meter cannot be in the key"),
         (
-            "meter, type: text",
-            "meter, type: text, missing: null",
-            "line 5, column 40: power: meter is in the key, so it is required: leave `missing` out",
+            "meter: {type: text",
+            "meter: {type: text, default: m",
+            "line 5, column 32: power: meter is in the key, so it is required: leave its default out",
         ),
+        ("  at: ", "  meter: ", "line 6, column 3: meter comes a second time, it stands in line 5"),
         (
-            "meter, type: text",
-            "meter, type: text, missing: 'null'",
-            "line 5, column 40: power: meter is in the key, so it is required: leave `missing` out",
+            "meter: {type: text}",
+            "Meter: {type: text}",
+            "line 5, column 3: columns.Meter",
         ),
+        ("meter: {type: text}", "meter: text", "line 5, column 10: columns.meter: Input should be"),
         (
-            "meter, type: text",
-            "meter, type: text, missing: default, default: m",
-            "power: meter is in the key, so it is required: leave `missing` out",
+            "  meter: {type: text}\n  at: {type: timestamp}",
+            "  - {name: meter, type: text}",
+            "line 5, column 3: `columns` gives each name what the column is, without a dash",
         ),
-        ("name: at, ", "name: meter, ", "power: a column is named twice: meter"),
         (
             "time: at",
             "time: at\nversion: 0",
@@ -162,9 +175,18 @@ def test_a_contract_that_cannot_work_is_refused(tmp_path: Path, old: str, new: s
 
 def test_a_column_of_the_key_is_required_by_being_there(tmp_path: Path) -> None:
     path = tmp_path / "power.yaml"
-    path.write_text(HEAD + "  - {name: watts, type: float}\n")
-    missing = {column.name: column.missing for column in load_contract(path).columns}
+    path.write_text(HEAD + "  watts: {type: float}\n")
+    missing = {column.name: column.missing for column in read_table(path).columns}
     assert missing == {"meter": Missing.REJECT, "at": Missing.REJECT, "watts": Missing.NULL}
+
+
+def test_what_is_stored_of_a_contract_says_nothing_of_rules_that_it_does_not_use(tmp_path: Path) -> None:
+    path = tmp_path / "power.yaml"
+    path.write_text(HEAD + "  unit: {type: text, one_of: [W, kW]}\n")
+    columns = read_table(path).model_dump(mode="json")["columns"]
+    assert [sorted(column.keys() & {"one_of", "regex"}) for column in columns] == [[], [], ["one_of"]]
+    again = Contract.stored(json.dumps(read_table(path).model_dump(mode="json")))
+    assert again.column("unit").one_of == ("W", "kW")
 
 
 def test_what_postgres_keeps_is_read_by_whatever_rules_it_was_made() -> None:
@@ -182,7 +204,8 @@ def test_the_documented_contract_is_one_and_its_names_are_the_models(tmp_path: P
     assert example
     path = tmp_path / "power_readings.yaml"
     path.write_text(example[1], encoding="utf-8")
-    assert load_contract(path).derived == ("source_name",)
+    assert read_table(path).derived == ("source_name",)
     named = set(re.findall(r"`([a-z_]+)`", text))
-    assert (Contract.model_fields.keys() | Column.model_fields.keys()) - named == set()
+    fields = {**TableDefinition.model_fields, **ColumnDefinition.model_fields}
+    assert {field.alias or name for name, field in fields.items()} - named == set()
     assert set(OURS[:9]) <= named

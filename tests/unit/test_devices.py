@@ -2,20 +2,19 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from infra.simulators.devices import SPOILED, Published, Simulation, register
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
-from tasks.contract import load_contract
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
+from tests.fixtures.catalogs import contract as contract_of
 
 START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
-CONTRACT = load_contract(Path(__file__).parents[2] / "tasks" / "contracts" / "sensor_readings.yaml")
+CONTRACT = contract_of("sensor_readings")
 PLACES = PlaceFinder()
 
 RULES = {

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.catalog import pipeline
 from flows.listen import listen
 from infra.local.process import free_port
 from infra.settings import load
 from lineage.errors import ContractError
+from tests.fixtures.catalogs import pipeline
 
 
 @pytest.mark.parametrize("name", ["sensors-files", "sensors-kafka"])
@@ -21,4 +21,4 @@ async def test_nothing_is_kept_for_a_listener_that_is_no_brokers_client(name: st
         metrics_port=free_port(),
     )
     with pytest.raises(ContractError, match="--drain is for MQTT"):
-        await listen(settings, pipeline(name), leave=True)
+        await listen(settings, [pipeline(name)], leave=True)

@@ -2,17 +2,18 @@
 
 import pytest
 
-from flows.catalog import Pipeline, pipelines
+from flows.catalog import Pipeline
 from lineage import naming
 from lineage.columns import ColumnEdge, Kind, Subtype
-from tasks.load.aggregate import Aggregate, load_aggregates
+from tasks.load.aggregate import Aggregate
+from tests.fixtures.catalogs import SHIPPED
 
 SOURCE = "source:any"
 
 
-@pytest.mark.parametrize("pipeline", pipelines().values(), ids=lambda pipeline: pipeline.name)
+@pytest.mark.parametrize("pipeline", SHIPPED.pipelines.values(), ids=lambda pipeline: pipeline.name)
 def test_no_column_of_a_pipeline_is_without_an_edge(pipeline: Pipeline) -> None:
-    contracts = pipeline.contracts()
+    contracts = pipeline.contracts
     columns = pipeline.columns(SOURCE)
     assert columns.keys() == contracts.keys()
     for table, edges in columns.items():
@@ -21,7 +22,7 @@ def test_no_column_of_a_pipeline_is_without_an_edge(pipeline: Pipeline) -> None:
         assert direct >= set(contracts[table].names) - {"source_name"}
 
 
-@pytest.mark.parametrize("aggregate", load_aggregates(), ids=lambda aggregate: aggregate.table)
+@pytest.mark.parametrize("aggregate", SHIPPED.derived.values(), ids=lambda aggregate: aggregate.table)
 def test_no_column_of_an_aggregate_is_without_an_edge(aggregate: Aggregate) -> None:
     edges = aggregate.columns()
     direct = {edge.target_column for edge in edges if edge.kind is Kind.DIRECT}
@@ -30,7 +31,7 @@ def test_no_column_of_an_aggregate_is_without_an_edge(aggregate: Aggregate) -> N
 
 
 def test_what_a_reading_is_made_of() -> None:
-    edges = pipelines()["sensors"].columns("mqtt:sensors/+/readings")["sensor_readings"]
+    edges = SHIPPED.pipelines["sensors"].columns("mqtt:sensors/+/readings")["sensor_readings"]
     assert direct(edges, "dew_point") == {
         ("mqtt:sensors/+/readings", "temperature"),
         ("mqtt:sensors/+/readings", "humidity"),
@@ -46,7 +47,8 @@ def test_what_a_reading_is_made_of() -> None:
 
 
 def test_what_an_hour_and_a_summary_are_made_of() -> None:
-    hourly, summary = (aggregate.columns() for aggregate in load_aggregates())
+    names = ("sensor_readings_hourly", "experiment_summary")
+    hourly, summary = (SHIPPED.derived[name].columns() for name in names)
     assert direct(hourly, "temperature_mean") == {("postgres:sensor_readings", "temperature")}
     assert direct(hourly, "readings") == {("postgres:sensor_readings", None)}
     assert direct(summary, "robot") == {("postgres:experiments", "robot")}
@@ -55,7 +57,7 @@ def test_what_an_hour_and_a_summary_are_made_of() -> None:
 
 
 def test_what_python_makes_is_opaque_and_nothing_else() -> None:
-    columns = pipelines()["experiments"].columns("opentrons:ot2/runs")
+    columns = SHIPPED.pipelines["experiments"].columns("opentrons:ot2/runs")
     hidden = {edge.target_column for edges in columns.values() for edge in edges if edge.opaque}
     assert hidden >= {"protocol_name", "commands", "error_count", "step_index"}
     assert not hidden & {"status", "volume_ul", "duration_s", "pipette_name", "started_at"}

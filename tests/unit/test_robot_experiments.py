@@ -12,8 +12,9 @@ import pytest
 from infra.simulators.robot import Robot, failing, serial_dilution
 from infra.simulators.robot_runs import Run
 from tasks.batch import MESSAGE_SCHEMA, ORIGIN_SCHEMA, Position, RawBatch, Reference, Refined
-from tasks.contract import Contract, load_contract
+from tasks.contract import Contract
 from tasks.transform.experiments import refine
+from tests.fixtures.catalogs import contract as contract_of
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 TABLES = ("experiments", "experiment_steps")
@@ -23,7 +24,7 @@ Message = tuple[str, Any]
 
 @pytest.fixture(scope="session")
 def contracts() -> dict[str, Contract]:
-    return {name: load_contract(CONTRACTS / f"{name}.yaml") for name in TABLES}
+    return {name: contract_of(name) for name in TABLES}
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_everything_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
     assert settings.schedule_every == timedelta(seconds=5)
     assert settings.commit_timeout == timedelta(seconds=90)
     assert settings.statement_timeout == timedelta(seconds=7)
-    assert settings.listener_id == "headwater-3"
+    assert settings.slot == 3
     assert settings.metrics_port == 9464
     assert settings.secrets() == {SECRET}
 
@@ -299,3 +299,13 @@ def test_the_documented_table_is_the_model() -> None:
     documented = re.findall(r"^\| `(HEADWATER_\w+)` \|", document, re.MULTILINE)
     assert documented == [variable(name) for name in Settings.model_fields]
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_directories_of_pipelines_are_found_by_whoever_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(pipelines="one:/two")
+    assert settings.pipelines == (Path("one"), Path("/two"))
+    assert settings.environment()["HEADWATER_PIPELINES"] == f"{tmp_path}/one:/two"
+    assert "HEADWATER_PIPELINES" not in load().environment()

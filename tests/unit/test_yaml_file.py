@@ -17,17 +17,21 @@ class Thing(BaseModel, extra="forbid"):
     many: tuple["Thing", ...] = ()
 
 
+def whole(thing: Thing) -> Thing:
+    return thing
+
+
 def value_of(folder: Path, text: str) -> Any:
     path = folder / "thing.yaml"
     path.write_text(f"value: {text}\n", encoding="utf-8")
-    return read_yaml(path, Thing).value
+    return read_yaml(path, Thing, whole).value
 
 
 def refusal(folder: Path, text: str) -> str:
     path = folder / "thing.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ContractError) as caught:
-        read_yaml(path, Thing)
+        read_yaml(path, Thing, whole)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -100,14 +104,14 @@ def test_nothing_is_merged(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_has_a_place(tmp_path: Path, text: str, said: str) -> None:
-    assert refusal(tmp_path, text).startswith(f"thing.yaml is not a thing: {said}")
+    assert refusal(tmp_path, text).startswith(said)
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "thing.yaml"
     path.write_bytes(b"value: \xff")
     with pytest.raises(ContractError, match="can't decode byte 0xff"):
-        read_yaml(path, Thing)
+        read_yaml(path, Thing, whole)
     assert "special characters" in refusal(tmp_path, "value: \x01")
     with pytest.raises(ContractError, match="No such file"):
-        read_yaml(tmp_path / "absent.yaml", Thing)
+        read_yaml(tmp_path / "absent.yaml", Thing, whole)

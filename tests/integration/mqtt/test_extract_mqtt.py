@@ -20,7 +20,7 @@ DATASET = "mqtt:sensors/+/readings"
 
 
 def source_of(url: str, **changes: object) -> MqttSource:
-    settings = {"url": url, "client_id": "listener-0", "topic_filter": "sensors/+/readings", **changes}
+    settings = {"url": url, "client_id": "listener-0", "topic": "sensors/+/readings", **changes}
     return MqttSource.model_validate(settings)
 
 

@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 from tasks.batch import Reference, Refined
-from tasks.contract import Contract, load_contract
+from tasks.contract import Contract
+from tasks.pattern import topic_pattern
 from tasks.transform.decode import Decoder
 from tasks.transform.readings import DEVICES, refine
+from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.readings import TOPIC, atlas, raw_batch
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -22,7 +24,7 @@ Refine = Callable[..., Refined]
 
 @pytest.fixture(scope="session")
 def contract() -> Contract:
-    return load_contract(REPOSITORY / "tasks" / "contracts" / "sensor_readings.yaml")
+    return contract_of("sensor_readings")
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def refined(contract: Contract) -> Refine:
     def run(*payloads: bytes, topics: str | Sequence[str] = TOPIC, devices: Any = ()) -> Refined:
         register = pl.DataFrame(list(devices), DEVICES, orient="row")
         reference = Reference(frames={"devices": register})
-        return refine(raw_batch(payloads, topics), reference, Decoder(contract), "lab sensors", atlas())
+        pattern = topic_pattern("sensors/{device_id}/readings")
+        batch = raw_batch(payloads, topics)
+        return refine(batch, reference, Decoder(contract), "lab sensors", atlas(), pattern)
 
     return run
 

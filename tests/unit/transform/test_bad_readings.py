@@ -246,7 +246,7 @@ def test_a_topic_that_a_device_id_pretends(rules: Rules) -> None:
 
 
 def test_a_topic_of_another_device(rules: Rules) -> None:
-    assert rules(message(), "sensors/probe-2/readings") == ["topic.device"]
+    assert rules(message(), "sensors/probe-2/readings") == ["topic.device_id"]
 
 
 def test_what_cannot_be_decoded_names_a_wrong_topic_too(rules: Rules) -> None:
@@ -267,7 +267,7 @@ def test_white_space_within_a_message(refined: Refine, spaces: bytes) -> None:
 def test_every_broken_rule_is_named_in_order(rules: Rules) -> None:
     bad = message(temperature=200, humidity="wet", timestamp="2026-11-21T11:59:58", location={"latitude": 99})
     assert rules(bad, "sensors/probe-2/readings") == [
-        "topic.device", "timestamp.zone", "temperature.range", "humidity.type", "latitude.range",
+        "topic.device_id", "timestamp.zone", "temperature.range", "humidity.type", "latitude.range",
         "location.incomplete",
     ]  # fmt: skip
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
-from tasks.contract import load_contract
 from tasks.extract.file_parts import parts
 from tasks.layout import exact, records_in, whole
 from tasks.transform.chunk import decode_batch
 from tasks.transform.decode import Decoder
-from tasks.transform.registry import transform
+from tasks.transform.registry import Parameters, transform
 from tasks.transform.table import decode_rows
+from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.surveys import MAX_PART, surveyed
 
-CONTRACT = load_contract(Path(__file__).parents[3] / "tasks" / "contracts" / "sensor_readings.yaml")
+CONTRACT = contract_of("sensor_readings")
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 NAMES = ["device_id", "timestamp", "temperature", "location.latitude"]
 PLAIN = Layout(format=Format.CSV)
@@ -42,7 +42,9 @@ def test_under_a_header_that_names_no_column_of_ours_a_part_is_rejected_as_one(h
     fitting = header.lstrip(b"\xef\xbb\xbf").replace(b"device_id", b"d") or b"x\n"
     batch = a_part(fitting.replace(b"\n", b"x\n") + b"1,2,3,4\n", header=header)
     contract = {CONTRACT.table: CONTRACT}
-    refined = transform("readings").bind(contract, "files")(batch, Reference(frames={}))
+    refined = transform("readings").bind(contract, Parameters(source_name="files"))(
+        batch, Reference(frames={})
+    )
     assert (refined.read, refined.rejected.height) == (1, 1)
     assert refined.rejected.row(0, named=True)["rules"] == ["header.none"]
     assert refined.rejected.row(0)[:2] == (1, None)

@@ -4,11 +4,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.contract import load_contract
-from tasks.transform import cells, header
-from tasks.transform.readings import topic_rules
+from tasks.pattern import topic_pattern
+from tasks.transform import cells, header, reading_rules
 from tasks.transform.reject import PAYLOAD_SENTENCES
 from tasks.transform.validate import rules_of
+from tests.fixtures.catalogs import contract as contract_of
 
 ROOT = Path(__file__).parents[3]
 FILES = {header.NEAR, header.NONE, header.TWICE, "payload.encoding"}
@@ -16,8 +16,11 @@ LISTENER = {"load.refused", "transform.failed"}  # tasks/load/refused.py
 
 
 def test_the_rules_documented_are_the_rules_there_are() -> None:
-    contract = load_contract(ROOT / "tasks" / "contracts" / "sensor_readings.yaml")
-    rules = [*topic_rules(), *rules_of(contract, datetime.now(UTC), cells.schema(contract))]
+    contract = contract_of("sensor_readings")
+    rules = [
+        *reading_rules.location_rules(topic_pattern("sensors/{device_id}/readings"), contract),
+        *rules_of(contract, datetime.now(UTC), cells.schema(contract)),
+    ]
     there = {rule.name for rule in rules} | set(PAYLOAD_SENTENCES) | LISTENER | FILES
     table = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8").partition("## Rules")[2]
     rows = [

@@ -8,15 +8,14 @@ import pytest
 
 from lineage import naming
 from tasks.batch import MESSAGE_SCHEMA, Format, RawBatch, Reference
-from tasks.contract import load_contract
 from tasks.layout import Layout
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
 from tasks.transform.place import PlaceFinder
-from tests.unit.test_robot_experiments import CONTRACTS
+from tests.fixtures.catalogs import contract as contract_of
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-CONTRACT = load_contract(CONTRACTS / "sensor_readings.yaml")
+CONTRACT = contract_of("sensor_readings")
 GOOD = json.dumps({"device_id": "d1", "timestamp": "2026-11-21T08:00:00Z"}).encode()
 
 

@@ -1,0 +1,57 @@
+"""Everything that was defined when it was read, and what of it could not be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flows.catalog.pipeline import Pipeline
+from lineage.errors import ContractError, NotFoundError
+from tasks.contract import Contract
+from tasks.load.aggregate import Aggregate
+
+Kind = Literal["pipeline", "table", "directory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What is left out, and why; `path`: where it is defined, or the directory that cannot be read."""
+
+    kind: Kind
+    path: Path
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Whoever starts a process reads it, once. `contracts` are of every table, derived ones too."""
+
+    pipelines: Mapping[str, Pipeline]
+    contracts: Mapping[str, Contract]
+    derived: Mapping[str, Aggregate]
+    broken: tuple[Broken, ...] = ()
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Raises NotFoundError with the names there are, ContractError where that one is broken."""
+        if name in self.pipelines:
+            return self.pipelines[name]
+        self._refuse_broken("pipeline", name)
+        raise NotFoundError(f"There is no pipeline {name!r}: choose from {', '.join(self.pipelines)}.")
+
+    def contract(self, table: str) -> Contract:
+        """The same of a table."""
+        if table in self.contracts:
+            return self.contracts[table]
+        self._refuse_broken("table", table)
+        raise NotFoundError(f"There is no table {table}: choose from {', '.join(self.contracts)}.")
+
+    @property
+    def broken_tables(self) -> tuple[str, ...]:
+        """Why each table is left out that is: nothing is made ready or computed for it."""
+        return tuple(each.why for each in self.broken if each.kind == "table")
+
+    def _refuse_broken(self, kind: Kind, name: str) -> None:
+        for each in self.broken:
+            if (each.kind, each.name) == (kind, name):
+                raise ContractError(f"{kind.capitalize()} {name} is broken: {each.why}")

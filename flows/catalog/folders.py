@@ -1,0 +1,311 @@
+"""Pipeline folders read: file by file, so that a broken one is left out and holds up no other."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from flows.catalog.catalog import Broken, Catalog, Kind
+from flows.catalog.definition import Definition, Table
+from flows.catalog.pipeline import Pipeline
+from infra.local.addresses import near
+from infra.settings import Settings
+from lineage.errors import ContractError
+from tasks.contract import ColumnType, Contract, OnReturn
+from tasks.extract.files import FileOptions
+from tasks.load.aggregate import Aggregate, load_aggregate
+from tasks.pattern import Pattern
+from tasks.table_definition import read_table
+from tasks.transform.registry import transform
+from tasks.transform.steps.registry import check
+from tasks.yaml_file import read_yaml, within
+
+SHIPPED: Final = Path(__file__).parents[2] / "pipelines"
+OF_FOLDER: Final = "pipeline"
+"""The file of a folder's pipeline that is called like the folder."""
+
+Defined = TypeVar("Defined")
+Found = dict[str, tuple[Path, Defined]]
+"""Name → where it is defined, and what."""
+Written = tuple[Definition, Contract | None]
+"""A pipeline as its file says it, and the contract of the table that stands in it."""
+
+
+def read(settings: Settings) -> Catalog:
+    """The shipped folders and those of the settings."""
+    return read_directories((SHIPPED, *settings.pipelines))
+
+
+def read_directories(directories: Iterable[Path]) -> Catalog:
+    """Every folder of the directories, in their order: of two things of one name the first one stands."""
+    broken: list[Broken] = []
+    folders = [folder for directory in directories for folder in _folders(directory, broken)]
+
+    tables = _each(_files(folders, "tables"), broken, "table", _table)
+    written = _each(_files(folders, "."), broken, "pipeline", _written)
+    tables, written = _with_own_tables(tables, written, broken)
+    tables, written = _with_set_columns(tables, written, broken)
+    contracts = {name: contract for name, (_, contract) in tables.items()}
+    derived = _each(
+        _files(folders, "derived"),
+        broken,
+        "table",
+        lambda path: load_aggregate(path, contracts),
+        taken=tables,
+    )
+    derived = _with_sources_of_their_own(derived, broken)
+    contracts |= {name: aggregate.contract for name, (_, aggregate) in derived.items()}
+    pipelines = _pipelines(written, contracts, broken)
+    return Catalog(
+        pipelines={name: pipeline for name, (_, pipeline) in sorted(pipelines.items())},
+        contracts=dict(sorted(contracts.items())),
+        derived={name: aggregate for name, (_, aggregate) in sorted(derived.items())},
+        broken=tuple(broken),
+    )
+
+
+def _folders(directory: Path, broken: list[Broken]) -> Iterator[Path]:
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError as error:
+        why = f"this directory of pipeline folders cannot be read: {error.strerror}"
+        broken.append(Broken("directory", directory, directory.name, f"{near(directory)}: {why}."))
+        return
+    for entry in entries:
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir():
+            yield entry
+        elif entry.suffix in (".yaml", ".yml"):
+            why = "a pipeline stands in a folder: move it into one of its own, or name the directory above"
+            broken.append(Broken("pipeline", entry, entry.stem, f"{near(entry)}: {why}."))
+
+
+def _files(folders: Iterable[Path], room: str) -> Iterator[Path]:
+    return (path for folder in folders for path in sorted((folder / room).glob("*.y*ml")))
+
+
+def _each(
+    files: Iterable[Path],
+    broken: list[Broken],
+    kind: Kind,
+    load: Callable[[Path], Defined],
+    taken: Mapping[str, tuple[Path, object]] = {},
+) -> Found[Defined]:
+    """What the files define, by name; of those that cannot be, or take a name that is taken, why."""
+    found: Found[Defined] = {}
+    for path in files:
+        name = _name(path)
+        if path.suffix != ".yaml":
+            broken.append(Broken(kind, path, name, f"{near(path)}: call it {path.stem}.yaml, to be read."))
+            continue
+        if there := (found.get(name) or taken.get(name)):
+            why = f"there is a {kind} {name} already, in {near(there[0])}: give one of the two another name"
+            broken.append(Broken(kind, path, name, f"{near(path)}: {why}."))
+            continue
+        try:
+            found[name] = path, load(path)
+        except ContractError as error:
+            broken.append(Broken(kind, path, name, f"{near(path)}: {_sentence(error)}"))
+    return found
+
+
+def _with_own_tables(
+    tables: Found[Contract], written: Found[Written], broken: list[Broken]
+) -> tuple[Found[Contract], Found[Written]]:
+    """With the tables that stand in pipelines; a pipeline whose table has another's name is left out."""
+    found, kept = dict(tables), {}
+    for name, (path, (definition, own)) in written.items():
+        if own and own.table in found:
+            why = f"there is a table {own.table} already, in {near(found[own.table][0])}: rename one of them"
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {why}."))
+            continue
+        if own:
+            found[own.table] = path, own
+        kept[name] = path, (definition, own)
+    return found, kept
+
+
+def _with_set_columns(
+    tables: Found[Contract], written: Found[Written], broken: list[Broken]
+) -> tuple[Found[Contract], Found[Written]]:
+    """With the columns marked that steps set; a pipeline whose steps cannot, or set others, is left out."""
+    found, kept = dict(tables), {}
+    first: dict[str, tuple[str, Definition]] = {}  # table → the first pipeline of it
+    for name, (path, (definition, own)) in written.items():
+        mine = [table.name for table in definition.all_tables if table.name in tables]
+        try:
+            for table in mine:
+                _set_alike(table, definition, *first.get(table, (name, definition)))
+            filled = {table: _with_set(tables[table][1], definition) for table in mine}
+        except ContractError as error:
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+            continue
+        first = {**dict.fromkeys(mine, (name, definition)), **first}
+        found |= {table: (tables[table][0], contract) for table, contract in filled.items()}
+        kept[name] = path, (definition, own)
+    return found, kept
+
+
+def _set_alike(table: str, definition: Definition, first: str, other: Definition) -> None:
+    if set(definition.sets) != set(other.sets):
+        raise ContractError(f"its steps set other columns of {table} than {first}'s: let both set the same.")
+
+
+def _with_set(contract: Contract, definition: Definition) -> Contract:
+    """The contract of a table as a pipeline's steps fill it; raises ContractError where they cannot."""
+    if not definition.steps:
+        return contract
+    if ":" in definition.transform or not transform(definition.transform).takes_steps:
+        raise ContractError(f"the transform {definition.transform} takes no steps: leave them out.")
+    try:
+        filled = contract.with_set(definition.sets)
+    except ValidationError as error:
+        raise ContractError(f"steps: {error.errors()[0]['msg']}") from error
+    try:
+        check(filled, definition.steps)
+    except ContractError as error:
+        raise ContractError(f"steps: {error}") from error
+    return filled
+
+
+def _pipelines(
+    written: Found[Written], contracts: Mapping[str, Contract], broken: list[Broken]
+) -> Found[Pipeline]:
+    found: Found[Pipeline] = {}
+    for name, (path, (definition, _)) in written.items():
+        try:
+            found[name] = path, _pipeline(name, definition, contracts)
+        except ContractError as error:
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+    return found
+
+
+def _sentence(error: ContractError) -> str:
+    said = str(error)
+    return said if said.endswith((".", "?")) else f"{said}."
+
+
+def _name(path: Path) -> str:
+    return path.parent.name if path.stem == OF_FOLDER else path.stem
+
+
+def _table(path: Path) -> Contract:
+    contract = read_table(path)
+    if contract.table != path.stem:
+        raise ContractError(
+            f"it is the table {contract.table}: name the file {contract.table}.yaml, "
+            "or leave `name` out of it."
+        )
+    return _filled(contract)
+
+
+def _filled(contract: Contract) -> Contract:
+    """The contract of a table that pipelines fill."""
+    if contract.on_return is OnReturn.RECOMPUTE:
+        raise ContractError("a table with `on_return: recompute` is derived: put it into `derived/`.")
+    return contract
+
+
+def _with_sources_of_their_own(derived: Found[Aggregate], broken: list[Broken]) -> Found[Aggregate]:
+    """A refresh consumes the change marks of its sources, so each of them is the source of one table."""
+    sources: dict[str, str] = {}
+    kept: Found[Aggregate] = {}
+    for name, (path, aggregate) in derived.items():
+        if taken := [table for table in aggregate.sources if table in sources]:
+            why = f"{taken[0]} is the source of {sources[taken[0]]} already, and a table is the source of one"
+            broken.append(Broken("table", path, name, f"{near(path)}: {why}."))
+            continue
+        sources |= dict.fromkeys(aggregate.sources, name)
+        kept[name] = path, aggregate
+    return kept
+
+
+def _written(path: Path) -> Written:
+    def with_own_table(said: Definition) -> Written:
+        try:
+            return said, _filled(said.table.contract(said.table.name)) if said.table else None
+        except ValidationError as error:
+            raise within(("table",), error) from error
+
+    return read_yaml(path, Definition, with_own_table)
+
+
+def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:
+    if ":" not in definition.transform:
+        transform(definition.transform)  # there is one
+    tables = definition.all_tables
+    found = {table.name: _contract_of(table, contracts) for table in tables}
+    if len(found) < len(tables):
+        raise ContractError("it names a table twice: leave one of them out.")
+    said = {**dict(definition), "table": None, "tables": tables, "name": name, "contracts": found}
+    try:
+        pipeline = Pipeline(**said | {"source_name": definition.source_name or name})
+    except ValueError as error:
+        raise ContractError(
+            f"a pipeline cannot be called {name!r}: write small letters, digits and -, at most 63."
+        ) from error
+    if isinstance(pipeline.source, FileOptions) and pipeline.source.columns:
+        _check_columns(pipeline.source.columns, pipeline)
+    if ":" not in definition.transform:  # a function of one's own reads what it wants
+        for contract in found.values():
+            _check_metadata(contract, pipeline.source.location_pattern)
+    return pipeline
+
+
+def _contract_of(table: Table, contracts: Mapping[str, Contract]) -> Contract:
+    """The contract of a pipeline's table, which has the columns that the pipeline names."""
+    if table.name not in contracts:
+        nearest = get_close_matches(table.name, contracts, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"choose from {', '.join(contracts)}."
+        raise ContractError(f"there is no table {table.name}, or its contract is broken: {hint}")
+    contract = contracts[table.name]
+    if contract.on_return is OnReturn.RECOMPUTE:
+        raise ContractError(f"{table.name} is derived from other tables: a pipeline cannot fill it.")
+    about = {table.about.column: ColumnType.TEXT} if table.about else {}
+    for name, kind in (about | dict.fromkeys(table.uses.values(), ColumnType.JSON)).items():
+        if name not in contract.names or contract.column(name).type is not kind:
+            raise ContractError(
+                f"it says that {name} names what a row of {table.name} is about or used, and that table has "
+                f"no such column of type {kind}: correct one of the two."
+            )
+    return contract
+
+
+def _check_columns(given: Mapping[str, str], pipeline: Pipeline) -> None:
+    """Raise ContractError where a file's column is said to be one that no table reads."""
+    there = {column.name for contract in pipeline.contracts.values() for column in contract.recorded}
+    for theirs, ours in given.items():
+        if ours not in there:
+            raise ContractError(
+                f"columns says that {theirs} is {ours}, which no table reads: write `file's name: table's "
+                f"name`, of {', '.join(sorted(there))}."
+            )
+
+
+def _check_metadata(contract: Contract, pattern: Pattern | None) -> None:
+    """Raise ContractError where a column is read from a part of a name that the source does not give.
+
+    And where a record says nothing, or names a part too and means another word by it.
+    """
+    if not contract.recorded:
+        raise ContractError(f"{contract.table}: no column is read from the record: leave one without `from`.")
+    for column in contract.recorded:
+        if pattern and column.name in pattern.names and column.map is not None:
+            raise ContractError(
+                f"{contract.table}: {column.name} is read from the record by a map, and is a part of the "
+                f"{pattern.kind} too: give the part another name."
+            )
+    for column in contract.inputs:
+        if (of := column.metadata) is None:
+            continue
+        names = pattern.names if pattern and pattern.kind == of.kind else ()
+        if of.name not in names:
+            there = f"it has {', '.join(names)}" if names else "it has no names"
+            where = "topic" if of.kind == "topic" else "pattern"
+            raise ContractError(
+                f"{contract.table}: {column.name} is read from {of.name} in the {where}, and {there}: "
+                f"write {{{of.name}}} where it stands."
+            )

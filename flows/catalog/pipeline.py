@@ -1,0 +1,82 @@
+"""A pipeline of the catalog: what its file says, with the contracts of its tables."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from pydantic import Field
+
+from flows.catalog.definition import Definition
+from lineage.model import Run, Transformation
+from lineage.version import transformation_of
+from tasks.batch import RawBatch
+from tasks.contract import Contract
+from tasks.extract.files import FileOptions
+from tasks.load.plan import LoadPlan
+from tasks.transform.columns import Columns
+from tasks.transform.registry import Parameters, Refine, bound, transform
+
+OURS: Final = ("tasks", "lineage")
+"""The packages whose code is part of a transformation's version."""
+
+NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"
+
+
+class Pipeline(Definition):
+    """From one source to its tables, each with its contract."""
+
+    name: str = Field(pattern=NAME)
+    contracts: Mapping[str, Contract]  # by the table's name
+
+    def refine(self) -> Refine:
+        """The transform bound to the pipeline's contracts."""
+        return bound(self.transform, self.contracts, self._parameters())
+
+    def _parameters(self) -> Parameters:
+        return Parameters(
+            source_name=self.source_name, pattern=self.source.location_pattern, steps=self.steps
+        )
+
+    def transformation(self) -> Transformation:
+        contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts.items()}
+        return transformation_of(
+            transform(self.transform).function,
+            name=self.transform,
+            within=OURS,
+            parameters={"contracts": contracts, "source_name": self.source_name, **self._said()},
+        )
+
+    def _said(self) -> Mapping[str, Any]:
+        """What else decides its values: other names of a file's columns, parts of a topic or path, steps."""
+        said: dict[str, Any] = {}
+        if isinstance(self.source, FileOptions) and self.source.columns:
+            said["columns"] = self.source.columns
+        if (pattern := self.source.location_pattern) and pattern.names:
+            said["named"] = {pattern.kind: pattern.said}
+        if self.steps:
+            said["steps"] = [step.model_dump(mode="json") for step in self.steps]
+        return said
+
+    def read_as(self, batch: RawBatch) -> RawBatch:
+        """A stored batch as the pipeline reads it today: with its names of a file's columns."""
+        if batch.layout is None or not isinstance(self.source, FileOptions):
+            return batch
+        columns = {**batch.layout.columns, **self.source.columns}
+        return replace(batch, layout=replace(batch.layout, columns=columns))
+
+    def load_plan(self, run: Run) -> LoadPlan:
+        """The pipeline as the load step sees it, in this run."""
+        abouts = {table.name: table.about for table in self.tables}
+        return LoadPlan(
+            pipeline=self.name,
+            contracts=self.contracts,
+            subjects={name: (about.kind, about.column) for name, about in abouts.items() if about},
+            uses={table.name: table.uses for table in self.tables if table.uses},
+            transformation=self.transformation(),
+            run=run,
+            columns=self.columns,
+        )
+
+    def columns(self, source: str) -> Columns:
+        """What each column of each table comes from, in a batch of that source (a URI)."""
+        return transform(self.transform).columns(self.contracts, source, self._parameters())

@@ -1,0 +1,119 @@
+"""Reading rules: from the cells that decoding gives to the values of the contract's columns.
+
+cells ─topic, path, constants─▶ ─null words─▶ ─map─▶ ─times─▶ values
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+from tasks.batch import RawBatch
+from tasks.contract import POLARS_TYPES, Column, ColumnType, Contract, Metadata
+from tasks.pattern import Pattern
+from tasks.transform import cells, timestamps
+from tasks.transform.text_cells import CELLS
+from tasks.transform.validate import Rule
+
+LOCATION: Final = "message.location"
+"""The column of a record's topic, or of its file's path; no contract's column has a dot in its name."""
+
+
+def values(
+    records: pl.DataFrame, batch: RawBatch, contract: Contract, pattern: Pattern | None
+) -> pl.DataFrame:
+    """The contract's inputs of decoded records (see `cells.py`), and LOCATION; `pattern`: their source's.
+
+    What could not be read is a fault. The rows may come back in another order.
+    """
+    frame = records.with_columns(location(records[cells.SEQUENCE], batch)) if pattern else records
+    frame = frame.with_columns(_beside(contract, pattern))
+    for column in contract.inputs:
+        if column.null_values is not None:
+            frame = frame.with_columns(_without_null_values(column, frame.schema))
+        if column.map is not None:
+            frame = frame.with_columns(_mapped(column, frame.schema))
+    return timestamps.parse(frame, contract)
+
+
+def location(sequences: pl.Series, batch: RawBatch) -> pl.Series:
+    """LOCATION (String, n) of records by their number in the batch."""
+    there = batch.messages["location"]
+    if batch.layout is None:
+        return there.gather(sequences).alias(LOCATION)
+    path, _, _line = there[-1].rpartition(":")
+    return pl.repeat(path, sequences.len(), dtype=pl.String, eager=True).alias(LOCATION)
+
+
+def _beside(contract: Contract, pattern: Pattern | None) -> Iterator[pl.Expr]:
+    """The cells of columns that no record holds."""
+    for column in contract.inputs:
+        dtype = POLARS_TYPES[column.type]
+        if column.metadata is not None:
+            part = part_of(column.metadata, pattern)
+            if words := cells.null_words(column):
+                part = pl.when(~part.is_in(words)).then(part)
+            cell, *others = CELLS[cells.kind_of(column)](part, column.name)
+            yield cells.no_minus_zero(cell, dtype if column.map is None else pl.String()).alias(column.name)
+            yield from others
+        elif column.constant is not None:
+            yield cells.no_minus_zero(pl.lit(column.constant, dtype), dtype).alias(column.name)
+
+
+def part_of(metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
+    """The named part of LOCATION; null where a source gives none."""
+    if pattern is None or metadata.kind != pattern.kind or metadata.name not in pattern.names:
+        return pl.lit(None, pl.String)
+    return pattern.part(pl.col(LOCATION), metadata.name)
+
+
+def _without_null_values(column: Column, schema: pl.Schema) -> Iterator[pl.Expr]:
+    """Where what is read is one of the words, or in a column of numbers equal to one that is a number."""
+    name, said = column.name, column.null_values or ()
+    numbers = [each for each in said if not isinstance(each, str)]
+    if schema[name] == pl.String:
+        yield _unless_in(
+            pl.col(name), pl.Series([each for each in said if isinstance(each, str)], dtype=pl.String)
+        )
+    elif schema[name] == pl.Int64:
+        yield _unless_in(pl.col(name), pl.Series(numbers, dtype=pl.Int64))
+    elif schema[name] == pl.Float64:
+        yield _unless_in(pl.col(name), pl.Series(map(float, numbers), dtype=pl.Float64))
+    if cells.epoch(name) in schema:
+        yield _unless_in(pl.col(cells.epoch(name)), pl.Series(map(float, numbers), dtype=pl.Float64))
+
+
+def _unless_in(value: pl.Expr, said: pl.Series) -> pl.Expr:
+    return pl.when(~value.is_in(said.implode())).then(value)
+
+
+def _mapped(column: Column, schema: pl.Schema) -> Iterator[pl.Expr]:
+    """What is meant by what was read; what is in no `map` is a fault."""
+    name, read = column.name, pl.col(column.name)
+    meant = read.replace_strict(
+        list(column.map or {}),
+        pl.Series(list((column.map or {}).values()), dtype=POLARS_TYPES[column.type]),
+        default=None,
+        return_dtype=POLARS_TYPES[column.type],
+    )
+    yield cells.no_minus_zero(meant, POLARS_TYPES[column.type]).alias(name)
+    fault = pl.when(read.is_not_null() & meant.is_null()).then(pl.lit(f"{name}.map"))
+    known = pl.col(cells.fault(name)) if cells.fault(name) in schema else pl.lit(None, pl.String)
+    yield pl.coalesce(known, fault).alias(cells.fault(name))
+
+
+def location_rules(pattern: Pattern | None, contract: Contract) -> Iterator[Rule]:
+    """The topic or path must fit, and a part that a record names too must be as the record says.
+
+    A session brings what earlier filters asked for too.
+    """
+    if pattern is None:
+        return
+    there, what = pl.col(LOCATION), "topic" if pattern.kind == "topic" else "path"
+    fits = pattern.fits(there)
+    yield Rule(f"{pattern.kind}.pattern", ~fits, f"the {what} is not {pattern.said}")
+    for column in contract.recorded:
+        if column.name in pattern.names and column.type is ColumnType.TEXT:
+            other = pattern.differs(there, column.name, pl.col(column.name))
+            sentence = f"the {what} names another {column.name} than the record"
+            yield Rule(f"{pattern.kind}.{column.name}", fits & other, sentence)

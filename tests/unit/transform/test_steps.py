@@ -1,0 +1,357 @@
+"""Steps: columns computed from others of the record, judged and traced as any column."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from flows import catalog
+from flows.catalog import Pipeline
+from lineage.errors import ContractError
+from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
+from tasks.transform.steps.expression import ONE, expression
+from tasks.transform.steps.registry import STEPS
+from tasks.transform.weather import dew_point
+from tests.fixtures import catalogs
+
+NOW = datetime(2026, 11, 26, 20, tzinfo=UTC)
+AT = "2026-11-26T19:00:00Z"
+ROOM: dict[str, Any] = {
+    "doc": "Rooms.",
+    "owner": "me",
+    "source": {"type": "kafka", "topic": "rooms"},
+    "table": {
+        "name": "rooms",
+        "key": ["room", "at"],
+        "time": "at",
+        "columns": {
+            "room": {"type": "text"},
+            "at": {"type": "timestamp"},
+            "co2": {"type": "float", "unit": "ppm"},
+            "temperature": {"type": "float", "unit": "°C"},
+            "humidity": {"type": "float", "unit": "%"},
+            "dew_point": {"type": "float", "unit": "°C", "maximum": 20},
+            "stuffy": {"type": "boolean"},
+            "third": {"type": "float"},
+            "share": {"type": "float"},
+        },
+    },
+    "steps": [
+        {"weather": {"add": ["dew_point"], "temperature": "temperature", "humidity": "humidity"}},
+        {"set": {"stuffy": "co2 > 1000 OR dew_point > 15", "third": "co2 / 3", "share": "co2 / humidity"}},
+    ],
+}
+
+
+def written(tmp_path: Path, **changes: Any) -> Path:
+    return catalogs.written(tmp_path / "rooms" / "pipeline.yaml", {**ROOM, **changes})
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Pipeline:
+    written(tmp_path)
+    return catalogs.read(tmp_path).pipeline("rooms")
+
+
+def refined(pipeline: Pipeline, *records: dict[str, Any]) -> Refined:
+    fitted = [{"room": f"r{number:03}", "at": AT, **record} for number, record in enumerate(records)]
+    messages = [("rooms[0]@0", json.dumps(record).encode()) for record in fitted]
+    frame = pl.DataFrame(messages, MESSAGE_SCHEMA, orient="row")
+    batch = RawBatch(dataset="kafka:rooms", messages=frame, received_at=NOW, received_until=NOW)
+    return pipeline.refine()(batch, Reference(frames={}))
+
+
+def test_columns_are_set_from_others_in_the_order_of_the_steps(rooms: Pipeline) -> None:
+    measured = {"temperature": 21.4, "humidity": 44.1}
+    warm = {"temperature": 25.0, "humidity": 60.0}
+    found = refined(rooms, {"co2": 1200, **measured}, {"co2": 400.0, **warm}, {"co2": 400}, {})
+    expected = pl.select(dew_point(pl.lit(pl.Series([21.4, 25.0])), pl.lit(pl.Series([44.1, 60.0]))))
+    dew = expected.to_series().to_list()
+    assert found.accepted["rooms"].sort("room").select("stuffy", "third", "dew_point").rows() == [
+        (True, 400.0, dew[0]),
+        (True, 400.0 / 3, dew[1]),
+        (None, 400.0 / 3, None),
+        (None, None, None),
+    ]
+
+
+def test_a_value_does_not_depend_on_the_size_of_its_batch(rooms: Pipeline) -> None:
+    records = [{"co2": number * 0.7, "temperature": number / 9, "humidity": 50.1} for number in range(60)]
+    together = refined(rooms, *records).accepted["rooms"].sort("room").drop("room", "sequence", "input_hash")
+    alone = [refined(rooms, record).accepted["rooms"] for record in records]
+    assert pl.concat(alone).drop("room", "sequence", "input_hash").equals(together)
+
+
+def test_what_a_step_sets_is_never_read(rooms: Pipeline) -> None:
+    found = refined(rooms, {"co2": 1200, "stuffy": False, "dew_point": 99, "third": "x"})
+    assert found.accepted["rooms"].select("stuffy", "third", "dew_point").rows() == [(True, 400.0, None)]
+
+
+def test_a_set_column_keeps_the_rules_of_its_column(rooms: Pipeline) -> None:
+    endless = {"co2": 1, "humidity": 0, "temperature": 10}
+    found = refined(rooms, {"temperature": 40, "humidity": 90, "co2": 1}, endless, {"co2": 1, "humidity": 50})
+    assert found.rejected["rules"].to_list() == [["dew_point.range"], ["share.finite"]]
+    assert found.rejected["key"][0] == '{"at":"2026-11-26T19:00:00.000000Z","room":"r000"}'
+    assert found.rejected["input_hash"].null_count() == 0
+    assert (found.read, found.accepted["rooms"].height) == (3, 1)
+
+
+def test_the_lineage_of_a_set_column_is_what_it_was_computed_from(rooms: Pipeline) -> None:
+    edges = rooms.columns("kafka:rooms")["rooms"]
+    of: dict[str, set[str | None]] = {}
+    for edge in edges:
+        if edge.kind == "DIRECT":
+            of.setdefault(edge.target_column, set()).add(edge.source_column)
+    assert of["stuffy"] == {"co2", "temperature", "humidity"}
+    assert (of["third"], of["dew_point"]) == ({"co2"}, {"temperature", "humidity"})
+
+
+def test_a_step_is_part_of_the_version(tmp_path: Path, rooms: Pipeline) -> None:
+    assert rooms.transformation() == rooms.transformation()
+    written(tmp_path, steps=[ROOM["steps"][0], {"set": ROOM["steps"][1]["set"] | {"stuffy": "co2 > 999"}}])
+    assert catalogs.read(tmp_path).pipeline("rooms").transformation().id != rooms.transformation().id
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([{"sett": {"stuffy": "co2 > 1"}}], "there is no step sett: did you mean set?"),
+        ([{"where": "co2 > 1"}], "there is no step where: did you mean"),
+        ([{"set": {"stuffy": "co2 > 1"}, "weather": {}}], "a step is one word with what it does"),
+        ([{"set": {"stufy": "co2 > 1"}}], "a step sets stufy, and rooms has no such column"),
+        (
+            [{"set": {"co2": "temperature"}}, {"set": {"co2": "1"}}],
+            "co2 is set twice: give one of the",
+        ),
+        ([{"set": {"stuffy": "co > 1"}}], "there is no column co to be read here: did you mean co2?"),
+        ([{"set": {"stuffy": "third > 1", "third": "co2"}}], "there is no column third to be read here"),
+        ([{"set": {"stuffy": "co2 + 1"}}], "gives a number, and the column is boolean"),
+        ([{"set": {"stuffy": "co2 >"}}], "is no expression"),
+        ([{"set": {"stuffy": True}}], "Input should be a valid string"),
+        ([{"set": {"stuffy": "room > 1"}}], "cannot be computed"),
+        (
+            [{"weather": {"add": ["wind"], "temperature": "temperature", "humidity": "humidity"}}],
+            "Input should be 'dew_point' or 'heat_index'",
+        ),
+        (
+            [{"weather": {"add": ["third"], "temperature": "temperature", "humidity": "humidity"}}],
+            "Input should be 'dew_point' or 'heat_index'",
+        ),
+        (
+            [{"weather": {"add": ["dew_point"], "temperature": "co2", "humidity": "humidity"}}],
+            "weather takes co2 as float in °C, and it is float in ppm",
+        ),
+    ],
+)
+def test_a_step_that_cannot_be_is_refused_before_the_first_record(
+    tmp_path: Path, steps: list[Any], why: str
+) -> None:
+    written(tmp_path, steps=steps)
+    assert why in catalogs.why_not(tmp_path)
+
+
+def test_a_column_that_is_read_and_set_is_refused(tmp_path: Path) -> None:
+    table = {**ROOM["table"], "columns": {**ROOM["table"]["columns"]}}
+    table["columns"]["stuffy"] = {"type": "boolean", "from": "stale"}
+    written(tmp_path, table=table)
+    assert "stuffy is set by a step, so `from` does nothing" in catalogs.why_not(tmp_path)
+
+
+def test_pipelines_of_one_table_set_the_same_columns(tmp_path: Path) -> None:
+    table = dict(ROOM["table"])
+    catalogs.written(tmp_path / "rooms" / "tables" / f"{table.pop('name')}.yaml", table)
+    shared = {name: said for name, said in ROOM.items() if name != "table"} | {"tables": [{"name": "rooms"}]}
+    catalogs.written(tmp_path / "rooms" / "one.yaml", shared)
+    catalogs.written(tmp_path / "rooms" / "other.yaml", shared | {"source": {"type": "kafka", "topic": "b"}})
+    found = catalogs.read(tmp_path)
+    assert found.pipeline("one").contracts == found.pipeline("other").contracts
+    assert found.contracts["rooms"].column("stuffy").set
+    catalogs.written(tmp_path / "rooms" / "other.yaml", shared | {"steps": []})
+    (broken,) = catalog.read_directories((tmp_path,)).broken
+    assert "its steps set other columns of rooms than one's: let both set the same." in broken.why
+    catalogs.written(tmp_path / "rooms" / "one.yaml", shared | {"steps": [{"set": {"stufy": "co2"}}]})
+    catalogs.written(tmp_path / "rooms" / "other.yaml", shared | {"source": {"type": "kafka", "topic": "b"}})
+    one_alone = catalog.read_directories((tmp_path,))
+    assert [each.path.stem for each in one_alone.broken] == ["one"]
+    assert one_alone.pipeline("other").contracts["rooms"].column("stuffy").set
+
+
+def test_the_documentation_shows_a_pipeline_that_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "steps.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert example
+    catalogs.written(tmp_path / "rooms" / "pipeline.yaml", example[1])
+    shown = catalogs.read(tmp_path).pipeline("rooms")
+    said = json.dumps({"at": AT, "temperature": 25, "humidity": 60, "co2": 1200}).encode()
+    frame = pl.DataFrame([("rooms/r1/climate", said)], MESSAGE_SCHEMA, orient="row")
+    batch = RawBatch(dataset="mqtt:rooms/+/climate", messages=frame, received_at=NOW, received_until=NOW)
+    (row,) = shown.refine()(batch, Reference(frames={})).accepted["rooms"].iter_rows(named=True)
+    assert (row["room"], row["stuffy"], round(row["dew_point"], 1)) == ("r1", True, 16.7)
+    steps = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert steps == set(STEPS)
+
+
+COLUMNS = ("a", "b", "text", "flag")
+TAKEN = {
+    "a + b * 2 - a / 4": 4.0,
+    "CASE WHEN a > 1 THEN 'much' ELSE 'little' END": "much",
+    "COALESCE(NULLIF(text, 'x'), 'none')": "none",
+    "a BETWEEN 1 AND 3 AND NOT flag": True,
+    "text IN ('x', 'y') OR text IS NULL": True,
+    "text LIKE 'x%'": True,
+    "UPPER(text)": "X",
+    "ROUND(a / 3, 2)": 0.67,
+    "REGEXP_LIKE(text, '^[xy]$')": True,
+    "a / (b - 1.25) > 100": True,
+    "ABS(-a)": 2.0,
+    "CAST(a AS TEXT)": "2.0",
+    "TRY_CAST(text AS DOUBLE)": None,
+    "TRY_CAST(REPLACE('23,5', ',', '.') AS DOUBLE)": 23.5,
+    "text ILIKE 'X'": True,
+    "STARTS_WITH(text, 'x')": True,
+    "FLOOR(-a / 3) + CEIL(b) + SQRT(4) + EXP(0) + LN(1) + POWER(a, 3)": 12.0,
+    "GREATEST(a, b) - LEAST(a, b)": 0.75,
+    "LOWER(CONCAT(UPPER(text), TRIM('  y '))) || SUBSTRING('abc', 2, 1)": "xyb",
+    "LENGTH(text)": 1,
+    "-7 % 2 + 0 * a": -1.0,
+    "ROUND(a + 0.5)": 2.0,
+    "ROUND(2.5)": 2.0,
+    "GREATEST(NULLIF(a, 2), 0.5)": 0.5,
+    "CONCAT(NULLIF(text, 'x'), 'y')": "y",
+    "LENGTH(text) - 5": -4,
+    "CASE WHEN a > 1 THEN 2000000000 ELSE 0 END * 2": 4_000_000_000,
+    "POWER(2, 0.5) * POWER(2, 0.5) > 1.9": True,
+    "a / 3 / 7 = 2.0 / 3 / 7": True,
+    "flag IS NULL OR a <> 2": False,
+    "a * 10 >= 20 AND NOT (b <= 1 OR b = 7)": True,
+}
+
+
+@pytest.mark.parametrize(("said", "value"), TAKEN.items())
+def test_what_is_taken_is_computed(said: str, value: object) -> None:
+    row = pl.DataFrame({"a": [2.0, 2.0], "b": [1.25, 1.25], "text": ["x", "x"], "flag": [False, False]})
+    assert row.with_columns(pl.lit(1.0).alias(ONE)).select(expression(said, COLUMNS)).to_series()[0] == value
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "SUM(a)",
+        "a > AVG(b)",
+        "COUNT(*)",
+        "a > (SELECT 1)",
+        "a IN (SELECT b FROM read_csv('/etc/passwd'))",
+        "ROW_NUMBER() OVER ()",
+        "LAG(a) OVER (ORDER BY b)",
+        "UNNEST(text)",
+        "NOW()",
+        "CURRENT_TIMESTAMP",
+        "RANDOM()",
+        "COLUMNS('a.*')",
+        "*",
+        "FIRST_VALUE(a)",
+        "SELECT a",
+    ],
+)
+def test_what_looks_at_more_than_its_record_is_refused(said: str) -> None:
+    with pytest.raises(ContractError, match=r"is not taken: docs/steps\.md says what is"):
+        expression(said, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("", "is no expression"),
+        ("a >", "is no expression"),
+        ("text = 'x", "is no expression"),
+        ("(" * 999, "is no expression"),
+        ("a; b", "is not taken"),
+        ("a AS c", "is not taken"),
+        ("a > 1 -- as measured", "write a comment beside"),
+        ("t.a", "there is no column t.a to be read here"),
+        ("CAST(text AS DOUBLE)", "write TRY_CAST"),
+        ("TRY_CAST(text AS FLOAT)", "choose from DOUBLE, BIGINT and TEXT"),
+        ("CAST(a AS DECIMAL(99,9)) > 1", "choose from DOUBLE, BIGINT and TEXT"),
+        ("TRY_CAST(text AS TIMESTAMPTZ)", "choose from DOUBLE, BIGINT and TEXT"),
+        ("9223372036854775808 + 1", "has more than 64 bits"),
+        ("REGEXP_LIKE(text, text)", "REGEXP_LIKE takes a column and a pattern in quotes"),
+        ("REGEXP_LIKE(text, 'X', 'i')", "REGEXP_LIKE takes a column and a pattern in quotes"),
+        ("SUBSTRING(text, 1, a)", "SUBSTRING takes where it begins"),
+        ("flag IS TRUE", "IS asks for NULL"),
+        ("NOT " * 400 + "flag", "is no expression"),
+        ("a > '\ud800'", "is no expression"),
+        ("text::bigint", "write TRY_CAST"),
+        ("+".join(["a"] * 200), "has more than 300 parts"),
+        (" + ".join(["a"] * 501), "has more than 2,000 characters"),
+    ],
+)
+def test_what_is_no_expression_is_refused(said: str, why: str) -> None:
+    with pytest.raises(ContractError, match=re.escape(why)):
+        expression(said, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "a / k",
+        "a / (k * 2)",
+        "a / COALESCE(k, 3)",
+        "a / COALESCE(3, k)",
+        "a / CASE WHEN a > 0 THEN 7 ELSE 7 END",
+        "a / 3 / 7",
+        "POWER(a, k)",
+        "a % 0.7 + EXP(a / 50) - LN(ABS(a) + 1) * SQRT(ABS(a))",
+    ],
+)
+def test_the_last_bit_does_not_depend_on_the_size_of_the_batch(tmp_path: Path, said: str) -> None:
+    columns = {
+        "room": {"type": "text"},
+        "at": {"type": "timestamp"},
+        "a": {"type": "float"},
+        "k": {"type": "float", "constant": 3.0},
+        "f": {"type": "float"},
+    }
+    written(tmp_path, table={**ROOM["table"], "columns": columns}, steps=[{"set": {"f": said}}])
+    pipeline = catalogs.read(tmp_path).pipeline("rooms")
+    records = [{"a": (number - 30) * 1.61803398875} for number in range(67)]
+    together = refined(pipeline, *records).accepted["rooms"].sort("room")["f"].to_list()
+    alone = [refined(pipeline, record).accepted["rooms"]["f"].item() for record in records]
+    assert together == alone
+
+
+def test_a_key_that_is_set_is_not_told_of_a_record_that_breaks_a_rule_before(tmp_path: Path) -> None:
+    columns = {**ROOM["table"]["columns"], "kind": {"type": "text"}, "co2": {"type": "float", "maximum": 10}}
+    table = {**ROOM["table"], "columns": columns, "key": ["room", "kind", "at"]}
+    steps = [*ROOM["steps"], {"set": {"kind": "CASE WHEN co2 > 1 THEN 'hi' END"}}]
+    written(tmp_path, table=table, steps=steps)
+    found = refined(
+        catalogs.read(tmp_path).pipeline("rooms"), {"co2": 50}, {"co2": 5, "humidity": 1}, {"co2": 0}
+    )
+    assert found.rejected.sort("sequence").select("rules", "key").rows()[0] == (["co2.range"], None)
+    assert found.accepted["rooms"]["kind"].to_list() == ["hi"]
+    assert "kind.required" in found.rejected["rules"].to_list()[1]
+
+
+def test_a_broken_expression_leaves_out_its_own_pipeline_alone(tmp_path: Path) -> None:
+    written(tmp_path)
+    for number, said in enumerate(("co2 = 'x", "(" * 300, "NOT " * 400 + "stuffy", "co2 > '\ud800'")):
+        own = {
+            **ROOM,
+            "table": {**ROOM["table"], "name": f"bad{number}"},
+            "steps": [{"set": {"stuffy": said}}],
+        }
+        catalogs.written(tmp_path / f"bad{number}" / "pipeline.yaml", own)
+    found = catalog.read_directories((tmp_path,))
+    assert sorted(each.name for each in found.broken) == ["bad0", "bad1", "bad2", "bad3"]
+    assert found.pipeline("rooms").sets
+
+
+def test_every_function_of_the_documentation_is_tried() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "steps.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([A-Z_]{2,})`", text.partition("## Expressions")[2]))
+    tried = set(re.findall(r"[A-Z_]{2,}", " ".join(TAKEN)))
+    assert listed - tried == set()
