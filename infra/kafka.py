@@ -128,13 +128,13 @@ class Consumer:
         Raises RejectedError when the brokers refuse us.
         """
         with self._calls, _translated():
-            if self._is_lost():
-                self._look()
             messages = self._consumer.consume(1, wait.total_seconds())
             first_at = datetime.now(UTC)
             if messages and most > 1:
                 messages += self._consumer.consume(most - 1, gather.total_seconds())
-        good = [message for message in messages if message.error() is None]
+            good = [message for message in messages if message.error() is None]
+            if not good and self._is_lost():  # not before: a failure that waited would be told after its end
+                self._look()
         out_of_range = len(good) < len(messages) and self._is_out_of_range(messages)
         if good:
             self._well()

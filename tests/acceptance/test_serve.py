@@ -74,7 +74,7 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     metrics = worker.get("/metrics")
     assert 'flow_runs_total{flow="experiments",status="completed"}' in metrics
     assert re.search(r'processed_records_total\{source="experiments",status="accepted"\} [1-9]', metrics)
-    assert worker.stop() == 0
+    assert await asyncio.to_thread(worker.stop) == 0
     rows = await connection.fetch("SELECT status, commands, error_count, robot FROM experiments ORDER BY 1")
     assert [(row["status"], row["error_count"] > 0, row["robot"]) for row in rows] == [
         ("failed", True, "ot2"),
@@ -130,7 +130,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
     positions = await connection.fetch("SELECT position_id FROM ledger WHERE position_id IS NOT NULL")
     assert len(set(positions)) == len(positions)
     for worker in both:
-        assert worker.stop() == 0
+        assert await asyncio.to_thread(worker.stop) == 0
 
 
 async def test_a_server_that_answers_with_an_error_ends_no_worker(
@@ -164,7 +164,7 @@ async def test_a_server_that_answers_with_an_error_ends_no_worker(
         before, error_proxy.refused = await done(client), None
         while not await done(client) - before:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(1)
-    assert worker.stop() == 0
+    assert await asyncio.to_thread(worker.stop) == 0
 
 
 async def settled_states(server: Address) -> dict[str, str]:
