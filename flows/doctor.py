@@ -42,7 +42,8 @@ async def examine(settings: Settings, catalog: Catalog) -> list[Finding]:
         ("Postgres", lambda s: postgres.check(stores.postgres_dsn(s))),
         (TABLES, lambda s: _tables(s, catalog)),
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
-        ("MQTT broker", lambda s: mqtt.check(stores.mqtt(s), _shared(catalog))),
+        (mqtt.PART, lambda s: mqtt.check(stores.mqtt(s), _shared(catalog, None))),
+        *(_broker(name, catalog) for name in _connections(catalog)),
         (doctor_prefect.PART, doctor_prefect.check),
     )
     robots = asyncio.ensure_future(_robots(settings, catalog))
@@ -86,10 +87,26 @@ def _ended(home: Path) -> Iterator[Finding]:
             yield Finding(f"headwater {name}", Level.PROBLEM, sentence, "`headwater up` starts it again.")
 
 
-def _shared(catalog: Catalog) -> list[str]:
+def _broker(connection: str, catalog: Catalog) -> tuple[str, Check]:
+    """The check of a named connection's broker."""
+    part = f"{mqtt.PART} {connection}"
+    return part, lambda s: mqtt.check(stores.mqtt(s, connection), _shared(catalog, connection), part)
+
+
+def _connections(catalog: Catalog) -> list[str]:
+    """The named connections of brokers that pipelines read from."""
+    sources = [pipeline.source for pipeline in catalog.pipelines.values()]
+    return sorted({each.connection for each in sources if isinstance(each, MqttOptions) and each.connection})
+
+
+def _shared(catalog: Catalog, connection: str | None) -> list[str]:
     """The pipelines whose listeners share one subscription of the broker."""
     sources = {name: pipeline.source for name, pipeline in catalog.pipelines.items()}
-    return [name for name, source in sources.items() if isinstance(source, MqttOptions) and source.group]
+    return [
+        name
+        for name, source in sources.items()
+        if isinstance(source, MqttOptions) and source.group and source.connection == connection
+    ]
 
 
 async def _guarded(part: str, check: Check, settings: Settings) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from flows import stores
+from infra import connection
 from infra.openlineage import checked, sender
 from infra.postgres import Connection
 from infra.settings import Settings
@@ -34,6 +35,9 @@ def names(settings: Settings) -> Names:
         places["postgres"] = _place(stores.postgres_dsn(settings), "postgres", 5432)
     if "mqtt" not in places and (url := _broker(settings)):
         places["mqtt"] = _place(url, "mqtt", 1883)
+    for name, secret in settings.connections.items():
+        if connection.parts_of(secret).kind == "mqtt":
+            places.setdefault(f"mqtt+{name}", _place(secret.get_secret_value(), "mqtt", 1883))
     return Names(places)
 
 

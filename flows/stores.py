@@ -35,14 +35,14 @@ def postgres_dsn(settings: Settings) -> str:
     return resolve_postgres(settings, endpoints(settings.home)).dsn.get_secret_value()
 
 
-def mqtt(settings: Settings) -> MqttEndpoint:
-    """Where the broker is."""
-    return resolve_mqtt(settings, endpoints(settings.home))
+def mqtt(settings: Settings, named: str | None = None) -> MqttEndpoint:
+    """Where the broker is, or the one of a named connection."""
+    return resolve_mqtt(settings, endpoints(settings.home), named)
 
 
-def kafka(settings: Settings) -> KafkaAddress:
-    """Where Kafka is."""
-    return resolve_kafka(settings, endpoints(settings.home))
+def kafka(settings: Settings, named: str | None = None) -> KafkaAddress:
+    """Where Kafka is, or that of a named connection."""
+    return resolve_kafka(settings, endpoints(settings.home), named)
 
 
 @asynccontextmanager

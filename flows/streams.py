@@ -19,7 +19,7 @@ from infra.metrics import Metrics
 from infra.mqtt.session import Session
 from infra.postgres import Pool
 from infra.settings import Settings
-from lineage.errors import ContractError, HeadwaterError, UnavailableError
+from lineage.errors import ContractError, HeadwaterError, SettingsError, UnavailableError
 from tasks.batch import Position, RawBatch
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileOptions, FileSource
@@ -64,7 +64,7 @@ class MqttStream:
         self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store, client_id: str
     ) -> None:
         assert isinstance(pipeline.source, MqttOptions)  # noqa: S101 - STREAMS chose us by it
-        broker = stores.mqtt(settings)
+        broker = stores.mqtt(settings, pipeline.source.connection)
         options = pipeline.source.model_dump()
         self.client_id: str | None = client_id
         self._source = MqttSource(**options, url=broker.url, tls=broker.tls, client_id=client_id)
@@ -195,13 +195,13 @@ class KafkaStream:
     ) -> None:
         assert isinstance(pipeline.source, KafkaOptions)  # noqa: S101 - STREAMS chose us by it
         self._source, self._name = pipeline.source, pipeline.name
-        self._address, self._member = stores.kafka(settings), client_id
+        self._address, self._member = stores.kafka(settings, pipeline.source.connection), client_id
         self._pool = store.pool
         self._consumer: Consumer | None = None
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        source, pool, key = self._source, self._pool, (self._name, self._source.topic)
+        source, pool, key = self._source, self._pool, (self._name, self._source.named_topic)
         kept = Offsets(
             started=lambda: _asked(lambda: offsets.started(pool, *key), "offsets"),
             start=lambda ends: _asked(lambda: offsets.start(pool, *key, ends), "offsets"),
@@ -244,27 +244,27 @@ STREAMS: Mapping[type[Any], Kind] = {
 }
 
 
-BROKERS: Mapping[type[Any], Callable[[Settings], object]] = {
-    MqttOptions: stores.mqtt,
-    KafkaOptions: stores.kafka,
-}
-"""Where the broker of a kind is; UnavailableError says why that is not known."""
-
-
 def streams_of(settings: Settings, catalog: Catalog) -> tuple[list[Pipeline], dict[str, str]]:
     """Every stream whose broker is known, and why another is not run, by its name."""
     streams, not_run = [], {}
     for pipeline in catalog.pipelines.values():
-        kind = type(pipeline.source)
-        if kind not in STREAMS:
+        if type(pipeline.source) not in STREAMS:
             continue
         try:
-            if kind in BROKERS:
-                BROKERS[kind](settings)
+            _find_broker(settings, pipeline)
             streams.append(pipeline)
-        except UnavailableError as error:
+        except (SettingsError, UnavailableError) as error:
             not_run[pipeline.name] = str(error)
     return streams, not_run
+
+
+def _find_broker(settings: Settings, pipeline: Pipeline) -> None:
+    """Raise UnavailableError or SettingsError, which say why it is not known where the broker is."""
+    match pipeline.source:
+        case MqttOptions(connection=named):
+            stores.mqtt(settings, named)
+        case KafkaOptions(connection=named):
+            stores.kafka(settings, named)
 
 
 def kind_of(pipeline: Pipeline) -> Kind:

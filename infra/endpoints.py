@@ -5,15 +5,18 @@ The address book of local services is `<home>/services.json`: name â†’ {"url": â
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from infra import connection
+from infra import settings_rules as rules
 from infra.kafka import KafkaAddress
 from infra.mqtt.address import Tls
 from infra.settings import Settings, variable
-from lineage.errors import UnavailableError
+from lineage.errors import SettingsError, UnavailableError
 
 Addresses = Mapping[str, Mapping[str, str]]
 
@@ -82,7 +85,11 @@ def resolve_graph(settings: Settings, addresses: Addresses) -> GraphEndpoint:
     )
 
 
-def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
+def resolve_mqtt(settings: Settings, addresses: Addresses, named: str | None = None) -> MqttEndpoint:
+    """The broker of the settings, or the one of a named connection."""
+    if named:
+        parts = _connection(settings, named, "mqtt")
+        return MqttEndpoint(url=parts.url, tls=Tls(**_files(parts)))
     if settings.mqtt_url:
         url = settings.mqtt_url.get_secret_value()
     else:
@@ -91,7 +98,12 @@ def resolve_mqtt(settings: Settings, addresses: Addresses) -> MqttEndpoint:
     return MqttEndpoint(url=SecretStr(url), tls=tls)
 
 
-def resolve_kafka(settings: Settings, addresses: Addresses) -> KafkaAddress:
+def resolve_kafka(settings: Settings, addresses: Addresses, named: str | None = None) -> KafkaAddress:
+    """The brokers of the settings, or those of a named connection."""
+    if named:
+        parts = _connection(settings, named, "kafka")
+        mechanism = parts.query.get("mechanism", rules.MECHANISMS[0])
+        return KafkaAddress(url=parts.url, mechanism=mechanism, **_files(parts))
     if settings.kafka_url is None:
         return KafkaAddress(url=SecretStr(_local("kafka", "Kafka", "kafka_url", addresses)["url"]))
     return KafkaAddress(
@@ -109,6 +121,25 @@ def resolve_prefect(settings: Settings, addresses: Addresses) -> PrefectEndpoint
     local = _local("prefect", "Prefect server", "prefect_api_url", addresses)
     login = f"{local['user']}:{local['password']}" if "password" in local else None
     return PrefectEndpoint(url=local["url"], login=SecretStr(login) if login else None)
+
+
+def _connection(settings: Settings, named: str, kind: str) -> connection.Parts:
+    """What is said of a connection; raises UnavailableError for nothing, SettingsError for another kind."""
+    own = connection.variable(named)
+    if named not in settings.connections:
+        nearest = get_close_matches(named, settings.connections, n=1)
+        hint = f"Set it, or did you mean {nearest[0]}?" if nearest else f"Set it to {kind}://host."
+        raise UnavailableError(f"the connection {named}", f"{own} is not set", hint)
+    parts = connection.parts_of(settings.connections[named])
+    if parts.kind != kind:
+        raise SettingsError(
+            f"{own} is {parts.kind}, and a source of {kind} names it: correct one of the two."
+        )
+    return parts
+
+
+def _files(parts: connection.Parts) -> dict[str, Path]:
+    return {name: Path(parts.query[name]) for name in connection.FILES if name in parts.query}
 
 
 def _local(name: str, title: str, field: str, addresses: Addresses) -> Mapping[str, str]:

@@ -37,7 +37,7 @@ _NO_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOP
 _OUT_OF_RANGE = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 _ASK = 10.0  # seconds for one question to the brokers
 _LOST = 30.0  # seconds without an answer after which the client is made anew
-_HINT = "Check that it runs, and HEADWATER_KAFKA_URL."
+_HINT = "Check that it runs, and its URL: HEADWATER_KAFKA_URL, or its connection's."
 _CRITICAL = 2  # of syslog: below it librdkafka writes a line for each vain connection; we say that once
 
 
@@ -262,8 +262,8 @@ class Consumer:
 
 
 def _refusal(error: KafkaError) -> RejectedError:
-    hint = "check HEADWATER_KAFKA_URL, and its user's rights on the topic and the group"
-    return RejectedError(f"Kafka refuses us: {error.str()}; {hint}.")
+    hint = "check its user's rights on the topic and the group, and its URL: HEADWATER_KAFKA_URL, or its"
+    return RejectedError(f"Kafka refuses us: {error.str()}; {hint} connection's.")
 
 
 @contextmanager

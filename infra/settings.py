@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from infra import private
+from infra import connection, private
 from infra import settings_rules as rules
 from infra.masking import MASK, mask
 from lineage.errors import SettingsError
@@ -33,6 +33,9 @@ from lineage.errors import SettingsError
 PREFIX = "HEADWATER_"
 NOT_SETTINGS = frozenset({"HEADWATER_SHARED_DATA"})
 """Variables with our prefix that are no settings: where the tests find real data."""
+
+CONNECTIONS = "connections"
+"""The field that is read from as many variables as there are connections."""
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFECT_SECRETS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
@@ -120,6 +123,12 @@ class Settings(BaseSettings):
     kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed its certificates")
     kafka_certificate: Path | None = Field(None, description="PEM file of our own, when it asks")
     kafka_key: Path | None = Field(None, description="PEM file of its private key")
+    connections: dict[str, SecretStr] = Field(
+        {},
+        description="The broker that pipelines call `NAME` (in small letters, `-` for `_`): "
+        "`mqtts://user:password@host:8883?ca=FILE&certificate=FILE&key=FILE`, "
+        "`kafkas://user:password@host:9092,host:9092?mechanism=SCRAM-SHA-512&ca=FILE`",
+    )
     client_id: str = Field(
         "headwater",
         pattern=r"^[A-Za-z0-9_.-]{1,64}$",
@@ -213,22 +222,26 @@ class Settings(BaseSettings):
         """The passwords themselves, for the log to hide wherever they turn up. Never print this."""
         given = (self.graph_password, self.openlineage_api_key)
         values = [secret.get_secret_value() for secret in given if secret]
-        for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url):
+        for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url, *self.connections.values()):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
         values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)
         return frozenset(filter(None, values))
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, for a process of ours. It holds passwords: never print it."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        here = {name: _absolute(value) for name, value in given.items()}
-        ours = {variable(name): _written(value) for name, value in here.items() if value is not None}
+        given = {name: _absolute(value) for name, value in self._given().items()}
+        ours = {name: _written(value) for name, value in given.items() if value is not None}
         return ours | {name: os.environ[name] for name in PREFECT_VARIABLES if name in os.environ}
 
     def masked(self) -> dict[str, str]:
         """Variable name → value as a person may see it, of every setting that is set."""
-        given = [name for name in type(self).model_fields if name in self.model_fields_set]
-        return {variable(name): shown(getattr(self, name)) for name in given}
+        return {name: shown(value) for name, value in self._given().items()}
+
+    def _given(self) -> dict[str, Any]:
+        """Variable name → value, of every setting that is set."""
+        fields = [name for name in type(self).model_fields if name in self.model_fields_set - {CONNECTIONS}]
+        named = {connection.variable(name): url for name, url in self.connections.items()}
+        return {variable(name): getattr(self, name) for name in fields} | named
 
 
 def load(**given: Any) -> Settings:
@@ -239,16 +252,19 @@ def load(**given: Any) -> Settings:
     """
     _refuse_unknown(os.environ)
     try:
-        return Settings(**given)
+        named = connection.given(os.environ)
+        return Settings(**({CONNECTIONS: named} if named else {}) | given)
     except ValidationError as error:
         sentence = "; ".join(_sentence(dict(problem)) for problem in error.errors(include_input=False))
+    except ValueError as error:
+        sentence = str(error)
     # Outside the handler, so that the error does not carry pydantic's, which holds what was typed.
     raise SettingsError(sentence)
 
 
 def variable(field: str) -> str:
     """The environment variable of a field."""
-    return PREFIX + field.upper()
+    return connection.variable("name") if field == CONNECTIONS else PREFIX + field.upper()
 
 
 def share_metrics(settings: Settings) -> Path:
@@ -294,6 +310,8 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = [variable(field) for field in Settings.model_fields]
     for name in sorted(environment):
         if not name.upper().startswith(PREFIX) or name.upper() in {*known, *NOT_SETTINGS}:
+            continue
+        if name.upper().startswith(connection.PREFIX):
             continue
         nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
         raise SettingsError(f"{name} is not a setting: did you mean {nearest}? Correct it or unset it.")

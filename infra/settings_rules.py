@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from infra import connection
+
 if TYPE_CHECKING:
     from infra.settings import Settings
 
@@ -33,6 +35,8 @@ LOGGERS = (
 )
 STORES = ("headwater", "postgres", "mqtt", "opentrons", "file")
 """What may have a namespace of OpenLineage's: the first words of our datasets' names, and ourselves."""
+MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+"""How user and password are sent to Kafka; the first one unless another is said."""
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 GRAPH_SCHEMES = ("bolt", "neo4j", "bolt+s", "neo4j+s", "bolt+ssc", "neo4j+ssc")
 
@@ -85,8 +89,8 @@ def namespaces(value: object) -> object:
     if not isinstance(found, dict):
         return found
     for store, place in found.items():
-        if store not in STORES:
-            raise ValueError(f"{store} is none of {', '.join(STORES)}")
+        if store.partition("+")[0] not in STORES:
+            raise ValueError(f"{store} is none of {', '.join(STORES)}, or of them with +CONNECTION")
         if store == "headwater":
             continue
         parts = split(str(place), "an entry")
@@ -229,6 +233,33 @@ def _kafka(settings: "Settings") -> None:
     _need(encrypted, "HEADWATER_KAFKA_CA is set and HEADWATER_KAFKA_URL is not encrypted: use kafkas://")
 
 
+def _connections(settings: "Settings") -> None:
+    for named, url in settings.connections.items():
+        name = connection.variable(named)
+        parts = split(url.get_secret_value(), name)
+        _need(parts.path in ("", "/") and not parts.fragment, f"{name} takes no path: end it after the port")
+        login, _, servers = parts.netloc.rpartition("@")
+        _need(bool(servers), f"{name} names no host")
+        _need(not login or ":" in login, f"{name} holds a user and no password")
+        _query(name, connection.parts_of(url))
+
+
+def _query(name: str, parts: connection.Parts) -> None:
+    """The kind of a connection, and what its query says."""
+    kinds = ", ".join(f"{kind}:// or {kind}s://" for kind in connection.QUERY)
+    _need(parts.kind in connection.QUERY, f"{name} must begin with {kinds}")
+    known = connection.QUERY[parts.kind]
+    for key, value in parts.query.items():
+        _need(key in known, f"{name} has {key} in its query, which takes {', '.join(known)}")
+        if key in connection.FILES:
+            _need(parts.encrypted, f"{name} names a {key} and is not encrypted: use {parts.kind}s://")
+            _file(f"{key} in {name}", Path(value))
+    mechanism = parts.query.get("mechanism", MECHANISMS[0])
+    _need(mechanism in MECHANISMS, f"the mechanism in {name} must be one of {', '.join(MECHANISMS)}")
+    query = parts.query
+    _both(f"certificate in {name}", query.get("certificate"), f"key in {name}", query.get("key"))
+
+
 def _web(settings: "Settings") -> None:
     urls = [("HEADWATER_PREFECT_API_URL", settings.prefect_api_url)]
     urls += [(f"{robot.name} in HEADWATER_ROBOTS", robot.url) for robot in settings.robots]
@@ -275,4 +306,7 @@ def _file(name: str, path: Path) -> None:
     _need(path.is_file(), f"{name} names a file that does not exist")
 
 
-_RULES: tuple[Callable[["Settings"], None], ...] = (_postgres, _graph, _mqtt, _kafka, _web, _times, _log)
+_RULES: tuple[Callable[["Settings"], None], ...] = (
+    *(_postgres, _graph, _mqtt, _kafka, _connections),
+    *(_web, _times, _log),
+)

@@ -10,14 +10,14 @@ OPENTRONS = "opentrons:"
 """How the name of every robot's runs begins."""
 
 
-def mqtt(topic_filter: str) -> str:
-    """A stream of messages, by its topic filter."""
-    return f"{MQTT}{topic_filter}"
+def mqtt(topic_filter: str, connection: str | None = None) -> str:
+    """A stream of messages, by its topic filter; of another broker than the usual one by connection too."""
+    return f"mqtt+{connection}:{topic_filter}" if connection else f"{MQTT}{topic_filter}"
 
 
-def kafka(topic: str) -> str:
-    """A Kafka topic, by its name."""
-    return f"kafka:{topic}"
+def kafka(topic: str, connection: str | None = None) -> str:
+    """A Kafka topic, by its name; of other brokers than the usual ones by connection too."""
+    return f"kafka+{connection}:{topic}" if connection else f"kafka:{topic}"
 
 
 def opentrons(robot: str) -> str:

@@ -15,21 +15,21 @@ _FORGETS = "a restart forgets shared subscriptions: what comes before a listener
 _HEED = "Publish again what MQTT 5 acknowledges with reason 0x10, or give these pipelines no group."
 
 
-async def check(endpoint: MqttEndpoint, shared: Sequence[str] = ()) -> tuple[Finding, ...]:
+async def check(endpoint: MqttEndpoint, shared: Sequence[str] = (), part: str = PART) -> tuple[Finding, ...]:
     """Findings about the broker; takes some seconds. `shared`: pipelines whose subscription has a group."""
     url = endpoint.url.get_secret_value()
     facts = await probe(url, tls=endpoint.tls)
     if not facts.reachable:
-        fix = "Start it, or correct HEADWATER_MQTT_URL."
-        return (Finding(PART, Level.UNREACHABLE, " ".join(facts.findings), fix),)
+        fix = "Start it, or correct its URL in the settings."
+        return (Finding(part, Level.UNREACHABLE, " ".join(facts.findings), fix),)
     address = Address.parse(url)
     tls = "TLS" if address.tls else "no TLS"
     seen = f"{facts.version or 'it tells no version'}, {tls}, {facts.in_flight:,} messages in flight"
-    fix = "Write HEADWATER_MQTT_URL with mqtts://."
-    findings = [Finding(PART, Level.OK, seen), *readable(PART, address.host, address.tls, fix)]
+    fix = "Write its URL with mqtts://."
+    findings = [Finding(part, Level.OK, seen), *readable(part, address.host, address.tls, fix)]
     if shared and (facts.version or "").startswith(FORGETS_SHARED):
-        findings.append(Finding(PART, Level.WARNING, _FORGETS.format(", ".join(shared)), _HEED))
+        findings.append(Finding(part, Level.WARNING, _FORGETS.format(", ".join(shared)), _HEED))
     for sentence in facts.findings:
         what, _, fix = sentence.partition("; ")
-        findings.append(Finding(PART, Level.PROBLEM, what, fix[:1].upper() + fix[1:]))
+        findings.append(Finding(part, Level.PROBLEM, what, fix[:1].upper() + fix[1:]))
     return tuple(findings)

@@ -69,7 +69,7 @@ class _Link:
                 await self._ready
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             await self.stop()
-            hint = "Start it, or correct HEADWATER_MQTT_URL."
+            hint = "Start it, or correct its URL: HEADWATER_MQTT_URL, or its connection's."
             raise UnavailableError(self.service, str(error) or "it does not answer", hint) from error
         except BaseException:
             await self.stop()

@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
                 connection.abort("it did not complete the connection")
             if isinstance(error, RejectedError):
                 raise
-            hint = "Start it, or correct HEADWATER_MQTT_URL."
+            hint = "Start it, or correct its URL: HEADWATER_MQTT_URL, or its connection's."
             raise UnavailableError(service, str(error) or type(error).__name__, hint) from error
         except BaseException:
             if connection is not None:

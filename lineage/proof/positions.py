@@ -6,7 +6,7 @@ kafka_offsets, followed_files, asset_cursors ── ledger
 
 from collections.abc import AsyncIterator
 
-from .. import fold, naming, relay
+from .. import fold, relay
 from .. import graph as graphs
 from ..model import micros
 from ..ports import Connection, Graph
@@ -32,14 +32,16 @@ LEFT JOIN LATERAL (
 ) s ON true
 WHERE k.writer IS NULL OR (k.ended_at IS NOT NULL AND newest.number > coalesce(s.last, 0)) ORDER BY 1
 """
-# A partition is where its newest batch ended (clocks jump a little); of several pipelines one is.
+# A partition is where its newest batch ended (clocks jump a little); of several pipelines one is. A topic of
+# a named connection is kept as CONNECTION:TOPIC, and its dataset is kafka+CONNECTION:TOPIC.
 _OFFSETS = """
 SELECT k.topic, k.partition, k.next, last.ended FROM (
     SELECT topic, partition, array_agg(next ORDER BY next) AS next FROM store.kafka_offsets GROUP BY 1, 2
 ) k CROSS JOIN LATERAL (
     SELECT * FROM (
         SELECT g.batch, (g.position->'offsets'->(k.partition::text)->>1)::bigint AS ended FROM store.ledger g
-        WHERE g.dataset = $1 || k.topic AND g.raw_digest IS NOT NULL
+        WHERE g.dataset = 'kafka' || CASE WHEN k.topic LIKE '%:%' THEN '+' ELSE ':' END || k.topic
+            AND g.raw_digest IS NOT NULL
             AND g.position->'offsets'->(k.partition::text) IS NOT NULL
         ORDER BY g.processed_at DESC LIMIT 100
     ) newest ORDER BY batch DESC LIMIT 1
@@ -49,7 +51,7 @@ WHERE last.ended <> ALL (k.next) ORDER BY 1, 2
 _WITHOUT_OFFSET = """
 SELECT DISTINCT g.position->>'topic' AS topic, o.partition FROM store.ledger g,
     json_object_keys(g.position->'offsets') AS o(partition)
-WHERE g.batch >= $1 AND starts_with(g.dataset, $2) AND json_typeof(g.position->'offsets') = 'object'
+WHERE g.batch >= $1 AND g.dataset ~ '^kafka[+:]' AND json_typeof(g.position->'offsets') = 'object'
 AND NOT EXISTS (
     SELECT FROM store.kafka_offsets k
     WHERE k.topic = g.position->>'topic' AND k.partition::text = o.partition
@@ -111,14 +113,13 @@ async def check_writers(connection: Connection) -> AsyncIterator[str]:
 
 async def check_sources(connection: Connection, first: int) -> AsyncIterator[str]:
     """Where sources are read on, against what was committed of them; `first`: the first batch that is new."""
-    kafka = naming.kafka("")
-    for row in await connection.fetch(_OFFSETS, kafka):
+    for row in await connection.fetch(_OFFSETS):
         at = ", ".join(map(str, row["next"]))
         yield (
             f"kafka_offsets: {row['topic']}/{row['partition']} is read on at {at}, and what was committed "
             f"ends at {row['ended']}"
         )
-    for row in await connection.fetch(_WITHOUT_OFFSET, first, kafka):
+    for row in await connection.fetch(_WITHOUT_OFFSET, first):
         yield f"kafka_offsets: {row['topic']}/{row['partition']} was read, and nobody says how far"
     for row in await connection.fetch(_FOLLOWED):
         yield (

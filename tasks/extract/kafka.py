@@ -16,6 +16,7 @@ import polars as pl
 import structlog
 from pydantic import Field
 
+from infra.connection import ConnectionName
 from infra.kafka import Consumer, Polled
 from lineage import naming
 from lineage.errors import UnavailableError
@@ -33,6 +34,7 @@ class KafkaOptions(Frozen):
 
     type: Literal["kafka"] = "kafka"
     topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    connection: ConnectionName | None = None
     group: str | None = Field(default=None, min_length=1)  # unset: headwater-PIPELINE
     start: Literal["earliest", "latest"] = "earliest"  # of the partitions there are when it is first read
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
@@ -42,7 +44,12 @@ class KafkaOptions(Frozen):
     @property
     def dataset(self) -> str:
         """Its name: the topic."""
-        return naming.kafka(self.topic)
+        return naming.kafka(self.topic, self.connection)
+
+    @property
+    def named_topic(self) -> str:
+        """What its offsets are kept under: no topic has a colon."""
+        return f"{self.connection}:{self.topic}" if self.connection else self.topic
 
     @property
     def location_pattern(self) -> Pattern | None:
@@ -94,7 +101,7 @@ class KafkaReader:
             if polled.out_of_range:
                 self._begun = None
             elif polled.offsets and self._begun == self._consumer.generation:
-                messages = _Messages.of(options.topic, polled, self._next)
+                messages = _Messages.of(options.named_topic, polled, self._next)
                 self._next |= {span.partition: span.end for span in messages.spans}
                 yield self._batch(messages)
 
@@ -168,7 +175,7 @@ class KafkaReader:
             halves = messages.halves()
             return halves and (self._of(halves[0], abandon), self._of(halves[1], abandon))
 
-        dataset = naming.kafka(messages.topic)
+        dataset = self._options.dataset
         detail = {str(span.partition): [span.first, span.end] for span in messages.spans}
         return RawBatch(
             dataset=dataset,
@@ -187,7 +194,7 @@ class KafkaReader:
 class _Messages:
     """Messages (MESSAGE_SCHEMA, n) sorted by partition and offset, and the spans of offsets they fill."""
 
-    topic: str
+    topic: str  # as offsets are kept under
     offsets: pl.DataFrame  # partition, offset (n)
     frame: pl.DataFrame
     spans: tuple[OffsetSpan, ...]

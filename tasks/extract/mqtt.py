@@ -16,6 +16,7 @@ import polars as pl
 import structlog
 from pydantic import AfterValidator, Field, SecretStr
 
+from infra.connection import ConnectionName
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
@@ -43,6 +44,7 @@ class MqttOptions(Frozen):
     topic: Annotated[str, AfterValidator(_is_topic)] = Field(
         min_length=1, description="A topic filter; a level of it may have a name, as in tele/{device}/SENSOR"
     )
+    connection: ConnectionName | None = None
     group: str | None = Field(default=None, pattern=r"^[^/+#]+$")  # members of a group share the messages
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1)  # in a batch; one larger message is a batch
@@ -55,7 +57,7 @@ class MqttOptions(Frozen):
     @property
     def dataset(self) -> str:
         """Its name: the topic filter, without names in it."""
-        return naming.mqtt(self.topic_filter)
+        return naming.mqtt(self.topic_filter, self.connection)
 
     @property
     def topic_filter(self) -> str:

@@ -8,12 +8,13 @@ from infra.settings import load
 from lineage.errors import SettingsError
 from lineage.openlineage.names import Name, Names, foreign
 
-PLACES = {"postgres": "postgres://db:5432/lab", "mqtt": "mqtt://broker:1883"}
+PLACES = {"postgres": "postgres://db:5432/lab", "mqtt": "mqtt://broker:1883", "mqtt+west": "mqtt://west:1883"}
 NAMES = Names(PLACES)
 
 OURS = {
     "postgres:sensor_readings": Name("postgres://db:5432", "lab.public.sensor_readings"),
     "mqtt:sensors/+/readings": Name("mqtt://broker:1883", "sensors/+/readings"),
+    "mqtt+west:sensors/+/readings": Name("mqtt://west:1883", "sensors/+/readings"),
     "file:/data/*.csv": Name("file", "/data/*.csv"),
     "opentrons:ot2/runs": Name("headwater", "opentrons:ot2/runs"),
     "asset:lab/plate": Name("headwater", "asset:lab/plate"),

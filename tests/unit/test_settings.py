@@ -107,6 +107,32 @@ def test_our_processes_are_to_prefects_server_who_we_are(monkeypatch: pytest.Mon
     assert SECRET in settings.secrets()
 
 
+def test_connections_are_read_by_their_names_and_handed_on(monkeypatch: pytest.MonkeyPatch, pem: str) -> None:
+    monkeypatch.setenv("HEADWATER_CONNECTION_PLANT_2", f"mqtts://ann:{SECRET}@h:1?ca={pem}")
+    monkeypatch.setenv("HEADWATER_CONNECTION_WEST", f"kafka://ann:{SECRET}@h:1,i:2?mechanism=PLAIN")
+    monkeypatch.setenv("HEADWATER_CONNECTION_EMPTY", "")
+    settings = load()
+    assert sorted(settings.connections) == ["plant-2", "west"]
+    broker = resolve_mqtt(settings, {}, "plant-2")
+    assert broker.url.get_secret_value() == f"mqtts://ann:{SECRET}@h:1"
+    assert broker.tls.ca == Path(pem)
+    brokers = resolve_kafka(settings, {}, "west")
+    assert brokers.configuration()["bootstrap.servers"] == "h:1,i:2"
+    assert brokers.mechanism == "PLAIN"
+    assert SECRET in settings.secrets()
+    assert SECRET not in " ".join(settings.masked().values())
+    handed = {name: value for name, value in settings.environment().items() if "CONNECTION" in name}
+    for name, value in handed.items():
+        monkeypatch.setenv(name, value)
+    assert load().connections == settings.connections
+    with pytest.raises(UnavailableError, match=r"HEADWATER_CONNECTION_PLANT_3 is not set\. .*plant-2"):
+        resolve_mqtt(settings, {}, "plant-3")
+    with pytest.raises(
+        SettingsError, match="HEADWATER_CONNECTION_WEST is kafka, and a source of mqtt names it"
+    ):
+        resolve_mqtt(settings, {}, "west")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load().slot = 4
@@ -117,6 +143,7 @@ def test_settings_are_frozen() -> None:
     [
         ("HEADWATER_POSTGRES_DNS", "HEADWATER_POSTGRES_DSN"),
         ("HEADWATER_GRAPH_URL", "HEADWATER_GRAPH_URI"),
+        ("HEADWATER_CONNECTIONS", "HEADWATER_CONNECTION_NAME"),
         ("headwater_loglevel", "HEADWATER_LOG_LEVEL"),
     ],
 )
@@ -146,6 +173,8 @@ def contradictions() -> Iterator[tuple[dict[str, str], tuple[str, str]]]:
     yield {"mqtt_url": "mqtts://h", "mqtt_key": "PEM"}, ("MQTT_KEY", "MQTT_CERTIFICATE")
     yield {"postgres_dsn": f"{DSN}?sslmode=disable&sslrootcert=PEM"}, ("sslrootcert", "sslmode=disable")
     yield {"postgres_dsn": f"{DSN}?sslcert=PEM"}, ("sslcert", "sslkey")
+    yield {"connection_a": f"mqtt://a:{SECRET}@h?ca=PEM"}, ("CONNECTION_A names a ca", "mqtts://")
+    yield {"connection_a": "kafkas://h?key=PEM"}, ("key in HEADWATER_CONNECTION_A", "certificate in")
     yield {"statement_timeout": "2m", "commit_timeout": "1m"}, ("STATEMENT_TIMEOUT", "COMMIT_TIMEOUT")
 
 
@@ -165,6 +194,19 @@ def test_contradictions_name_both(
             {"postgres_dsn": f"mysql://ann:{SECRET}@db/lab"},
             "HEADWATER_POSTGRES_DSN must begin with postgresql://",
         ),
+        (
+            {"connection_a": f"amqp://a:{SECRET}@h"},
+            "HEADWATER_CONNECTION_A must begin with mqtt:// or mqtts://",
+        ),
+        ({"connection_a": f"mqtt://a:{SECRET}@h/x"}, "HEADWATER_CONNECTION_A takes no path"),
+        ({"connection_a": f"mqtt://{SECRET}@h"}, "HEADWATER_CONNECTION_A holds a user and no password"),
+        ({"connection_a": "mqtt://"}, "HEADWATER_CONNECTION_A names no host"),
+        ({"connection_a": f"mqtt://a:{SECRET}#@h"}, "HEADWATER_CONNECTION_A is not a URL"),
+        ({"connection_a": "mqtts://h?cafile=x"}, "HEADWATER_CONNECTION_A has cafile in its query"),
+        ({"connection_a": "mqtts://h?ca=/not/there"}, "names a file that does not exist"),
+        ({"connection_a": "kafka://h?mechanism=GSSAPI"}, "must be one of SCRAM-SHA-512"),
+        ({"connection_a__b": "kafka://h"}, "HEADWATER_CONNECTION_A__B names no connection"),
+        ({"connection_": "kafka://h"}, "HEADWATER_CONNECTION_ names no connection"),
         ({"postgres_dsn": f"postgresql://ann:{SECRET}@db:port/lab"}, "HEADWATER_POSTGRES_DSN is not a URL"),
         ({"postgres_dsn": f"postgresql://ann:{SECRET}#@db/lab"}, "HEADWATER_POSTGRES_DSN is not a URL"),
         ({"postgres_dsn": f"postgresql://ann:{SECRET}[@db/lab"}, "HEADWATER_POSTGRES_DSN is not a URL"),
