@@ -68,7 +68,7 @@ class Layout:
     """Where records stand when a message holds many; kept beside the bytes, so that they can be read again.
 
     The last message of the batch holds them, and a row's `part` is the number of its record there; of a
-    CSV file the message before it is the header.
+    CSV file the message before it is what stands before its records: lines that are skipped, and the header.
     """
 
     format: Format
@@ -77,6 +77,13 @@ class Layout:
     line_end: str = "\n"
     spaces_are_blank: bool = False  # of NDJSON: a line of spaces alone is empty; false: as it was once read
     refused: str = ""  # why its last message is no record of that format: a sentence
+    skip: int = 0  # lines at the beginning of a CSV file that are no data
+    names: tuple[str, ...] = ()  # of its columns, in order: no line of it is a header
+
+    @property
+    def lines_before(self) -> int:
+        """How many lines stand before the records of a file: skipped ones, and a header."""
+        return 0 if self.format is not Format.CSV else self.skip + (0 if self.names else 1)
 
     def text(self) -> str:
         """As JSON, the way it is stored."""
@@ -88,7 +95,8 @@ def layout_of(stored: str | None) -> Layout | None:
     if stored is None:
         return None
     fields = json.loads(stored)
-    return Layout(**fields | {"format": Format(fields["format"])})
+    names = tuple(fields.get("names", ()))
+    return Layout(**fields | {"format": Format(fields["format"]), "names": names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,8 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
         else:
             named = node.get("properties", {})
             node = node["items"] if isinstance(step, int) else named.get(step) or _of_any_name(node)
-        node = next((each for each in node.get("anyOf", ()) if "$ref" in each), node)  # it may be null
+        inner = (each for each in node.get("anyOf", ()) if "$ref" in each or "discriminator" in each)
+        node = next(inner, node)  # it may be null
         node = _resolved(schema, node)
     return list(node["properties"])
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from flows.catalog.catalog import Broken, Catalog, Kind
 from flows.catalog.definition import Definition, Table
+from flows.catalog.file_columns import check_columns, check_names
 from flows.catalog.pipeline import Pipeline
 from infra.local.addresses import near
 from infra.settings import Settings
@@ -247,11 +248,14 @@ def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contrac
         raise ContractError(
             f"a pipeline cannot be called {name!r}: write small letters, digits and -, at most 63."
         ) from error
-    if isinstance(pipeline.source, FileOptions) and pipeline.source.columns:
-        _check_columns(pipeline.source.columns, pipeline)
+    if isinstance(pipeline.source, FileOptions):
+        check_columns(pipeline.source, found.values())
     if ":" not in definition.transform:  # a function of one's own reads what it wants
-        for contract in found.values():
+        own = definition.table.name if definition.table else None
+        for table, contract in found.items():
             _check_metadata(contract, pipeline.source.location_pattern)
+            if isinstance(pipeline.source, FileOptions):
+                check_names(pipeline.source, contract, whole=table == own)
     return pipeline
 
 
@@ -272,17 +276,6 @@ def _contract_of(table: Table, contracts: Mapping[str, Contract]) -> Contract:
                 f"no such column of type {kind}: correct one of the two."
             )
     return contract
-
-
-def _check_columns(given: Mapping[str, str], pipeline: Pipeline) -> None:
-    """Raise ContractError where a file's column is said to be one that no table reads."""
-    there = {column.name for contract in pipeline.contracts.values() for column in contract.recorded}
-    for theirs, ours in given.items():
-        if ours not in there:
-            raise ContractError(
-                f"columns says that {theirs} is {ours}, which no table reads: write `file's name: table's "
-                f"name`, of {', '.join(sorted(there))}."
-            )
 
 
 def _check_metadata(contract: Contract, pattern: Pattern | None) -> None:

@@ -47,8 +47,10 @@ class Pipeline(Definition):
         )
 
     def _said(self) -> Mapping[str, Any]:
-        """What else decides its values: other names of a file's columns, parts of a topic or path, steps."""
+        """What else decides its values: a file's format and columns, parts of a topic or path, steps."""
         said: dict[str, Any] = {}
+        if isinstance(self.source, FileOptions) and self.source.format:
+            said["format"] = self.source.format.model_dump(mode="json", exclude_defaults=True)
         if isinstance(self.source, FileOptions) and self.source.columns:
             said["columns"] = self.source.columns
         if (pattern := self.source.location_pattern) and pattern.names:
@@ -58,11 +60,10 @@ class Pipeline(Definition):
         return said
 
     def read_as(self, batch: RawBatch) -> RawBatch:
-        """A stored batch as the pipeline reads it today: with its names of a file's columns."""
+        """A stored batch as the pipeline reads it today: with its format and names of a file's columns."""
         if batch.layout is None or not isinstance(self.source, FileOptions):
             return batch
-        columns = {**batch.layout.columns, **self.source.columns}
-        return replace(batch, layout=replace(batch.layout, columns=columns))
+        return replace(batch, layout=self.source.read_again(batch.layout))
 
     def load_plan(self, run: Run) -> LoadPlan:
         """The pipeline as the load step sees it, in this run."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tasks.batch import Format
 from tasks.extract.content import Content
+from tasks.extract.formats.format import FileFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,16 @@ class Text:
     """What a file's first bytes tell of it."""
 
     name: str  # below its folder, as people read it
-    format: Format
-    header: bytes  # the first line of a CSV file, empty in others
+    format: FileFormat
+    before: bytes = b""  # the lines before the records, kept with each part; no byte order mark alone
     begin: int = 0  # the byte at which its records begin
     line_end: bytes = b"\n"
-    refused: str = ""  # why it is not read as what its name says: its parts are its bytes
+    refused: str = ""  # why it is not read as its format: its parts are its bytes
+
+    @property
+    def first_line(self) -> int:
+        """The line at which its records begin, from 1."""
+        return self.before.count(self.line_end) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

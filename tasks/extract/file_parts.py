@@ -10,7 +10,8 @@ from tasks.batch import MESSAGE_SCHEMA, Format
 from tasks.extract.content import Content
 from tasks.extract.cuts import Cut, Limits, Part, Survey, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
-from tasks.extract.lines import first_line
+from tasks.extract.formats.format import FileFormat, TextFormat
+from tasks.extract.lines import Opening
 from tasks.extract.row_parts import halved_rows, row_cuts, row_parts
 from tasks.layout import MAX_RECORD, whole
 
@@ -21,9 +22,9 @@ _NOT_BLANK: Final = {Format.CSV: re.compile(rb"[^\r\n]"), Format.NDJSON: re.comp
 Read = Callable[[int], bytes]
 
 
-def survey(content: Content, name: str, file_format: Format, limits: Limits) -> Survey:
+def survey(content: Content, name: str, file_format: FileFormat, limits: Limits) -> Survey:
     """Read a file once, to hash it and to find its cuts."""
-    if file_format is not Format.PARQUET:
+    if isinstance(file_format, TextFormat):
         return _survey_text(content, name, file_format, limits.max_bytes)
     content.read_to_end()
     found = row_cuts(content, limits)
@@ -33,16 +34,15 @@ def survey(content: Content, name: str, file_format: Format, limits: Limits) -> 
         format=file_format,
         content=content,
         sha256=content.sha256,
-        header=b"",
         cuts=_blobs(content, limits.max_bytes) if isinstance(found, str) else tuple(found),
         refused=refused,
         holds_records=bool(refused or found),
     )
 
 
-def _survey_text(content: Content, name: str, text_format: Format, max_bytes: int) -> Survey:
-    head, length, line_end = _head(content, text_format)
-    text = text_of(name, text_format, head, length, line_end)
+def _survey_text(content: Content, name: str, text_format: TextFormat, max_bytes: int) -> Survey:
+    head, opening = _head(content, text_format)
+    text = text_of(name, text_format, head, opening)
     cuts, holds = [], False
     if text.refused:
         content.read_to_end()
@@ -51,42 +51,55 @@ def _survey_text(content: Content, name: str, text_format: Format, max_bytes: in
         for cut, has_records in _line_cuts(read, text, max_bytes):
             cuts.append(cut)
             holds |= has_records
-    if text.header and not cuts:
-        cuts.append(Cut(text.begin, text.begin, 2))  # so that its header is judged
+    if text.before and not cuts:
+        cuts.append(Cut(text.begin, text.begin, text.first_line))  # so that its header is judged
     return Survey(
         name=name,
         format=text_format,
         content=content,
         sha256=content.sha256,
-        header=text.header,
+        before=text.before,
         begin=text.begin,
         cuts=_blobs(content, max_bytes) if text.refused else tuple(cuts),
-        line_end=line_end,
+        line_end=text.line_end,
         refused=text.refused,
         holds_records=bool(text.refused) or holds,
     )
 
 
-def text_of(name: str, text_format: Format, head: bytes, length: int, line_end: bytes) -> Text:
-    """What a file of text is; `head`: its first bytes, of which the first line has `length`."""
-    refused = why_no_text(head)
-    if text_format is Format.CSV and length > MAX_RECORD:
-        refused = refused or "its first line is longer than 1 MB: that is no header"
-    header = head[:length] if text_format is Format.CSV and not refused else b""
-    marked = text_format is Format.NDJSON and head.startswith(UTF8_MARK)
-    begin = len(UTF8_MARK) if marked else len(header)
-    return Text(name=name, format=text_format, header=header, begin=begin, line_end=line_end, refused=refused)
+def text_of(name: str, text_format: FileFormat, head: bytes, opening: Opening) -> Text:
+    """What a file of text is; `head`: its first bytes, `opening`: of them, what stands before its records."""
+    refused = why_no_text(head) or _why_too_long(text_format, opening)
+    before = b"" if refused else head[: opening.length]
+    marked = not refused and not before and head.startswith(UTF8_MARK)
+    return Text(
+        name=name,
+        format=text_format,
+        before=before,
+        begin=len(UTF8_MARK) if marked else len(before),
+        line_end=opening.line_end,
+        refused=refused,
+    )
 
 
-def _head(content: Content, text_format: Format) -> tuple[bytes, int, bytes]:
-    """The first bytes, how many of them are the first line, and how lines end."""
+def _why_too_long(text_format: FileFormat, opening: Opening) -> str:
+    """Why what stands before the records is not kept with each part; empty: it is."""
+    if opening.length <= MAX_RECORD:
+        return ""
+    lines = text_format.layout().lines_before
+    first = "line is" if lines == 1 else f"{lines} lines are"
+    return f"its first {first} longer than 1 MB: that is no header"
+
+
+def _head(content: Content, text_format: TextFormat) -> tuple[bytes, Opening]:
+    """The first bytes, and what of them stands before the records."""
     head, wanted = b"", HEAD
     while True:
         head += content.read(wanted - len(head))
         ended = len(head) < wanted
-        found = first_line(head, text_format, ended=ended or len(head) >= LONGEST)
+        found = text_format.opening(head, ended=ended or len(head) >= LONGEST)
         if found is not None:
-            return head, *found
+            return head, found
         wanted *= 2
 
 
@@ -105,8 +118,8 @@ def _after(head: bytes, content: Content) -> Read:
 
 def _line_cuts(read: Read, text: Text, max_bytes: int) -> Iterator[tuple[Cut, bool]]:
     """Cuts at ends of records, each of at most `max_bytes` unless its one record is longer; has it any?"""
-    text_format, line_end = text.format, text.line_end
-    begin, line = text.begin, 2 if text.header else 1
+    text_format, line_end = text.format.kind, text.line_end
+    begin, line = text.begin, text.first_line
     window, wanted = b"", max_bytes
     while True:
         window += read(wanted - len(window))
@@ -142,16 +155,15 @@ def parts(found: Survey, wanted: Iterable[Cut], max_part: int) -> Iterator[Part]
 
 
 def text_messages(text: Text, cut: Cut, chunk: bytes) -> pl.DataFrame:
-    """The messages of a part: of CSV its file's header, then its records."""
-    has_header = text.format is Format.CSV and not text.refused
-    rows = [(f"{text.name}:1", text.header)] if has_header else []
+    """The messages of a part: what stands before the records in its file, then its records."""
+    rows = [(f"{text.name}:1", text.before)] if text.before else []
     rows.append((f"{text.name}:{cut.line}", chunk))
     return pl.DataFrame(rows, MESSAGE_SCHEMA, orient="row")
 
 
 def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
     """A part in two; None when it is one record."""
-    if found.format is Format.PARQUET and not part.refused:
+    if found.format.kind is Format.PARQUET and not part.refused:
         return halved_rows(found, part)
     return halved_text(found, part)
 
@@ -161,8 +173,8 @@ def halved_text(text: Text, part: Part) -> tuple[Part, Part] | None:
     if part.refused:
         return None
     chunk, line_end = part.messages["payload"][-1], text.line_end
-    middle = whole(chunk[: len(chunk) // 2], text.format, line_end)
-    middle = middle or whole(chunk[:-1], text.format, line_end)
+    middle = whole(chunk[: len(chunk) // 2], text.format.kind, line_end)
+    middle = middle or whole(chunk[:-1], text.format.kind, line_end)
     if not middle:
         return None
     line = part.cut.line + chunk.count(line_end, 0, middle)

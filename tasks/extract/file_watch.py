@@ -86,7 +86,7 @@ class FileWatch:
     def _entries(self) -> list[Entry]:
         source = self._source
         try:
-            return list(look(source.inbox, source.glob, source.archived))
+            return list(look(source.inbox, source.wanted, source.archived))
         except OSError as error:
             return [Entry(".", why=f"the folder cannot be read: {error.strerror}")]
 

@@ -1,16 +1,22 @@
 """What a pipeline says of files in a folder: dropped (`file_watch.py`), or followed (`follow_watch.py`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from lineage import naming
+from tasks.batch import Layout
 from tasks.contract import Frozen
 from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
+from tasks.extract.folder import Wanted
+from tasks.extract.formats.format import FileFormat, TextFormat
+from tasks.extract.formats.registry import ENDINGS, AnyFormat, by_ending
 from tasks.pattern import Pattern, file_glob, file_pattern
 
 _OF_WHOLE: Final = frozenset(
@@ -41,7 +47,9 @@ class FileOptions(Frozen):
         min_length=1,
         description="Where a file is moved once it is read, on the same file system: FOLDER-archive",
     )
-    delimiter: str = Field(default=",", min_length=1, max_length=1)  # of CSV
+    format: AnyFormat | None = Field(
+        default=None, description="How its files are read, however they are called; unset: by their endings"
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="A file's column → the table's, where they differ, e.g. {Sensor: device_id}",
@@ -65,11 +73,21 @@ class FileOptions(Frozen):
     poll: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(milliseconds=500)
     connections: int = Field(default=1, ge=1, le=8)  # how many batches are written at a time
 
+    @model_validator(mode="before")
+    @classmethod
+    def _delimiter_is_of_a_format(cls, said: Any) -> Any:
+        if isinstance(said, Mapping) and "delimiter" in said:
+            sign = said["delimiter"]
+            what = f"`delimiter` is the format's: write format: {{type: csv, delimiter: {sign!r}}}"
+            raise PydanticCustomError("contract", "{said}", {"said": what, "place": ("delimiter",)})
+        return said
+
     @model_validator(mode="after")
     def _fits_how_it_is_read(self) -> Self:
         if self.follow and (idle := sorted(_OF_WHOLE & self.model_fields_set)):
             raise ValueError(f"{idle[0]} does nothing for files that are followed: leave it out")
-        if self.follow and self.pattern.lower().endswith(".parquet"):
+        of_all = self.format or by_ending(self.pattern)
+        if self.follow and of_all and not isinstance(of_all, TextFormat):
             raise ValueError("a Parquet file does not grow: follow CSV or NDJSON, or leave follow out")
         return self
 
@@ -82,6 +100,25 @@ class FileOptions(Frozen):
     def glob(self) -> str:
         """The pattern that finds the files."""
         return file_glob(self.pattern)
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which files of the folder are taken."""
+        return Wanted(self.glob, () if self.format else tuple(ENDINGS))
+
+    def format_of(self, name: str) -> FileFormat | None:
+        """How the file of that name is read; None: it is not."""
+        return self.format or by_ending(name)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the pipeline calls the columns of its files; none: each file has a header."""
+        return self.format.layout().names if self.format else ()
+
+    def read_again(self, stored: Layout) -> Layout:
+        """How a part that was read before is read today: by today's format and names of columns."""
+        layout = self.format.read_again(stored) if self.format else stored
+        return replace(layout, columns={**layout.columns, **self.columns})
 
     @property
     def location_pattern(self) -> Pattern | None:

@@ -6,23 +6,15 @@ its place, nor a hard link to a file of somebody else.
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from tasks.batch import Format
 from tasks.extract.file_life import Mark
 
-FORMATS: Final[Mapping[str, Format]] = {
-    ".csv": Format.CSV,
-    ".ndjson": Format.NDJSON,
-    ".jsonl": Format.NDJSON,
-    ".parquet": Format.PARQUET,
-}
-"""A file's format by the end of its name, in whichever case; any other file stays where it is."""
 DEEPEST: Final = 64  # folders within folders
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,9 +30,12 @@ class Entry:
     why: str = ""  # it is not taken; empty: it is
 
 
-def format_of(name: str) -> Format | None:
-    """The format that a name promises."""
-    return FORMATS.get(PurePosixPath(name).suffix.lower())
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which files of a folder are taken by their names."""
+
+    pattern: str  # as Path.glob takes it
+    endings: Collection[str] = ()  # in small letters, of which a name has one; none: it may end in anything
 
 
 def shown(name: str) -> str:
@@ -52,18 +47,18 @@ def mark_of(found: os.stat_result) -> Mark:
     return Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def look(inbox: Path, pattern: str, archive: Path | None = None) -> Iterator[Entry]:
+def look(inbox: Path, wanted: Wanted, archive: Path | None = None) -> Iterator[Entry]:
     """Everything that lies in the folder, but the archive. Raises OSError when the folder cannot be read."""
     inside = archive is not None and archive.is_relative_to(inbox)
     ours = archive.relative_to(inbox).as_posix() if archive is not None and inside else None
     root = os.open(inbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield from _look(root, "", pattern.split("/"), ours)
+        yield from _look(root, "", wanted, ours)
     finally:
         os.close(root)
 
 
-def _look(folder: int, above: str, pattern: Sequence[str], archive: str | None) -> Iterator[Entry]:
+def _look(folder: int, above: str, wanted: Wanted, archive: str | None) -> Iterator[Entry]:
     owner = os.fstat(folder).st_uid
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries]
@@ -74,15 +69,13 @@ def _look(folder: int, above: str, pattern: Sequence[str], archive: str | None) 
         with suppress(FileNotFoundError):  # gone meanwhile
             found = os.stat(base, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode) and not base.startswith("."):
-                yield from _look_into(folder, base, name, pattern, archive)
+                yield from _look_into(folder, base, name, wanted, archive)
             else:
-                why = _why_not(name, found, owner, pattern)
+                why = _why_not(name, found, owner, wanted)
                 yield Entry(name, mark_of(found), why)
 
 
-def _look_into(
-    folder: int, base: str, name: str, pattern: Sequence[str], archive: str | None
-) -> Iterator[Entry]:
+def _look_into(folder: int, base: str, name: str, wanted: Wanted, archive: str | None) -> Iterator[Entry]:
     if name.count("/") >= DEEPEST:
         yield Entry(name, why=f"it lies more than {DEEPEST} folders deep")
         return
@@ -94,20 +87,20 @@ def _look_into(
         yield Entry(name, why=_said(error))
         return
     try:
-        yield from _look(inner, f"{name}/", pattern, archive)
+        yield from _look(inner, f"{name}/", wanted, archive)
     finally:
         os.close(inner)
 
 
-def _why_not(name: str, found: os.stat_result, owner: int, pattern: Sequence[str]) -> str:
+def _why_not(name: str, found: os.stat_result, owner: int, wanted: Wanted) -> str:
     if PurePosixPath(name).name.startswith("."):
         return "its name begins with a dot, as of one that is still written"
     if stat.S_ISLNK(found.st_mode):
         return "it is a symbolic link, and none is followed"
-    if format_of(name) is None:
-        return f"its name ends in none of {', '.join(FORMATS)}"
-    if not fits(name, pattern):
-        return f"its name does not fit {'/'.join(pattern)}"
+    if wanted.endings and PurePosixPath(name).suffix.lower() not in wanted.endings:
+        return f"its name ends in none of {', '.join(wanted.endings)}"
+    if not fits(name, wanted.pattern.split("/")):
+        return f"its name does not fit {wanted.pattern}"
     return why_not_read(found, owner)
 
 

@@ -16,11 +16,12 @@ from typing import Final
 import polars as pl
 import structlog
 
-from tasks.batch import Format, RawBatch
+from tasks.batch import RawBatch
 from tasks.extract.content import ChangedError
 from tasks.extract.file_life import Mark
 from tasks.extract.files import FileSource
-from tasks.extract.folder import Entry, format_of, look, shown
+from tasks.extract.folder import Entry, look, shown
+from tasks.extract.formats.parquet import ParquetFormat
 from tasks.extract.growing import Candidate, Following, Growing
 from tasks.extract.locked import LockedError
 from tasks.extract.recognise import Kept, recognise
@@ -119,14 +120,19 @@ class FollowWatch:
 
     def _entries(self) -> list[Entry]:
         try:
-            return list(look(self._source.inbox, self._source.glob))
+            return list(look(self._source.inbox, self._source.wanted))
         except OSError as error:
             return [Entry(".", why=f"the folder cannot be read: {error.strerror}")]
 
     def _why_aside(self, entry: Entry) -> str:
         if entry.mark is not None and entry.mark.place in self._open:
             return ""
-        return entry.why or _why_no_text(entry)
+        return entry.why or self._why_no_text(entry)
+
+    def _why_no_text(self, entry: Entry) -> str:
+        """Why a file is not followed whose name is one of ours."""
+        parquet = isinstance(self._source.format_of(entry.name), ParquetFormat)
+        return "a Parquet file does not grow: only CSV and NDJSON are followed" if parquet else ""
 
     async def _look_at(self, one: _Open, entry: Entry | None, *, all_seen: bool) -> None:
         """An open file as it is now, whatever it is called; one that will not grow any more is let go."""
@@ -170,7 +176,7 @@ class FollowWatch:
             return False
         if entry.why:  # renamed to a name that is none of ours: its rest is read
             return mark.place in self._known or mark.place in self._locked
-        return self._resting.get(mark.place) != mark and not _why_no_text(entry)
+        return self._resting.get(mark.place) != mark and not self._why_no_text(entry)
 
     async def _open_file(self, entry: Entry, there: Mapping[str, Entry]) -> None:
         """Open a file and find out which one it is; a failure sets it aside."""
@@ -285,12 +291,6 @@ class FollowWatch:
         """Close a file of which nothing is to be read."""
         if one := self._open.pop(place, None):
             one.file.close()
-
-
-def _why_no_text(entry: Entry) -> str:
-    """Why a file is not followed whose name is one of ours."""
-    parquet = format_of(entry.name) is Format.PARQUET
-    return "a Parquet file does not grow: only CSV and NDJSON are followed" if parquet else ""
 
 
 def _now() -> float:

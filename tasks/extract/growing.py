@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from tasks.batch import Format, Position, RawBatch
+from tasks.batch import Position, RawBatch
 from tasks.extract.content import ChangedError, read_at
 from tasks.extract.cuts import Cut, Part, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
 from tasks.extract.file_life import Mark
 from tasks.extract.file_parts import HEAD, LONGEST, halved_text, text_messages, text_of
 from tasks.extract.files import FileSource
-from tasks.extract.folder import format_of, mark_of
-from tasks.extract.lines import LF, first_line
+from tasks.extract.folder import mark_of
+from tasks.extract.formats.format import TextFormat
+from tasks.extract.lines import LF, Opening
 from tasks.extract.locked import open_locked
 from tasks.extract.read_before import ReadBefore, Running, hashes_at
 from tasks.extract.taken import Span, layout_of_part
@@ -70,24 +71,46 @@ class Candidate:
         self.file.close()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Following:
-    """Records that come next, and the hash of all that stands before them."""
+    """Records that come next, and the hash of all that stands before them.
+
+    `first`: where it begins in its file; the first one holds what stands before the records too.
+    """
 
     part: Part
-    chunk: bytes
+    first: int
+    held: bytes  # from there on
     before: Running
+
+    def cut_at(self, halves: tuple[Part, Part]) -> "tuple[Following, Following]":
+        """The two that its part is cut into."""
+        one, other = halves
+        middle = other.cut.first - self.first
+        between = self.before.copy()
+        between.update(self.held[:middle])
+        return (
+            Following(one, self.first, self.held[:middle], self.before),
+            Following(other, other.cut.first, self.held[middle:], between),
+        )
+
+    def reached(self, line_end: bytes) -> Reached:
+        """How far the file is read with it."""
+        running, cut = self.before.copy(), self.part.cut
+        running.update(self.held)
+        lines = self.held.count(line_end, cut.first - self.first)
+        return Reached(next=cut.end, line=cut.line + lines, sha256=running.digest())
 
 
 class Growing:
     """A file that is followed; `reached`: how far it was given on, `committed`: how far of that is stored."""
 
     def __init__(self, candidate: Candidate, known: FollowedFile, running: Running) -> None:
-        file_format = format_of(known.path)
-        assert file_format is not None  # noqa: S101 - the watch asked
+        file_format = candidate.source.format_of(known.path)
+        assert isinstance(file_format, TextFormat)  # noqa: S101 - the watch asked
         self._source, self._file = candidate.source, candidate.file
         self._descriptor = candidate.file.fileno()
-        self._format: Format = file_format
+        self._format = file_format
         self.id, self.path, self._known = known.file, known.path, known
         self.name: str | None = candidate.name  # as it is called now; None: it is gone
         self.reached, self.committed = known.reached, known.reached.next
@@ -124,14 +147,18 @@ class Growing:
             raise ChangedError
         if found is None or self._text is None:
             return None
-        text, chunk = self._text, found
-        first = self.reached.next or text.begin
-        line = self.reached.line if self.reached.next else 2 if text.header else 1
+        following = self._following(self._text, found)
+        self._before.add(following.held)
+        self.reached = following.reached(self._text.line_end)
+        return following
+
+    def _following(self, text: Text, chunk: bytes) -> Following:
+        first, line, before = self.reached.next, self.reached.line, b""
+        if not first:
+            first, line, before = text.begin, text.first_line, text.before or UTF8_MARK[: text.begin]
         cut = Cut(first, first + len(chunk), line)
-        before = self._before.running
-        self._before.add(_prefix(text, cut) + chunk)
-        self.reached = _after(text, cut, chunk, before)
-        return Following(Part(cut, text_messages(text, cut, chunk), text.refused), chunk, before)
+        part = Part(cut, text_messages(text, cut, chunk), text.refused)
+        return Following(part, self.reached.next, before + chunk, self._before.running)
 
     def _read_on(self, *, to_the_end: bool) -> bytes | None:
         self._text = self._text or self._told_by_head(to_the_end=to_the_end)
@@ -145,25 +172,27 @@ class Growing:
             if taken := self._taken(window, self._text, all_of_it=ended and to_the_end):
                 return window[:taken]
             if ended:
-                return None
+                alone = to_the_end and not self.reached.next and self._text.before
+                return b"" if alone else None  # so that a header without records is judged
             wanted *= 2
 
     def _taken(self, window: bytes, text: Text, *, all_of_it: bool) -> int:
         if text.refused or all_of_it:
             return len(window)
-        return whole(window, text.format, text.line_end) or (len(window) if len(window) >= LONGEST else 0)
+        taken = whole(window, text.format.kind, text.line_end)
+        return taken or (len(window) if len(window) >= LONGEST else 0)
 
     def _told_by_head(self, *, to_the_end: bool) -> Text | None:
-        """What the file is, once its first line has ended."""
+        """What the file is, once the lines before its records have ended."""
         wanted = HEAD
         while True:
             head = read_at(self._descriptor, 0, wanted)
             if why_no_text(head):
-                return text_of(self.path, self._format, head, 0, LF)
+                return text_of(self.path, self._format, head, Opening(0, LF))
             ended = len(head) < wanted
             over = len(head) >= LONGEST or (ended and to_the_end and bool(head))
-            if found := first_line(head, self._format, ended=over):
-                return text_of(self.path, self._format, head, *found)
+            if found := self._format.opening(head, ended=over):
+                return text_of(self.path, self._format, head, found)
             if ended:
                 return None
             wanted *= 2
@@ -173,19 +202,15 @@ class Growing:
         return replace(self._batch(following, read, abandon), acknowledge=acknowledge)
 
     def _batch(self, following: Following, read: Span, abandon: Done) -> RawBatch:
-        text, part, before = self._text, following.part, following.before
+        text, part, first = self._text, following.part, following.first
         assert text is not None  # noqa: S101 - it was read
-        first, reached = _first(text, part.cut), _after(text, part.cut, following.chunk, before)
+        reached = following.reached(text.line_end)
 
         def halve() -> tuple[RawBatch, RawBatch] | None:
             halves = halved_text(text, part)
             if halves is None:
                 return None
-            middle = halves[0].cut.end - part.cut.first
-            one = Following(halves[0], following.chunk[:middle], before)
-            between = before.copy()
-            between.update(_prefix(text, part.cut) + one.chunk)
-            other = Following(halves[1], following.chunk[middle:], between)
+            one, other = following.cut_at(halves)
             return self._batch(one, read, abandon), self._batch(other, read, abandon)
 
         dataset = self._source.dataset
@@ -200,24 +225,6 @@ class Growing:
             abandon=abandon,
             halve=halve,
         )
-
-
-def _first(text: Text, cut: Cut) -> int:
-    """Where a part begins in its file: the first one holds what stands before the records too."""
-    return 0 if cut.first == text.begin else cut.first
-
-
-def _prefix(text: Text, cut: Cut) -> bytes:
-    """What stands before the records of the first part."""
-    return b"" if _first(text, cut) else text.header or UTF8_MARK[: text.begin]
-
-
-def _after(text: Text, cut: Cut, chunk: bytes, before: Running) -> Reached:
-    """How far the file is read with this part."""
-    running = before.copy()
-    running.update(_prefix(text, cut) + chunk)
-    line = cut.line + chunk.count(text.line_end)
-    return Reached(next=cut.end, line=line, sha256=running.digest())
 
 
 def _detail(path: str, file: UUID, first: int, reached: Reached) -> dict[str, str | int]:

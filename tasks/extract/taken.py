@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import BinaryIO
 
-from tasks.batch import Format, Layout, Position, RawBatch
+from tasks.batch import Layout, Position, RawBatch
 from tasks.extract.content import ChangedError, Content
 from tasks.extract.cuts import Cut, Part, Survey, Text
 from tasks.extract.file_life import Ending, Mark
 from tasks.extract.file_parts import halved, survey
 from tasks.extract.files import FileSource
-from tasks.extract.folder import format_of, mark_at, mark_of, shown
+from tasks.extract.folder import mark_at, mark_of, shown
 from tasks.extract.locked import open_locked
 from tasks.extract.writer import ending_of
 
@@ -29,9 +29,9 @@ class Opened:
 
     def __init__(self, source: FileSource, name: str, mark: Mark) -> None:
         self.source, self.name = source, name
-        file_format = format_of(name)
+        file_format = source.format_of(name)
         assert file_format is not None  # noqa: S101 - `look` told
-        self.format: Format = file_format
+        self.format = file_format
         self._file: BinaryIO = open_locked(source.inbox, name)
         self._mark = mark
         if self.mark() != self._mark:
@@ -103,11 +103,9 @@ class Taken:
 
 def layout_of_part(source: FileSource, text: Text, part: Part) -> Layout:
     """Where the records of a part stand."""
-    return Layout(
-        format=text.format,
-        delimiter=source.delimiter,
+    return replace(
+        text.format.layout(),
         columns=source.columns,
         line_end=text.line_end.decode(),
-        spaces_are_blank=text.format is Format.NDJSON,
         refused=part.refused,
     )

@@ -7,31 +7,31 @@ from typing import BinaryIO, Final
 
 from tasks.batch import Format
 from tasks.extract.file_life import Ending
+from tasks.extract.formats.format import FileFormat
 
 _LINE_ENDS: Final = (b"\n", b"\r")
 _HEAD: Final = 64 * 1024  # bytes; a longer file has more than a header
 _FOOTER: Final = b"PAR1"
 
 
-def ending_of(file: BinaryIO, file_format: Format) -> Ending:
+def ending_of(file: BinaryIO, file_format: FileFormat) -> Ending:
     """What an open file tells about its writer."""
     return Ending(whole=_is_whole(file.fileno(), file_format), written=_is_written(file.fileno()))
 
 
-def _is_whole(descriptor: int, file_format: Format) -> bool:
+def _is_whole(descriptor: int, file_format: FileFormat) -> bool:
     size = os.fstat(descriptor).st_size
-    if file_format is not Format.PARQUET:
+    if file_format.kind is not Format.PARQUET:
         tail = os.pread(descriptor, 4, max(0, size - 4)).rstrip(b"\0")  # of UTF-16 too
-        return tail.endswith(_LINE_ENDS) and not _is_header_alone(descriptor, size, file_format)
+        waits = _is_header_alone(descriptor, size, file_format.layout().lines_before)
+        return tail.endswith(_LINE_ENDS) and not waits
     tail = os.pread(descriptor, 8, max(0, size - 8))
     return tail.endswith(_FOOTER) and 8 < int.from_bytes(tail[:4], "little") + 12 <= size
 
 
-def _is_header_alone(descriptor: int, size: int, file_format: Format) -> bool:
-    """Whether a CSV file has one line: a logger's, that waits for its first reading."""
-    if file_format is not Format.CSV or size > _HEAD:
-        return False
-    return len(os.pread(descriptor, size, 0).splitlines()) < 2
+def _is_header_alone(descriptor: int, size: int, lines_before: int) -> bool:
+    """Whether a file has no line behind its header: a logger's, that waits for its first reading."""
+    return size <= _HEAD and len(os.pread(descriptor, size, 0).splitlines()) <= lines_before
 
 
 def _is_written(descriptor: int) -> bool | None:

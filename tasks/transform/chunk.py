@@ -29,7 +29,8 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
         records = records_in(held, layout).payloads
         return decoder.decode(pl.Series("payload", records, dtype=pl.Binary))
     if layout.format is Format.CSV:
-        return table.decode_csv(payloads[0], held, layout, contract)
+        before = payloads[0] if payloads.len() > 1 else b""
+        return table.decode_csv(before, held, layout, contract)
     try:
         rows = pl.read_ipc(BytesIO(held), use_pyarrow=False)
     except (pl.exceptions.PolarsError, OSError):  # a part of a file that is not Parquet
@@ -53,7 +54,7 @@ def read_again(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
 def in_message(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
     """Rows with `sequence` and `part` of the message that holds them.
 
-    A header without records is itself what is rejected.
+    What stands before no records is itself what is rejected.
     """
     if batch.layout is None:
         return rows

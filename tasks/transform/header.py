@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
+from lineage.counted import counted
 from tasks.batch import Layout
 from tasks.contract import Contract
 
 TWICE: Final = "header.twice"
 NEAR: Final = "header.near"
 NONE: Final = "header.none"
+SKIP: Final = "header.skip"
 
 _ALIKE: Final = 0.8  # of difflib's ratio
 _SHORTEST: Final = 3  # letters of a beginning that stands for a name, as `hum`
@@ -31,6 +33,27 @@ class Fault:
 
     rule: str
     sentence: str
+
+
+def too_short(before: bytes, layout: Layout) -> Fault | None:
+    """What is wrong with a file that ends before its records begin; `before`: what stands before them."""
+    if not layout.skip:
+        return None  # a header that is not there names no column
+    end = layout.line_end.encode()
+    lines = before.count(end) + (bool(before) and not before.endswith(end))
+    if lines >= layout.lines_before:
+        return None
+    after = f"line {layout.lines_before}{'' if layout.names else ', its header'}"
+    return Fault(
+        SKIP,
+        f"the file has {counted(lines, 'line')}, and by `skip` its records begin after {after}: correct "
+        "`skip` in the pipeline, and drop the file again under another name",
+    )
+
+
+def header_in(before: bytes, layout: Layout) -> bytes:
+    """The header in what stands before the records of a file; empty where the layout has names."""
+    return b"" if layout.names else before.split(layout.line_end.encode(), layout.skip)[-1]
 
 
 def names_of(header: bytes, delimiter: str) -> list[str]:
@@ -66,20 +89,25 @@ def fault_of(names: Sequence[str], ours: Mapping[str, str]) -> Fault | None:
     return near or (None if found else _none(names, _NAME_THEM))
 
 
-def _near(unknown: Sequence[str], absent: Mapping[str, str]) -> Fault | None:
+def alike(unknown: Sequence[str], absent: Mapping[str, str]) -> dict[str, str]:
     """All that look like a name that is not there, each with the one that it is most like."""
     found: dict[str, str] = {}
     for name in unknown:
         nearest = max(absent, key=lambda known: _likeness(name, known), default=None)
         if nearest is not None and _likeness(name, nearest) >= _ALIKE:
             found[name] = nearest
+    return found
+
+
+def _near(unknown: Sequence[str], absent: Mapping[str, str]) -> Fault | None:
+    found = alike(unknown, absent)
     if not found:
         return None
-    alike = ", ".join(f"{name!r} like {nearest!r}" for name, nearest in found.items())
+    both = ", ".join(f"{name!r} like {nearest!r}" for name, nearest in found.items())
     columns = ", ".join(f"{name!r}: {absent[nearest]}" for name, nearest in found.items())
     return Fault(
         NEAR,
-        f"names in the header look like others, which are not there: {alike}. Write "
+        f"names in the header look like others, which are not there: {both}. Write "
         f"columns: {{{columns}}} in the pipeline and replay, or rename them in a file of another name",
     )
 
@@ -103,10 +131,10 @@ def _looks_like(names: Sequence[str], ours: Mapping[str, str]) -> str:
     if line.startswith(("{", "[")):
         return "it looks like JSON: name the file .ndjson, with one object a line"
     if line.casefold().startswith("sep="):
-        return "it begins with a line for Excel: remove `sep=`, and set `delimiter` in the pipeline"
+        return "it begins with a line for Excel: remove `sep=`, and set the `delimiter` of its `format`"
     for delimiter in _DELIMITERS:
         if sum(cell.strip(' "') in ours for cell in line.split(delimiter)) > 1:
-            return f"it looks separated by {delimiter!r}: set `delimiter` in the pipeline"
+            return f"it looks separated by {delimiter!r}: set the `delimiter` of its `format` in the pipeline"
     return ""
 
 

@@ -1,6 +1,6 @@
 """Rows of a table, of CSV or of Parquet, to typed cells by their column names.
 
-* A CSV record is as RFC 4180 says, with the header's number of cells; an empty cell is a missing value.
+* A CSV record is as RFC 4180 says, with a cell for each name; an empty cell is a missing value.
 * A number has a point, maybe a sign and an exponent, and no spaces; `true` and `false` are truth values. A
   timestamp of digits alone is seconds or milliseconds, as in JSON.
 * Parquet's columns have types already: what has another one breaks `NAME.type`, a time without a zone
@@ -20,7 +20,7 @@ from tasks.contract import Column, ColumnType, Contract
 from tasks.layout import records_in
 from tasks.transform import cells
 from tasks.transform.decode import UNDECODABLE, Decoded, complete, texts_of, unread
-from tasks.transform.header import fault_of, names_of, our_names
+from tasks.transform.header import fault_of, header_in, names_of, our_names, too_short
 from tasks.transform.text_cells import CELLS, fault, no_cell
 from tasks.transform.timestamps import in_zone
 
@@ -30,9 +30,12 @@ _PER_SECOND: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 ENCODING: Final = "payload.encoding"
 
 
-def decode_csv(header: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
-    """Records of CSV under their header."""
-    names, ours = names_of(header, layout.delimiter), our_names(layout, contract)
+def decode_csv(before: bytes, chunk: bytes, layout: Layout, contract: Contract) -> Decoded:
+    """Records of CSV; `before`: what stands before them in their file."""
+    if fault := too_short(before, layout):
+        return unread(fault.rule, fault.sentence, contract)
+    header = header_in(before, layout)
+    names, ours = layout.names or names_of(header, layout.delimiter), our_names(layout, contract)
     if fault := fault_of(names, ours):
         if why := _no_text(header):  # which is the matter, and not how a name looks
             return unread(ENCODING, why, contract)
