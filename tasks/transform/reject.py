@@ -14,7 +14,7 @@ PAYLOAD_SENTENCES: Final = {
     "payload.utf8": "the message is not UTF-8 text",
     "payload.json": "the message is not JSON",
     "payload.object": "the message is JSON but not an object",
-    "payload.cells": "the line has more or fewer cells than the header, or a quote out of place",
+    "payload.cells": "the line has more or fewer cells than columns have names, or a quote out of place",
     "payload.parquet": "the file is not Parquet",
     "key.conflict": "its key came before with other values",
 }

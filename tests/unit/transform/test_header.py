@@ -1,5 +1,7 @@
 """A header that nearly fits, names a column twice, or is none: never read as nulls."""
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.batch import Format, Layout
@@ -84,4 +86,48 @@ def test_lines_that_end_by_cr_are_read_with_and_without_quotes() -> None:
     for chunk in (b"a,1.5\rb,2\r", b'"a",1.5\r"b\rc",2\r'):
         decoded = decode_csv(b"device_id,temperature\r", chunk, layout, CONTRACT)
         assert decoded.records["temperature"].to_list() == [1.5, 2.0]
+        assert decoded.undecodable.is_empty()
+
+
+NAMED = Layout(format=Format.CSV, names=("device_id", "timestamp", "temperature"))
+
+
+def test_names_of_the_pipeline_stand_in_place_of_a_header() -> None:
+    decoded = decode_csv(b"", b"a,x,1.5\nb,y\n", NAMED, CONTRACT)
+    assert decoded.records["temperature"].to_list() == [1.5]
+    assert decoded.undecodable.rows() == [(1, "payload.cells", "expected 3 cells, found 2")]
+
+
+def test_a_header_stands_behind_what_is_skipped_and_what_is_skipped_may_be_anything() -> None:
+    layout = Layout(format=Format.CSV, skip=2)
+    before = b'M\xe4rz "7\n\ndevice_id,timestamp,"temperature"\n'
+    decoded = decode_csv(before, b"a,x,1.5\n", layout, CONTRACT)
+    assert decoded.records["temperature"].to_list() == [1.5]
+    by_names = decode_csv(b"\xff\xfe\n", b"a,x,1.5\n", replace(NAMED, skip=1), CONTRACT)
+    assert by_names.records["temperature"].to_list() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("layout", "before", "said"),
+    [
+        (
+            Layout(format=Format.CSV, skip=2),
+            b"a\nb\n",
+            "2 lines, and by `skip` its records begin after line 3, its",
+        ),
+        (Layout(format=Format.CSV, skip=2), b"a", "has 1 line, "),
+        (replace(NAMED, skip=2), b"a\r\n", "1 line, and by `skip` its records begin after line 2: correct"),
+    ],
+)
+def test_a_file_that_ends_before_its_records_begin_is_told(layout: Layout, before: bytes, said: str) -> None:
+    decoded = decode_csv(before, b"", layout, CONTRACT)
+    assert decoded.records.is_empty()
+    assert decoded.undecodable.rows() == [(None, "header.skip")]
+    assert said in decoded.sentences["header.skip"]
+
+
+def test_a_file_of_skipped_lines_alone_has_no_records_and_no_fault() -> None:
+    for before in (b"a\nb\n", b"a\nb"):
+        decoded = decode_csv(before, b"", replace(NAMED, skip=2), CONTRACT)
+        assert decoded.records.is_empty()
         assert decoded.undecodable.is_empty()

@@ -56,7 +56,7 @@ def test_what_is_no_utf8_says_where() -> None:
 def test_a_line_with_another_number_of_cells_says_both() -> None:
     header = b"device_id,timestamp,temperature\n"
     said = messages(header, b'd1,2026-11-21T08:00:00Z,1,2\nd1\nd1,"x"y,3\n', layout=Layout(format=Format.CSV))
-    sentence = "the line has more or fewer cells than the header, or a quote out of place"
+    sentence = "the line has more or fewer cells than columns have names, or a quote out of place"
     assert said == [
         f"{sentence}: expected 3 cells, found 4.",
         f"{sentence}: expected 3 cells, found 1.",
