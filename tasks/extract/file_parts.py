@@ -1,12 +1,11 @@
 """One file, cut into parts that are the same each time it is read: how many, where, and their bytes."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import polars as pl
 
-from tasks.batch import MESSAGE_SCHEMA, Format
+from tasks.batch import MESSAGE_SCHEMA
 from tasks.extract.content import Content
 from tasks.extract.cuts import Cut, Limits, Part, Survey, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
@@ -17,7 +16,6 @@ from tasks.layout import MAX_RECORD, whole
 
 LONGEST: Final = 64 * 1024 * 1024  # bytes without the end of a record: no text, and cut anyway
 HEAD: Final = 64 * 1024  # bytes in which a first line ends, mostly
-_NOT_BLANK: Final = {Format.CSV: re.compile(rb"[^\r\n]"), Format.NDJSON: re.compile(rb"[^\r\n\t ]")}
 
 Read = Callable[[int], bytes]
 
@@ -48,7 +46,7 @@ def _survey_text(content: Content, name: str, text_format: TextFormat, max_bytes
         content.read_to_end()
     else:
         read = _after(head[text.begin :], content)
-        for cut, has_records in _line_cuts(read, text, max_bytes):
+        for cut, has_records in _line_cuts(read, text, text_format, max_bytes):
             cuts.append(cut)
             holds |= has_records
     if text.before and not cuts:
@@ -116,21 +114,20 @@ def _after(head: bytes, content: Content) -> Read:
     return read
 
 
-def _line_cuts(read: Read, text: Text, max_bytes: int) -> Iterator[tuple[Cut, bool]]:
+def _line_cuts(read: Read, text: Text, text_format: TextFormat, max_bytes: int) -> Iterator[tuple[Cut, bool]]:
     """Cuts at ends of records, each of at most `max_bytes` unless its one record is longer; has it any?"""
-    text_format, line_end = text.format.kind, text.line_end
-    begin, line = text.begin, text.first_line
+    begin, line, line_end = text.begin, text.first_line, text.line_end
     window, wanted = b"", max_bytes
     while True:
         window += read(wanted - len(window))
         if not window:
             return
         ended = len(window) < wanted
-        taken = len(window) if ended else whole(window, text_format, line_end)
+        taken = len(window) if ended else whole(window, text_format.kind, line_end)
         if not taken and len(window) >= LONGEST:
             taken = len(window)
         if taken:
-            held = _NOT_BLANK[text_format].search(window, 0, taken)
+            held = text_format.no_blank.search(window, 0, taken)
             yield Cut(begin, begin + taken, line), held is not None
             begin, line = begin + taken, line + window.count(line_end, 0, taken)
             window, wanted = window[taken:], max(max_bytes, len(window) - taken + 1)
@@ -163,9 +160,9 @@ def text_messages(text: Text, cut: Cut, chunk: bytes) -> pl.DataFrame:
 
 def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
     """A part in two; None when it is one record."""
-    if found.format.kind is Format.PARQUET and not part.refused:
-        return halved_rows(found, part)
-    return halved_text(found, part)
+    if isinstance(found.format, TextFormat) or part.refused:
+        return halved_text(found, part)
+    return halved_rows(found, part)
 
 
 def halved_text(text: Text, part: Part) -> tuple[Part, Part] | None:

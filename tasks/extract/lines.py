@@ -10,6 +10,7 @@ LF: Final = b"\n"
 CR: Final = b"\r"
 
 _CSV_LINE: Final = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+')
+_CSV_LINES: Final = {end: re.compile(rb'(?:[^"' + end + rb']++|"[^"]*+")*+') for end in (LF, CR)}
 _LINE: Final = re.compile(rb"[^\r\n]*+")
 
 
@@ -27,16 +28,19 @@ def csv_opening(head: bytes, skip: int, *, header: bool, ended: bool) -> Opening
     What is skipped are lines whatever stands in them; in the header a line end within quotes is none.
     Of a text with fewer lines it is all of them.
     """
-    first = first_line(head, ended=ended) if skip else first_csv_line(head, ended=ended)
+    if not skip:
+        first = _first_csv_line(head, ended=ended)
+        return first if header else first and Opening(0, first.line_end)
+    first = first_line(head, ended=ended)
     if first is None:
         return None
-    skipped = _length(head, skip, first.line_end)
-    if skipped is None:
+    ended = ended or len(head) > MAX_RECORD
+    length = _length(head, skip, first.line_end)
+    if length is not None and header:
+        length = _behind_header(head, length, first.line_end, ended=ended)
+    if length is None:
         return Opening(len(head), first.line_end) if ended else None
-    if not header:
-        return Opening(skipped, first.line_end)
-    found = first_csv_line(head[skipped:], ended=ended)
-    return found and Opening(skipped + found.length, first.line_end)
+    return Opening(length, first.line_end)
 
 
 def _length(head: bytes, lines: int, line_end: bytes) -> int | None:
@@ -45,7 +49,15 @@ def _length(head: bytes, lines: int, line_end: bytes) -> int | None:
     return None if len(there) < lines else sum(map(len, there)) + lines * len(line_end)
 
 
-def first_csv_line(head: bytes, *, ended: bool) -> Opening | None:
+def _behind_header(head: bytes, begin: int, line_end: bytes, *, ended: bool) -> int | None:
+    """Where the header ends that begins there, as lines of the file do; None: it does not end."""
+    at = _end(_CSV_LINES[line_end], head, begin)
+    if head[at : at + 1] == b'"' and ended:  # left open
+        at = head.find(line_end, begin)
+    return at + 1 if head[at : at + 1] == line_end else None
+
+
+def _first_csv_line(head: bytes, *, ended: bool) -> Opening | None:
     """The first line of CSV: a line end within quotes is none, unless the quote was left open."""
     at = _end(_CSV_LINE, head)
     if head[at : at + 1] != b'"':
@@ -67,7 +79,7 @@ def _ending_at(at: int, head: bytes, *, ended: bool) -> Opening | None:
     return Opening(min(len(head), at + (2 if found == CR + LF else 1)), LF)
 
 
-def _end(pattern: re.Pattern[bytes], head: bytes) -> int:
-    found = pattern.match(head)
+def _end(pattern: re.Pattern[bytes], head: bytes, begin: int = 0) -> int:
+    found = pattern.match(head, begin)
     assert found is not None  # noqa: S101 - both match an empty line
     return found.end()

@@ -5,9 +5,8 @@ import os
 import signal
 from typing import BinaryIO, Final
 
-from tasks.batch import Format
 from tasks.extract.file_life import Ending
-from tasks.extract.formats.format import FileFormat
+from tasks.extract.formats.format import FileFormat, TextFormat
 
 _LINE_ENDS: Final = (b"\n", b"\r")
 _HEAD: Final = 64 * 1024  # bytes; a longer file has more than a header
@@ -21,7 +20,7 @@ def ending_of(file: BinaryIO, file_format: FileFormat) -> Ending:
 
 def _is_whole(descriptor: int, file_format: FileFormat) -> bool:
     size = os.fstat(descriptor).st_size
-    if file_format.kind is not Format.PARQUET:
+    if isinstance(file_format, TextFormat):
         tail = os.pread(descriptor, 4, max(0, size - 4)).rstrip(b"\0")  # of UTF-16 too
         waits = _is_header_alone(descriptor, size, file_format.layout().lines_before)
         return tail.endswith(_LINE_ENDS) and not waits

@@ -14,6 +14,7 @@ from tasks.extract.files import FileOptions
 from tasks.extract.folder import Wanted, look
 from tasks.extract.formats.csv import CsvFormat
 from tasks.extract.formats.registry import ENDINGS
+from tasks.extract.lines import Opening
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import copied, why_not, written
 
@@ -161,15 +162,13 @@ def test_an_unknown_format_is_refused() -> None:
         FileOptions.model_validate({"folder": "x", "pattern": "*", "format": "csv"})
 
 
-HEADER = CsvFormat(type="csv")
-
-
 @pytest.mark.parametrize(
     ("said", "head", "expected"),
     [
         ({}, b"a,b\n1,2\n", (4, b"\n")),
         ({}, b'"a\nb",c\r\n1', (9, b"\n")),
         ({"skip": 1}, b'it"s\n"a\nb"\n1', (11, b"\n")),  # a quote in what is skipped quotes nothing
+        ({"skip": 1}, b"x\na\rb\n1", (6, b"\n")),
         ({"skip": 2}, b"x\r\n\r\na\r\n1", (8, b"\n")),
         ({"skip": 1}, b"x\ra\r1", (4, b"\r")),
         ({"names": ["a"]}, b"1\n", (0, b"\n")),
@@ -194,6 +193,15 @@ def test_where_records_begin(
         assert at_the_end == found
     elif not text_format.names or text_format.skip:
         assert at_the_end.length == len(head)  # all that there is stands before the records
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_header_whose_quote_was_left_open_is_a_line(skip: int) -> None:
+    """Else all that comes would be header, and no record."""
+    said, head = CsvFormat(type="csv", skip=skip), b"x\n" * skip + b'a,"b\n1,2\n'
+    assert said.opening(head, ended=False) is None
+    assert said.opening(head, ended=True) == Opening(2 * skip + 5, b"\n")
+    assert said.opening(head + b"1,2\n" * 300_000, ended=False) == Opening(2 * skip + 5, b"\n")
 
 
 @settings(deadline=None)

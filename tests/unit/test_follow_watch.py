@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
@@ -18,6 +19,7 @@ from tasks.batch import RawBatch
 from tasks.extract import file_life, follow_watch
 from tasks.extract.files import FileSource
 from tasks.extract.follow_watch import FollowWatch
+from tasks.extract.formats.csv import CsvFormat
 from tasks.extract.growing import Growing
 from tasks.extract.recognise import Kept
 from tasks.followed import FollowedFile
@@ -71,11 +73,14 @@ def inbox(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def a_watch(inbox: Path, books: Books, max_bytes: int = 1_000) -> FollowWatch:
+def a_watch(
+    inbox: Path, books: Books, max_bytes: int = 1_000, said: CsvFormat | None = None, pattern: str = "*.*"
+) -> FollowWatch:
     source = FileSource(
         root=inbox.parent,
         folder="in",
-        pattern="*.*",
+        pattern=pattern,
+        format=said,
         follow=True,
         max_bytes=max_bytes,
         unfinished=timedelta(0),
@@ -137,6 +142,75 @@ async def test_of_a_header_alone_nothing_comes(inbox: Path) -> None:
     append(inbox / "a.csv", b"n\n")
     append(inbox / "b.csv", b"")
     assert await taken_from(a_watch(inbox, books), books, 0) == []
+
+
+NAMED = CsvFormat(type="csv", names=("n",))
+
+
+@pytest.mark.parametrize(
+    ("said", "before"),
+    [
+        pytest.param(NAMED, b"", id="no header"),
+        pytest.param(NAMED, b"\xef\xbb\xbf", id="a byte order mark alone"),
+        pytest.param(CsvFormat(type="csv", names=("n",), skip=2), b'it"s\n\n', id="skipped"),
+        pytest.param(CsvFormat(type="csv", skip=1), b"x\nn\n", id="a header behind skipped ones"),
+    ],
+)
+async def test_by_a_format_records_come_as_they_end_from_where_they_begin(
+    inbox: Path, said: CsvFormat, before: bytes
+) -> None:
+    books, first = Books(), 1 + before.count(b"\n")
+    append(inbox / "a.log", before + b"1\n")
+    assert await taken_from(a_watch(inbox, books, said=said), books, 1) == [(f"a.log:{first}", b"1\n")]
+    append(inbox / "a.log", b"2\n3\n4")
+    watch = a_watch(inbox, books, said=said)
+    assert await taken_from(watch, books, 1) == [(f"a.log:{first + 1}", b"2\n3\n")]
+    assert watch.not_taken == {"a.log": "its last 1 bytes are no whole record yet"}
+    (file,) = books.files.values()
+    assert (file.reached.next, file.reached.line) == (len(before) + 6, first + 3)
+    assert file.reached.sha256 == sha256(before + b"1\n2\n3\n").digest()
+
+
+async def test_a_part_without_a_header_is_halved_as_any_other(inbox: Path) -> None:
+    books = Books()
+    append(inbox / "a.log", b"1\n2\n3\n4\n")
+    async with aclosing(a_watch(inbox, books, said=NAMED).batches()) as coming:
+        whole = await anext(coming)
+        halves = whole.halve and whole.halve()
+        assert halves
+        assert [half.messages.rows() for half in halves] == [
+            [("a.log:1", b"1\n2\n")],
+            [("a.log:3", b"3\n4\n")],
+        ]
+        for half in halves:
+            await books.commit(half)
+        (file,) = books.files.values()
+        assert whole.followed
+        assert file.reached == whole.followed.reached
+
+
+async def test_a_file_that_ended_before_its_records_began_is_given_on_at_its_end(inbox: Path) -> None:
+    """Its lines are no records yet while it is followed; once it is let go, none will come."""
+    books, said = Books(), CsvFormat(type="csv", names=("n",), skip=3)
+    append(inbox / "a.log", b"x\ny\n")
+    watch = a_watch(inbox, books, said=said, pattern="*.log")
+    async with aclosing(watch.batches()) as coming:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(coming), 0.3)
+    assert watch.not_taken == {"a.log": "its last 4 bytes are no whole record yet"}
+    watch = a_watch(inbox, books, said=said, pattern="*.log")
+    async with aclosing(watch.batches()) as coming:
+        looking = asyncio.ensure_future(anext(coming))
+        await until(lambda: bool(watch._open))
+        (inbox / "a.log").rename(inbox / "a.old")
+        batch = await asyncio.wait_for(looking, 20)
+        assert batch.messages.rows() == [("a.log:1", b"x\ny\n"), ("a.log:3", b"")]
+        await books.commit(batch)
+        append(inbox / "a.old", b"z\n1\n")
+        batch = await asyncio.wait_for(anext(coming), 20)
+        assert batch.messages.row(-1) == ("a.log:3", b"z\n1\n")
+        await books.commit(batch)
+    assert books.read("a.log") == 8
 
 
 async def test_a_halved_part_leaves_the_digests_that_whole_parts_would(inbox: Path) -> None:

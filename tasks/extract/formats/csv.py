@@ -1,5 +1,6 @@
 """CSV: records are lines of cells, under a header or under names that the pipeline gives."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -28,6 +29,7 @@ class CsvFormat(TextFormat):
 
     kind: ClassVar = Format.CSV
     endings: ClassVar = (".csv",)
+    no_blank: ClassVar = re.compile(rb"[^\r\n]")
 
     type: Literal["csv"]
     delimiter: Annotated[str, AfterValidator(_separates)] = Field(default=",", min_length=1, max_length=1)

@@ -1,5 +1,6 @@
 """What every format of files says of itself."""
 
+import re
 from typing import ClassVar
 
 from tasks.batch import Format, Layout
@@ -24,6 +25,8 @@ class FileFormat(Frozen):
 
 class TextFormat(FileFormat):
     """Records that are lines, so that a file of them may grow."""
+
+    no_blank: ClassVar[re.Pattern[bytes]]  # a byte that stands in no empty line
 
     def opening(self, head: bytes, *, ended: bool) -> Opening | None:
         """What stands before the records; `head`: a file's first bytes. None: more are needed to tell."""

@@ -1,5 +1,6 @@
 """NDJSON: one object a line."""
 
+import re
 from typing import ClassVar, Literal
 
 from tasks.batch import Format, Layout
@@ -12,6 +13,7 @@ class NdjsonFormat(TextFormat):
 
     kind: ClassVar = Format.NDJSON
     endings: ClassVar = (".ndjson", ".jsonl")
+    no_blank: ClassVar = re.compile(rb"[^\r\n\t ]")
 
     type: Literal["ndjson"]
 

@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.extract.file_parts import parts
+from tasks.extract.formats.csv import CsvFormat
 from tasks.layout import exact, records_in, whole
 from tasks.transform.chunk import decode_batch
 from tasks.transform.decode import Decoder
@@ -135,6 +137,36 @@ def test_a_parquet_time_needs_a_zone() -> None:
     rows = pl.DataFrame({"timestamp": [datetime(2026, 1, 1)]})  # noqa: DTZ001 - that is what is tested
     found = decode_rows(rows, Layout(format=Format.PARQUET), CONTRACT).records.row(0, named=True)
     assert found["timestamp.fault"] == "timestamp.zone"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.text('ab,"\r\n', max_size=8), max_size=8),
+    st.integers(1, 20),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_by_whatever_format_no_byte_of_a_file_is_lost_and_each_record_has_its_line(
+    pieces: list[str], max_bytes: int, skip: int, named: bool
+) -> None:
+    content = "\n".join(["x", *pieces]).encode()  # its lines end by a line feed
+    said = CsvFormat.model_validate({"type": "csv", "skip": skip, **({"names": ["a"]} if named else {})})
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.txt"
+        path.write_bytes(content)
+        found = surveyed(path, max_bytes=max_bytes, said=said)
+        read = list(parts(found, found.cuts, MAX_PART))
+    before = {part.messages["payload"][0] if part.messages.height > 1 else b"" for part in read}
+    assert len(before) <= 1
+    assert b"".join([*before, *(part.messages["payload"][-1] for part in read)]) == content
+    lines = content.split(b"\n")
+    if named:
+        assert b"".join(before) == b"".join(line + b"\n" for line in lines[:skip])[: len(content)]
+    for part in read:
+        location, chunk = part.messages.row(-1)
+        records = records_in(chunk, said.layout())
+        for where, payload in exact(said.layout(), location, chunk, range(len(records.payloads))):
+            assert lines[int(where.rpartition(":")[2]) - 1] == payload.split(b"\n")[0]
 
 
 def test_parts_of_a_file_are_its_bytes_in_order(tmp_path: Path) -> None:
