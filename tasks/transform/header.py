@@ -23,7 +23,7 @@ SKIP: Final = "header.skip"
 _ALIKE: Final = 0.8  # of difflib's ratio
 _SHORTEST: Final = 3  # letters of a beginning that stands for a name, as `hum`
 _DELIMITERS: Final = (",", ";", "\t", "|")
-_NAME_THEM: Final = "write a first line that names the columns"
+_NAME_THEM: Final = "write a first line that names the columns, or say `names` in the pipeline's `format`"
 _SHOWN: Final = 80  # characters of a line
 
 

@@ -1,6 +1,5 @@
 """Files that say too little of themselves, read by the format that their pipeline says."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +15,8 @@ from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored
+from tests.integration.test_named_parts import SHARED
 
-# The pipelines that users are shown lie beside the repository, or not: then ours alone are tried.
-SHARED = Path(os.environ.get("HEADWATER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")).parent
 FORMAT = "format: {type: csv, skip: 2, names: [row, date, Temp, co2, ratio, occupancy]}"
 CELLAR = f"""
 doc: Climate of a cellar, as its recorder writes it.

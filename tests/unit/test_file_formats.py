@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.batch import Format, Layout, layout_of
+from tasks.extract.file_parts import parts
 from tasks.extract.files import FileOptions
 from tasks.extract.folder import Wanted, look
 from tasks.extract.formats.csv import CsvFormat
 from tasks.extract.formats.registry import ENDINGS
 from tasks.extract.lines import Opening
+from tasks.layout import MAX_RECORD
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import copied, why_not, written
+from tests.fixtures.surveys import MAX_PART, surveyed
 
 POWER = """
 doc: Meters.
@@ -202,6 +205,17 @@ def test_a_header_whose_quote_was_left_open_is_a_line(skip: int) -> None:
     assert said.opening(head, ended=False) is None
     assert said.opening(head, ended=True) == Opening(2 * skip + 5, b"\n")
     assert said.opening(head + b"1,2\n" * 300_000, ended=False) == Opening(2 * skip + 5, b"\n")
+
+
+@pytest.mark.parametrize(("skip", "lines"), [(1, "line is"), (2, "2 lines are")])
+def test_lines_that_are_too_long_to_be_kept_with_each_part_are_rejected(
+    tmp_path: Path, skip: int, lines: str
+) -> None:
+    path, content = tmp_path / "x.txt", b"x" * MAX_RECORD + b"\n" * skip + b"1\n"
+    path.write_bytes(content)
+    found = surveyed(path, max_bytes=1_000_000, said=CsvFormat(type="csv", skip=skip, names=("a",)))
+    assert found.refused == f"its first {lines} longer than 1 MB: that is no header"
+    assert b"".join(part.messages["payload"][0] for part in parts(found, found.cuts, MAX_PART)) == content
 
 
 @settings(deadline=None)
