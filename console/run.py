@@ -9,7 +9,10 @@ from console.start import run as run_to_end
 from console.table import say
 
 Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Which flow of prefect.yaml; none lists them.")
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="Which flow of prefect.yaml, or which pipeline that is asked; none lists them."
+    ),
 ]
 Values = Annotated[
     list[str],
@@ -22,7 +25,7 @@ Values = Annotated[
 
 
 def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's way to say "none given"
-    """Run a flow of prefect.yaml once, now, and print what became of it; without a name, list the flows.
+    """Run a flow once, now, and print what became of it; without a name, list what can be run.
 
     Example: headwater run experiments --set robot=ot2 --set experiment_id=UUID
     """
@@ -33,8 +36,10 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
     from flows import catalog, registry, stores
     from flows.ours import Installation
 
-    flow = registry.load_flow(name, catalog.read(settings).pipelines)
-    given = registry.parameters(flow, dict(pairs(values, "--set")))
+    known = catalog.read(settings)
+    flow = registry.load_flow(name, known)
+    of_pull = {"pipeline": name} if name in {pipeline.name for pipeline in known.pulls} else {}
+    given = registry.parameters(flow, dict(pairs(values, "--set")) | of_pull)
     registry.check(given, settings)
     run_to_end(stores.prepare_tables(settings, ()))
     with run_to_end(Installation.of(settings)).marking():
@@ -42,8 +47,8 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
 
 
 def _list() -> None:
-    start()
-    from flows import registry
+    settings = start()
+    from flows import catalog, registry
 
-    for name, what in registry.descriptions().items():
+    for name, what in registry.descriptions(catalog.read(settings)).items():
         say(f"{name:<18} {what}")

@@ -1,4 +1,4 @@
-"""Puts every deployment of `prefect.yaml` on a Prefect server, and makes sure that none was left out.
+"""Puts every deployment of `prefect.yaml` and of the catalog on a Prefect server, and sees that all arrive.
 
 Prefect's own command does it; it ignores what it does not understand, so what arrived is counted. The file
 says what there is, and what is deployed bears our mark besides (`flows/ours.py`).
@@ -6,7 +6,7 @@ says what there is, and what is deployed bears our mark besides (`flows/ours.py`
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,10 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import ObjectAlreadyExists
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from flows.catalog import Pipeline
+from flows.deployed_pulls import deploy_pulls
 from flows.ours import Installation
+from flows.pull import NAME
 from lineage.errors import RejectedError, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -45,25 +48,31 @@ def declared(file: Path = FILE) -> list[Mapping[str, Any]]:
 
 
 async def deploy(
-    client: PrefectClient, ours: Installation, every: timedelta | None = None
+    client: PrefectClient,
+    ours: Installation,
+    every: timedelta | None = None,
+    pulls: Sequence[Pipeline] = (),
 ) -> dict[str, DeploymentResponse]:
-    """Deploy all of `prefect.yaml` for an installation; `every` replaces the hourly schedules.
+    """Deploy all of `prefect.yaml`, and the pipelines that are asked, for an installation.
 
-    Returns them by their names in the file. Raises RejectedError when another has our names on the server,
-    and when it does not hold afterwards what the file declares.
+    `every` replaces the hourly schedules of the file. Returns all by their names there and in the catalog.
+    Raises RejectedError when another has our names on the server, and when it does not hold afterwards what
+    was declared.
     """
-    await _claim(client, ours)
+    await _claim(client, ours, pulls)
     with TemporaryDirectory() as directory:
         file = Path(directory) / "prefect.yaml"
         file.write_text(yaml.safe_dump(_marked(ours)), encoding="utf-8")
         await _run_prefect("deploy", "--all", "--prefect-file", str(file))
+    await deploy_pulls(client, ours, pulls)
     on_server = await ours.deployments(client)
     wanted = {str(each["name"]): len(each.get("schedules", [])) for each in declared()}
+    wanted |= {pipeline.name: int(pipeline.schedule is not None) for pipeline in pulls}
     found = {name: on_server.get(ours.deployment(name)) for name in wanted}
     arrived = {name: each for name, each in found.items() if each and len(each.schedules) == wanted[name]}
     if missing := wanted.keys() - arrived.keys():
         names = ", ".join(sorted(missing))
-        raise RejectedError(f"Prefect's server did not take all of prefect.yaml: look at {names}.")
+        raise RejectedError(f"Prefect's server did not take all deployments: look at {names}.")
     if every is not None:
         for each in filter(_is_hourly, declared()):
             await _reschedule(client, arrived[str(each["name"])], every)
@@ -71,7 +80,7 @@ async def deploy(
     return arrived
 
 
-async def _claim(client: PrefectClient, ours: Installation) -> None:
+async def _claim(client: PrefectClient, ours: Installation, pulls: Sequence[Pipeline]) -> None:
     """Make the work pool, which says whose it is; raises RejectedError when it, or a name, is another's."""
     own = f"Runs the flows of {ours.mark}"
     try:
@@ -79,7 +88,8 @@ async def _claim(client: PrefectClient, ours: Installation) -> None:
     except ObjectAlreadyExists:
         if (await client.read_work_pool(ours.pool)).description != own:
             raise RejectedError(_NOT_OURS.format(f"work pool {ours.pool}")) from None
-    if taken := await ours.taken(client, [str(each["name"]) for each in declared()]):
+    flows = {str(each["name"]): str(each["name"]) for each in declared()}
+    if taken := await ours.taken(client, flows | {pipeline.name: NAME for pipeline in pulls}):
         raise RejectedError(_NOT_OURS.format(f"deployment {', '.join(taken)}"))
 
 

@@ -6,17 +6,15 @@ Started by the trigger for each state of a run it sees (`flows/trigger.py`), or 
 going is stored, and revised by the next flow run; one that the robot has forgotten is no failure.
 """
 
-import asyncio
-from datetime import timedelta
-from time import perf_counter
 from uuid import UUID
 
 from prefect import flow
 from pydantic import Field
 
 from flows import artifact, catalog, limits, stores
+from flows.carrying import Carrying
 from flows.catalog import Pipeline
-from flows.counting import count, measured, metrics
+from flows.counting import measured, metrics
 from flows.ours import FLOW
 from flows.runs import current_run
 from flows.steps import step
@@ -25,17 +23,12 @@ from infra.metrics import Stage
 from infra.settings import Settings, load
 from lineage import naming
 from lineage.errors import ContractError, NotFoundError
-from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.batch import RawBatch, Reference
 from tasks.contract import Frozen
 from tasks.extract.opentrons import RobotOptions, RobotSource, fetch_run, robot_client
-from tasks.ingest import Steps, ingest
-from tasks.load import commit
 from tasks.load.open_steps import open_steps
-from tasks.load.plan import LoadPlan
-from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
-from tasks.verify import verify
 
 PIPELINE = "experiments"
 
@@ -61,38 +54,24 @@ async def experiments(request: ExperimentRequest) -> str:
         await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())
         async with stores.open_store(settings, f"flow {PIPELINE}") as store:
             await step("limit", limits.check, pipeline.retry)(store.pool, pipeline)
-            work = _Work(settings, pipeline, plan, store, request.robot)
-            receipt = await work.carry(request.experiment_id)
-            if receipt is None:
+            robot = _Robot(settings, pipeline, store, request.robot)
+            batch = await step("extract", robot.extract, pipeline.retry)(request.experiment_id)
+            if batch is None:
                 return f"Robot {request.robot} no longer knows run {request.experiment_id}."
+            carrying = Carrying(pipeline, plan, store, key_file.read(settings.digest_keys))
+            receipt = await carrying.carry(batch, await robot.reference(request.experiment_id))
             return await artifact.publish(store.pool, PIPELINE, receipt)
 
 
-class _Work:
-    """The steps of one flow run."""
+class _Robot:
+    """Where a flow run reads from."""
 
-    def __init__(
-        self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, robot: str
-    ) -> None:
-        self._pipeline, self._plan, self._store = pipeline, plan, store
-        self._keys = key_file.read(settings.digest_keys)
+    def __init__(self, settings: Settings, pipeline: Pipeline, store: Store, robot: str) -> None:
+        self._pipeline, self._store = pipeline, store
         self._source, self._url = source_of(settings, pipeline, robot)
-        self._refine = pipeline.refine()
-        self._prepared: Prepared | None = None
-
-    async def carry(self, experiment_id: UUID) -> Receipt | None:
-        """The whole way of one run; None when the robot does not know it."""
-        retry = self._pipeline.retry
-        batch = await step("extract", self.extract, retry)(experiment_id)
-        if batch is None:
-            return None
-        steps = Steps(refine=step("transform", self.transform, retry), load=step("load", self.load, retry))
-        receipt = await ingest(batch, await self.reference(experiment_id), steps)
-        await step("verify", self.verify, retry)(receipt)
-        return receipt
 
     async def extract(self, experiment_id: UUID) -> RawBatch | None:
-        """Page the run and its commands."""
+        """Page the run and its commands; None when the robot does not know it."""
         with metrics().timed(PIPELINE, Stage.EXTRACT):
             async with robot_client(self._source, self._url) as client:
                 asked_at = await postgres.now(self._store.pool)
@@ -100,31 +79,10 @@ class _Work:
 
     async def reference(self, experiment_id: UUID) -> Reference:
         """The run's steps that have not ended, as they stand."""
-        contract = self._plan.contracts["experiment_steps"]
+        contract = self._pipeline.contracts["experiment_steps"]
         read = step("open-steps", open_steps, self._pipeline.retry)
         standing = await read(self._store.pool, contract, str(experiment_id), OPEN)
         return Reference(frames={OPEN_STEPS: standing})
-
-    async def transform(self, batch: RawBatch, reference: Reference) -> Refined:
-        """Turn it into rows."""
-        with metrics().timed(PIPELINE, Stage.TRANSFORM):
-            return await asyncio.to_thread(self._refine, batch, reference)
-
-    async def load(self, batch: RawBatch, refined: Refined) -> Receipt:
-        """Commit it, with its lineage."""
-        if self._prepared is None:  # kept between tries, see `commit.load`
-            with metrics().timed(PIPELINE, Stage.PREPARE):
-                self._prepared = await asyncio.to_thread(prepare, batch, refined, self._plan)
-        began = perf_counter()
-        with metrics().timed(PIPELINE, Stage.LOAD):
-            receipt = await commit.load(self._store, self._plan, self._prepared)
-        count(metrics(), PIPELINE, batch, receipt, timedelta(seconds=perf_counter() - began))
-        return receipt
-
-    async def verify(self, receipt: Receipt) -> None:
-        """Compare what was read with what is stored and recorded; raises VerificationError."""
-        with metrics().timed(PIPELINE, Stage.VERIFY):
-            await verify(self._store.pool, receipt, self._keys)
 
 
 def options_of(pipeline: Pipeline) -> RobotOptions:

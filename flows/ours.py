@@ -6,7 +6,7 @@ for. The names are for people: they begin with `HEADWATER_INSTALLATION`.
 """
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
@@ -72,10 +72,10 @@ class Installation:
         found = paged(client.read_deployments, deployment_filter=ours)
         return {each.name: each async for each in found}
 
-    async def taken(self, client: PrefectClient, names: list[str]) -> list[str]:
-        """Which of our names on the server are deployments of another, of flows called as ours are."""
+    async def taken(self, client: PrefectClient, names: Mapping[str, str]) -> list[str]:
+        """Which of our names (deployment → flow) on the server are another's, of flows called as ours are."""
         called = DeploymentFilter(name=DeploymentFilterName(any_=[self.deployment(name) for name in names]))
-        alike = FlowFilter(name=FlowFilterName(any_=[FLOW + name for name in names]))
+        alike = FlowFilter(name=FlowFilterName(any_=[FLOW + flow for flow in set(names.values())]))
         found = paged(client.read_deployments, deployment_filter=called, flow_filter=alike)
         return [each.name async for each in found if self.mark not in each.tags]
 

@@ -1,6 +1,6 @@
-"""What can be run by name: the flows of `prefect.yaml`, with their parameters from text."""
+"""What can be run by name, with parameters from text: flows of `prefect.yaml`, and pulls of the catalog."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,8 +8,10 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ValidationError
 
+from flows.catalog import Catalog
 from flows.deploy import ROOT, declared
 from flows.ours import FLOW
+from flows.pull import pull
 from infra.settings import Settings
 from lineage.errors import NotFoundError, SettingsError
 
@@ -21,25 +23,34 @@ class Checked(Protocol):
     def check(self, settings: Settings) -> None: ...
 
 
-def descriptions() -> dict[str, str]:
+def descriptions(catalog: Catalog) -> dict[str, str]:
     """What can be run: name → what it does."""
-    return {each["name"]: each["description"] for each in declared()}
+    ours = {str(each["name"]): str(each["description"]) for each in declared()}
+    return ours | {pipeline.name: pipeline.doc for pipeline in catalog.pulls}
 
 
-def names() -> list[str]:
-    """The names that can be run."""
-    return list(descriptions())
+def flows() -> dict[str, Flow[..., Any]]:
+    """Every flow of ours by its name here, which several deployments may share."""
+    loaded = [*(_loaded(str(each["entrypoint"])) for each in declared()), pull]
+    return {flow.name.removeprefix(FLOW): flow for flow in loaded}
 
 
-def load_flow(name: str, streams: Collection[str] = ()) -> Flow[..., Any]:
+def load_flow(name: str, catalog: Catalog) -> Flow[..., Any]:
     """The flow of a deployment; raises NotFoundError with the names there are, or that it is a stream's."""
-    found = {deployment["name"]: deployment for deployment in declared()}
+    found = {str(each["name"]): str(each["entrypoint"]) for each in declared()}
     if name in found:
-        loaded: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / found[name]["entrypoint"]))
-        return loaded
-    if name in streams:
+        return _loaded(found[name])
+    if name in {pipeline.name for pipeline in catalog.pulls}:
+        return pull
+    if name in catalog.pipelines:
         raise NotFoundError(f"{name} is a stream: run it with `headwater listen --pipeline {name}`.")
-    raise NotFoundError(f"There is nothing named {name!r} to run: choose from {', '.join(found)}.")
+    there = ", ".join(descriptions(catalog))
+    raise NotFoundError(f"There is nothing named {name!r} to run: choose from {there}.")
+
+
+def _loaded(entrypoint: str) -> Flow[..., Any]:
+    loaded: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / entrypoint))
+    return loaded
 
 
 def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, Any]:

@@ -60,7 +60,8 @@ async def _serve(settings: Settings, catalog: Catalog, state: process.State) -> 
     await without_end(lambda: extend(settings, catalog, datetime.now(UTC)), what="tables")
     ours = await without_end(partial(Installation.of, settings), what="installation")
     async with get_client() as client:
-        deployments = await without_end(partial(_deploy, client, ours, settings), what="deploy")
+        deploying = partial(_deploy, client, ours, settings, catalog)
+        deployments = await without_end(deploying, what="deploy")
         state.did("deploy", deployments=len(deployments))
         pipeline = catalog.pipeline(PIPELINE)
         concurrency = options_of(pipeline).concurrency
@@ -75,10 +76,10 @@ async def _serve(settings: Settings, catalog: Catalog, state: process.State) -> 
 
 
 async def _deploy(
-    client: PrefectClient, ours: Installation, settings: Settings
+    client: PrefectClient, ours: Installation, settings: Settings, catalog: Catalog
 ) -> dict[str, DeploymentResponse]:
     with translated():
-        return await deploy(client, ours, settings.schedule_every)
+        return await deploy(client, ours, settings.schedule_every, catalog.pulls)
 
 
 async def _take_runs(ours: Installation) -> None:

@@ -6,16 +6,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from pydantic import SecretStr
 
 from infra import key_file
-from infra.endpoints import MqttEndpoint, resolve_graph, resolve_kafka, resolve_mqtt, resolve_postgres
+from infra.endpoints import (
+    MqttEndpoint,
+    resolve_connection,
+    resolve_graph,
+    resolve_kafka,
+    resolve_mqtt,
+    resolve_postgres,
+)
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
 from infra.postgres import Connection, UniqueViolation, connect, met_another, open_pool, translated
 from infra.settings import Settings
 from lineage import graph as graphs
-from lineage.errors import RejectedError
+from lineage.errors import ContractError, RejectedError
 from tasks.contract import Contract
 from tasks.load.digest_keys import known_keys, remember_key
 from tasks.load.store import Store
@@ -43,6 +51,13 @@ def mqtt(settings: Settings, named: str | None = None) -> MqttEndpoint:
 def kafka(settings: Settings, named: str | None = None) -> KafkaAddress:
     """Where Kafka is, or that of a named connection."""
     return resolve_kafka(settings, endpoints(settings.home), named)
+
+
+def connection(settings: Settings, named: str | None) -> SecretStr:
+    """The URL of a named connection; raises UnavailableError where it is not set."""
+    if named is None:
+        raise ContractError("its source names no connection: write `connection: NAME`.")
+    return resolve_connection(settings, named)
 
 
 @asynccontextmanager

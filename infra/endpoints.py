@@ -115,6 +115,15 @@ def resolve_kafka(settings: Settings, addresses: Addresses, named: str | None = 
     )
 
 
+def resolve_connection(settings: Settings, named: str) -> SecretStr:
+    """The URL of a named connection; raises UnavailableError where it is not set."""
+    if named in settings.connections:
+        return settings.connections[named]
+    nearest = get_close_matches(named, settings.connections, n=1)
+    hint = f"Set it, or did you mean {nearest[0]}?" if nearest else "Set it to the URL."
+    raise UnavailableError(f"the connection {named}", f"{connection.variable(named)} is not set", hint)
+
+
 def resolve_prefect(settings: Settings, addresses: Addresses) -> PrefectEndpoint:
     if settings.prefect_api_url:
         return PrefectEndpoint(url=settings.prefect_api_url, login=None)
@@ -125,12 +134,7 @@ def resolve_prefect(settings: Settings, addresses: Addresses) -> PrefectEndpoint
 
 def _connection(settings: Settings, named: str, kind: str) -> connection.Parts:
     """What is said of a connection; raises UnavailableError for nothing, SettingsError for another kind."""
-    own = connection.variable(named)
-    if named not in settings.connections:
-        nearest = get_close_matches(named, settings.connections, n=1)
-        hint = f"Set it, or did you mean {nearest[0]}?" if nearest else f"Set it to {kind}://host."
-        raise UnavailableError(f"the connection {named}", f"{own} is not set", hint)
-    parts = connection.parts_of(settings.connections[named])
+    parts, own = connection.parts_of(resolve_connection(settings, named)), connection.variable(named)
     if parts.kind != kind:
         raise SettingsError(
             f"{own} is {parts.kind}, and a source of {kind} names it: correct one of the two."

@@ -125,8 +125,8 @@ class Settings(BaseSettings):
     kafka_key: Path | None = Field(None, description="PEM file of its private key")
     connections: dict[str, SecretStr] = Field(
         {},
-        description="The broker that pipelines call `NAME` (in small letters, `-` for `_`): "
-        "`mqtts://user:password@host:8883?ca=FILE&certificate=FILE&key=FILE`, "
+        description="The URL of what pipelines call the connection `NAME`, in small letters and with `-` for "
+        "`_`; a broker's is `mqtts://user:password@host:8883?ca=FILE&certificate=FILE&key=FILE`, "
         "`kafkas://user:password@host:9092,host:9092?mechanism=SCRAM-SHA-512&ca=FILE`",
     )
     client_id: str = Field(

@@ -237,17 +237,18 @@ def _connections(settings: "Settings") -> None:
     for named, url in settings.connections.items():
         name = connection.variable(named)
         parts = split(url.get_secret_value(), name)
-        _need(parts.path in ("", "/") and not parts.fragment, f"{name} takes no path: end it after the port")
-        login, _, servers = parts.netloc.rpartition("@")
-        _need(bool(servers), f"{name} names no host")
-        _need(not login or ":" in login, f"{name} holds a user and no password")
-        _query(name, connection.parts_of(url))
+        _need(bool(parts.scheme), f"{name} is no URL: begin it with mqtt://, kafka:// or another scheme")
+        if connection.parts_of(url).kind in connection.QUERY:
+            _of_broker(name, connection.parts_of(url))
 
 
-def _query(name: str, parts: connection.Parts) -> None:
-    """The kind of a connection, and what its query says."""
-    kinds = ", ".join(f"{kind}:// or {kind}s://" for kind in connection.QUERY)
-    _need(parts.kind in connection.QUERY, f"{name} must begin with {kinds}")
+def _of_broker(name: str, parts: connection.Parts) -> None:
+    """A connection to a broker; of other services their sources know more."""
+    url = split(parts.url.get_secret_value(), name)
+    _need(url.path in ("", "/") and not url.fragment, f"{name} takes no path: end it after the port")
+    login, _, servers = url.netloc.rpartition("@")
+    _need(bool(servers), f"{name} names no host")
+    _need(not login or ":" in login, f"{name} holds a user and no password")
     known = connection.QUERY[parts.kind]
     for key, value in parts.query.items():
         _need(key in known, f"{name} has {key} in its query, which takes {', '.join(known)}")

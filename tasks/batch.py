@@ -109,6 +109,14 @@ class OffsetSpan:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """From one mark of a source to the next; `first`: None at its beginning."""
+
+    first: str | None
+    end: str
+
+
 async def nothing() -> None:
     """For a source that keeps no account of what was read."""
 
@@ -125,6 +133,7 @@ class RawBatch:
     layout: Layout | None = None  # None: each message is one record
     offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
     followed: FollowedSpan | None = None  # the same, of a file that grows
+    progress: Advance | None = None  # the same, of a source that is asked
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
     abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # another reader overtook it

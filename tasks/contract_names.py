@@ -45,6 +45,7 @@ TABLES: Final = frozenset(
         "lost_batches",
         "migrations",
         "not_in_graph",
+        "progress",
         "proofs",
         "proofs_proof_seq",
         "quarantine",

@@ -172,15 +172,26 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
     """The fields of the model at a place of pydantic's, whose union is followed by the kind's name."""
     node = _resolved(schema, schema)
     for step in place:
-        if "discriminator" in node:
-            node = {"$ref": node["discriminator"]["mapping"][step]}
+        if "oneOf" in node:
+            node = _of_kind(schema, node["oneOf"], step)
         else:
             named = node.get("properties", {})
             node = node["items"] if isinstance(step, int) else named.get(step) or _of_any_name(node)
         inner = (each for each in node.get("anyOf", ()) if "$ref" in each or "discriminator" in each)
         node = next(inner, node)  # it may be null
         node = _resolved(schema, node)
-    return list(node["properties"])
+    return list(node.get("properties", ()))
+
+
+def _of_kind(
+    schema: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]], kind: str | int
+) -> Mapping[str, Any]:
+    """The model of a union whose `type` is that; empty where none is."""
+    for each in kinds:
+        named = _resolved(schema, each).get("properties", {})
+        if named.get("type", {}).get("const") == kind:
+            return each
+    return {}
 
 
 def _of_any_name(node: Mapping[str, Any]) -> Mapping[str, Any]:

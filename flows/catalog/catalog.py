@@ -1,6 +1,6 @@
 """Everything that was defined when it was read, and what of it could not be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 from flows.catalog.pipeline import Pipeline
 from lineage.errors import ContractError, NotFoundError
 from tasks.contract import Contract
+from tasks.extract.pull import Pull
 from tasks.load.aggregate import Aggregate
 
 Kind = Literal["pipeline", "table", "directory"]
@@ -45,6 +46,11 @@ class Catalog:
             return self.contracts[table]
         self._refuse_broken("table", table)
         raise NotFoundError(f"There is no table {table}: choose from {', '.join(self.contracts)}.")
+
+    @property
+    def pulls(self) -> Sequence[Pipeline]:
+        """Those whose source is asked."""
+        return [each for each in self.pipelines.values() if isinstance(each.source, Pull)]
 
     @property
     def broken_tables(self) -> tuple[str, ...]:

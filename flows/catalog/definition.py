@@ -6,10 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from flows.catalog.schedule import PullSchedule
 from lineage.errors import ContractError
 from lineage.model import SubjectKind
 from tasks.contract import Frozen, Name
 from tasks.extract.opentrons import RobotOptions
+from tasks.extract.pull import Pull
 from tasks.extract.registry import SourceOptions
 from tasks.table_definition import TableDefinition
 from tasks.transform.steps.registry import AnyStep
@@ -65,6 +67,7 @@ class Definition(Frozen):
     table: OwnTable | None = None
     tables: tuple[Table, ...] = ()  # with files of their own
     steps: tuple[AnyStep, ...] = ()  # what is done with good records, in this order
+    schedule: PullSchedule | None = Field(default=None, description="Of a source that is asked: when")
     retry: Retry = Retry()
     rejected_limit: int | None = Field(default=1_000_000, ge=1)  # that wait; then the source is not read
     max_per_second: float | None = Field(default=None, gt=0)  # records, of a stream, per listener
@@ -87,7 +90,9 @@ class Definition(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _capped_is_a_stream(self) -> Self:
-        if self.max_per_second is not None and isinstance(self.source, RobotOptions):
+    def _is_read_as_it_says(self) -> Self:
+        if self.max_per_second is not None and isinstance(self.source, (RobotOptions, Pull)):
             raise ContractError("this pipeline is no stream, so max_per_second does nothing: leave it out")
+        if self.schedule is not None and not isinstance(self.source, Pull):
+            raise ContractError("its source is not asked, so a schedule does nothing: leave it out")
         return self

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from flows.catalog.catalog import Broken, Catalog, Kind
 from flows.catalog.definition import Definition, Table
 from flows.catalog.file_columns import check_columns, check_names
-from flows.catalog.pipeline import Pipeline
+from flows.catalog.pipeline import FLOWS, Pipeline
 from infra.local.addresses import near
 from infra.settings import Settings
 from lineage.errors import ContractError
 from tasks.contract import ColumnType, Contract, OnReturn
 from tasks.extract.files import FileOptions
+from tasks.extract.pull import Pull
 from tasks.load.aggregate import Aggregate, load_aggregate
 from tasks.pattern import Pattern
 from tasks.table_definition import read_table
@@ -235,6 +236,8 @@ def _written(path: Path) -> Written:
 
 
 def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:
+    if isinstance(definition.source, Pull) and name in FLOWS:
+        raise ContractError(f"{name} is a flow of ours: give the pipeline another name.")
     if ":" not in definition.transform:
         transform(definition.transform)  # there is one
     tables = definition.all_tables

@@ -77,6 +77,7 @@ NOT_PROVED: Blind = {
         ("writer", "number", "seal", "reason", MISSING, EXTRA),
         "a proof looks itself which entries no graph can show",
     ),
+    "progress": dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
     "proofs": dict.fromkeys(
         ("proof", "proved_at", "after", "seal", "differences", "digest", MISSING, EXTRA),
         "a list of outcomes that no proof goes by: the anchors say what was proved",

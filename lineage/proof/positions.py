@@ -1,7 +1,7 @@
 """How far each reader of the store has come: set on, what lies between is never read; set back, it is told.
 
 relay_cursors ── seals, graph      lineage_writers ── spans, log
-kafka_offsets, followed_files, asset_cursors ── ledger
+kafka_offsets, followed_files, progress, asset_cursors ── ledger
 """
 
 from collections.abc import AsyncIterator
@@ -75,6 +75,22 @@ SELECT DISTINCT g.position->>'path' AS path, g.position->>'file' AS file FROM st
 WHERE g.batch >= $1 AND g.position->>'file' IS NOT NULL
 AND NOT EXISTS (SELECT FROM store.followed_files f WHERE f.file::text = g.position->>'file') ORDER BY 1, 2
 """
+# A source that is asked is where its newest batch ended; a mark that was set back is told until read again.
+_PROGRESS = """
+SELECT p.pipeline, p.dataset, p.mark, last.ended FROM store.progress p LEFT JOIN LATERAL (
+    SELECT g.position->'mark'->>1 AS ended FROM store.ledger g
+    WHERE g.dataset = p.dataset AND g.pipeline = p.pipeline AND g.raw_digest IS NOT NULL
+        AND g.position->'mark' IS NOT NULL
+    ORDER BY g.processed_at DESC, g.batch DESC LIMIT 1
+) last ON true
+WHERE p.mark IS DISTINCT FROM last.ended ORDER BY 1, 2
+"""
+_WITHOUT_PROGRESS = """
+SELECT DISTINCT g.pipeline, g.dataset FROM store.ledger g
+WHERE g.batch >= $1 AND g.raw_digest IS NOT NULL AND g.position->'mark' IS NOT NULL
+AND NOT EXISTS (SELECT FROM store.progress p WHERE p.pipeline = g.pipeline AND p.dataset = g.dataset)
+ORDER BY 1, 2
+"""
 _ASSETS = """
 SELECT source, occurred FROM store.asset_cursors
 WHERE occurred > coalesce((SELECT max(received_at) FROM store.ledger WHERE way = 'asset'), '-infinity')
@@ -128,5 +144,12 @@ async def check_sources(connection: Connection, first: int) -> AsyncIterator[str
         )
     for row in await connection.fetch(_NOT_FOLLOWED, first):
         yield f"followed_files: {row['path']} ({row['file']}) was read, and nobody says how far"
+    for row in await connection.fetch(_PROGRESS):
+        yield (
+            f"progress: {row['dataset']} is read on by {row['pipeline']} at {row['mark']}, and what was "
+            f"committed ends at {row['ended']}"
+        )
+    for row in await connection.fetch(_WITHOUT_PROGRESS, first):
+        yield f"progress: {row['dataset']} was read by {row['pipeline']}, and nobody says how far"
     for row in await connection.fetch(_ASSETS):
         yield f"asset_cursors: {row['source']} is at {row['occurred']}, and nothing as late was taken"

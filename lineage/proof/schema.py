@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, str] = {
     "listeners": "client_id pipeline started_at seen_at left_at",
     "migrations": "name checksum applied_at",
     "not_in_graph": "writer number seal reason",
+    "progress": "pipeline dataset mark begun_at advanced_at",
     "proofs": "proof proved_at after seal differences digest",
     "quarantine": "act table_name key batch released",
     "raw_batches": "batch dataset received_at received_until count bytes layout messages digests",

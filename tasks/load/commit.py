@@ -20,7 +20,7 @@ from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
-from tasks.load import edges, followed, offsets
+from tasks.load import edges, followed, offsets, progress
 from tasks.load.change_marks import mark_rows
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
 from tasks.load.plan import Commit, LoadPlan
@@ -71,7 +71,10 @@ async def _committed_before(session: WriterSession, plan: LoadPlan, prepared: Pr
         if done is not None:
             return done
     position_id = plan.position_id(prepared.batch)
-    return await receipt_by_position(session.connection, position_id) if position_id else None
+    done = await receipt_by_position(session.connection, position_id) if position_id else None
+    if done is not None:  # its mark was set back, or deleted, to read anew
+        await progress.move(session.connection, plan.pipeline, prepared.batch)
+    return done
 
 
 async def _commit_once(session: WriterSession, plan: LoadPlan, prepared: Prepared) -> Receipt:
@@ -116,6 +119,7 @@ async def _write(
     async with session.connection.transaction():
         await offsets.advance(commit)
         await followed.advance(commit)
+        await progress.advance(commit)
         settled = await store_rows(commit, as_stored(commit, prepared.refined))
         await write_raw(commit, prepared.raw)
         written = await write_books(session, commit, settled)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,10 +19,12 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 
+from flows.deploy import ROOT
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
+from tests.fixtures import catalogs
 from tests.fixtures.headwater import Headwater
 from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.strangers import a_stranger
@@ -35,6 +38,18 @@ async def publisher(mqtt_address: Address) -> AsyncIterator[Publisher]:
         yield publisher
 
 
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    """A source of a user's own that is asked by a schedule: four lines of a file, three at a time."""
+    lines = tmp_path / "lines.txt"
+    lines.write_text("".join(f'{{"at": "2026-11-21T08:00:0{second}Z"}}\n' for second in range(4)))
+    table = {"name": "numbers", "key": ["at"], "time": "at", "columns": {"at": {"type": "timestamp"}}}
+    source = {"type": "tests.fixtures.lines_source:Lines", "path": str(lines)}
+    said = {"doc": "Numbers.", "owner": "us", "source": source, "schedule": {"every": "PT3S"}, "table": table}
+    catalogs.written(tmp_path / "pipelines of ours" / "numbers" / "pipeline.yaml", said)
+    return tmp_path / "pipelines of ours"
+
+
 async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     headwater: Headwater,
     connection: Connection,
@@ -42,6 +57,7 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     mqtt_address: Address,
     prefect_server: Address,
     publisher: Publisher,
+    numbers: Path,
 ) -> None:
     protocols = [serial_dilution(1), failing(2)]
     robot = Robot(protocols=protocols, publish=publisher.publish, seconds=0.01)
@@ -54,6 +70,8 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             HEADWATER_MQTT_URL=mqtt_address.url_with_password,
             **own,
             HEADWATER_ROBOTS=f"ot2={url}",
+            HEADWATER_PIPELINES=str(numbers),
+            PYTHONPATH=str(ROOT),
         )
         await asyncio.to_thread(worker.wait_until, "serving", 300.0)
         async with a_client(prefect_server) as client:  # named like ours, and one even in our work pool
@@ -67,6 +85,9 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
+        await until_stored(
+            connection, "SELECT coalesce(sum(accepted), 0)::int FROM ledger WHERE pipeline = 'numbers'", 4
+        )
         states = await settled_states(prefect_server)
         async with a_client(prefect_server) as client:
             assert [await each.seen(client) for each in theirs] == before

@@ -3,7 +3,9 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prefect import flow
@@ -13,12 +15,17 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
+from flows.catalog import Pipeline
+from flows.catalog.pipeline import FLOWS
 from flows.deploy import declared, deploy
+from flows.deployed_pulls import deploy_pulls
 from flows.ours import Installation
-from flows.registry import load_flow, names, parameters
+from flows.pull import NAME
+from flows.registry import descriptions, load_flow, parameters
 from flows.runs import Schedule, missed
 from infra.local.addresses import Address
 from lineage.errors import NotFoundError, SettingsError
+from tests.fixtures import catalogs
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.prefect import a_client, variables
 
@@ -57,13 +64,20 @@ async def test_everything_declared_arrives_with_its_schedule_owner_and_limit(
         assert triggered != bool(deployment.schedules), "a schedule or a trigger"
 
 
+def test_no_pipeline_that_is_asked_is_called_as_a_flow_of_ours(tmp_path: Path) -> None:
+    assert {each["name"] for each in declared()} == FLOWS
+    numbers(tmp_path)
+    (tmp_path / "numbers").rename(tmp_path / "proof")
+    assert "proof is a flow of ours: give the pipeline another name." in catalogs.why_not(tmp_path)
+
+
 async def test_the_demo_runs_the_hourly_schedules_at_its_own_interval(
     client: PrefectClient, installation: Installation
 ) -> None:
     for _again in range(2):
         await deploy(client, installation, timedelta(seconds=7))
     on_server = await installation.deployments(client)
-    found = {name: on_server[installation.deployment(name)].schedules for name in names()}
+    found = {name: on_server[installation.deployment(name)].schedules for name in descriptions(SHIPPED)}
     fast = {
         name
         for name, schedules in found.items()
@@ -73,6 +87,41 @@ async def test_the_demo_runs_the_hourly_schedules_at_its_own_interval(
     for name in fast:
         (schedule,) = found[name]
         assert schedule.schedule.interval == timedelta(seconds=7)
+
+
+def numbers(tmp_path: Path) -> Pipeline:
+    source = {"type": "tests.fixtures.lines_source:Lines", "path": "numbers.txt"}
+    table = {"name": "numbers", "key": ["at"], "time": "at", "columns": {"at": {"type": "timestamp"}}}
+    said = {"doc": "Numbers.", "owner": "us", "source": source, "table": table}
+    catalogs.written(
+        tmp_path / "numbers" / "pipeline.yaml",
+        said | {"schedule": {"cron": "*/10 * * * *", "zone": "Europe/Berlin"}},
+    )
+    return catalogs.read(tmp_path).pipeline("numbers")
+
+
+async def test_a_pipeline_that_is_asked_arrives_and_is_paused_when_it_is_gone(
+    client: PrefectClient, installation: Installation, tmp_path: Path
+) -> None:
+    pipeline = numbers(tmp_path)
+    for _again in range(2):
+        deployed = await deploy(client, installation, pulls=[pipeline])
+    assert len(await installation.deployments(client)) == len(declared()) + 1
+    found = deployed["numbers"]
+    (schedule,) = found.schedules
+    assert schedule.active
+    assert isinstance(schedule.schedule, CronSchedule)
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == ("*/10 * * * *", "Europe/Berlin")
+    assert found.parameters == {"request": {"pipeline": "numbers"}}
+    assert "owner:us" in found.tags
+    assert found.global_concurrency_limit is not None
+    assert found.global_concurrency_limit.limit == 1
+    for there, paused in (([], True), ([pipeline], False)):
+        await deploy_pulls(client, installation, there)
+        assert (await client.read_deployment(found.id)).paused is paused
+    other = replace(installation, mark="headwater:another")
+    assert await other.taken(client, {"numbers": NAME}) == [installation.deployment("numbers")]
+    assert await installation.taken(client, {"numbers": NAME}) == []
 
 
 @flow(name="scheduled", persist_result=False)
@@ -108,16 +157,16 @@ async def test_a_run_that_comes_an_interval_late_cancels_itself(
 
 
 def test_flows_are_run_by_name_with_parameters_from_text() -> None:
-    experiments = load_flow("experiments")
+    experiments = load_flow("experiments", SHIPPED)
     with pytest.raises(SettingsError, match="experiment_id: field required"):
         parameters(experiments, {"robot": "a"})
     given = parameters(experiments, {"robot": "a", "experiment_id": "7a2c2c8c-3b54-4a5c-9d9c-1f5b7c6d1e11"})
     assert given["request"].robot == "a"
-    assert parameters(load_flow("partitions"), {}) == {}
+    assert parameters(load_flow("partitions", SHIPPED), {}) == {}
 
 
 def test_a_stream_and_an_unknown_name_say_what_to_do() -> None:
     with pytest.raises(NotFoundError, match="headwater listen --pipeline sensors"):
-        load_flow("sensors", SHIPPED.pipelines)
+        load_flow("sensors", SHIPPED)
     with pytest.raises(NotFoundError, match="choose from experiments"):
-        load_flow("sensor")
+        load_flow("sensor", SHIPPED)

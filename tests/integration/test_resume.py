@@ -20,6 +20,7 @@ from flows.resume import FailedRun, failed_runs
 from infra.local.addresses import Address
 from infra.postgres import connect
 from infra.settings import load
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
@@ -63,7 +64,9 @@ async def ended(
     client: PrefectClient, ours: Installation, parameters: Mapping[str, Any], state: State[Any]
 ) -> FlowRun:
     """A run of the proof's flow that ended so."""
-    made = await client.create_flow_run(load_flow("proof"), parameters=dict(parameters), tags=[ours.mark])
+    made = await client.create_flow_run(
+        load_flow("proof", SHIPPED), parameters=dict(parameters), tags=[ours.mark]
+    )
     for each in (Running(), state):
         await client.set_flow_run_state(made.id, each, force=True)
     return made

@@ -25,6 +25,7 @@ from infra.doctor.finding import Level
 from infra.local.addresses import Address
 from infra.settings import load
 from lineage.errors import RejectedError
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.strangers import ALIKE, a_stranger, crowd
 from tests.integration.test_warm import noted
@@ -55,7 +56,7 @@ async def test_others_deployments_and_runs_stay_as_they_are(
         deployed = await deploy(client, installation, every)
     assert len(deployed) == len(await installation.deployments(client)) == len(declared())
     assert await failed_runs(installation) == []
-    runner = WarmRunner(client, load_flow("experiments"), deployed["experiments"].id, limit=1)
+    runner = WarmRunner(client, load_flow("experiments", SHIPPED), deployed["experiments"].id, limit=1)
     assert await runner.recover() == 0
     assert await flow_runs(installation, 1_000) == []
     assert [await each.seen(client) for each in theirs] == before
@@ -106,7 +107,7 @@ async def test_more_of_ours_than_one_answer_holds_are_all_found(
     client: PrefectClient, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ours, "PAGE", 2)
-    flow = load_flow("proof")
+    flow = load_flow("proof", SHIPPED)
     for number in range(5):
         run = await client.create_flow_run(flow, parameters={"n": number}, tags=[installation.mark])
         for state in (Running(), Failed()):
@@ -143,7 +144,7 @@ async def test_doctor_tells_what_only_looks_like_ours_and_what_nobody_runs_any_m
 async def test_a_run_by_hand_is_resumed_by_the_store_that_it_was_for_alone(
     client: PrefectClient, installation: Installation
 ) -> None:
-    flow = load_flow("proof")
+    flow = load_flow("proof", SHIPPED)
     with installation.marking():
         state = await flow(return_state=True, schedule=json.loads('{"every": "nonsense"}'))
     assert state.type is StateType.FAILED
