@@ -31,6 +31,8 @@ from tests.fixtures.strangers import a_stranger
 from tests.fixtures.waiting import until, until_stored
 from tests.fixtures.wire import ErrorProxy
 
+NUMBERS = "SELECT coalesce(sum(accepted), 0)::int FROM ledger WHERE pipeline = 'numbers'"
+
 
 @pytest.fixture
 async def publisher(mqtt_address: Address) -> AsyncIterator[Publisher]:
@@ -74,6 +76,7 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             PYTHONPATH=str(ROOT),
         )
         await asyncio.to_thread(worker.wait_until, "serving", 300.0)
+        await until_stored(connection, NUMBERS, 4)
         async with a_client(prefect_server) as client:  # named like ours, and one even in our work pool
             pools = ("headwater", f"{own['HEADWATER_INSTALLATION']}-flows")
             names = ("experiments", "proof")
@@ -85,9 +88,6 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
-        await until_stored(
-            connection, "SELECT coalesce(sum(accepted), 0)::int FROM ledger WHERE pipeline = 'numbers'", 4
-        )
         states = await settled_states(prefect_server)
         async with a_client(prefect_server) as client:
             assert [await each.seen(client) for each in theirs] == before
