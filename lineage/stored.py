@@ -36,11 +36,17 @@ class TableShape:
     name: str
     columns: Columns
     key: tuple[str, ...]
-    time: str
+    time: str | None  # None: its rows have no time, and so no hours
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
     digested: Mapping[str, Digested] = field(default_factory=dict)  # what digests cover, by the ledger's name
+
+    @property
+    def time_column(self) -> str:
+        """Its `time`, asked of tables that have one."""
+        assert self.time is not None, f"{self.name} has no time"  # noqa: S101 - whoever asks has looked
+        return self.time
 
     @property
     def history(self) -> bool:
@@ -67,6 +73,13 @@ class TableShape:
     @property
     def versions(self) -> tuple[Columns, ...]:
         return (self.columns, *self.earlier)
+
+    @property
+    def spellings(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of all versions, by the names that they had in them."""
+        carried = {*self.origin, "batch"}
+        then = (tuple(name for name in each.names if name not in carried) for each in self.digested.values())
+        return tuple(dict.fromkeys([*map(tuple, self.versions), *then]))
 
     @property
     def every_column(self) -> dict[str, pl.DataType]:

@@ -193,7 +193,7 @@ class Contract(Frozen):
     doc: str = ""
     columns: tuple[Column, ...] = Field(min_length=1)
     key: tuple[Name, ...] = Field(min_length=1)  # the natural key; holds the time column
-    time: Name  # the column that partitions the table
+    time: Name | None = None  # the column that partitions the table; None: it is a reference table
     on_return: OnReturn = OnReturn.APPEND
     partition_by: PartitionBy = PartitionBy.DAY
     together: tuple[Together, ...] = ()
@@ -231,6 +231,17 @@ class Contract(Frozen):
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it has no time: it is kept whole, and other records look things up in it."""
+        return self.time is None
+
+    @property
+    def time_column(self) -> str:
+        """Its `time`, asked of tables that have one."""
+        assert self.time is not None, f"{self.table} has no time"  # noqa: S101 - whoever asks has looked
+        return self.time
 
     @property
     def inputs(self) -> tuple[Column, ...]:

@@ -266,10 +266,12 @@ def problems_of_contract(contract: "Contract") -> Iterator[Problem]:
         yield ("columns",), f"{contract.table}: a column is named twice: {', '.join(twice)}"
         return
     grouped = [name for group in contract.together for name in group.columns]
-    unknown = [name for name in (*contract.key, contract.time, *grouped) if name not in names]
+    time = () if contract.time is None else (contract.time,)
+    unknown = [name for name in (*contract.key, *time, *grouped) if name not in names]
     if unknown:
         yield (), f"{contract.table}: {unknown[0]} is not one of its columns"
         return
+    yield from _of_time(contract)
     yield from _of_key(contract)
     yield from _of_names(contract)
     yield from _of_groups(contract)
@@ -293,15 +295,26 @@ def _of_names(contract: "Contract") -> Iterator[Problem]:
             )
 
 
-def _of_key(contract: "Contract") -> Iterator[Problem]:
-    """A row has one key, of values that are there and in an order; the time in it partitions the table."""
+def _of_time(contract: "Contract") -> Iterator[Problem]:
+    """The time in the key partitions the table; what has none is a reference table, which revises."""
     table = contract.table
-    if len(set(contract.key)) != len(contract.key):
-        yield ("key",), f"{table}: the key names a column twice"
+    if contract.time is None:
+        if contract.on_return != "revise":
+            hint = "" if contract.on_return == "recompute" else ", or say `on_return: revise`"
+            said = f"it has no `time`, and {contract.on_return} needs one: name its `time`{hint}"
+            yield ("on_return",), f"{table}: {said}"
+        return
     if contract.time not in contract.key:
         yield ("key",), f"{table}: the key must hold the time column {contract.time}"
     if (kind := contract.column(contract.time).type) != "timestamp":
         yield ("time",), f"{table}: the time column {contract.time} is {kind}: its type must be timestamp"
+
+
+def _of_key(contract: "Contract") -> Iterator[Problem]:
+    """A row has one key, of values that are there and in an order."""
+    table = contract.table
+    if len(set(contract.key)) != len(contract.key):
+        yield ("key",), f"{table}: the key names a column twice"
     for at, column in enumerate(contract.columns):
         if column.name not in contract.key:
             continue

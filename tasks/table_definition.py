@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,6 +25,8 @@ from tasks.contract import (
     Word,
 )
 from tasks.yaml_file import read_yaml
+
+_OF_TIME: Final = ("partition_by", "oldest", "furthest")
 
 
 class ColumnDefinition(Frozen):
@@ -77,7 +79,7 @@ class TableDefinition(Frozen):
     version: int = 1
     doc: str = ""
     key: tuple[Name, ...] = Field(min_length=1)  # the natural key; holds the time column
-    time: Name  # the column that partitions the table
+    time: Name | None = None  # the column that partitions the table; without it: a reference table
     on_return: OnReturn = OnReturn.APPEND
     partition_by: PartitionBy = PartitionBy.DAY
     columns: Mapping[Name, ColumnDefinition] = Field(min_length=1)
@@ -92,6 +94,13 @@ class TableDefinition(Frozen):
         if isinstance(said, list):
             raise _wrong("`columns` gives each name what the column is, without a dash: `name: {type: text}`")
         return said
+
+    @model_validator(mode="after")
+    def _without_time_says_nothing_of_it(self) -> Self:
+        for word in _OF_TIME:
+            if self.time is None and word in self.model_fields_set:
+                raise _wrong(f"a table without `time` has no `{word}`: leave it out, or name its time")
+        return self
 
     def contract(self, name: str) -> Contract:
         """What it means; `name` where it says none. Raises pydantic's ValidationError."""

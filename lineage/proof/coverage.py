@@ -36,6 +36,6 @@ async def check_coverage(
 
 
 def _missing(shape: TableShape, said: set[str]) -> list[str]:
-    """The columns without an edge, unless an earlier version of the table had none of them."""
-    missing = [[name for name in version if name not in said] for version in shape.versions]
+    """The columns without an edge, unless an earlier version of the table had none of them so called."""
+    missing = [[name for name in columns if name not in said] for columns in shape.spellings]
     return missing[0] if all(missing) else []

@@ -63,7 +63,7 @@ async def by_hour(
     whole: bool,
 ) -> dict[tuple[datetime, int], Held]:
     """What is stored of each hour by the batch that wrote it: of the recorded hours, or of all (`whole`)."""
-    hours, time = [hour for hour, _ in recorded], quoted(shape.time)
+    hours, time = [hour for hour, _ in recorded], quoted(shape.time_column)
     args = [] if whole else [min(hours), max(hours) + HOUR, hours]
     within = f"{time} >= $1 AND {time} < $2 AND {_hour(shape)} = ANY($3::timestamptz[])"
     query = (
@@ -164,7 +164,7 @@ class _Reading:
 
 
 def _hour(shape: TableShape) -> str:
-    return f"date_trunc('hour', {quoted(shape.time)}, 'UTC')"
+    return f"date_trunc('hour', {quoted(shape.time_column)}, 'UTC')"
 
 
 def _of_batches(shape: TableShape, columns: Sequence[str], batches: Sequence[int]) -> tuple[str, list[Any]]:
@@ -177,7 +177,7 @@ def _of_batches(shape: TableShape, columns: Sequence[str], batches: Sequence[int
 def _of_hours(
     shape: TableShape, columns: Sequence[str], groups: Sequence[tuple[datetime, int]]
 ) -> tuple[str, list[Any]]:
-    time = column_of("s", shape.time)
+    time = column_of("s", shape.time_column)
     sql = (
         f"SELECT (w.hour, w.batch) AS {quoted(GROUP)}, {listed(columns, 's')} "
         "FROM unnest($1::timestamptz[], $2::bigint[]) AS w(hour, batch) "

@@ -31,6 +31,7 @@ WHERE m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
     SELECT FROM ({rows}) stored WHERE stored.batch = m.batch AND stored.hour = m.hour
 ) ORDER BY 1, 2
 """
+_NO_HOURS = "SELECT NULL::bigint AS batch, NULL::timestamptz AS hour WHERE false"
 _HOURS = "SELECT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {table} WHERE batch >= $1"
 _OF_NO_TABLE = """
 SELECT DISTINCT table_name FROM store.change_marks WHERE batch >= $1 AND table_name <> ALL ($2) ORDER BY 1
@@ -38,13 +39,17 @@ SELECT DISTINCT table_name FROM store.change_marks WHERE batch >= $1 AND table_n
 
 
 async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
-    """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none."""
-    async for rows in chunks(connection, lost(shape), first):
-        for row in rows:
-            yield (
-                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
-                "no hour of an aggregate is made from it"
-            )
+    """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none.
+
+    Of a table without time there are none.
+    """
+    if shape.time is not None:
+        async for rows in chunks(connection, lost(shape), first):
+            for row in rows:
+                yield (
+                    f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
+                    "no hour of an aggregate is made from it"
+                )
     async for rows in chunks(connection, _false(shape), first):
         for row in rows:
             yield (
@@ -62,8 +67,10 @@ async def check_names(
 
 
 def _false(shape: TableShape) -> str:
-    time = quoted(shape.time)
-    hours = [_HOURS.format(table=stored_table(table), time=time) for table in shape.tables]
+    hours = [_NO_HOURS]
+    if shape.time is not None:
+        time = quoted(shape.time)
+        hours = [_HOURS.format(table=stored_table(table), time=time) for table in shape.tables]
     return _FALSE.format(table=literal(shape.name), rows=" UNION ALL ".join(hours))
 
 
@@ -71,7 +78,7 @@ def lost(shape: TableShape) -> str:
     """The query of these batches and hours; its two looks are hash joins, so each table is read once."""
     return _LOST.format(
         stands=stored_table(shape.name),
-        time=quoted(shape.time),
+        time=quoted(shape.time_column),
         table=literal(shape.name),
         source=literal(f"{naming.postgres(shape.name)}#"),
     )

@@ -53,7 +53,7 @@ class Aggregate:
     @property
     def bucket(self) -> str:
         """The SQL expression of the hour a stored row belongs to; `ledger_outputs.bucket` is its value."""
-        return f"date_trunc('hour', {quoted(self.contract.time)}, 'UTC')"
+        return f"date_trunc('hour', {quoted(self.contract.time_column)}, 'UTC')"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -86,6 +86,11 @@ def load_aggregate(path: Path, tables: Mapping[str, Contract]) -> Aggregate:
     if unknown := [table for table in made_from if table not in tables]:
         raise ContractError(
             f"it is made from {', '.join(unknown)}, and there is no such table: name those there are."
+        )
+    if timeless := [table for table in made_from if tables[table].is_reference]:
+        raise ContractError(
+            f"it is made from {timeless[0]}, which has no `time`, and so no hours to be made again: look its "
+            "values up by the step `lookup` where the records are read."
         )
     return Aggregate(
         contract=contract,

@@ -42,8 +42,10 @@ async def mark(connection: Connection, table: str, changed: str, *values: object
 
 
 async def mark_rows(connection: Connection, contract: Contract, rows: pl.DataFrame) -> None:
-    """Mark the hours of stored rows (the contract's time and `batch`, n)."""
-    changed = rows.select(pl.col(contract.time).dt.truncate("1h").alias("hour"), "batch").unique()
+    """Mark the hours of stored rows (the contract's time and `batch`, n); a reference table has none."""
+    if contract.is_reference:
+        return
+    changed = rows.select(pl.col(contract.time_column).dt.truncate("1h").alias("hour"), "batch").unique()
     relation = "unnest($2::timestamptz[], $3::bigint[]) AS changed(hour, batch)"
     values = changed["hour"].to_list(), changed["batch"].to_list()
     await mark(connection, contract.table, relation, *values)

@@ -38,7 +38,7 @@ class Part:
 
 def shared_key(aggregate: Contract, source: Contract) -> tuple[str, ...]:
     """The key columns, but for the time, that a row of the source has in common with the aggregate's."""
-    return tuple(name for name in aggregate.key if name != aggregate.time and name in source.key)
+    return tuple(name for name in aggregate.key if name != aggregate.time_column and name in source.key)
 
 
 def rows_query(aggregate: Contract, source: Contract, relation: str | None = None) -> str:
@@ -50,7 +50,7 @@ def rows_query(aggregate: Contract, source: Contract, relation: str | None = Non
     same = "".join(
         f" AND {column_of('s', name)} = ${n}" for n, name in enumerate(shared_key(aggregate, source), start=3)
     )
-    time = column_of("s", source.time)
+    time = column_of("s", source.time_column)
     return f"FROM {relation or published_view(source.table)} s WHERE {time} >= $1 AND {time} < $2{same}"
 
 
@@ -88,7 +88,7 @@ async def left_out(connection: Connection, aggregate: Contract, source: Contract
 
 def _values(aggregate: Contract, source: Contract, key: Key) -> list[Any]:
     """The parameters of `rows_query`."""
-    hour: datetime = key[aggregate.time].replace(minute=0, second=0, microsecond=0)
+    hour: datetime = key[aggregate.time_column].replace(minute=0, second=0, microsecond=0)
     return [hour, hour + HOUR, *(key[name] for name in shared_key(aggregate, source))]
 
 

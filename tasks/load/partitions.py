@@ -1,5 +1,7 @@
 """Partitions by day or month, made ahead and on demand, outside the ingest transaction.
 
+A reference table has none.
+
 They are made on a connection of their own and by ATTACH: `CREATE TABLE … PARTITION OF` inside two ingest
 transactions deadlocks, ATTACH does not stop anyone who writes.
 """
@@ -37,10 +39,13 @@ class Partitions:
     ) -> None:
         """Make the partitions that hold these rows (table → rows, n)."""
         for table, rows in accepted.items():
-            await self.ensure(contracts[table], rows[contracts[table].time])
+            if not contracts[table].is_reference:
+                await self.ensure(contracts[table], rows[contracts[table].time_column])
 
     async def ensure_ahead(self, contract: Contract, now: datetime) -> None:
         """Make the partitions from now to the furthest time the contract takes, and one more."""
+        if contract.is_reference:
+            return
         start, partitions = partition_of(contract, now), []
         while start <= (now + contract.furthest).date():
             partitions.append(start)
@@ -75,6 +80,8 @@ async def missing_ahead(pool: Pool, contracts: Iterable[Contract], now: datetime
     lacking = []
     with translated():
         for contract in contracts:
+            if contract.is_reference:
+                continue
             name = stored_table(_name(contract, partition_of(contract, now + timedelta(days=1))))
             if await pool.fetchval("SELECT to_regclass($1)", name) is None:
                 lacking.append(contract.table)

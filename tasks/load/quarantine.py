@@ -120,11 +120,12 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
 
 
 def _chosen(contract: Contract) -> str:
-    """A query of rows `s`: their key columns, batch and hour, and the key as text.
+    """A query of rows `s`: their key columns, batch and hour (null without a time), and the key as text.
 
     No column of a contract has a space in its name.
     """
-    hour = f"date_trunc('hour', {column_of('s', contract.time)}, 'UTC')"
+    time = "null::timestamptz" if contract.time is None else column_of("s", contract.time)
+    hour = f"date_trunc('hour', {time}, 'UTC')"
     made = f's.batch, {hour} AS "changed hour", {key_text(shape_of(contract))} AS "key as text"'
     return f"SELECT {listed(contract.key, 's')}, {made} FROM {stored_table(contract.table)} s"
 
@@ -133,7 +134,8 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, bat
     """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
     number, at = batch
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
-    await mark(connection, contract.table, '(SELECT "changed hour" AS hour, batch FROM taken) AS changed')
+    if not contract.is_reference:
+        await mark(connection, contract.table, '(SELECT "changed hour" AS hour, batch FROM taken) AS changed')
     uri = naming.postgres(contract.table)
     commit = append.LedgerEntry(
         number=number,

@@ -34,7 +34,10 @@ WHERE batch = ANY($1::bigint[]) ORDER BY batch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows: all that is given holds. `since` and `until` are of the rows' own time, [since, until)."""
+    """Which rows: all that is given holds. `since` and `until` are of the rows' own time, [since, until).
+
+    A row of a table without `time` is of no span.
+    """
 
     device: str | None = None
     experiment: str | None = None
@@ -112,7 +115,6 @@ async def _batches(connection: Connection, selection: Selection) -> list[int] | 
 
 def _condition(selection: Selection, table: Recalled, batches: list[int] | None) -> Condition | None:
     contract, parts, values = table.contract, list[str](), list[Any]()
-    time = column_of("s", contract.time)
 
     def add(sql: str, value: Any) -> None:
         values.append(value)
@@ -129,10 +131,11 @@ def _condition(selection: Selection, table: Recalled, batches: list[int] | None)
         add("s.batch = ANY({}::bigint[])", batches)
         add("s.batch >= {}", batches[0])  # a range is what a BRIN index answers at once
         add("s.batch <= {}", batches[-1])
-    if selection.since is not None:
-        add(f"{time} >= {{}}", selection.since)
-    if selection.until is not None:
-        add(f"{time} < {{}}", selection.until)
+    for sign, moment in ((">=", selection.since), ("<", selection.until)):
+        if moment is not None:
+            if contract.time is None:
+                return None
+            add(f"{column_of('s', contract.time)} {sign} {{}}", moment)
     return Condition(contract, " AND ".join(parts), values)
 
 
@@ -162,9 +165,10 @@ async def scope_of(
 
 async def _affected(connection: Connection, condition: Condition) -> Affected:
     contract = condition.contract
+    time = "null::timestamptz" if contract.time is None else column_of("s", contract.time)
     row = await connection.fetchrow(
         f"SELECT count(*) AS rows, count(*) FILTER (WHERE {in_quarantine(contract)}) AS quarantined, "
-        f"count(DISTINCT date_trunc('hour', {column_of('s', contract.time)}, 'UTC')) AS hours, "
+        f"count(DISTINCT date_trunc('hour', {time}, 'UTC')) AS hours, "
         f"count(DISTINCT s.batch) AS batches FROM {condition.table} s WHERE {condition.sql}",
         *condition.values,
     )
@@ -183,7 +187,7 @@ async def _aggregate_rows(connection: Connection, aggregate: Aggregate, parts: S
         )
         hours = (
             f"date_trunc('hour', {column_of(*of)}, 'UTC')"
-            for of in (("a", contract.time), ("s", source.time))
+            for of in (("a", contract.time_column), ("s", source.time_column))
         )
         rows = await connection.fetch(
             f"SELECT DISTINCT {listed(contract.key, 'a')} FROM {stored_table(source.table)} s "

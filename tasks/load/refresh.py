@@ -150,7 +150,7 @@ def _and(done: Refreshed, number: int, outputs: Sequence[Output]) -> Refreshed:
 async def _recompute(session: WriterSession, work: _Refresh, batch: NextBatch, hour: datetime) -> Output:
     """Replace one hour's rows. Their digest is of the rows as they are stored, not as they were computed."""
     connection, contract, end = session.connection, work.aggregate.contract, hour + HOUR
-    table, time = stored_table(contract.table), quoted(contract.time)
+    table, time = stored_table(contract.table), quoted(contract.time_column)
     await connection.execute(f"DELETE FROM {table} WHERE {time} >= $1 AND {time} < $2", hour, end)
     query = _STORE.format(
         table=table,
@@ -169,7 +169,7 @@ async def _recompute(session: WriterSession, work: _Refresh, batch: NextBatch, h
 async def _digest(session: WriterSession, contract: Contract, hour: datetime) -> bytes:
     """The digest of an hour as it is stored."""
     columns = {**contract.row_schema, **carried(contract)}
-    time = quoted(contract.time)
+    time = quoted(contract.time_column)
     relation = (
         f"SELECT 0 AS {quoted(GROUP)}, {listed(columns)} FROM {stored_table(contract.table)} "
         f"WHERE {time} >= $1 AND {time} < $2"

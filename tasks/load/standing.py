@@ -76,17 +76,24 @@ async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame
     table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")
     columns = listed(await standing_columns(commit.connection, contract.table))  # those too that left it
     same = same_key(contract.key, "s", "g")
-    times, past = gone[contract.time], len(contract.key)
+    within, span = _within(contract, gone)
     await commit.connection.execute(
-        f"WITH gone AS (DELETE FROM {table} s USING {key_rows(contract)} AS g WHERE {same} "
-        f"AND {column_of('s', contract.time)} BETWEEN ${past + 1} AND ${past + 2} "
+        f"WITH gone AS (DELETE FROM {table} s USING {key_rows(contract)} AS g WHERE {same}{within} "
         f"RETURNING s.*) INSERT INTO {history} ({columns}, replaced_by) "
         f"SELECT {columns}, {commit.number} FROM gone",
         *key_values(contract, gone),
-        times.min(),
-        times.max(),
+        *span,
     )
     await mark_rows(commit.connection, contract, gone)
+
+
+def _within(contract: Contract, rows: pl.DataFrame) -> tuple[str, Sequence[object]]:
+    """SQL that leaves out the partitions without these rows, and its parameters, after `key_values`."""
+    if contract.is_reference:
+        return "", ()
+    times, past = rows[contract.time_column], len(contract.key)
+    within = f" AND {column_of('s', contract.time_column)} BETWEEN ${past + 1} AND ${past + 2}"
+    return within, (times.min(), times.max())
 
 
 async def taken(connection: Connection, contract: Contract, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Curated tables made from their contracts: time-series tables, partitioned, with a view for people.
+"""Curated tables made from their contracts, partitioned by their time if they have one; a view for people.
 
 A stored table is `store.NAME` and what people query is the view `public.NAME`. A table fed by messages also
 gets `store.NAME_history`, its rows that were replaced, and `store.NAME_quarantine`, the keys of rows that the
@@ -131,22 +131,26 @@ async def _refuse_another_kind(connection: Connection, contract: Contract) -> No
             )
 
 
-def _shown(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else f"[{', '.join(value)}]"
+def _shown(value: str | tuple[str, ...] | None) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return value or "none"
 
 
 async def _create(connection: Connection, contract: Contract) -> None:
     name, columns = contract.table, _definition(stored_columns(contract))
-    table, time = stored_table(name), quoted(contract.time)
-    await connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY ({listed(contract.key)})) "
-        f"PARTITION BY RANGE ({time})"
-    )
     # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages. One index, which can be
-    # asked for either: a second one would be one more look for every row that is written.
+    # asked for either: a second one would be one more look for every row that is written. The rows of a
+    # reference table are replaced wherever they stand, and its last batch is asked for again and again.
+    parts, index = "", "btree (batch)"
+    if not contract.is_reference:
+        time = quoted(contract.time_column)
+        parts, index = f" PARTITION BY RANGE ({time})", f"brin (batch, {time})"
+    table = stored_table(name)
     await connection.execute(
-        f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_batch')} ON {table} USING brin (batch, {time})"
+        f"CREATE TABLE IF NOT EXISTS {table} ({columns}, PRIMARY KEY ({listed(contract.key)})){parts}"
     )
+    await connection.execute(f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_batch')} ON {table} USING {index}")
     if has_history(contract):
         await _create_beside(connection, contract)
 

@@ -103,6 +103,8 @@ def _hidden(contracts: Mapping[str, Contract], source: str, _parameters: Paramet
 
 def _experiments(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
     for contract in contracts.values():
+        if contract.is_reference:
+            raise ContractError(f"{contract.table}: a robot's runs have a time: name the table's `time`.")
         for column in contract.inputs:
             if said := next((each for each in _READING if getattr(column, each) is not None), None):
                 why = f"`{said}` means nothing for a robot's runs: leave it out"

@@ -128,6 +128,18 @@ def test_a_rule_that_does_not_fit_is_refused(tmp_path: Path, column: str, said: 
         ("key: [meter, at]", "key: [meter]", "line 2, column 6: power: the key must hold the time column at"),
         ("key: [meter, at]", "key: [at, at]", "line 2, column 6: power: the key names a column twice"),
         ("key: [meter, at]", "key: [at, place]", "power: place is not one of its columns"),
+        ("time: at\n", "", "and append needs one: name its `time`, or say `on_return: revise`"),
+        (
+            "time: at",
+            "on_return: append",
+            "line 3, column 12: power: it has no `time`, and append needs one",
+        ),
+        ("time: at", "on_return: recompute", "it has no `time`, and recompute needs one: name its `time`"),
+        (
+            "time: at",
+            "on_return: revise\noldest: P1D",
+            "a table without `time` has no `oldest`: leave it out, or name its time",
+        ),
         ("time: at", "time: meter", "line 3, column 7: power: the time column meter is text"),
         ("meter: {type: text", "meter: {type: json", "JSON has no order, so meter cannot be in the key"),
         (
@@ -178,6 +190,15 @@ def test_a_column_of_the_key_is_required_by_being_there(tmp_path: Path) -> None:
     path.write_text(HEAD + "  watts: {type: float}\n")
     missing = {column.name: column.missing for column in read_table(path).columns}
     assert missing == {"meter": Missing.REJECT, "at": Missing.REJECT, "watts": Missing.NULL}
+
+
+def test_a_table_without_time_revises_and_has_no_limits_of_age(tmp_path: Path) -> None:
+    path = tmp_path / "power.yaml"
+    path.write_text(HEAD.replace("time: at", "on_return: revise"))
+    contract = read_table(path)
+    assert (contract.is_reference, contract.time, contract.key) == (True, None, ("meter", "at"))
+    assert Contract.stored(json.dumps(contract.model_dump(mode="json"))) == contract
+    assert contract.with_set([]) == contract
 
 
 def test_what_is_stored_of_a_contract_says_nothing_of_rules_that_it_does_not_use(tmp_path: Path) -> None:
