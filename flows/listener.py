@@ -1,7 +1,7 @@
 """One listener at work: each batch from its source to Postgres, tried again for as long as it takes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from flows.streams import Stream
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
 from lineage.errors import DataError, HeadwaterError, QueryError, TransformError
-from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.batch import RawBatch, Receipt, Reference, ReferenceState, Refined
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import load
@@ -28,6 +28,7 @@ from tasks.load.devices import read_devices
 from tasks.load.overtaken import OvertakenError
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import Prepared, prepare
+from tasks.load.reference import ReferenceTables
 from tasks.load.refused import failed, halves, refused
 from tasks.load.store import Store
 
@@ -59,15 +60,15 @@ class Listener:
         self._transform = pipeline.refine()
         self._gate = Gate(self._store.pool, pipeline)
         self._reference = Reference(frames={})
+        self._tables = ReferenceTables(pipeline.looks_up.values())
         self._broken, self._waits = "", False  # why Postgres takes nothing; whether it is away
         self._reference_until = float("-inf")
         self._present_at = monotonic()
 
     async def enter(self) -> bool:
         """Make ready what is written to; whether the broker should still know our session."""
-        contracts = self._pipeline.contracts.values()
-        await stores.prepare_tables(self._settings, contracts)
-        for contract in contracts:
+        await stores.prepare_tables(self._settings, self._pipeline.every_contract)
+        for contract in self._pipeline.contracts.values():
             await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
         if self._stream.client_id is None:
             return False
@@ -208,7 +209,7 @@ class Listener:
 
     async def _prepare_again(self) -> None:
         try:
-            await stores.prepare_tables(self._settings, self._pipeline.contracts.values())
+            await stores.prepare_tables(self._settings, self._pipeline.every_contract)
         except HeadwaterError as error:
             log.warning("tables not prepared again", reason=str(error))
 
@@ -232,13 +233,22 @@ class Listener:
         if monotonic() >= self._reference_until:
             devices = await without_end(self._read_devices, what="device register", when=must_wait)
             if not devices.equals(self._reference.frames.get("devices", pl.DataFrame())):
-                self._reference = Reference(frames={"devices": devices})  # else its digest is known
+                # Else its digest is known.
+                self._reference = Reference(frames={"devices": devices}, tables=self._reference.tables)
             self._reference_until = monotonic() + REGISTER_EVERY
+        if self._tables:
+            states = await without_end(self._read_tables, what="reference tables", when=must_wait)
+            if states is not self._reference.tables:
+                self._reference = replace(self._reference, tables=states)
         return self._reference
 
     async def _read_devices(self) -> pl.DataFrame:
         with self._held(must_wait):
             return await read_devices(self._store.pool)
+
+    async def _read_tables(self) -> Mapping[str, ReferenceState]:
+        with self._held(must_wait):
+            return await self._tables.current(self._store.pool)
 
     def _report(self, receipt: Receipt) -> None:
         self._gate.add(receipt)

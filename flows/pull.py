@@ -19,6 +19,7 @@ from flows.carrying import Carrying
 from flows.catalog import Pipeline
 from flows.counting import measured, metrics
 from flows.ours import FLOW
+from flows.reference import reference_of
 from flows.runs import current_run
 from flows.steps import step
 from infra import key_file, postgres
@@ -30,7 +31,6 @@ from tasks.batch import RawBatch, Receipt, Reference
 from tasks.contract import Frozen
 from tasks.extract.pull import Pull, Reading
 from tasks.load import progress
-from tasks.load.devices import read_devices
 from tasks.load.overtaken import OvertakenError
 from tasks.load.store import Store
 
@@ -53,25 +53,29 @@ class PullRequest(Frozen):
 async def pull(request: PullRequest) -> str:
     """Read a source from its mark to its end; returns what became of it in one sentence."""
     settings, name = load(), request.pipeline
-    pipeline = catalog.read(settings).pipeline(name)
+    known = catalog.read(settings)
+    pipeline = known.pipeline(name)
     source = source_of(pipeline)
     plan = pipeline.load_plan(current_run(name))
     metrics().declare(name)
     with measured(name):
-        await step("prepare", stores.prepare_tables, pipeline.retry)(settings, plan.contracts.values())
+        await step("prepare", stores.prepare_tables, pipeline.retry)(settings, pipeline.every_contract)
         async with stores.open_store(settings, f"flow {name}") as store:
             await step("limit", limits.check, pipeline.retry)(store.pool, pipeline)
             carrying = Carrying(pipeline, plan, store, key_file.read(settings.digest_keys))
-            receipts = await _read_to_the_end(_Extracting(settings, pipeline, source, store), carrying, store)
+            reference = await reference_of(store.pool, known, [source.dataset])
+            extracting = _Extracting(settings, pipeline, source, store)
+            receipts = await _read_to_the_end(extracting, carrying, reference)
             for receipt in receipts:
                 await artifact.publish(store.pool, name, receipt)
     return _sentence(source, receipts)
 
 
-async def _read_to_the_end(extracting: "_Extracting", carrying: Carrying, store: Store) -> Sequence[Receipt]:
+async def _read_to_the_end(
+    extracting: "_Extracting", carrying: Carrying, reference: Reference
+) -> Sequence[Receipt]:
     """The receipt of each batch; of a reading that was overtaken those of before."""
     receipts: list[Receipt] = []
-    reference = Reference(frames={"devices": await read_devices(store.pool)})
     while (batch := await extracting.next()) is not None:
         try:
             receipts.append(await carrying.carry(batch, reference))

@@ -13,13 +13,12 @@ from uuid import uuid4
 from flows import stores
 from flows.aggregates import refresh_all
 from flows.catalog import Catalog
+from flows.reference import reference_of
 from flows.replay import Readers
 from infra.postgres import translated
 from infra.settings import Settings
 from lineage.model import Run
-from tasks.batch import Reference
 from tasks.load.changes import Changes, add
-from tasks.load.devices import read_devices
 from tasks.load.quarantine import Act, Kind, record_reprocess, set_apart
 from tasks.load.recall import (
     Condition,
@@ -128,11 +127,11 @@ async def _reprocess(
     stand_in: str | None,
 ) -> Outcome:
     """Every raw batch of the scope, the oldest first; each is a transaction of its own."""
-    reference = Reference(frames={"devices": await read_devices(store.pool)})
-    readers = Readers(catalog=catalog, reference=reference, run=act.run, stand_in=stand_in)
     with translated():
         async with store.pool.acquire() as connection:
             batches = await readers_of(connection, outcome.scope.raw_batches)
+            reference = await reference_of(store.pool, catalog, {dataset for _, dataset, _ in batches})
+            readers = Readers(catalog=catalog, reference=reference, run=act.run, stand_in=stand_in)
             for _, dataset, reader in batches:
                 readers.of(dataset, reader)  # one that is not to be found ends it before anything is done
             if outcome.applied and batches:

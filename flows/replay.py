@@ -11,11 +11,11 @@ import structlog
 
 from flows import stores
 from flows.catalog import Catalog, Pipeline
+from flows.reference import reference_of
 from infra.settings import Settings
 from lineage.errors import DataError, NotFoundError, RejectedError, TransformError
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
-from tasks.load.devices import read_devices
 from tasks.load.rejected_queries import OpenBatch, Which, open_batches
 from tasks.load.replay import replay as replay_batch
 from tasks.load.reread import CurrentPipeline
@@ -43,10 +43,10 @@ async def replay(
     total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0, failed=0)
     async with stores.open_store(settings, "rejected replay") as store:
         await stores.prepare_each(settings, catalog.contracts.values())
-        reference = Reference(frames={"devices": await read_devices(store.pool)})
+        found = await open_batches(store.pool, which)
+        reference = await reference_of(store.pool, catalog, {batch.dataset for batch in found})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         readers = Readers(catalog=catalog, reference=reference, run=run, stand_in=stand_in)
-        found = await open_batches(store.pool, which)
         for done, batch in enumerate(found, start=1):
             current = readers.of(batch.dataset, batch.pipeline)
             total.update(await _one(store, current, batch, dry_run))
@@ -120,6 +120,7 @@ def _current(pipeline: Pipeline, reference: Reference, run: Run) -> CurrentPipel
         reference=reference,
         row_local=of.row_local,
         concludes_from=of.concludes_from,
+        looks_up=pipeline.looks_up,
     )
 
 

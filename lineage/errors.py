@@ -9,7 +9,8 @@
     │   ├── TransformError        a transform failed on what it was given: its code is wrong
     │   ├── MalformedFrameError   what came is not MQTT 3.1.1 (infra/mqtt/frames.py)
     │   └── QueryError            a database refused a statement
-    │       └── DataError         … for a value or a row in it, not for the statement
+    │       ├── DataError         … for a value or a row in it, not for the statement
+    │       └── TooLargeError     … of a table that is to be kept in memory (tasks/load/reference.py)
     ├── OvertakenError            another reader committed the same (tasks/load/overtaken.py)
     └── VerificationError         what is stored is not what was recorded
         └── DifferencesError      … as a proof found (flows/proof.py)

@@ -153,7 +153,7 @@ class Refined:
     filtered: int  # left out on purpose by the transform
     read: int  # records found in the messages; a message that cannot be decoded counts as one
     looked_up: Mapping[str, str] | None = None
-    """Dataset (URI) → a digest of its state that rows were looked up in; None: not known."""
+    """Dataset (URI) → its state that rows were looked up in, by name or digest; None: not known."""
 
     def __post_init__(self) -> None:
         out = sum(frame.height for frame in self.accepted.values())
@@ -162,11 +162,25 @@ class Refined:
             raise ValueError(f"the transform read {self.read} records and accounts for {out}")
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceState:
+    """A reference table as it was when everything up to a batch was committed, which never changes."""
+
+    batch: int  # the last one that changed it; 0: none did
+    rows: pl.DataFrame  # the columns of its contract, each key once
+
+    @property
+    def said(self) -> str:
+        """How the ledger names it (`Refined.looked_up`)."""
+        return f"batch {self.batch}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """Data that a transform looks things up in, passed as frames so that the transform stays pure."""
 
     frames: Mapping[str, pl.DataFrame]  # e.g. {"devices": …}
+    tables: Mapping[str, ReferenceState] = field(default_factory=dict)  # the reference tables of its steps
 
     @cached_property
     def digests(self) -> Mapping[str, str]:

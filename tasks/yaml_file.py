@@ -173,7 +173,7 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
     node = _resolved(schema, schema)
     for step in place:
         if "oneOf" in node:
-            node = _of_kind(schema, node["oneOf"], step)
+            node = _of_kind(schema, node["oneOf"], str(step))
         else:
             named = node.get("properties", {})
             node = node["items"] if isinstance(step, int) else named.get(step) or _of_any_name(node)
@@ -183,13 +183,11 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
     return list(node.get("properties", ()))
 
 
-def _of_kind(
-    schema: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]], kind: str | int
-) -> Mapping[str, Any]:
-    """The model of a union whose `type` is that; empty where none is."""
+def _of_kind(schema: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
+    """The model of a union that is told by its `type`, or by the one word that it has; empty where none is."""
     for each in kinds:
         named = _resolved(schema, each).get("properties", {})
-        if named.get("type", {}).get("const") == kind:
+        if kind in (named.get("type", {}).get("const"), *named):
             return each
     return {}
 

@@ -21,7 +21,7 @@ from tasks.load.aggregate import Aggregate, load_aggregate
 from tasks.pattern import Pattern
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
-from tasks.transform.steps.registry import check
+from tasks.transform.steps.registry import check, looked_up
 from tasks.yaml_file import read_yaml, within
 
 SHIPPED: Final = Path(__file__).parents[2] / "pipelines"
@@ -135,13 +135,14 @@ def _with_set_columns(
 ) -> tuple[Found[Contract], Found[Written]]:
     """With the columns marked that steps set; a pipeline whose steps cannot, or set others, is left out."""
     found, kept = dict(tables), {}
+    contracts = {name: contract for name, (_, contract) in tables.items()}
     first: dict[str, tuple[str, Definition]] = {}  # table → the first pipeline of it
     for name, (path, (definition, own)) in written.items():
         mine = [table.name for table in definition.all_tables if table.name in tables]
         try:
             for table in mine:
                 _set_alike(table, definition, *first.get(table, (name, definition)))
-            filled = {table: _with_set(tables[table][1], definition) for table in mine}
+            filled = {table: _with_set(contracts[table], definition, contracts) for table in mine}
         except ContractError as error:
             broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
             continue
@@ -156,7 +157,7 @@ def _set_alike(table: str, definition: Definition, first: str, other: Definition
         raise ContractError(f"its steps set other columns of {table} than {first}'s: let both set the same.")
 
 
-def _with_set(contract: Contract, definition: Definition) -> Contract:
+def _with_set(contract: Contract, definition: Definition, tables: Mapping[str, Contract]) -> Contract:
     """The contract of a table as a pipeline's steps fill it; raises ContractError where they cannot."""
     if not definition.steps:
         return contract
@@ -167,7 +168,7 @@ def _with_set(contract: Contract, definition: Definition) -> Contract:
     except ValidationError as error:
         raise ContractError(f"steps: {error.errors()[0]['msg']}") from error
     try:
-        check(filled, definition.steps)
+        check(filled, definition.steps, tables)
     except ContractError as error:
         raise ContractError(f"steps: {error}") from error
     return filled
@@ -244,9 +245,10 @@ def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contrac
     found = {table.name: _contract_of(table, contracts) for table in tables}
     if len(found) < len(tables):
         raise ContractError("it names a table twice: leave one of them out.")
+    looks_up = {table: contracts[table] for table in looked_up(definition.steps)}
     said = {**dict(definition), "table": None, "tables": tables, "name": name, "contracts": found}
     try:
-        pipeline = Pipeline(**said | {"source_name": definition.source_name or name})
+        pipeline = Pipeline(**said | {"source_name": definition.source_name or name, "looks_up": looks_up})
     except ValueError as error:
         raise ContractError(
             f"a pipeline cannot be called {name!r}: write small letters, digits and -, at most 63."

@@ -1,6 +1,6 @@
 """A pipeline of the catalog: what its file says, with the contracts of its tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +30,12 @@ class Pipeline(Definition):
 
     name: str = Field(pattern=NAME)
     contracts: Mapping[str, Contract]  # by the table's name
+    looks_up: Mapping[str, Contract] = {}  # the reference tables that its steps look values up in
+
+    @property
+    def every_contract(self) -> Sequence[Contract]:
+        """Of the tables that it writes, and of those that it looks values up in."""
+        return tuple({**self.looks_up, **self.contracts}.values())
 
     def refine(self) -> Refine:
         """The transform bound to the pipeline's contracts."""
@@ -37,7 +43,10 @@ class Pipeline(Definition):
 
     def _parameters(self) -> Parameters:
         return Parameters(
-            source_name=self.source_name, pattern=self.source.location_pattern, steps=self.steps
+            source_name=self.source_name,
+            pattern=self.source.location_pattern,
+            steps=self.steps,
+            looks_up=self.looks_up,
         )
 
     def transformation(self) -> Transformation:
@@ -79,6 +88,7 @@ class Pipeline(Definition):
             transformation=self.transformation(),
             run=run,
             columns=self.columns,
+            looks_up=tuple(self.looks_up),
         )
 
     def columns(self, source: str) -> Columns:

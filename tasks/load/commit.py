@@ -27,7 +27,8 @@ from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
 from tasks.load.raw import write_raw
 from tasks.load.readers import reader_of
-from tasks.load.rejected import ANYTHING, PASSING, copy_rejected
+from tasks.load.reference import numbered_in_order
+from tasks.load.rejected import ANYTHING, copy_rejected, passing
 from tasks.load.row_digests import digest_of
 from tasks.load.settle import (
     Settled,
@@ -57,7 +58,10 @@ async def load(store: Store, plan: LoadPlan, prepared: Prepared) -> Receipt:
 
     After UnavailableError call again with the same `prepared`.
     """
-    async with store.work() as session:
+    async with (
+        store.work() as session,
+        numbered_in_order(session.connection, plan.contracts.values()),
+    ):
         done = await _committed_before(session, plan, prepared)
         return done or await _commit_once(session, plan, prepared)
 
@@ -175,7 +179,7 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
 
 
 async def _settle(commit: Commit, refined: Refined) -> Settled:
-    rejected = ANYTHING if _comes_again(commit, refined) else PASSING
+    rejected = ANYTHING if _comes_again(commit, refined) else passing(commit.plan)
     return await settle(commit, await without_judged_before(commit, refined, rejected))
 
 

@@ -8,12 +8,13 @@ batch is in memory at a time. What cannot be made again exactly is left out and 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import polars as pl
 
 from infra.postgres import Connection, Row
+from lineage import naming
 from lineage.columns import Kind, Subtype
 from lineage.counted import counted
 from lineage.errors import TransformError
@@ -24,7 +25,7 @@ from lineage.proof.findings import Findings
 from lineage.proof.from_bytes import CHECK, FromBytes
 from lineage.proof.look import unreadable
 from lineage.proof.proving import Progress
-from tasks.batch import PLACE_SCHEMA, RawBatch, Refined
+from tasks.batch import PLACE_SCHEMA, RawBatch, ReferenceState, Refined
 from tasks.contract import Contract
 from tasks.load.accounted import unaccounted
 from tasks.load.at_issue import places_of, refine_without
@@ -33,6 +34,7 @@ from tasks.load.differing import FAILED, judged_again, place, unlike_values
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.readers import reader_of
+from tasks.load.reference import batch_of, state_of
 from tasks.load.rejected import contract_versions, identities_in
 from tasks.load.reread import CurrentPipeline
 from tasks.load.row_id import ROW, without
@@ -72,7 +74,7 @@ async def make_again(
     maker: Maker, progress: Progress, connection: Connection, first: int, findings: Findings
 ) -> FromBytes:
     """Every batch of messages from number `first` on; its differences are added to the findings."""
-    done = FromBytes()
+    done, states = FromBytes(), _States()
     for row in await connection.fetch(_WITHOUT_MESSAGES, first):
         done.pass_over(f"they were made of no messages ({row['way']})", row["batches"])
     for (table,) in await connection.fetch(_TABLES_OF_MESSAGES):
@@ -83,7 +85,7 @@ async def make_again(
         for row in await connection.fetch(_BATCHES, *window):
             with unreadable(findings, CHECK, f"{CHECK}, batch {row['batch']}"):
                 async with connection.transaction():
-                    findings.add(CHECK, await _differences(maker, connection, row, done))
+                    findings.add(CHECK, await _differences(maker, connection, row, states, done))
             progress("batches made again", done.batches)
     return done
 
@@ -102,7 +104,30 @@ async def _of_no_messages(connection: Connection, table: str, first: int) -> lis
     ]
 
 
-async def _differences(maker: Maker, connection: Connection, row: Row, done: FromBytes) -> list[str]:
+@dataclass(slots=True)
+class _States:
+    """Reference tables as they were when batches were looked up in them; the last state of each is kept."""
+
+    _known: dict[str, ReferenceState] = field(default_factory=dict)
+
+    async def of(
+        self, connection: Connection, looked_up: str | None, current: CurrentPipeline
+    ) -> CurrentPipeline | str:
+        """The pipeline with the states that a batch names; or why it has none."""
+        said = json.loads(looked_up) if looked_up else {}
+        for table, contract in current.looks_up.items():
+            name = said.get(naming.postgres(table))
+            if name is None:
+                return f"in which state of {naming.postgres(table)} their values were looked up is not known"
+            if table not in self._known or self._known[table].said != name:
+                self._known[table] = await state_of(connection, contract, batch_of(name))
+        tables = {table: self._known[table] for table in current.looks_up}
+        return replace(current, reference=replace(current.reference, tables=tables))
+
+
+async def _differences(
+    maker: Maker, connection: Connection, row: Row, states: _States, done: FromBytes
+) -> list[str]:
     current = maker(row["dataset"], row["transformation_id"])
     if isinstance(current, str):
         done.pass_over(current)
@@ -118,6 +143,9 @@ async def _differences(maker: Maker, connection: Connection, row: Row, done: Fro
         return []
     commit = await _as_it_was(connection, row, current, raw)
     current = await _standing_then(connection, row["batch"], current)
+    if isinstance(current := await states.of(connection, row["looked_up"], current), str):
+        done.pass_over(current)
+        return []
     return await _Again(row, current, raw, readable, commit, done).differences()
 
 

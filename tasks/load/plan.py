@@ -31,6 +31,7 @@ class LoadPlan:
     run: Run
     uses: Mapping[str, Mapping[SubjectKind, str]] = field(default_factory=dict)  # table → kind → JSON column
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
+    looks_up: Sequence[str] = ()  # the reference tables whose state may decide about a record
 
     def position_id(self, batch: RawBatch) -> str | None:
         """The id of the batch's position, where it has one and nothing else tells that it was committed.

@@ -21,6 +21,7 @@ from tasks.contract import Contract
 from tasks.load.change_marks import mark
 from tasks.load.edges import RAW
 from tasks.load.recall import Condition
+from tasks.load.reference import numbered_in_order
 from tasks.load.store import Store
 from tasks.load.tables import in_quarantine, same_key
 from tasks.verify import shape_of
@@ -82,7 +83,7 @@ async def set_apart(store: Store, condition: Condition, act: Act, *, dry_run: bo
 
     Done again it changes nothing; a dry run does it and rolls it back. Call again after UnavailableError.
     """
-    async with store.work() as session:
+    async with store.work() as session, numbered_in_order(session.connection, [condition.contract]):
         transaction = session.connection.transaction()
         await transaction.start()  # a failure discards the connection, and the transaction with it
         batch = await record(session.connection, act)

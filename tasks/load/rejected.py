@@ -9,12 +9,13 @@ import polars_hash as plh
 
 from infra.postgres import Connection, Row, copy_frame
 from lineage.digest import message_digests
+from lineage.identifiers import literal
 from lineage.rejected import MAY_PASS, sum_of_new
 from tasks.batch import REJECTED_SCHEMA, RawBatch
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.layout import exact_in
-from tasks.load.plan import Commit
+from tasks.load.plan import Commit, LoadPlan
 
 NO_PART = "-"
 
@@ -30,6 +31,21 @@ class Refusal:
     rule: str
     error_type: str
     message: str  # one sentence for a person
+
+
+def passing(plan: LoadPlan) -> str:
+    """PASSING; of a pipeline that looks values up also what broke a rule of a column that its steps set.
+
+    Another state of what it was looked up in may give another value.
+    """
+    columns = {
+        column.name for contract in plan.contracts.values() for column in contract.columns if column.set
+    }
+    if not (plan.looks_up and columns):
+        return PASSING
+    named = ", ".join(literal(name) for name in sorted(columns))
+    of_set = f"EXISTS (SELECT FROM unnest(r.rules) AS rule WHERE split_part(rule, '.', 1) IN ({named}))"
+    return f"AND (r.may_pass OR {of_set})"
 
 
 def as_rejected(rows: pl.DataFrame, contract: Contract, why: Refusal) -> pl.DataFrame:

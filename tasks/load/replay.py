@@ -2,24 +2,27 @@
 
     raw batch (as stored) ─refine─▶ only what was rejected ─▶ ONE transaction: rows, verdicts, ledger, lineage
 
-A verdict depends on the record and today's code, and on whether its key is free. So the version of a
-transformation that judged a record last judges it again only where its key was taken, and writes nothing if
-it still is: replaying again changes nothing. Two replays of one raw batch wait for each other; one that is
-killed leaves no trace.
+A verdict depends on the record, today's code and the reference tables that it looks values up in, and on
+whether its key is free. So the version of a transformation that judged a record last judges it again only
+where one of those tables changed, or its key was taken, and writes nothing if it still is: replaying again
+changes nothing. Two replays of one raw batch wait for each other; one that is killed leaves no trace.
 """
 
+import json
 from collections.abc import Sequence
 
 import polars as pl
 
 from infra.postgres import Connection
+from lineage import naming
 from tasks.batch import PLACE_SCHEMA, Receipt, Refined
 from tasks.layout import without_places
 from tasks.load.at_issue import places_of, refine_at_issue
 from tasks.load.commit import as_stored
-from tasks.load.plan import Commit, LoadPlan
+from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
+from tasks.load.reference import numbered_in_order
 from tasks.load.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
 from tasks.load.settle import Settled, store_accepted, without_stored_rivals
@@ -29,10 +32,11 @@ from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, unseen, write_verd
 DROPPING = (LOCK, -1)  # shared by replays, held alone by a drop
 _OPEN = """
 SELECT * FROM (
-    SELECT identity, sequence, part, rules, $3 IS NOT DISTINCT FROM (
-        SELECT l.transformation_id FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
+    SELECT identity, sequence, part, rules, coalesce((
+        SELECT l.transformation_id = $3 AND ($4::jsonb = '{}' OR coalesce(l.looked_up::jsonb @> $4, false))
+        FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
         WHERE p.identity = r.identity ORDER BY p.batch DESC LIMIT 1
-    ) AS judged
+    ), false) AS judged
     FROM store.rejected r
     WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
       AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
@@ -57,7 +61,10 @@ async def replay(
     """
     async with store.work() as session:
         await session.connection.execute("SELECT pg_advisory_lock_shared($1, $2)", *DROPPING)
-        async with raw_batch_lock(session, raw_batch):
+        async with (
+            raw_batch_lock(session, raw_batch),
+            numbered_in_order(session.connection, current.plan.contracts.values()),
+        ):
             receipt = await _replay(session, current, raw_batch, chosen, dry_run)
         await session.connection.execute("SELECT pg_advisory_unlock_shared($1, $2)", *DROPPING)
         return receipt
@@ -71,7 +78,7 @@ async def _replay(
     dry_run: bool,
 ) -> Receipt | None:
     wanted = chosen if current.row_local else None
-    records = await _open(session.connection, raw_batch, wanted, current.plan)
+    records = await _open(session.connection, raw_batch, wanted, current)
     if records.is_empty():
         return None
     raw = await read_raw(session.connection, raw_batch)
@@ -84,10 +91,14 @@ async def _replay(
 
 
 async def _open(
-    connection: Connection, raw_batch: int, chosen: Sequence[bytes] | None, plan: LoadPlan
+    connection: Connection, raw_batch: int, chosen: Sequence[bytes] | None, current: CurrentPipeline
 ) -> pl.DataFrame:
     """The open records of a raw batch (OPEN_SCHEMA, n) that this version has not judged yet."""
-    rows = await connection.fetch(_OPEN, raw_batch, chosen, plan.transformation.id)
+    states = current.reference.tables
+    looked_up = {naming.postgres(table): states[table].said for table in current.plan.looks_up}
+    rows = await connection.fetch(
+        _OPEN, raw_batch, chosen, current.plan.transformation.id, json.dumps(looked_up)
+    )
     return pl.DataFrame([tuple(row) for row in rows], schema=OPEN_SCHEMA, orient="row")
 
 

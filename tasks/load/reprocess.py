@@ -23,6 +23,7 @@ from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.readers import reader_of
+from tasks.load.reference import numbered_in_order
 from tasks.load.rejected import insert_rejected
 from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock
 from tasks.load.row_id import ROW
@@ -52,7 +53,11 @@ async def reprocess(
     store: Store, current: CurrentPipeline, raw_batch: int, *, dry_run: bool = False
 ) -> Reprocessed:
     """Run a raw batch again. A dry run rolls everything back. Call again after UnavailableError."""
-    async with store.work() as session, raw_batch_lock(session, raw_batch):
+    async with (
+        store.work() as session,
+        raw_batch_lock(session, raw_batch),
+        numbered_in_order(session.connection, current.plan.contracts.values()),
+    ):
         return await _reprocess(session, current, raw_batch, dry_run)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from infra.postgres import Transaction
 from lineage.append import next_batch
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.contract import Contract
 from tasks.load.commit import remember, write_books
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import StoredRaw
@@ -29,7 +30,8 @@ class CurrentPipeline:
     `row_local`: each message is one record and is judged without its neighbours, so only the chosen ones are
     read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
     open records are replayed, chosen or not. `concludes_from`: frame of `Reference` → table whose standing
-    rows it held when rows of no message were concluded from them.
+    rows it held when rows of no message were concluded from them. `looks_up`: the reference tables
+    of its steps.
     """
 
     plan: LoadPlan
@@ -37,6 +39,7 @@ class CurrentPipeline:
     reference: Reference
     row_local: bool
     concludes_from: Mapping[str, str] = field(default_factory=dict)
+    looks_up: Mapping[str, Contract] = field(default_factory=dict)
 
 
 @asynccontextmanager

@@ -25,11 +25,11 @@ from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import (
     ANYTHING,
-    PASSING,
     Refusal,
     as_rejected,
     identities,
     insert_rejected,
+    passing,
     rejected_among,
 )
 from tasks.load.revise import revise
@@ -112,12 +112,13 @@ async def store_accepted(commit: Commit, refined: Refined) -> Refined:
 
 async def rejected_before(commit: Commit, refined: Refined) -> bool:
     """Whether an accepted row was rejected in an earlier batch, when it came too early or was refused."""
-    suspect = await _suspect(commit, PASSING)
+    may_pass = passing(commit.plan)
+    suspect = await _suspect(commit, may_pass)
     if not suspect.any():
         return False
     for accepted in refined.accepted.values():
         asked = identities(commit, accepted.filter(suspect.gather(accepted["sequence"])))
-        if not (await rejected_among(commit.connection, asked.unique(), PASSING)).is_empty():
+        if not (await rejected_among(commit.connection, asked.unique(), may_pass)).is_empty():
             return True
     return False
 

@@ -166,6 +166,10 @@ async def _create_beside(connection: Connection, contract: Contract) -> None:
     await connection.execute(
         f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_history_batch')} ON {history} USING brin (batch)"
     )
+    if contract.is_reference:  # which row was replaced last: asked for as its last batch is
+        await connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {quoted(f'{name}_history_until')} ON {history} (replaced_by)"
+        )
     keys = _definition({column: columns[column] for column in contract.key})
     await connection.execute(
         f"CREATE TABLE IF NOT EXISTS {stored_table(f'{name}_quarantine')} "

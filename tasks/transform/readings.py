@@ -75,7 +75,7 @@ def refine(
     unfit = None
     if steps and steps.sets:
         of_set = rules_of_set(contract, batch.received_at)
-        made = steps.run(fill_defaults(good, contract)).select(steps.sets)
+        made = steps.run(fill_defaults(good, contract), reference.tables).select(steps.sets)
         good, unfit = split(good.hstack(made), of_set)
         rules += of_set
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)

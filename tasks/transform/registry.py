@@ -18,13 +18,10 @@ from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
 from tasks.transform.lost_steps import OPEN_STEPS
 from tasks.transform.place import PlaceFinder
-from tasks.transform.steps.registry import Steps
-from tasks.transform.steps.step import Step
+from tasks.transform.steps.registry import Steps, Used
 
 Refine = Callable[[RawBatch, Reference], Refined]
 _READING: Final = ("metadata", "constant", "zone", "null_values", "map")
-LookedUp = Callable[[Mapping[str, Contract], Reference], Mapping[str, str]]
-"""Dataset (URI) → a digest of its state, of all that a transform for these contracts looks values up in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,12 @@ class Parameters:
 
     source_name: str
     pattern: Pattern | None = None  # of the source's topics or paths
-    steps: Sequence[Step] = ()
+    steps: Sequence[Used] = ()
+    looks_up: Mapping[str, Contract] = field(default_factory=dict)  # reference tables of its steps
+
+
+LookedUp = Callable[[Mapping[str, Contract], Reference, Parameters], Mapping[str, str]]
+"""Dataset (URI) → the name of its state, of all that a transform for these contracts looks values up in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def _readings(contracts: Mapping[str, Contract], parameters: Parameters) -> Refi
         source_name=parameters.source_name,
         places=PlaceFinder(),
         pattern=parameters.pattern,
-        steps=Steps(contract, parameters.steps),
+        steps=Steps(contract, parameters.steps, parameters.looks_up),
     )
 
 
@@ -78,20 +80,27 @@ def _only(contracts: Mapping[str, Contract]) -> Contract:
 
 def _readings_columns(contracts: Mapping[str, Contract], source: str, parameters: Parameters) -> Columns:
     contract = _only(contracts)
-    steps = Steps(contract, parameters.steps)
+    steps = Steps(contract, parameters.steps, parameters.looks_up)
     return readings.columns(contract, source, parameters.source_name, parameters.pattern, steps)
 
 
-def _readings_looked_up(contracts: Mapping[str, Contract], reference: Reference) -> Mapping[str, str]:
-    return readings.looked_up(_only(contracts), reference)
+def _readings_looked_up(
+    contracts: Mapping[str, Contract], reference: Reference, parameters: Parameters
+) -> Mapping[str, str]:
+    tables = {naming.postgres(table): reference.tables[table].said for table in parameters.looks_up}
+    return {**readings.looked_up(_only(contracts), reference), **tables}
 
 
-def _anything(_contracts: Mapping[str, Contract], reference: Reference) -> Mapping[str, str]:
+def _anything(
+    _contracts: Mapping[str, Contract], reference: Reference, _parameters: Parameters
+) -> Mapping[str, str]:
     """Of a function that says nothing of what it looks up: all that it is given."""
     return {naming.postgres(name): digest for name, digest in reference.digests.items()}
 
 
-def _nothing(_contracts: Mapping[str, Contract], _reference: Reference) -> Mapping[str, str]:
+def _nothing(
+    _contracts: Mapping[str, Contract], _reference: Reference, _parameters: Parameters
+) -> Mapping[str, str]:
     """Of a transform whose rows are made of their messages alone; a row concluded from others is in none."""
     return {}
 
@@ -145,7 +154,8 @@ def bound(name: str, contracts: Mapping[str, Contract], parameters: Parameters) 
 
     def run(batch: RawBatch, reference: Reference) -> Refined:
         try:
-            return replace(refine(batch, reference), looked_up=of.looked_up(contracts, reference))
+            looked_up = of.looked_up(contracts, reference, parameters)
+            return replace(refine(batch, reference), looked_up=looked_up)
         except (Exception, pl.exceptions.PanicException) as error:
             if isinstance(error, (HeadwaterError, MemoryError)):
                 raise
