@@ -5,20 +5,37 @@ The tables hold thousands of rows over a week and have statistics, so the choice
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from infra.postgres import Connection
-from tasks.load import change_marks, made_from, origin, raw, rejected, rejected_queries, settle, status, trace
+from tasks.load import (
+    change_marks,
+    made_from,
+    origin,
+    raw,
+    reference,
+    rejected,
+    rejected_queries,
+    settle,
+    status,
+    trace,
+)
 from tasks.load.origin import row_query
 from tasks.load.partitions import Partitions
+from tasks.load.plan import LoadPlan
+from tasks.load.tables import prepare_table
 from tests.bench import reads
+from tests.fixtures import catalogs
 from tests.fixtures.aggregates import HOURLY, at
-from tests.fixtures.commit import CONTRACT, a_batch, message
+from tests.fixtures.commit import CONTRACT, a_batch, a_plan, message
 from tests.fixtures.plans import Plan, plan_of
 from tests.fixtures.recall import House, a_house
+from tests.fixtures.rooms import ROOMS
 
 DAYS = 7
 # Seven days, 50 devices, a reading every ten minutes, in batches of 100; and an hourly mean of each.
@@ -126,11 +143,50 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
     identities, places = [b"\0" * 32, b"\1" * 32], ["topic1", "topic5"]
     for rejected_as in (rejected.ANYTHING, rejected.PASSING):
         assert looks_up(await plan_of(connection, rejected._KNOWN % rejected_as, identities), "rejected_pkey")
-    for rejected_as, index in ((settle.PASSING, "rejected_passing"), (settle.ANYTHING, "rejected_location")):
+    with_look_ups = rejected.passing(looking_up(a_plan()))
+    assert with_look_ups != rejected.PASSING
+    for rejected_as, index in (
+        (rejected.PASSING, "rejected_passing"),
+        (rejected.ANYTHING, "rejected_location"),
+        (with_look_ups, "rejected_location"),
+    ):
         suspect = await plan_of(connection, settle._AT_LOCATIONS % rejected_as, "mqtt:1", places)
         assert looks_up(suspect, index)
         for dataset in ("mqtt:1", "mqtt:none"):
             assert looks_up(await plan_of(connection, settle._ANYWHERE % rejected_as, dataset), index)
+
+
+def looking_up(plan: LoadPlan) -> LoadPlan:
+    """With a look-up that sets a column."""
+    contract = CONTRACT.model_validate(CONTRACT.model_dump() | {"columns": [*CONTRACT.columns, FLOOR]})
+    return replace(plan, contracts={contract.table: contract}, looks_up=("rooms",))
+
+
+FLOOR = {"name": "floor", "type": "integer", "set": True}
+_FILL_ROOMS = """
+INSERT INTO store.rooms (room, floor, processed_at, batch, sequence, input_hash, observed_at)
+SELECT i, i % 9, now(), i / 100, i % 100, i, now() FROM generate_series(1, 20000) AS i;
+INSERT INTO store.rooms_history
+    (room, floor, processed_at, batch, sequence, input_hash, observed_at, replaced_by)
+SELECT room, floor, processed_at, batch, sequence, input_hash, observed_at, batch + 1 FROM store.rooms;
+INSERT INTO store.quarantine (act, table_name, key, batch, released)
+SELECT i, CASE WHEN i % 50 > 0 THEN 'sensor_readings' ELSE 'rooms' END, i::text, 1, false
+FROM generate_series(1, 5000) AS i;
+"""
+
+
+async def test_whether_a_reference_table_has_changed_is_a_look_up(
+    connection: Connection, tmp_path: Path
+) -> None:
+    catalogs.written(tmp_path / "rooms" / "pipeline.yaml", ROOMS)
+    contract = catalogs.read(tmp_path).contracts["rooms"]
+    await prepare_table(connection, contract)
+    await connection.execute(_FILL_ROOMS)
+    await connection.execute("VACUUM ANALYZE")
+    last = reference._LAST.format(**reference._names(contract))
+    plan = await plan_of(connection, last, "rooms")
+    # Of two indexes the last entry, which has no condition; a table that is read would stand there by its name.
+    assert (plan.indexes, plan.whole) == ({"quarantine_of_table"}, {"rooms_batch", "rooms_history_until"})
 
 
 @pytest.mark.parametrize("stored", ["the same", "another value"])
