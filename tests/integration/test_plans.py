@@ -185,7 +185,7 @@ async def test_whether_a_reference_table_has_changed_is_a_look_up(
     await connection.execute("VACUUM ANALYZE")
     last = reference._LAST.format(**reference._names(contract))
     plan = await plan_of(connection, last, "rooms")
-    # Of two indexes the last entry, which has no condition; a table that is read would stand there by its name.
+    # Of two indexes the last entry, which has no condition; a table that is read would be named.
     assert (plan.indexes, plan.whole) == ({"quarantine_of_table"}, {"rooms_batch", "rooms_history_until"})
 
 
