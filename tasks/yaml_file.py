@@ -184,7 +184,7 @@ def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
 
 
 def _of_kind(schema: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
-    """The model of a union that is told by its `type`, or by the one word that it has; empty where none is."""
+    """The model of a union told by its `type`, or by the one word that it has; empty where none is."""
     for each in kinds:
         named = _resolved(schema, each).get("properties", {})
         if kind in (named.get("type", {}).get("const"), *named):
