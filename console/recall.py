@@ -131,9 +131,13 @@ def _acts(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
         return
     for changes in outcome.changes.values():
         yield from _changes(changes)
-    if outcome.rejected:
-        were = would or ("was " if outcome.rejected == 1 else "were ")
-        yield f"{counted(outcome.rejected, 'record')} {were}rejected by today's rules"
+    for records, end in (
+        (outcome.rejected, "rejected by today's rules"),
+        (outcome.filtered, "filtered by today's steps"),
+    ):
+        if records:
+            were = would or ("was " if records == 1 else "were ")
+            yield f"{counted(records, 'record')} {were}{end}"
     if outcome.erased:
         erased = counted(outcome.erased, "erased message")
         yield f"What came from {erased} stays as it is"

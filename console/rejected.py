@@ -124,9 +124,10 @@ def replay(
     if as_json:
         print_json({"dry_run": dry_run, **total})
         return
+    filtered = f"{total['filtered']} filtered, " if total["filtered"] else ""
     say(
         f"{'Nothing was changed. ' if dry_run else ''}{total['read']} judged: {total['accepted']} accepted, "
-        f"{total['duplicates']} duplicates, {total['rejected']} rejected again."
+        f"{total['duplicates']} duplicates, {filtered}{total['rejected']} rejected again."
     )
     if total["refused"]:
         say(f"{total['refused']} were refused by Postgres and stay as they are.", err=True)

@@ -58,6 +58,7 @@ class Outcome:
     changes: Mapping[str, Changes] = field(default_factory=dict)  # of a reprocess, per table
     batches: Sequence[int] = ()  # the new batches of a reprocess
     rejected: int = 0  # withdrawn rows whose records are rejected now
+    filtered: int = 0  # withdrawn rows whose records are filtered now
     erased: int = 0  # messages that could not be read again
     hours: int = 0  # hours of aggregates computed again
 
@@ -152,5 +153,6 @@ def _with(outcome: Outcome, one: Reprocessed) -> Outcome:
         changes=changes,
         batches=[*outcome.batches, *([one.receipt.batch] if one.receipt else [])],
         rejected=outcome.rejected + one.rejected,
+        filtered=outcome.filtered + one.filtered,
         erased=outcome.erased + one.erased,
     )

@@ -22,6 +22,10 @@ from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
 from tasks.transform.registry import transform
 
+_COUNTED = (
+    *("batches", "read", "accepted", "rejected", "duplicates", "filtered"),
+    *("unchanged", "refused", "failed"),
+)
 log = structlog.get_logger(__name__)
 
 
@@ -40,7 +44,7 @@ async def replay(
     `unchanged`: chosen records not judged again. As before stay `refused`, whose values Postgres refuses, and
     `failed`, on which the transform fails.
     """
-    total = Counter(batches=0, read=0, accepted=0, rejected=0, duplicates=0, unchanged=0, refused=0, failed=0)
+    total = Counter(dict.fromkeys(_COUNTED, 0))
     async with stores.open_store(settings, "rejected replay") as store:
         await stores.prepare_each(settings, catalog.contracts.values())
         found = await open_batches(store.pool, which)
@@ -148,4 +152,5 @@ def _counts(receipt: Receipt) -> dict[str, int]:
         "accepted": sum(receipt.accepted.values()),
         "rejected": receipt.rejected,
         "duplicates": receipt.duplicates,
+        "filtered": receipt.filtered,
     }

@@ -46,6 +46,11 @@ _REJECTED: dict[str, pl.DataType] = {
 }
 REJECTED_SCHEMA = pl.Schema(_REJECTED)
 
+FILTERED_SCHEMA = pl.Schema(
+    {name: _REJECTED[name] for name in ("sequence", "part", "table", "key", "input_hash")}
+)
+"""A good record that a step left out on purpose: where it stands, and what it would have been."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -150,8 +155,10 @@ class Refined:
     accepted: Mapping[str, pl.DataFrame]  # table name → its contract's columns and ORIGIN_SCHEMA
     rejected: pl.DataFrame  # REJECTED_SCHEMA
     duplicates: int  # the same record again within the batch
-    filtered: int  # left out on purpose by the transform
+    filtered: int  # left out on purpose: by a step, or since a newer one of the batch supersedes it
     read: int  # records found in the messages; a message that cannot be decoded counts as one
+    filtered_rows: pl.DataFrame = field(default_factory=FILTERED_SCHEMA.to_frame)
+    """FILTERED_SCHEMA: those of `filtered` that a step left out. They stay filtered when they come again."""
     looked_up: Mapping[str, str] | None = None
     """Dataset (URI) → its state that rows were looked up in, by name or digest; None: not known."""
 
@@ -160,6 +167,11 @@ class Refined:
         out += self.rejected.height + self.duplicates + self.filtered
         if out != self.read:
             raise ValueError(f"the transform read {self.read} records and accounts for {out}")
+
+    @property
+    def superseded(self) -> int:
+        """How many records of those that are filtered are so for a newer one of the batch."""
+        return self.filtered - self.filtered_rows.height
 
 
 @dataclass(frozen=True, slots=True)

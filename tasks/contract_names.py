@@ -28,6 +28,7 @@ TABLES: Final = frozenset(
         "drops",
         "erasures",
         "files_not_taken",
+        "filtered",
         "first_readers",
         "followed_files",
         "identity",

@@ -10,7 +10,7 @@ from ..identifiers import stored_table
 from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection
 from ..stored import TableShape
-from . import acts, books, entries, imported, messages, rejected
+from . import acts, books, entries, filtered, imported, messages, rejected
 from .books import Books, Counts
 from .findings import Findings
 from .held import by_batch
@@ -23,7 +23,7 @@ LEAST, MOST = -(1 << 63), (1 << 63) - 1
 """Every number a batch may have is in LEAST ≤ number < MOST."""
 _NUMBERED = (
     *(("batch", name) for name in ("ledger", "ledger_outputs", "lineage_log", "raw_batches", "rejected")),
-    *(("batch", name) for name in ("replays", "imported_events")),
+    *(("batch", name) for name in ("replays", "imported_events", "filtered")),
     *(("act", name) for name in ("recalls", "quarantine", "erasures")),
 )
 _WINDOWS = """
@@ -114,6 +114,7 @@ async def check(
     for name, found in (
         ("raw_batches", messages.check_messages(connection, kept, *window)),
         ("rejected", rejected.check_rejected(connection, kept, *window, counts, keys)),
+        ("filtered", filtered.check_filtered(connection, kept, *window)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
         ("edges", entries.check_producers(connection, kept, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),

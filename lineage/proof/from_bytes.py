@@ -23,6 +23,7 @@ class FromBytes:
     rows: int = 0
     values: int = 0
     rejected: int = 0  # records that were judged again
+    filtered: int = 0  # records that a step left out again
     apart: int = 0  # rejected records whose verdict depends on more than their bytes
     erased: int = 0  # messages without bytes, in batches of which the others were made again
     left_out: dict[str, int] = field(default_factory=dict)  # which column and why → rows
@@ -43,10 +44,11 @@ class FromBytes:
 
     @property
     def _compared(self) -> str:
-        if not (self.rows or self.rejected):
+        if not (self.rows or self.rejected or self.filtered):
             return "from bytes: NOTHING was made again, so this says nothing of where any value comes from"
+        filtered = f", {counted(self.filtered, 'filtered record')}" if self.filtered else ""
         return (
-            f"from bytes: {counted(self.rows, 'row')} ({counted(self.values, 'value')}) and "
+            f"from bytes: {counted(self.rows, 'row')} ({counted(self.values, 'value')}){filtered} and "
             f"{counted(self.rejected, 'rejected record')} of {counted(self.batches, 'batch')} made again"
         )
 

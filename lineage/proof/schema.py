@@ -20,6 +20,7 @@ COLUMNS: Mapping[str, str] = {
     "digest_keys": "id first_used",
     "erasures": "act batch sequence reason by_whom erased_at",
     "files_not_taken": "pipeline path why since",
+    "filtered": "identity batch raw_batch sequence part",
     "first_readers": "dataset pipeline since",
     "followed_files": "file pipeline path number next line sha256 inode seen_as begun_at advanced_at left_at",
     "identity": "id",
@@ -59,7 +60,7 @@ COLUMNS: Mapping[str, str] = {
 APPEND_ONLY = (
     *("erasures", "identity", "imported_events", "ledger", "ledger_outputs", "lineage_log", "lineage_seals"),
     *("lineage_spans", "proofs", "quarantine", "recalls", "reigns", "replays", "sequence_corrections"),
-    *("transformations", "digest_keys", "first_readers", "lost_batches"),
+    *("transformations", "digest_keys", "first_readers", "lost_batches", "filtered"),
 )
 """Those of them where every change but INSERT is refused."""
 
@@ -78,7 +79,7 @@ VIEWS: Mapping[str, str] = {
         for name in (
             *("ledger", "ledger_outputs", "lineage_log", "imported_events", "raw_batches"),
             *("erasures", "replays", "devices", "recalls", "quarantine", "rejected"),
-            *("sequence_corrections", "lost_batches"),
+            *("sequence_corrections", "lost_batches", "filtered"),
         )
     },
     "drops": "SELECT p.identity, r.act, p.rules_before AS rules, r.reason, r.by_whom, r.at "

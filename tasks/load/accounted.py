@@ -1,4 +1,4 @@
-"""Whether everything that a batch's messages make is somewhere: stored, rejected, or said by what is stored.
+"""Whether everything that a batch's messages make is somewhere: stored, rejected, filtered, or said by a row.
 
 Asked in that order, the cheap questions first: of most batches nothing is left after the first.
 """
@@ -12,6 +12,7 @@ from lineage.identifiers import stored_table
 from tasks.batch import PLACE_SCHEMA, Refined
 from tasks.canonical import canonical_key
 from tasks.layout import without_places
+from tasks.load.filtered import filtered_among
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw
 from tasks.load.rejected import identities, rejected_among
@@ -28,14 +29,17 @@ _COMMITS = "(SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1)"
 async def unaccounted(
     commit: Commit, raw: StoredRaw, refined: Refined, stored: Mapping[str, pl.DataFrame]
 ) -> list[tuple[str, RowId]]:
-    """Table (or `rejected`) and place of what nothing tells of; `stored`: table → rows of this commit."""
+    """Table (or `rejected`, `filtered`) and place of what nothing tells of.
+
+    `stored`: table → rows of this commit.
+    """
     accepted = {table: without(rows, stored[table]) for table, rows in refined.accepted.items()}
-    refused = refined.rejected
-    if not (refused.height or any(map(len, accepted.values()))):
+    refused, filtered = refined.rejected, refined.filtered_rows
+    if not (refused.height or filtered.height or any(map(len, accepted.values()))):
         return []
     records = await commit.connection.fetch(_REJECTED, raw.number)
     judged = _places([tuple(record) for record in records])
-    left = [("rejected", without_places(refused, judged))]
+    left = [("rejected", without_places(refused, judged)), ("filtered", without_places(filtered, judged))]
     for table, rows in accepted.items():
         placed = await _placed(commit.connection, table, raw.number)
         left.append((table, without_places(rows, pl.concat([judged, placed]))))
@@ -57,15 +61,15 @@ def _places(places: list[tuple[int, int | None]]) -> pl.DataFrame:
 
 
 async def _untold(commit: Commit, what: str, rows: pl.DataFrame) -> list[RowId]:
-    """The rows that were neither rejected elsewhere with these bytes nor say what a stored row says."""
+    """The rows that were neither rejected nor filtered with these bytes nor say what a stored row says."""
     if rows.is_empty():
         return []
     ids = identities(commit, rows)
-    known = await rejected_among(commit.connection, ids.unique())
-    rows = rows.filter(~ids.is_in(known.implode())).with_row_index("row")
+    known = [await among(commit.connection, ids.unique()) for among in (rejected_among, filtered_among)]
+    rows = rows.filter(~ids.is_in(pl.concat(known).implode())).with_row_index("row")
     told: list[int] = []
     for table, contract in commit.plan.contracts.items():
-        if what == "rejected":
+        if what in ("rejected", "filtered"):
             asked = rows.filter(
                 (pl.col("table") == table) & pl.all_horizontal(pl.col("key", "input_hash").is_not_null())
             )

@@ -62,28 +62,34 @@ async def refine_without(current: CurrentPipeline, batch: RawBatch, left_out: pl
     def original(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(sequence=sequences.gather(rows["sequence"]))
 
-    accepted = {table: original(rows) for table, rows in refined.accepted.items()}
-    return replace(refined, accepted=accepted, rejected=original(refined.rejected))
+    return replace(
+        refined,
+        accepted={table: original(rows) for table, rows in refined.accepted.items()},
+        rejected=original(refined.rejected),
+        filtered_rows=original(refined.filtered_rows),
+    )
 
 
 def _has_rivals(refined: Refined) -> bool:
     """Whether a key came more than once."""
     conflicts = refined.rejected["rules"].list.contains(_CONFLICT)
-    return bool(refined.duplicates or refined.filtered or conflicts.any())
+    return bool(refined.duplicates or refined.superseded or conflicts.any())
 
 
 def _without(refined: Refined, left_out: pl.DataFrame) -> Refined:
     accepted = {table: without_places(rows, left_out) for table, rows in refined.accepted.items()}
     rejected = without_places(refined.rejected, left_out)
-    read = sum(rows.height for rows in accepted.values()) + rejected.height
+    filtered = without_places(refined.filtered_rows, left_out)
+    told = refined.superseded + filtered.height
+    read = sum(rows.height for rows in accepted.values()) + rejected.height + refined.duplicates + told
     return replace(
-        refined, accepted=accepted, rejected=rejected, read=read + refined.duplicates + refined.filtered
+        refined, accepted=accepted, rejected=rejected, filtered=told, filtered_rows=filtered, read=read
     )
 
 
 def places_of(refined: Refined) -> pl.DataFrame:
     """Where everything refined stands (PLACE_SCHEMA, n)."""
-    frames = [*refined.accepted.values(), refined.rejected]
+    frames = [*refined.accepted.values(), refined.rejected, refined.filtered_rows]
     return pl.concat([rows.select(ROW) for rows in frames]).unique(maintain_order=True)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from infra.postgres import UniqueViolation, copy_frame, met_another
 from lineage import naming
 from lineage.append import next_batch
+from lineage.filtered import Told
 from lineage.log import Span, await_end_of
 from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
@@ -22,6 +23,7 @@ from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges, followed, offsets, progress
 from tasks.load.change_marks import mark_rows
+from tasks.load.filtered import insert_filtered, without_filtered_before
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
@@ -132,11 +134,12 @@ async def _write(
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
-    """Everything of a commit but its rows and bytes: changed hours, subjects, lineage, ledger."""
+    """Everything of a commit but its rows and bytes: hours, filtered records, subjects, lineage, ledger."""
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
+    filtered = await insert_filtered(commit, settled.refined.filtered_rows)
     new = await _new_subjects(commit, settled.refined, session.known_subjects)
-    span = await _write_lineage(session, commit, settled, new)
+    span = await _write_lineage(session, commit, settled, filtered, new)
     return Written(await write_ledger(commit, settled, span), span, new)
 
 
@@ -165,7 +168,7 @@ def _with_origin(commit: Commit, contract: Contract, rows: pl.DataFrame) -> pl.D
 async def _store_rows(commit: Commit, refined: Refined) -> Settled:
     """Copy the rows, unless that looks to be in vain; a key that is there is a unique violation."""
     if _comes_again(commit, refined):
-        refined = await without_judged_before(commit, refined)
+        refined = await _without_any_before(commit, refined)
         if _revises(commit, refined) or await looks_stored(commit, refined):
             return await settle(commit, refined)
     else:
@@ -179,8 +182,14 @@ async def _store_rows(commit: Commit, refined: Refined) -> Settled:
 
 
 async def _settle(commit: Commit, refined: Refined) -> Settled:
-    rejected = ANYTHING if _comes_again(commit, refined) else passing(commit.plan)
-    return await settle(commit, await without_judged_before(commit, refined, rejected))
+    if _comes_again(commit, refined):
+        return await settle(commit, await _without_any_before(commit, refined))
+    return await settle(commit, await without_judged_before(commit, refined, passing(commit.plan)))
+
+
+async def _without_any_before(commit: Commit, refined: Refined) -> Refined:
+    """What was rejected or filtered before, for whatever reason, stays so."""
+    return await without_filtered_before(commit, await without_judged_before(commit, refined, ANYTHING))
 
 
 def _comes_again(commit: Commit, refined: Refined) -> bool:
@@ -221,11 +230,21 @@ async def _new_subjects(commit: Commit, refined: Refined, known: set[edges.Subje
 
 
 async def _write_lineage(
-    session: WriterSession, commit: Commit, settled: Settled, new: list[edges.Subject]
+    session: WriterSession,
+    commit: Commit,
+    settled: Settled,
+    filtered: Told | None,
+    new: list[edges.Subject],
 ) -> Span:
     source, refined = commit.batch.dataset, settled.refined
     rejected = refined.rejected.height
-    stored = edges.Stored(source=source, accepted=refined.accepted, rejected=rejected, moved=settled.moved)
+    stored = edges.Stored(
+        source=source,
+        accepted=refined.accepted,
+        rejected=rejected,
+        filtered=filtered,
+        moved=settled.moved,
+    )
     if commit.raw_batch is None:
         entries = edges.of_commit(commit.number, commit.batch, commit.plan, stored, new, commit.at)
     else:

@@ -10,6 +10,7 @@ import polars as pl
 
 from lineage import naming
 from lineage.acts import Moved, history
+from lineage.filtered import FILTERED, Told
 from lineage.model import (
     Edge,
     Node,
@@ -49,14 +50,15 @@ class Stored:
     source: str  # the dataset (a URI) of its messages
     accepted: Mapping[str, pl.DataFrame]  # table name → rows
     rejected: int
+    filtered: Told | None = None  # the records that a step left out, and none before
     moved: Mapping[str, Moved] = field(default_factory=dict)  # table name → rows moved to its history
 
 
 def of_commit(
     number: int, batch: RawBatch, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """Source → raw, raw → each table that got rows, experiments → steps, raw → rejected; and the subjects
-    seen first with what they used."""
+    """Source → raw, raw → each table that got rows, experiments → steps, raw → rejected and filtered; and the
+    subjects seen first with what they used."""
     received = batch_node(
         batch.dataset,
         number,
@@ -73,8 +75,8 @@ def of_commit(
 def of_replay(
     number: int, raw_batch: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """The original raw batch → each table that got rows, → rejected (judged again, rejected again), → what a
-    reprocess replaced."""
+    """The original raw batch → each table that got rows, → rejected (judged again, rejected again), →
+    filtered, → what a reprocess replaced."""
     made = _outputs(batch_node(RAW, raw_batch), number, plan, stored, new)
     return _edges(plan, made, now, valid_from=now)
 
@@ -90,6 +92,8 @@ def _outputs(
     if stored.rejected:
         rejected = batch_node(REJECTED, number, rows=stored.rejected, source=stored.source)
         yield RelationshipType.FEEDS, raw, rejected
+    if stored.filtered:
+        yield RelationshipType.FEEDS, raw, batch_node(FILTERED, number, **stored.filtered._asdict())
     for table, moved in stored.moved.items():  # also none: that no row was moved can be proved too
         yield RelationshipType.FEEDS, raw, batch_node(history(table), number, **moved._asdict())
     for source, target in _about(plan, number, stored, new):

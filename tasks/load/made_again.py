@@ -31,6 +31,7 @@ from tasks.load.accounted import unaccounted
 from tasks.load.at_issue import places_of, refine_without
 from tasks.load.commit import as_stored
 from tasks.load.differing import FAILED, judged_again, place, unlike_values
+from tasks.load.filtered_again import FilteredAgain
 from tasks.load.plan import Commit
 from tasks.load.raw import StoredRaw, read_raw
 from tasks.load.readers import reader_of
@@ -222,6 +223,7 @@ class _Again:
         made = await self._made(refined, stored)
         found = [each for table, rows in stored.items() for each in self._unlike(table, rows, made, unlike)]
         found += self._unlike_verdicts(refined, judged)
+        found += await self._unlike_filtered(refined, stored)
         if self.row["way"] != "replay":  # which judges what waits, and no other record
             found += await self._unaccounted(refined, stored)
         return found
@@ -337,6 +339,15 @@ class _Again:
         ids = identities_in(self.raw.batch, self.raw.digests, places, self.commit.reader)
         at = dict(zip(ids, places.iter_rows(named=True), strict=True))
         return [record | at[record["identity"]] for record in records if record["identity"] in at]
+
+    async def _unlike_filtered(self, refined: Refined, stored: Mapping[str, pl.DataFrame]) -> list[str]:
+        """What is stored as filtered against what a step leaves out again, and how many are in the ledger."""
+        again = FilteredAgain(self.commit, refined, stored)
+        erased = set(self._erased["sequence"])
+        found, self.done.filtered = await again.differences(erased), self.done.filtered + again.compared
+        if self.row["raw_batch"] is None and not erased:  # what is judged again are some of the records
+            found += await again.miscounted(self.row["filtered"])
+        return found
 
     def _failed(
         self, error: TransformError, stored: Mapping[str, pl.DataFrame], judged: list[dict[str, Any]]

@@ -170,4 +170,5 @@ def _together(one: Refined, other: Refined) -> Refined:
         duplicates=one.duplicates + other.duplicates,
         filtered=one.filtered + other.filtered,
         read=one.read + other.read,
+        filtered_rows=pl.concat([one.filtered_rows, other.filtered_rows]),
     )

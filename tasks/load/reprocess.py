@@ -5,7 +5,7 @@
 Every record of the batch is judged as if it came today, but those that wait or were dropped: they are a
 replay's, or nobody's (`at_issue.py`). The old row moves to `NAME_history` with its batch. What is the same
 stays as it is, so doing it again changes nothing; one that is killed leaves no trace. A row that today's code
-makes no more is withdrawn: to history, its record rejected by today's rules.
+makes no more is withdrawn: to history, its record rejected by today's rules, or filtered by today's steps.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from lineage.acts import REPROCESS, moved
-from tasks.batch import ORIGIN_SCHEMA, PLACE_SCHEMA, Receipt, Refined
+from tasks.batch import FILTERED_SCHEMA, ORIGIN_SCHEMA, PLACE_SCHEMA, Receipt, Refined
 from tasks.contract import Contract, OnReturn
 from tasks.load.at_issue import places_of, refine_at_issue, waiting_or_dropped
 from tasks.load.changes import Changes, Compared
 from tasks.load.commit import as_stored
+from tasks.load.filtered import filtered_before
 from tasks.load.plan import Commit
 from tasks.load.prepare import in_key_order
 from tasks.load.raw import StoredRaw, read_raw
@@ -26,13 +27,14 @@ from tasks.load.readers import reader_of
 from tasks.load.reference import numbered_in_order
 from tasks.load.rejected import insert_rejected
 from tasks.load.reread import CurrentPipeline, begin, end, raw_batch_lock
-from tasks.load.row_id import ROW
+from tasks.load.row_id import ROW, without
 from tasks.load.settle import Settled, store_accepted, without_stored_before, without_stored_rivals
 from tasks.load.standing import STANDS, lock, move_to_history, standing_rows, taken, unjudged
 from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import reject_again
 from tasks.load.wanted import Wanted, wanted
 
+_NONE_FILTERED = FILTERED_SCHEMA.to_frame()
 _KNOWN = """
 SELECT EXISTS (SELECT FROM store.ledger WHERE (batch = $1 OR raw_batch = $1) AND transformation_id = $2)
 """
@@ -45,6 +47,7 @@ class Reprocessed:
     raw_batch: int
     changes: Mapping[str, Changes]  # table → what differs
     rejected: int = 0  # withdrawn rows whose records are rejected now
+    filtered: int = 0  # withdrawn rows whose records are filtered now
     erased: int = 0  # messages that could not be read again
     receipt: Receipt | None = None
 
@@ -110,8 +113,9 @@ async def _commit(
 ) -> Reprocessed:
     commit, transaction = await begin(session, current.plan, raw, refined)
     rows = as_stored(commit, in_key_order(commit.plan.contracts, refined))
-    want = wanted(commit.plan.contracts, await _standing(commit, readable), rows)
-    settled = await _store(commit, want)
+    before = await filtered_before(commit, without(places_of(refined), refined.filtered_rows))
+    want = wanted(commit.plan.contracts, await _standing(commit, readable), rows, before)
+    settled = await _store(commit, want, before, rows.filtered_rows)
     changes = {table: _with_new(each, settled.accepted[table]) for table, each in want.tables.items()}
     known = await session.connection.fetchval(_KNOWN, raw.number, current.plan.transformation.id)
     if known and not settled.rejected.height and not any(each.any for each in changes.values()):
@@ -124,6 +128,7 @@ async def _commit(
         raw_batch=raw.number,
         changes=changes,
         rejected=settled.rejected.height,
+        filtered=int(_among(rows.filtered_rows, _withdrawn(want)).sum()),
         receipt=receipt,
     )
 
@@ -144,13 +149,16 @@ def _with_new(compared: Compared, stored: pl.DataFrame) -> Changes:
     return replace(compared.changes, new=max(0, stored.height - compared.changed.height))
 
 
-async def _store(commit: Commit, want: Wanted) -> Refined:
-    """Move what is replaced, store what is new, and reject what today's rules refuse."""
+async def _store(commit: Commit, want: Wanted, before: pl.DataFrame, filtered: pl.DataFrame) -> Refined:
+    """Move what is replaced, store what is new, and reject what today's rules refuse.
+
+    `before`: the places of what was filtered, and is not today; `filtered`: what is today (FILTERED_SCHEMA).
+    """
     accepted = {}
     for table, each in want.tables.items():
         contract = commit.plan.contracts[table]
         await move_to_history(commit, contract, each.gone)
-        accepted[table] = pl.concat([each.changed, await _new(commit, contract, each)])
+        accepted[table] = pl.concat([each.changed, await _new(commit, contract, each, before)])
     same = sum(each.changes.unchanged for each in want.tables.values())
     again = _balanced(accepted, want.heard.clear(), same)
     stored = await store_accepted(commit, again)
@@ -158,16 +166,29 @@ async def _store(commit: Commit, want: Wanted) -> Refined:
     unheard = await without_stored_before(commit, _balanced({}, want.unheard, 0))
     today = pl.concat([stored.rejected, heard.rejected, unheard.rejected])
     kept = pl.concat([await reject_again(commit, today), await insert_rejected(commit, today)])
-    return _balanced(stored.accepted, kept, stored.duplicates)
+    return _balanced(stored.accepted, kept, stored.duplicates, filtered)
 
 
-def _balanced(accepted: Mapping[str, pl.DataFrame], rejected: pl.DataFrame, duplicates: int) -> Refined:
-    read = sum(rows.height for rows in accepted.values()) + rejected.height + duplicates
-    return Refined(accepted=accepted, rejected=rejected, duplicates=duplicates, filtered=0, read=read)
+def _balanced(
+    accepted: Mapping[str, pl.DataFrame],
+    rejected: pl.DataFrame,
+    duplicates: int,
+    filtered: pl.DataFrame = _NONE_FILTERED,
+) -> Refined:
+    return Refined(
+        accepted=accepted,
+        rejected=rejected,
+        duplicates=duplicates,
+        filtered=filtered.height,
+        read=sum(map(len, accepted.values())) + rejected.height + duplicates + filtered.height,
+        filtered_rows=filtered,
+    )
 
 
-async def _new(commit: Commit, contract: Contract, compared: Compared) -> pl.DataFrame:
-    """Rows under new keys. One that moved goes through in any case: it must not be lost.
+async def _new(
+    commit: Commit, contract: Contract, compared: Compared, filtered: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows under new keys. One that moved, or was filtered, goes through in any case: it must not be lost.
 
     One whose record had no row said what another says; today it may say something else, but only where
     today's code has judged the other one too. Of a revision the newest sight stands, and it is left.
@@ -175,7 +196,7 @@ async def _new(commit: Commit, contract: Contract, compared: Compared) -> pl.Dat
     new = compared.new
     if new.is_empty():
         return new
-    moved = _among(new, compared.withdrawn)
+    moved = _among(new, compared.withdrawn) | _among(new, filtered)
     others = new.filter(~moved)
     if contract.on_return is OnReturn.APPEND:
         held = await unjudged(commit, contract, others)
@@ -185,8 +206,12 @@ async def _new(commit: Commit, contract: Contract, compared: Compared) -> pl.Dat
     return pl.concat([new.filter(moved), free])
 
 
-def _among(new: pl.DataFrame, withdrawn: pl.DataFrame) -> pl.Series:
-    """Which of these rows (Boolean, n) are made of the same as a withdrawn one: its key is another now."""
-    stood = withdrawn.select(ROW).unique().with_columns(stood=True)
-    found = new.select(ROW).join(stood, on=ROW, how="left", nulls_equal=True, maintain_order="left")
-    return found["stood"].fill_null(False)
+def _among(rows: pl.DataFrame, places: pl.DataFrame) -> pl.Series:
+    """Which of these rows (Boolean, n) are made of the records at these places (with ROW, m)."""
+    there = places.select(ROW).unique().with_columns(there=True)
+    found = rows.select(ROW).join(there, on=ROW, how="left", nulls_equal=True, maintain_order="left")
+    return found["there"].fill_null(False)
+
+
+def _withdrawn(want: Wanted) -> pl.DataFrame:
+    return pl.concat([each.withdrawn.select(ROW) for each in want.tables.values()])

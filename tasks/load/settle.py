@@ -24,7 +24,6 @@ from tasks.batch import Refined
 from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import (
-    ANYTHING,
     Refusal,
     as_rejected,
     identities,
@@ -84,7 +83,7 @@ async def settle(commit: Commit, refined: Refined) -> Settled:
     return Settled(refined, "staging")
 
 
-async def without_judged_before(commit: Commit, refined: Refined, rejected: str = ANYTHING) -> Refined:
+async def without_judged_before(commit: Commit, refined: Refined, rejected: str) -> Refined:
     """Records that were `rejected` before, or that are rejected now and stored, are duplicates."""
     return await without_stored_before(commit, await _without_rejected_before(commit, refined, rejected))
 

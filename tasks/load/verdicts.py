@@ -2,6 +2,7 @@
 
 * `accepted`: a row of it is stored now;
 * `duplicate`: its key and values are stored already, or another record of the batch said the same;
+* `filtered`: it passes, and a step leaves it out on purpose;
 * `split`: its message can be read now, and records within it are rejected, each as a record of its own;
 * `rejected`: still, by today's rules.
 
@@ -72,9 +73,17 @@ def at_issue(refined: Refined, records: pl.DataFrame) -> Refined:
         return marked.filter(taken).drop(OWN)
 
     accepted = {table: concerned(rows) for table, rows in refined.accepted.items()}
-    rejected = concerned(refined.rejected)
-    read = sum(rows.height for rows in accepted.values()) + rejected.height
-    return replace(refined, accepted=accepted, rejected=rejected, duplicates=0, filtered=0, read=read)
+    rejected, filtered = concerned(refined.rejected), concerned(refined.filtered_rows)
+    read = sum(rows.height for rows in accepted.values()) + rejected.height + filtered.height
+    return replace(
+        refined,
+        accepted=accepted,
+        rejected=rejected,
+        duplicates=0,
+        filtered=filtered.height,
+        read=read,
+        filtered_rows=filtered,
+    )
 
 
 def unseen(records: pl.DataFrame, refined: Refined) -> pl.DataFrame:
@@ -87,7 +96,7 @@ def unseen(records: pl.DataFrame, refined: Refined) -> pl.DataFrame:
 def _seen(refined: Refined) -> Mapping[int, set[RowId]]:
     """Sequence → where its rows stand."""
     seen: dict[int, set[RowId]] = defaultdict(set)
-    for frame in (*refined.accepted.values(), refined.rejected):
+    for frame in (*refined.accepted.values(), refined.rejected, refined.filtered_rows):
         for place in _places(frame):
             seen[place[0]].add(place)
     return seen
@@ -105,6 +114,7 @@ def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
     """
     seen = _seen(refined)
     kept = {place for rows in stored.accepted.values() for place in _places(rows)}
+    filtered = set(_places(stored.filtered_rows))
     broken = {(row["sequence"], row["part"]): row for row in stored.rejected.iter_rows(named=True)}
     verdicts: list[Verdict] = []
     absent, own = 0, set(_places(records))
@@ -119,7 +129,8 @@ def judge(records: pl.DataFrame, refined: Refined, stored: Refined) -> Verdicts:
         elif places & broken.keys():
             verdict = "split"
         else:
-            verdict = "accepted" if places & kept else "duplicate"
+            ends = (("accepted", kept), ("filtered", filtered))
+            verdict = next((end for end, those in ends if places & those), "duplicate")
         verdicts.append(Verdict(identity=identity, verdict=verdict, rules_before=rules, today=again))
     fresh = [row for place, row in broken.items() if place not in own and place[1] is not None]
     return Verdicts(records=verdicts, fresh=_frame(fresh), absent=absent)
@@ -142,9 +153,8 @@ async def write_verdicts(commit: Commit, verdicts: Verdicts, stored: Refined) ->
     rejected = pl.concat([_frame([v.today for v in still if v.today is not None]), fresh])
     duplicates = stored.duplicates + verdicts.absent + verdicts.fresh.height - fresh.height
     accepted = sum(rows.height for rows in stored.accepted.values())
-    return replace(
-        stored, rejected=rejected, duplicates=duplicates, read=accepted + rejected.height + duplicates
-    )
+    read = accepted + rejected.height + duplicates + stored.filtered
+    return replace(stored, rejected=rejected, duplicates=duplicates, read=read)
 
 
 async def reject_again(commit: Commit, rejected: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
     payloads ─decode─▶ cells ─reading─▶ values ─rules─▶ good ─steps, rules─▶ made ─keys─▶ one row per key
                  └─────────────────────────────────┴────────────────┴───────────────┴───▶ rejected   │
-                                                                           accepted ◀──── enrich ────┘
+                                                          └─────▶ filtered     accepted ◀─ enrich ───┘
 
 Row-local but for keys that come twice in a batch, and without a clock: `received_at` is the batch's. The same
 message gets the same verdict in any batch. What is added is what the contract derives
@@ -16,7 +16,7 @@ import polars as pl
 
 from lineage import naming
 from lineage.columns import named
-from tasks.batch import ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
+from tasks.batch import FILTERED_SCHEMA, ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
 from tasks.pattern import Pattern
@@ -72,11 +72,11 @@ def refine(
         *rules_of(contract, batch.received_at, readings.schema),
     ]
     good, bad = split(readings, rules)
-    unfit = None
-    if steps and steps.sets:
+    unfit, left_out = None, FILTERED_SCHEMA.to_frame()
+    if steps:
         of_set = rules_of_set(contract, batch.received_at)
-        made = steps.run(fill_defaults(good, contract), reference.tables).select(steps.sets)
-        good, unfit = split(good.hstack(made), of_set)
+        made, left_out = _stepped(good, steps, contract, reference)
+        good, unfit = split(made, of_set)
         rules += of_set
     unique = keys.deduplicate(keys.hash_inputs(good, contract), contract)
     accepted = _enriched(unique.kept, reference, contract, source_name, places)
@@ -93,9 +93,31 @@ def refine(
         accepted={contract.table: chunk.in_message(accepted, batch)},
         rejected=chunk.in_message(refused.sort(cells.SEQUENCE), batch),
         duplicates=unique.duplicates,
-        filtered=unique.superseded.height,
-        read=accepted.height + refused.height + unique.duplicates + unique.superseded.height,
+        filtered=unique.superseded.height + left_out.height,
+        read=accepted.height
+        + refused.height
+        + unique.duplicates
+        + unique.superseded.height
+        + left_out.height,
+        filtered_rows=chunk.in_message(left_out, batch),
     )
+
+
+def _stepped(
+    good: pl.DataFrame, steps: Steps, contract: Contract, reference: Reference
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Good rows with what the steps set, and those that the steps leave out (FILTERED_SCHEMA)."""
+    done = steps.run(fill_defaults(good, contract), reference.tables)
+    made = done.select(steps.sets).get_columns()
+    if done.height == good.height:
+        return good.hstack(made), FILTERED_SCHEMA.to_frame()
+    goes_on = pl.col(cells.SEQUENCE).is_in(done[cells.SEQUENCE].implode())
+    left_out = keys.hash_inputs(good.filter(~goes_on), contract)
+    told = left_out.with_columns(
+        canonical_key(left_out, contract), part=pl.lit(None), table=pl.lit(contract.table)
+    )
+    filtered = told.select(pl.col(name).cast(dtype) for name, dtype in FILTERED_SCHEMA.items())
+    return good.filter(goes_on).hstack(made), filtered
 
 
 def columns(
@@ -113,7 +135,7 @@ def columns(
         column.name: pl.lit(column.constant) for column in contract.inputs if column.constant is not None
     }
     inputs = validated(read.with_columns(**constant), contract, rules)
-    if steps and steps.sets:
+    if steps:
         inputs = kept(steps.plan(inputs), rules_of_set(contract, ANY_TIME))
     devices = named(DEVICES.to_frame().lazy(), _DEVICES)
     places = named(PLACE_SCHEMA.to_frame().lazy(), _PLACES)

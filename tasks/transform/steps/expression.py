@@ -5,13 +5,14 @@ rows, opens files or asks the clock. What is not on the list below is refused by
 it is written anew: numbers of 64 bits, and no constant where one would be computed otherwise (ONE).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 import polars as pl
 
 from lineage.errors import ContractError
+from tasks.contract import POLARS_TYPES, Column
 
 ONE: Final = ".one"
 """A column of 1.0, by which a divisor is multiplied. Polars divides a column by a constant by way of its
@@ -57,6 +58,25 @@ def expression(said: str, columns: Collection[str]) -> pl.Expr:
     except (pl.exceptions.PolarsError, RecursionError, UnicodeError) as error:
         raise ContractError(f"{said!a} is no expression: {_why(error)}") from error
     return found
+
+
+def type_of(what: str, said: str, columns: Sequence[Column]) -> pl.DataType:
+    """The type of what an expression over these columns gives; `what` names it in a ContractError."""
+    types = {column.name: POLARS_TYPES[column.type] for column in columns}
+    empty = pl.LazyFrame(schema={**types, ONE: pl.Float64()})
+    try:
+        return empty.select(expression(said, types)).collect().dtypes[0]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError) as error:
+        why = " ".join(str(error).split())
+        raise ContractError(f"{what}: {said!r} cannot be computed: {why}") from error
+
+
+def said_of(dtype: pl.DataType) -> str:
+    """A type as people call it."""
+    known = {pl.String: "text", pl.Boolean: "a truth value", pl.Datetime: "a time", pl.Null: "null"}
+    if dtype.is_numeric():
+        return "a number"
+    return next((what for kind, what in known.items() if isinstance(dtype, kind)), str(dtype))
 
 
 def _refused(node: Any, columns: Collection[str]) -> str:

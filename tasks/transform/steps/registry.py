@@ -4,6 +4,7 @@ A step computes columns of a record from others of it (`step.py`), or looks them
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Final, TypeAlias
@@ -23,8 +24,9 @@ from tasks.transform.steps.lookup import Added, Lookup, Tables
 from tasks.transform.steps.set import Set
 from tasks.transform.steps.step import Step
 from tasks.transform.steps.weather import Weather
+from tasks.transform.steps.where import Where
 
-STEPS: Final = ("set", "weather", "lookup")
+STEPS: Final = ("set", "weather", "lookup", "where")
 Used: TypeAlias = Step | Lookup
 
 
@@ -51,7 +53,10 @@ def _word(said: object) -> str | None:
 
 
 AnyStep = Annotated[
-    Annotated[Set, Tag("set")] | Annotated[Weather, Tag("weather")] | Annotated[Lookup, Tag("lookup")],
+    Annotated[Set, Tag("set")]
+    | Annotated[Weather, Tag("weather")]
+    | Annotated[Lookup, Tag("lookup")]
+    | Annotated[Where, Tag("where")],
     Discriminator(_word),
     BeforeValidator(_is_one),
 ]
@@ -79,6 +84,18 @@ def check(contract: Contract, steps: Sequence[Used], tables: Mapping[str, Contra
         there += step.sets
 
 
+KEPT: Final = ".kept"
+"""A column of whether a record goes on; no contract's column has a dot in its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One step: what adds the columns that it sets, and which records it keeps (None: all)."""
+
+    add: Added
+    keeps: pl.Expr | None
+
+
 class Steps:
     """The steps of a pipeline for one table, in their order; `looks_up`: the tables that they look up in."""
 
@@ -87,45 +104,65 @@ class Steps:
     ) -> None:
         self.sets = tuple(name for step in steps for name in step.sets)
         self._looks_up = looks_up
-        self._made: list[Added] = []
+        self._done: list[_Done] = []
         there = [column.name for column in contract.inputs]
         types = {column.name: POLARS_TYPES[column.type] for column in contract.columns}
         for step in steps:
             if isinstance(step, Lookup):
-                self._made.append(step.added_from(looks_up[step.table]))
+                self._done.append(_Done(step.added_from(looks_up[step.table]), None))
             else:
                 found = step.expressions(there).items()
                 values = [
                     no_minus_zero(each.cast(types[name]), types[name]).alias(name) for name, each in found
                 ]
-                self._made.append(partial(_computed, values))
+                self._done.append(_Done(partial(_with_values, values), step.keeps(there)))
             there += step.sets
 
+    def __bool__(self) -> bool:
+        return bool(self._done)
+
     def plan(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """With the columns that the steps set, in the types of the table; the others and the rows stay."""
+        """With the columns that the steps set, in the types of the table; without what they leave out."""
         empty = {
             table: named(contract.row_schema.to_frame().lazy(), naming.postgres(table))
             for table, contract in self._looks_up.items()
         }
-        return self._apply(frame.with_columns(pl.lit(1.0).alias(ONE)), empty)
-
-    def run(self, rows: pl.DataFrame, states: Mapping[str, ReferenceState] = {}) -> pl.DataFrame:
-        """The rows with what the steps set, looked up in these states of the reference tables.
-
-        ONE is a column of as many rows, and no constant. A column of one row counts as a constant to Polars
-        where it is an exponent, so one row is computed twice.
-        """
-        if rows.height == 1:
-            return self.run(pl.concat([rows, rows]), states).head(1)
-        ones = pl.repeat(1.0, rows.height, dtype=pl.Float64, eager=True).alias(ONE)
-        tables = {table: states[table].rows.lazy() for table in self._looks_up}
-        return self._apply(rows.with_columns(ones).lazy(), tables).collect(engine="in-memory")
-
-    def _apply(self, frame: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-        for made in self._made:
-            frame = made(frame, tables)
+        frame = frame.with_columns(pl.lit(1.0).alias(ONE))
+        for step in self._done:
+            frame = step.add(frame, empty) if step.keeps is None else frame.filter(step.keeps)
         return frame.drop(ONE)
 
+    def run(self, rows: pl.DataFrame, states: Mapping[str, ReferenceState] = {}) -> pl.DataFrame:
+        """The rows that the steps keep, in their order, with what they set; `states`: of the reference tables.
 
-def _computed(values: Sequence[pl.Expr], records: pl.LazyFrame, _tables: Tables) -> pl.LazyFrame:
+        What is left out is gone before the next step: nothing is computed of it any more.
+        """
+        tables = {table: states[table].rows.lazy() for table in self._looks_up}
+        waiting: list[Added] = []
+        for step in self._done:
+            if step.keeps is None:
+                waiting.append(step.add)
+            else:
+                kept = partial(_with_values, [step.keeps.fill_null(False).alias(KEPT)])
+                rows = _computed(rows, [*waiting, kept], tables)
+                rows, waiting = rows.filter(KEPT).drop(KEPT), []
+        return _computed(rows, waiting, tables) if waiting else rows
+
+
+def _with_values(values: Sequence[pl.Expr], records: pl.LazyFrame, _tables: Tables) -> pl.LazyFrame:
     return records.with_columns(values)
+
+
+def _computed(rows: pl.DataFrame, steps: Sequence[Added], tables: Tables) -> pl.DataFrame:
+    """The rows with what these steps add, each of which may read what those before it did.
+
+    ONE is a column of as many rows, and no constant. A column of one row counts as a constant to Polars where
+    it is an exponent, so one row is computed twice.
+    """
+    if rows.height == 1:
+        return _computed(pl.concat([rows, rows]), steps, tables).head(1)
+    ones = pl.repeat(1.0, rows.height, dtype=pl.Float64, eager=True).alias(ONE)
+    frame = rows.with_columns(ones).lazy()
+    for add in steps:
+        frame = add(frame, tables)
+    return frame.drop(ONE).collect(engine="in-memory")

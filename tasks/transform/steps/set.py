@@ -7,8 +7,8 @@ import polars as pl
 from pydantic import Field
 
 from lineage.errors import ContractError
-from tasks.contract import POLARS_TYPES, Column, ColumnType, Frozen, Name
-from tasks.transform.steps.expression import ONE, expression
+from tasks.contract import Column, ColumnType, Frozen, Name
+from tasks.transform.steps.expression import expression, said_of, type_of
 
 
 class Set(Frozen):
@@ -21,20 +21,17 @@ class Set(Frozen):
         return tuple(self.set)
 
     def check(self, columns: Mapping[str, Column], there: Sequence[str]) -> None:
-        types = {name: POLARS_TYPES[columns[name].type] for name in there}
-        empty = pl.LazyFrame(schema={**types, ONE: pl.Float64()})
         for name, said in self.set.items():
-            try:
-                found = empty.select(expression(said, there)).collect().dtypes
-            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError) as error:
-                why = " ".join(str(error).split())
-                raise ContractError(f"{name}: {said!r} cannot be computed: {why}") from error
+            found = type_of(name, said, [columns[each] for each in there])
             kind = columns[name].type
-            if not _fits(found[0], kind):
-                raise ContractError(f"{name}: {said!r} gives {_said(found[0])}, and the column is {kind}")
+            if not _fits(found, kind):
+                raise ContractError(f"{name}: {said!r} gives {said_of(found)}, and the column is {kind}")
 
     def expressions(self, there: Sequence[str]) -> Mapping[str, pl.Expr]:
         return {name: expression(said, there) for name, said in self.set.items()}
+
+    def keeps(self, _there: Sequence[str]) -> None:
+        return None
 
 
 _KINDS: Final = {
@@ -59,10 +56,3 @@ def _fits(dtype: pl.DataType, kind: ColumnType) -> bool:
     if kind is ColumnType.TIMESTAMP and isinstance(dtype, pl.Datetime):
         return dtype.time_zone is not None
     return kind in _KINDS.get(type(dtype), ())
-
-
-def _said(dtype: pl.DataType) -> str:
-    for known, what in {pl.String: "text", pl.Boolean: "a truth value", pl.Datetime: "a time"}.items():
-        if isinstance(dtype, known):
-            return what
-    return "a number" if dtype.is_numeric() else str(dtype)

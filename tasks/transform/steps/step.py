@@ -1,7 +1,7 @@
-"""The port of a step: it computes columns of a record from other columns of that same record.
+"""The port of a step: it computes columns of a record from others of that record, or leaves the record out.
 
-A step reads columns as they were before it and writes over none. A value depends on its record alone, to the
-last bit: not on how many rows stand beside it (`expression.ONE`).
+A step reads columns as they were before it and writes over none. What it does depends on its record alone, to
+the last bit: not on how many rows stand beside it (`expression.ONE`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,4 +24,8 @@ class Step(Protocol):
 
     def expressions(self, there: Sequence[str]) -> Mapping[str, pl.Expr]:
         """What each column that it sets is, over the columns that are there before it; made once."""
+        ...
+
+    def keeps(self, there: Sequence[str]) -> pl.Expr | None:
+        """Of which records it is true: they go on, and the others are filtered. None: every one goes on."""
         ...

@@ -46,6 +46,9 @@ class Weather(Frozen):
         measured = pl.col(self.weather.temperature), pl.col(self.weather.humidity)
         return {name: _FORMULAS[name](*measured) for name in self.sets}
 
+    def keeps(self, _there: Sequence[str]) -> None:
+        return None
+
 
 def _is_in(unit: str, column: Column, kinds: Sequence[ColumnType]) -> None:
     if column.type not in kinds or column.unit not in (None, unit):
