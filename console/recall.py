@@ -110,6 +110,10 @@ def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
         yield f"made by {version}: {counted(rows, 'row')}"
     if not scope.tables:
         yield "No stored row came from it."
+    if scope.filtered:
+        hold = "batch holds" if scope.filtered == 1 else "batches hold"
+        yield f"{scope.filtered:,} {hold} records that were filtered"
+    if not scope.raw_batches:
         return
     more = f" … {len(scope.raw_batches):,} in all" if len(scope.raw_batches) > SHOWN else ""
     yield "raw batches: " + " ".join(map(str, scope.raw_batches[:SHOWN])) + more

@@ -28,6 +28,7 @@ from tasks.load.recall import (
     conditions,
     readers_of,
     scope_of,
+    with_filtered,
 )
 from tasks.load.reprocess import Reprocessed, reprocess
 from tasks.load.seen import refuse_unknown
@@ -78,6 +79,7 @@ async def recalled(
             async with store.pool.acquire() as connection:
                 found = await conditions(connection, selection, recalled_tables(catalog))
                 scope = await scope_of(connection, found, tuple(catalog.derived.values()))
+                scope = await with_filtered(connection, scope, selection)
                 if not scope.tables:
                     await refuse_unknown(connection, selection)
                 outcome = Outcome(applied=order.apply, scope=scope)

@@ -4,7 +4,7 @@ Only rows that stand are recalled: one that a newer observation replaced is hist
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,11 @@ AND ($2::text IS NULL OR coalesce(raw_batch, batch) IN (
     SELECT batch FROM store.ledger WHERE position ->> 'path' = $2 OR dataset = $3
 )) AND ($4::text IS NULL OR transformation_id = $4)
 ORDER BY batch
+"""
+# Those of these commits that left records out: no stored row leads to them.
+_FILTERED = """
+SELECT DISTINCT coalesce(raw_batch, batch) AS raw FROM store.ledger
+WHERE batch = ANY($1::bigint[]) AND filtered > 0 ORDER BY 1
 """
 _READERS = """
 SELECT batch, b.dataset, l.pipeline FROM store.raw_batches b LEFT JOIN store.ledger l USING (batch)
@@ -92,7 +97,8 @@ class Scope:
     tables: Sequence[Affected]
     aggregates: dict[str, int]  # table → rows that were made from recalled ones
     transformations: dict[str, int]  # version → recalled rows it made
-    raw_batches: Sequence[int]  # that hold the messages of these rows
+    raw_batches: Sequence[int]  # that hold the messages of these rows, or of records that were filtered
+    filtered: int = 0  # of these batches: how many hold records that were filtered
 
 
 async def conditions(
@@ -161,6 +167,18 @@ async def scope_of(
         transformations=versions,
         raw_batches=sorted(raw),
     )
+
+
+async def with_filtered(connection: Connection, scope: Scope, selection: Selection) -> Scope:
+    """With the batches of chosen commits that left records out.
+
+    Nothing is known of such a record but its batch: neither what it was about, nor its time.
+    """
+    if (selection.device, selection.experiment, selection.since, selection.until) != (None,) * 4:
+        return scope
+    rows = await connection.fetch(_FILTERED, await _batches(connection, selection))
+    filtered = {row["raw"] for row in rows}
+    return replace(scope, raw_batches=sorted(filtered.union(scope.raw_batches)), filtered=len(filtered))
 
 
 async def _affected(connection: Connection, condition: Condition) -> Affected:

@@ -1,4 +1,4 @@
-"""Every act on a reading, folds and new contracts in random orders: the end is today's code's."""
+"""Every act on a reading, filters, folds and new contracts in random orders: the end is today's code's."""
 
 import pytest
 

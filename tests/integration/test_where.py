@@ -9,12 +9,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
+from console.recall import lines
 from flows import stores
 from flows.recall import Order, Outcome, recalled
 from flows.replay import replay
 from infra.local.addresses import Address
-from tasks.batch import MESSAGE_SCHEMA, RawBatch, Receipt
+from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Receipt
 from tasks.load.recall import Selection
 from tasks.load.rejected_queries import Which
 from tests.fixtures import catalogs
@@ -33,14 +35,15 @@ table:
     room: {type: text, from: {topic: room}}
     at: {type: timestamp, from: time}
     co2: {type: float, unit: ppm, minimum: 0, maximum: 5000}
+    mode: {type: text}
     excess: {type: float, maximum: 2000}
 steps:
-  - where: co2 IS NOT NULL
+  - where: co2 IS NOT NULL AND COALESCE(mode, 'auto') <> 'test'
   - set:
       excess: co2 - 400
   - where: excess >= 0
 """
-ANY = ROOMS.replace("co2 IS NOT NULL", "TRUE").replace("excess >= 0", "TRUE")
+ANY = "".join(line for line in ROOMS.splitlines(keepends=True) if "where" not in line)
 STRICT = ROOMS.replace("excess >= 0", "excess >= 500")
 
 
@@ -120,9 +123,9 @@ async def test_what_is_left_out_is_counted_and_takes_no_key(house: House) -> Non
     ]
     derives = await house.connection.fetch(
         "SELECT source_key FROM lineage_log WHERE relationship_type = 'DERIVES' "
-        "AND target_key = 'postgres:rooms.room' AND facts->>'filter' IS NOT NULL"
+        "AND target_key = 'postgres:rooms.room' AND facts->>'indirect' = 'FILTER'"
     )
-    assert {row["source_key"] for row in derives} >= {"mqtt:rooms/+/co2.co2"}
+    assert "mqtt:rooms/+/co2.mode" in {row["source_key"] for row in derives}
     proof = await house.prove()
     assert proof.differences == ()
     assert proof.from_bytes is not None
@@ -227,6 +230,54 @@ async def test_what_was_filtered_and_breaks_a_rule_now_is_rejected_by_a_reproces
     broken = await house.connection.fetch("SELECT sequence FROM rejected ORDER BY sequence")
     assert [row["sequence"] for row in broken] == [2, 3, 7]
     await clean(house)
+
+
+LINES = "a,2026-11-21T08:00:00Z,20.5\nb,2026-11-21T08:00:00Z,21.5\nc,2026-11-21T08:00:00Z,900\n"
+
+
+def a_part(header: str, held: str, name: str = "x.csv") -> RawBatch:
+    messages = [(f"{name}:1", header.encode()), (f"{name}:2", held.encode())]
+    return RawBatch(
+        dataset="file:sensors/**/*",
+        messages=pl.DataFrame(messages, MESSAGE_SCHEMA, orient="row"),
+        received_at=NOW,
+        received_until=NOW,
+        layout=Layout(format=Format.CSV),
+    )
+
+
+async def test_lines_of_a_file_are_filtered_each_alone(house: House) -> None:
+    path = house.pipelines / "sensors" / "sensors-files.yaml"
+    said = yaml.safe_load(path.read_text()) | {"steps": [{"where": "temperature > 21"}]}
+    catalogs.written(path, said)
+    receipt = await house.take(a_part("device_id,timestamp,temperature\n", LINES), "sensors-files")
+    assert books(receipt) == (3, 1, 1, 0, 1)
+    (only,) = await house.connection.fetch("SELECT sequence, part FROM filtered")
+    assert tuple(only) == (1, 0)
+    other = LINES.replace("2026-11-21", "2026-11-20")
+    for name, held in (("y.csv", other), ("z.csv", other.splitlines(keepends=True)[0])):
+        await house.take(a_part("device,timestamp,temperature\n", held, name), "sensors-files")
+    await clean(house)
+    catalogs.written(path, said | {"source": said["source"] | {"columns": {"device": "device_id"}}})
+    await house.replay()  # what waited as a whole is judged line by line
+    verdicts = await house.connection.fetch("SELECT verdict FROM replays ORDER BY verdict")
+    assert [row["verdict"] for row in verdicts] == ["filtered", "rejected", "split"]
+    assert await house.value("SELECT count(*) FROM sensor_readings") == 2
+    assert await house.value("SELECT count(*) FROM filtered") == 3
+    await clean(house)
+
+
+async def test_the_command_line_tells_what_is_filtered(house: House) -> None:
+    receipt = await house.take(MEASURED, "rooms")
+    define(house, STRICT)
+    told = await reprocess(house, Selection(batch=receipt.batch), apply=False)
+    assert [*lines(told, ["reprocess"])][2:] == [
+        "1 batch holds records that were filtered",
+        f"raw batches: {receipt.batch}",
+        "rooms, today: 0 rows changed, 0 new, 2 withdrawn, 1 the same",
+        "2 records would be filtered by today's steps",
+        "Nothing was changed; --apply does it.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,15 @@ def test_a_step_is_part_of_the_version(tmp_path: Path, rooms: Pipeline) -> None:
     ("steps", "why"),
     [
         ([{"sett": {"stuffy": "co2 > 1"}}], "there is no step sett: did you mean set?"),
-        ([{"where": "co2 > 1"}], "there is no step where: did you mean"),
+        ([{"were": "co2 > 1"}], "there is no step were: did you mean where?"),
+        ([{"where": "co2 + 1"}], "where: 'co2 + 1' gives a number: write what is true or not"),
+        ([{"where": "NULL"}], "where: 'NULL' gives null: write what is true or not"),
+        ([{"where": "co > 1"}], "there is no column co to be read here: did you mean co2?"),
+        ([{"where": "third > 1"}, {"set": {"third": "co2"}}], "there is no column third to be read here"),
+        ([{"where": "room > 1"}], "where: 'room > 1' cannot be computed"),
+        ([{"where": "SUM(co2) > 1"}], "is not taken"),
+        ([{"where": "co2 >"}], "is no expression"),
+        ([{"where": ["co2 > 1"]}], "Input should be a valid string"),
         ([{"set": {"stuffy": "co2 > 1"}, "weather": {}}], "a step is one word with what it does"),
         ([{"set": {"stufy": "co2 > 1"}}], "a step sets stufy, and rooms has no such column"),
         (
@@ -152,6 +160,111 @@ def test_a_step_that_cannot_be_is_refused_before_the_first_record(
 ) -> None:
     written(tmp_path, steps=steps)
     assert why in catalogs.why_not(tmp_path)
+
+
+def with_steps(tmp_path: Path, *steps: dict[str, Any], **columns: Any) -> Pipeline:
+    table = {**ROOM["table"], "columns": {**ROOM["table"]["columns"], **columns}}
+    written(tmp_path, table=table, steps=list(steps))
+    return catalogs.read(tmp_path).pipeline("rooms")
+
+
+def test_what_is_not_true_is_filtered(tmp_path: Path) -> None:
+    rooms = with_steps(tmp_path, {"where": "co2 > 400"}, ROOM["steps"][1] | {"set": {"third": "co2 / 3"}})
+    found = refined(rooms, {"co2": 399}, {"co2": 600}, {}, {"co2": 900})
+    assert found.accepted["rooms"].sort("room").select("room", "third").rows() == [
+        ("r001", 200.0),
+        ("r003", 300.0),
+    ]
+    assert (found.read, found.filtered, found.rejected.height, found.superseded) == (4, 2, 0, 0)
+    filtered = found.filtered_rows.select("sequence", "part", "table", "key").rows()
+    assert filtered == [
+        (at, None, "rooms", f'{{"at":"2026-11-26T19:00:00.000000Z","room":"r00{at}"}}') for at in (0, 2)
+    ]
+    assert found.filtered_rows["input_hash"].null_count() == 0
+
+
+def test_each_step_sees_what_was_set_and_kept_before_it(tmp_path: Path) -> None:
+    rooms = with_steps(
+        tmp_path,
+        {"where": "co2 IS NOT NULL"},
+        {"set": {"third": "co2 / 3"}},
+        {"where": "third < 400"},
+        {"set": {"share": "third / humidity"}},
+        {"where": "NOT stale"},
+        stale={"type": "boolean", "default": False},
+    )
+    rest = {"humidity": 50, "temperature": 20}
+    found = refined(
+        rooms, {"co2": 300, **rest}, {"co2": 1200, "humidity": 0}, {"co2": 3, "stale": True, **rest}, rest
+    )
+    assert found.accepted["rooms"].select("room", "third", "share").rows() == [("r000", 100.0, 2.0)]
+    assert found.filtered_rows["sequence"].sort().to_list() == [1, 2, 3]
+    assert found.rejected.is_empty()  # no share by 0 of what had left before
+
+
+def test_a_record_is_judged_by_what_was_read_before_it_is_filtered_and_by_what_is_set_after(
+    tmp_path: Path,
+) -> None:
+    rooms = with_steps(
+        tmp_path,
+        {"where": "co2 > 400"},
+        {"set": {"third": "co2 / 3"}},
+        third={"type": "float", "maximum": 300},
+        temperature={"type": "float", "maximum": 50},
+    )
+    found = refined(rooms, {"co2": 100, "temperature": 60}, {"co2": 1200}, {"co2": 100}, {"co2": 600})
+    broken = found.rejected.sort("sequence").select("sequence", "rules").rows()
+    assert broken == [(0, ["temperature.range"]), (1, ["third.range"])]
+    assert (found.filtered_rows["sequence"].to_list(), found.accepted["rooms"].height) == ([2], 1)
+
+
+def test_a_record_that_is_filtered_takes_no_key(tmp_path: Path) -> None:
+    rooms = with_steps(tmp_path, {"where": "co2 > 400"})
+    found = refined(rooms, {"room": "a", "co2": 1}, {"room": "a", "co2": 500}, {"room": "a", "co2": 2})
+    assert found.accepted["rooms"].select("room", "co2").rows() == [("a", 500.0)]
+    assert (found.filtered, found.duplicates, found.rejected.height) == (2, 0, 0)
+
+
+def test_what_was_superseded_is_not_what_a_step_left_out(tmp_path: Path) -> None:
+    columns = {**ROOM["table"]["columns"]}
+    table = {**ROOM["table"], "columns": columns, "on_return": "revise"}
+    written(tmp_path, table=table, steps=[{"where": "co2 > 400"}])
+    rooms = catalogs.read(tmp_path).pipeline("rooms")
+    found = refined(rooms, *({"room": "a", "co2": co2} for co2 in (1, 500, 600, 2)))
+    assert found.accepted["rooms"]["co2"].to_list() == [600.0]
+    assert (found.filtered, found.superseded) == (3, 1)
+    assert found.filtered_rows["sequence"].to_list() == [0, 3]
+
+
+def test_what_a_step_does_does_not_depend_on_how_many_others_it_leaves_out(tmp_path: Path) -> None:
+    rooms = with_steps(
+        tmp_path,
+        {"where": "POWER(co2, k) > 4 AND co2 / k > 0.5"},
+        {"set": {"third": "POWER(co2, k) / 3"}},
+        k={"type": "float", "constant": 3.0},
+    )
+    records = [{"co2": number * 1.61803398875 / 7} for number in range(23)]
+    together = refined(rooms, *records)
+    alone = [refined(rooms, record) for record in records]
+    kept = [found.accepted["rooms"]["third"].to_list() for found in alone]
+    assert together.accepted["rooms"].sort("room")["third"].to_list() == [each[0] for each in kept if each]
+    assert together.filtered_rows["sequence"].to_list() == [at for at, each in enumerate(kept) if not each]
+
+
+def test_the_lineage_of_every_column_leads_to_what_a_step_filters_by(tmp_path: Path) -> None:
+    rooms = with_steps(
+        tmp_path,
+        {"set": {"stuffy": "humidity > 50"}},
+        {"where": "stuffy AND mode <> 'test'"},
+        mode={"type": "text"},
+        rest={"type": "text"},
+    )
+    edges = rooms.columns("kafka:rooms")["rooms"]
+    filters = {
+        edge.source_column for edge in edges if edge.target_column == "rest" and edge.kind == "INDIRECT"
+    }
+    assert {"mode", "humidity"} <= filters
+    assert "rest" not in {edge.source_column for edge in edges if edge.target_column == "mode"} - filters
 
 
 def test_a_column_that_is_read_and_set_is_refused(tmp_path: Path) -> None:
