@@ -15,6 +15,7 @@ import pytest
 from infra.postgres import Connection
 from tasks.load import (
     change_marks,
+    filtered,
     made_from,
     origin,
     raw,
@@ -65,8 +66,8 @@ SELECT i, 'mqtt:bench', now(), now(), 100, 0, NULL, '', '' FROM generate_series(
 INSERT INTO store.ledger (batch, dataset, received_at, received_until, processed_at, read, accepted, rejected,
     duplicates, filtered, way, transformation_id, writer, first_entry, last_entry, chain_head, position_id,
     raw_digest)
-SELECT i, 'mqtt:' || i % 5, now(), now(), now() - i * interval '10 s', 1, 1, 0, 0, 0, 'fast', 'x@0', i, i, i,
-    '', 'p' || i, ''
+SELECT i, 'mqtt:' || i % 5, now(), now(), now() - i * interval '10 s',
+    1 + (i % 500 = 0)::int, 1, 0, 0, (i % 500 = 0)::int, 'fast', 'x@0', i, i, i, '', 'p' || i, ''
 FROM generate_series(1, 5000) AS i;
 
 INSERT INTO store.rejected (identity, batch, sequence, dataset, location, stage, rules, error_type, message,
@@ -75,6 +76,9 @@ SELECT sha256(i::text::bytea), i / 10, i % 10, 'mqtt:' || i % 5, 'topic' || i % 
     CASE WHEN i % 100 = 0 THEN ARRAY['timestamp.furthest'] ELSE ARRAY['temperature.range'] END, 'E', 'm', 1,
     now() - i * interval '1 s', CASE WHEN i % 20 > 0 THEN 1 END, i % 100 = 0
 FROM generate_series(1, 20000) AS i;
+
+INSERT INTO store.filtered (identity, batch, sequence)
+SELECT sha256(i::text::bytea), i / 10, i % 10 FROM generate_series(1, 20000) AS i;
 
 INSERT INTO store.change_marks (table_name, hour, batch)
 SELECT 'sensor_readings', '2026-11-14'::timestamptz + i % 168 * interval '1 h', i
@@ -154,6 +158,9 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
         assert looks_up(suspect, index)
         for dataset in ("mqtt:1", "mqtt:none"):
             assert looks_up(await plan_of(connection, settle._ANYWHERE % rejected_as, dataset), index)
+    assert looks_up(await plan_of(connection, filtered._KNOWN, identities), "filtered_pkey")
+    for dataset in ("mqtt:0", "mqtt:none"):
+        assert looks_up(await plan_of(connection, filtered._ANY, dataset), "ledger_filtered")
 
 
 def looking_up(plan: LoadPlan) -> LoadPlan:
