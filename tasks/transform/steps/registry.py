@@ -133,7 +133,7 @@ class Steps:
         return frame.drop(ONE)
 
     def run(self, rows: pl.DataFrame, states: Mapping[str, ReferenceState] = {}) -> pl.DataFrame:
-        """The rows that the steps keep, in their order, with what they set; `states`: of the reference tables.
+        """The rows that the steps keep, in their order, with what they set; `states`: of reference tables.
 
         What is left out is gone before the next step: nothing is computed of it any more.
         """
