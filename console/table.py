@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
@@ -66,6 +67,8 @@ def text(value: object) -> str:
     """A value in one cell: moments in UTC, bytes in hexadecimal, lists by spaces, a null empty."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list):

@@ -82,9 +82,10 @@ def row_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
 
     Every column gives a 64-bit word: a text the xxHash64 (seed 0) of its UTF-8; a float its IEEE 754 double
     bits (minus zero counts as zero); a date-time microseconds since 1970 UTC; a date days; an integer itself;
-    a boolean 0 or 1; a null NULL. The words are mixed into h, which begins as 0, one after the other, and
-    the number of columns last: h = (h XOR word) * MULTIPLIER modulo 2^64, then h = h XOR (h >> 32). Each
-    step can be undone, so an edit of one value always changes the hash.
+    a decimal the xxHash64 of its shortest text (`-0.5`, `12`, `12.3`); a boolean 0 or 1; a null NULL. The
+    words are mixed into h, which begins as 0, one after the other, and the number of columns last:
+    h = (h XOR word) * MULTIPLIER modulo 2^64, then h = h XOR (h >> 32). Each step can be undone, so an edit
+    of one value always changes the hash.
     """
     words = frame.select(_words(tuple((name, frame.schema[name]) for name in columns)))
     mixed = np.zeros(frame.height, np.uint64)  # Polars would need four eager calls for each column
@@ -117,9 +118,17 @@ def _word(name: str, dtype: pl.DataType) -> pl.Expr:
         return column.dt.timestamp("us").reinterpret(dtype=pl.UInt64)
     if dtype == pl.UInt64:
         return column
+    if isinstance(dtype, pl.Decimal):
+        return plh.NonCryptographicHashingNameSpace(_shortest(column, dtype)).xxhash64()
     if dtype == pl.Date or dtype.is_integer() or dtype == pl.Boolean:
         return column.to_physical().cast(pl.Int64).reinterpret(dtype=pl.UInt64)
     raise TypeError(f"a column of type {dtype} has no word")
+
+
+def _shortest(column: pl.Expr, dtype: pl.Decimal) -> pl.Expr:
+    """A decimal as text, without zeros that count for nothing: the same whatever its column's digits."""
+    text = column.cast(pl.String)
+    return text.str.strip_chars_end("0").str.strip_suffix(".") if dtype.scale else text
 
 
 def sum_of(hashes: pl.Series) -> int:

@@ -103,6 +103,8 @@ def _length(columns: Mapping[str, pl.DataType]) -> str:
 def _field(name: str, type_: pl.DataType) -> str:
     if type_ == pl.String:
         return f"coalesce(octet_length({quoted(name)}::text), 0)"
+    if isinstance(type_, pl.Decimal):
+        return f"coalesce(octet_length(numeric_send({quoted(name)})), 0)"
     return f"CASE WHEN {quoted(name)} IS NULL THEN 0 ELSE {_BYTES[type_.base_type()]} END"
 
 

@@ -118,4 +118,6 @@ def _value_text(shape: TableShape, name: str) -> str:
         return (
             f"""to_char({column_of("s", name)} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""')"""
         )
+    if isinstance(shape.columns[name], pl.Decimal):
+        return f"""'"' || {column_of("s", name)} || '"'"""
     return f"to_json({column_of('s', name)})::text"

@@ -93,4 +93,6 @@ def _as_json(name: str, kind: ColumnType) -> pl.Expr:
     if kind is ColumnType.TEXT:
         quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
         return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))
+    if kind is ColumnType.DECIMAL:  # in quotes: most readers of JSON would take a double for a number
+        return pl.format('"{}"', column.cast(pl.String))
     return column.cast(pl.String)

@@ -5,16 +5,22 @@ A rule is one line. The contract decides what is accepted; the table it names is
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 import polars as pl
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
+    PlainSerializer,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationInfo,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -22,20 +28,47 @@ from pydantic_core import PydanticCustomError
 
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
+from tasks.exact_numbers import MOST, numbers_of
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Number = Annotated[float, Field(strict=True)]
 Length = Annotated[int, Field(strict=True)]
-Word = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
-"""One of the values that a column takes: text, or a whole number."""
-NullValue = str | Annotated[int, Field(strict=True)] | Number
+Exact = Annotated[InstanceOf[Decimal], WithJsonSchema({"type": "number"})]
+"""A number whose digits all count: of a `decimal`, or one that no double is (`yaml_file.py`)."""
+Double = Annotated[float, Field(strict=True)]
+
+
+def _as_kept(value: object, info: SerializationInfo) -> object:
+    """A limit as JSON keeps it: a double as a number, a decimal as its text."""
+    return format(value, "f") if isinstance(value, Decimal) and info.mode_is_json() else value
+
+
+Limit = Annotated[Double | Exact, PlainSerializer(_as_kept)]
+"""`minimum` or `maximum`."""
+
+
+def _is_number(said: object) -> object:
+    if isinstance(said, bool) or not isinstance(said, int | float | Decimal):
+        raise PydanticCustomError("float_type", "Input should be a valid number")
+    return said
+
+
+Number = Annotated[
+    Exact | Length | Double,
+    Field(union_mode="left_to_right"),
+    BeforeValidator(_is_number),
+    WithJsonSchema({"type": "number"}),
+]
+"""A number as YAML writes it; what it is to its column `exact_numbers.py` says."""
+Word = Annotated[str, Field(strict=True)] | Number
+"""One of the values that a column takes: text, or a number."""
+NullValue = str | Number
 """What stands for a missing value: a word, or in a column of numbers or times a number."""
-Value = str | Annotated[bool, Field(strict=True)] | Annotated[int, Field(strict=True)] | Number
+Value = str | Annotated[bool, Field(strict=True)] | Number
 """A value as YAML writes it."""
 
 _LATER: Final = (
     *("one_of", "regex"),
-    *("metadata", "constant", "zone", "twice", "null_values", "map", "set"),
+    *("metadata", "constant", "zone", "twice", "null_values", "map", "set", "precision", "scale"),
 )
 _STORED: Final = "stored"
 """The context of a contract that Postgres keeps: its table stands, whatever the rules of today say of it."""
@@ -45,6 +78,7 @@ class ColumnType(StrEnum):
     TEXT = "text"
     FLOAT = "float"
     INTEGER = "integer"
+    DECIMAL = "decimal"
     BOOLEAN = "boolean"
     TIMESTAMP = "timestamp"
     JSON = "json"
@@ -80,6 +114,7 @@ class PartitionBy(StrEnum):
 
 
 UTC_MICROS = pl.Datetime("us", "UTC")
+# Of a decimal both are made of its digits: `Column.polars_type`, `Column.postgres_type`.
 POLARS_TYPES: dict[ColumnType, pl.DataType] = {
     ColumnType.TEXT: pl.String(),
     ColumnType.FLOAT: pl.Float64(),
@@ -135,6 +170,8 @@ class Column(Frozen):
 
     name: Name
     type: ColumnType
+    precision: Length | None = None  # of a decimal: digits, unset: as many as there can be
+    scale: Length | None = None  # of a decimal: how many of them are after the point
     unit: str | None = None
     path: tuple[str, ...] | None = None  # where it stands in the record, default: (name,)
     metadata: Metadata | None = None  # it is read from beside the record
@@ -144,17 +181,22 @@ class Column(Frozen):
     null_values: tuple[NullValue, ...] | None = None  # that stand for a missing one
     map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
     was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
-    minimum: Number | None = None  # inclusive
-    maximum: Number | None = None  # inclusive
+    minimum: Limit | None = None  # inclusive
+    maximum: Limit | None = None  # inclusive
     min_length: Length | None = None  # characters
     max_length: Length | None = None  # characters
     one_of: tuple[Word, ...] | None = None
     regex: str | None = None  # that the whole text matches, as Rust's regex crate reads it
     missing: Missing = Missing.NULL
-    default: str | float | int | bool | None = None
+    default: Exact | str | float | int | bool | None = None
     derived: bool = False
     set: bool | None = None  # a step of the pipeline sets it, and it is never read
     doc: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_its_numbers(cls, said: object) -> object:
+        return numbers_of(said) if isinstance(said, Mapping) else said
 
     @model_validator(mode="after")
     def _keeps_the_rules(self, info: ValidationInfo) -> Self:
@@ -171,6 +213,23 @@ class Column(Frozen):
     @property
     def required(self) -> bool:
         return self.missing is Missing.REJECT
+
+    @property
+    def digits(self) -> tuple[int, int]:
+        """Of a decimal: how many digits it has, and how many of them are after the point."""
+        return MOST if self.precision is None else self.precision, self.scale or 0
+
+    @property
+    def polars_type(self) -> pl.DataType:
+        """What a value is in a frame."""
+        return pl.Decimal(*self.digits) if self.type is ColumnType.DECIMAL else POLARS_TYPES[self.type]
+
+    @property
+    def postgres_type(self) -> str:
+        """What a value is in Postgres."""
+        if self.type is ColumnType.DECIMAL:
+            return "numeric({},{})".format(*self.digits)
+        return POSTGRES_TYPES[self.type]
 
     @property
     def source_path(self) -> tuple[str, ...]:
@@ -265,7 +324,7 @@ class Contract(Frozen):
     @property
     def row_schema(self) -> pl.Schema:
         """The Polars schema of the accepted rows, without their origin."""
-        return pl.Schema({column.name: POLARS_TYPES[column.type] for column in self.columns})
+        return pl.Schema({column.name: column.polars_type for column in self.columns})
 
 
 def time_literal(moment: datetime) -> pl.Expr:

@@ -7,13 +7,15 @@ problem is where it stands in the contract, and a sentence.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from tasks.contract_names import why_no_column, why_no_table
+from tasks.exact_numbers import MOST, fits
 
 if TYPE_CHECKING:
     from tasks.contract import Column, Contract
@@ -23,11 +25,12 @@ Problem = tuple[Place, str]
 
 LONGEST: Final = timedelta(days=365_000)
 """Of `oldest` and `furthest`: what is further from today than this is no date."""
-NUMBERS: Final = ("float", "integer")
+NUMBERS: Final = ("float", "integer", "decimal")
 _INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
 _READ: Final = ("path", "metadata", "constant", "zone", "twice", "null_values", "map", "default")
 _RULES: Final = ("minimum", "maximum", "min_length", "max_length", "one_of", "regex")
+_WORDS: Final = ("text", "integer", "decimal")
 _NOT_OF_CONSTANT: Final = ("path", "metadata", "zone", "twice", "null_values", "map", "default")
 _KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "boolean": "true or false"}
 
@@ -35,6 +38,9 @@ _KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "b
 def problems_of_column(column: "Column") -> Iterator[Problem]:
     """What is wrong with one column alone."""
     name = column.name
+    if wrong := list(_of_digits(column)):
+        yield from wrong
+        return  # what else is said of a decimal is measured by its digits
     if why := why_no_column(name):
         hint = "" if column.derived or column.path else f", and say `from: {name}` where it is read"
         yield ("name",), why + hint
@@ -55,6 +61,21 @@ def problems_of_column(column: "Column") -> Iterator[Problem]:
     yield from _of_reading(column)
     yield from _of_limits(column)
     yield from _of_words(column)
+
+
+def _of_digits(column: "Column") -> Iterator[Problem]:
+    """A decimal says how many digits it has after the point, and nothing else does."""
+    name = column.name
+    if column.type != "decimal":
+        for said in ("precision", "scale"):
+            if getattr(column, said) is not None:
+                yield (said,), f"{name}: `{said}` is of decimals, and this is {column.type}"
+    elif column.scale is None:
+        yield ("type",), f"{name}: say how many digits a decimal has after the point, as `scale: 2`"
+    elif not 1 <= column.digits[0] <= MOST:
+        yield ("precision",), f"{name}: `precision` is a number of digits, from 1 to {MOST}"
+    elif not 0 <= column.scale <= column.digits[0]:
+        yield ("scale",), f"{name}: `scale` is how many of its {column.digits[0]} digits are after the point"
 
 
 def _word(field: str) -> str:
@@ -87,7 +108,7 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
         yield from _of_map(column)
 
 
-def _why_no_null_value(column: "Column", value: str | float) -> str:
+def _why_no_null_value(column: "Column", value: str | float | Decimal) -> str:
     """Why a word of `null_values` would never be met, or not by every way of reading; empty: it is met."""
     if isinstance(value, str):
         if column.type in NUMBERS and column.map is None and _is_number(value):
@@ -95,8 +116,9 @@ def _why_no_null_value(column: "Column", value: str | float) -> str:
         return "" if _fits("text", value) else f"{value!r} holds what no text has"
     if column.type == "text" or column.map is not None:
         return f"what is read is text, never {value:g}: write it in quotes"
-    kind = "integer" if column.type == "integer" else "float"
-    return "" if _fits(kind, value) else f"{value!r} is not {_KINDS[kind]}"
+    if column.type == "timestamp":
+        return "" if _fits("float", value) else f"{value!r} is not {_KINDS['float']}"
+    return "" if _takes(column, value) else f"{_shown(value)} is not {_wanted(column)}"
 
 
 def _is_number(text: str) -> bool:
@@ -132,9 +154,9 @@ def _of_map(column: "Column") -> Iterator[Problem]:
         for read, value in column.map.items():
             if "\x00" in read:
                 yield ("map",), f"{name}: {read!r} in `map` holds what no text has"
-            if not _fits(kind, value):
-                wanted = _KINDS.get(kind, "text without NUL")
-                yield ("map",), f"{name}: `map` makes {value!r} of {read!r}, which is not {wanted}"
+            if not _takes(column, value):
+                made = f"`map` makes {_shown(value)} of {read!r}"
+                yield ("map",), f"{name}: {made}, which is not {_wanted(column)}"
 
 
 def is_zone(name: str) -> bool:
@@ -152,16 +174,13 @@ def _of_words(column: "Column") -> Iterator[Problem]:
     """The values that a column takes fit its type, and what its text must match can be matched."""
     name, kind = column.name, column.type
     if column.one_of is not None:
-        if kind not in ("text", "integer"):
-            yield ("one_of",), f"{name}: `one_of` is a rule of text and integer, and this is {kind}"
+        if kind not in _WORDS:
+            yield ("one_of",), f"{name}: `one_of` is a rule of {_all(_WORDS)}, and this is {kind}"
         elif not column.one_of:
             yield ("one_of",), f"{name}: `one_of` names no value: leave it out for any"
         for value in column.one_of:
-            if kind in ("text", "integer") and not _fits(kind, value):
-                yield (
-                    ("one_of",),
-                    f"{name}: {value!r} in `one_of` is not {_KINDS.get(kind, 'text without NUL')}",
-                )
+            if kind in _WORDS and not _takes(column, value):
+                yield ("one_of",), f"{name}: {_shown(value)} in `one_of` is not {_wanted(column)}"
     if column.regex is not None:
         if kind != "text":
             yield ("regex",), f"{name}: `regex` is a rule of text, and this is {kind}"
@@ -178,11 +197,13 @@ def _of_limits(column: "Column") -> Iterator[Problem]:
             if value is None:
                 continue
             if kind not in kinds:
-                yield (limit,), f"{name}: `{limit}` is a rule of {' and '.join(kinds)}, and this is {kind}"
+                yield (limit,), f"{name}: `{limit}` is a rule of {_all(kinds)}, and this is {kind}"
             elif not math.isfinite(value):
                 yield (limit,), f"{name}: `{limit}` must be a finite number: leave it out for no limit"
             elif kind == "text" and value < 0:
                 yield (limit,), f"{name}: `{limit}` is a number of characters, so 0 or more"
+            elif kind == "decimal" and not _takes(column, value):
+                yield (limit,), f"{name}: `{limit}` {_shown(value)} is not {_wanted(column)}"
         if low is not None and high is not None and low > high:
             yield (limits[0],), f"{name}: `{limits[0]}` {low:g} is above `{limits[1]}` {high:g}"
 
@@ -190,13 +211,12 @@ def _of_limits(column: "Column") -> Iterator[Problem]:
 def _of_value(column: "Column", said: str) -> Iterator[Problem]:
     """Its default, or what it always is, is a value that the column itself would take."""
     name, kind, value = column.name, column.type, getattr(column, said)
-    what = f"{name}: the {said} {value!r}"
+    what = f"{name}: the {said} {_shown(value)}"
     if kind == "timestamp":
         hint = "let it be null, or required" if said == "default" else "leave it out"
         yield (said,), f"{name}: a timestamp has no {said}: {hint}"
-    elif not _fits(kind, value):
-        wanted = _KINDS.get(kind, "a text that is JSON" if kind == "json" else "text without NUL")
-        yield (said,), f"{what} is not {wanted}"
+    elif not _takes(column, value):
+        yield (said,), f"{what} is not {_wanted(column)}"
     elif kind in NUMBERS and not _within(value, column.minimum, column.maximum):
         yield (said,), f"{what} is outside its own minimum and maximum"
     elif kind == "text" and not _within(len(str(value)), column.min_length, column.max_length):
@@ -226,6 +246,29 @@ def why_no_regex(regex: str) -> str:
     return ""
 
 
+def _takes(column: "Column", value: object) -> bool:
+    """Whether a value is of the column's type."""
+    if column.type == "decimal":
+        return fits(value, *column.digits)
+    return _fits(column.type, value)
+
+
+def _wanted(column: "Column") -> str:
+    """What a value of the column's type is."""
+    if column.type == "decimal":
+        precision, scale = column.digits
+        return f"a number of at most {precision - scale} digits before the point and {scale} after it"
+    return _KINDS.get(column.type, "a text that is JSON" if column.type == "json" else "text without NUL")
+
+
+def _shown(value: object) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else repr(value)
+
+
+def _all(kinds: Sequence[str]) -> str:
+    return ", ".join(kinds[:-1]) + " and " * (len(kinds) > 1) + kinds[-1]
+
+
 def _fits(kind: str, value: object) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if kind == "float":
@@ -252,8 +295,8 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _within(value: object, low: float | None, high: float | None) -> bool:
-    assert isinstance(value, int | float)  # noqa: S101 - asked of numbers alone
+def _within(value: object, low: float | Decimal | None, high: float | Decimal | None) -> bool:
+    assert isinstance(value, int | float | Decimal)  # noqa: S101 - asked of numbers alone
     return (low is None or value >= low) and (high is None or value <= high)
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from tasks.contract import (
     ColumnType,
     Contract,
+    Exact,
     Frozen,
     Length,
     Metadata,
@@ -33,6 +34,8 @@ class ColumnDefinition(Frozen):
     """One column. `derived`: the transform computes it, and it is never read."""
 
     type: ColumnType
+    precision: Length | None = None  # of a decimal: its digits, 38 where it says nothing
+    scale: Length | None = None  # of a decimal: how many of them are after the point
     unit: str | None = None
     from_: str | tuple[str, ...] | Metadata | None = Field(
         default=None, alias="from", description="A path with dots, a list of names, {topic: …} or {file: …}"
@@ -50,7 +53,7 @@ class ColumnDefinition(Frozen):
     one_of: tuple[Word, ...] | None = None  # no other value is taken
     regex: str | None = None  # that the whole text matches
     required: bool = False
-    default: str | float | int | bool | None = None  # stored where a value is missing
+    default: Exact | str | float | int | bool | None = None  # stored where a value is missing
     derived: bool = False
     doc: str = ""
 

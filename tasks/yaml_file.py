@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,7 +48,18 @@ def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     return int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value)
 
 
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | Decimal:
+    """A double, or the number itself where the shortest text of the double is another one."""
+    number = float(loader.construct_yaml_float(node))
+    try:
+        written = Decimal(node.value)
+    except InvalidOperation:  # .inf, .nan
+        return number
+    return number if Decimal(repr(number)) == written else written
+
+
 _Core.add_constructor("tag:yaml.org,2002:int", _integer)
+_Core.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def read_yaml(path: Path, model: type[Model], then: Callable[[Model], Made]) -> Made:

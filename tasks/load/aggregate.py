@@ -16,7 +16,7 @@ from lineage.errors import ContractError
 from lineage.identifiers import quoted
 from lineage.model import Transformation
 from lineage.version import transformation_of
-from tasks.contract import POSTGRES_TYPES, Contract, Name, OnReturn
+from tasks.contract import Contract, Name, OnReturn
 from tasks.table_definition import TableDefinition
 from tasks.yaml_file import read_yaml
 
@@ -65,7 +65,7 @@ class Aggregate:
         from tasks.load.sql_columns import columns_of  # sqlglot is slow to load, and a listener needs none
 
         tables = {
-            table: {column.name: POSTGRES_TYPES[column.type] for column in contract.columns}
+            table: {column.name: column.postgres_type for column in contract.columns}
             for table, contract in self.made_from.items()
         }
         return columns_of(self.sql, tables)

@@ -5,6 +5,7 @@ Pure: frames in, sentences out. A row is told by its message and part; a value i
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -59,13 +60,11 @@ def _bits(name: str) -> pl.Expr:
 
 
 def _shown(value: Any) -> str:
-    text = (
-        repr(value)
-        if isinstance(value, str | float | int | bool)
-        else "null"
-        if value is None
-        else str(value)
-    )
+    text = "null" if value is None else str(value)
+    if isinstance(value, str | float | int | bool):
+        text = repr(value)
+    elif isinstance(value, Decimal):
+        text = format(value, "f")
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from lineage.errors import RejectedError
@@ -37,7 +38,7 @@ def typed_key(contract: Contract, parts: Mapping[str, Any]) -> Key:
 def _parts(contract: Contract, text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
         try:
-            parts: dict[str, Any] = json.loads(text)
+            parts: dict[str, Any] = json.loads(text, parse_float=Decimal)
         except ValueError as error:
             raise RejectedError(f"The key {text} is no JSON object: {error}.") from error
         return parts
@@ -51,6 +52,8 @@ def _parts(contract: Contract, text: str) -> Mapping[str, Any]:
 def _value(contract: Contract, name: str, value: Any) -> Any:
     kind = contract.column(name).type
     try:
+        if kind is ColumnType.DECIMAL:
+            return _decimal(value)
         if kind is ColumnType.TIMESTAMP:
             moment = datetime.fromisoformat(str(value))
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -59,8 +62,16 @@ def _value(contract: Contract, name: str, value: Any) -> Any:
         if kind is ColumnType.BOOLEAN:
             return _truth(str(value))
         return float(value) if kind is ColumnType.FLOAT else str(value)
-    except ValueError as error:
+    except (ValueError, InvalidOperation) as error:
         raise RejectedError(f"{value!r} is no {kind} for {name}: a key is {_example(contract)}.") from error
+
+
+def _decimal(value: Any) -> Decimal:
+    """A value with more digits than its column is the key of no row; NaN is the key of none at all."""
+    found = Decimal(str(value))
+    if not found.is_finite():
+        raise ValueError(value)
+    return found
 
 
 def _truth(text: str) -> bool:

@@ -21,7 +21,7 @@ from infra.postgres import Row, copy_frame
 from lineage.acts import Moved
 from lineage.identifiers import listed, quoted, stored_table
 from tasks.batch import Refined
-from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.contract import Contract, OnReturn
 from tasks.load.plan import Commit
 from tasks.load.rejected import (
     Refusal,
@@ -188,9 +188,7 @@ async def without_stored_rivals(commit: Commit, refined: Refined) -> Refined:
 
 async def stored_alike(commit: Commit, contract: Contract, candidates: pl.DataFrame, table: str) -> list[int]:
     """Which candidates (`row`, `key`, `input_hash`, where they stand, n) say what a row of the table says."""
-    columns = ", ".join(
-        f"{quoted(name)} {POSTGRES_TYPES[contract.column(name).type]}" for name in contract.key
-    )
+    columns = ", ".join(f"{quoted(name)} {contract.column(name).postgres_type}" for name in contract.key)
     rows = await commit.connection.fetch(
         f'SELECT a."asked row" FROM json_to_recordset($1::json) '
         f'AS a({columns}, "asked row" int, input_hash bigint, "asked digest" text) '

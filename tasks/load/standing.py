@@ -6,7 +6,7 @@ import polars as pl
 
 from infra.postgres import Connection, Row
 from lineage.identifiers import column_of, listed, quoted, stored_table
-from tasks.contract import POSTGRES_TYPES, Contract
+from tasks.contract import Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
 from tasks.load.rename import standing_columns
@@ -129,7 +129,7 @@ def _keys(contract: Contract, rows: pl.DataFrame, found: Sequence[Row]) -> pl.Da
 def key_rows(contract: Contract) -> str:
     """SQL: the rows of the first parameters, one array per key column."""
     arrays = (
-        f"unnest(${number}::{POSTGRES_TYPES[contract.column(name).type]}[]) AS {quoted(name)}"
+        f"unnest(${number}::{contract.column(name).postgres_type}[]) AS {quoted(name)}"
         for number, name in enumerate(contract.key, start=1)
     )
     return f"(SELECT {', '.join(arrays)})"

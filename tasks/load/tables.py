@@ -16,7 +16,7 @@ from infra.migrate import LOCK
 from infra.postgres import Connection, translated
 from lineage.errors import ContractError
 from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
-from tasks.contract import POSTGRES_TYPES, Contract, OnReturn
+from tasks.contract import Contract, OnReturn
 from tasks.load.rename import refuse_old_names, rename_columns
 from tasks.load.table_names import refuse_taken_name
 
@@ -58,7 +58,7 @@ FIXED = ("key", "time", "on_return", "partition_by")
 def stored_columns(contract: Contract) -> dict[str, str]:
     """Every column of the stored table and its Postgres type, in order."""
     columns = {
-        column.name: POSTGRES_TYPES[column.type] + (" NOT NULL" if column.name in contract.key else "")
+        column.name: column.postgres_type + (" NOT NULL" if column.name in contract.key else "")
         for column in contract.columns
     }
     if contract.on_return is OnReturn.RECOMPUTE:
@@ -186,14 +186,14 @@ async def _extend(connection: Connection, contract: Contract) -> None:
     """Add the columns the contract has and the table has not; refuse one whose type changed."""
     name = contract.table
     rows = await connection.fetch(
-        "SELECT attname, format_type(atttypid, NULL) AS type FROM pg_attribute "
+        "SELECT attname, format_type(atttypid, atttypmod) AS type FROM pg_attribute "
         "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
         stored_table(name),
     )
     standing = {row["attname"]: row["type"] for row in rows}
     tables = [name, *_beside(contract)]
     for column in contract.columns:
-        wanted = POSTGRES_TYPES[column.type]
+        wanted = column.postgres_type
         there = standing.get(column.name)
         if there is None:
             for table in tables:

@@ -4,8 +4,8 @@ Both ways to decode (`shape.py`, `record.py`) give these columns, so that nothin
 read a message:
 
 * `sequence` (Int32): the message;
-* one column per column of the contract that a record holds; a timestamp is still text, and so is what a
-  `map` gives a meaning;
+* one column per column of the contract that a record holds; a timestamp and a decimal are still text, and so
+  is what a `map` gives a meaning;
 * `NAME.epoch` (Float64) for a timestamp given as a number, in seconds or milliseconds;
 * `NAME.fault` (String): the rule that kept the value from being read, else null; the column is there only
   when some message of the batch has such a fault.
@@ -17,6 +17,8 @@ from tasks.contract import POLARS_TYPES, Column, ColumnType, Contract
 from tasks.contract_rules import NUMBERS
 
 SEQUENCE = "sequence"
+STILL_TEXT = (ColumnType.TEXT, ColumnType.TIMESTAMP, ColumnType.DECIMAL, ColumnType.JSON)
+"""Types whose cells are text."""
 
 
 def fault(name: str) -> str:
@@ -42,12 +44,12 @@ def kind_of(column: Column) -> ColumnType:
 def type_of(column: Column) -> pl.DataType:
     """The type of a cell before its reading rules."""
     kind = kind_of(column)
-    return pl.String() if kind is ColumnType.TIMESTAMP else POLARS_TYPES[kind]
+    return pl.String() if kind in STILL_TEXT else POLARS_TYPES[kind]
 
 
 def null_words(column: Column) -> list[str]:
     """The texts that stand for a missing number, so that they are not what no number can be read from."""
-    if kind_of(column) not in NUMBERS:
+    if kind_of(column) not in NUMBERS or type_of(column) == pl.String():
         return []
     return [each for each in column.null_values or () if isinstance(each, str)]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from lineage.columns import ColumnEdge, Kind, Subtype, named, trace
-from tasks.contract import POLARS_TYPES, Contract
+from tasks.contract import Contract
 from tasks.transform.validate import Rule, rules_of
 
 Columns = Mapping[str, tuple[ColumnEdge, ...]]
@@ -25,7 +25,7 @@ def decoded(contract: Contract, source: str, prefix: str = "", more: Sequence[st
     `more`: columns of the source that decoding hands on under their own names.
     """
     paths = {prefix + ".".join(column.source_path): column for column in contract.recorded}
-    schema = {path: POLARS_TYPES[column.type] for path, column in paths.items()}
+    schema = {path: column.polars_type for path, column in paths.items()}
     frame = named(pl.LazyFrame(schema=schema | dict.fromkeys(more, pl.String())), source)
     return frame.select(*(pl.col(path).alias(column.name) for path, column in paths.items()), *more)
 

@@ -5,7 +5,7 @@ message they can both read (a property test holds them to it).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -121,10 +121,11 @@ def _text(payload: bytes) -> str | None:
 def by_record(messages: pl.DataFrame, contract: Contract) -> Decoded:
     """Read messages (`sequence`, `payload`) one by one; the definition of what a message means."""
     sequences: list[int] = []
-    records: list[dict[str, Any]] = []
+    records: list[record.Record] = []
     refused: list[tuple[int, str, str | None]] = []
+    decimals = record.decimals_of(contract)
     for sequence, payload in zip(messages[cells.SEQUENCE], messages["payload"], strict=True):
-        outcome = record.read(payload, contract)
+        outcome = record.read(payload, contract, decimals)
         if isinstance(outcome, str):
             refused.append((sequence, outcome, record.why_not(payload, outcome)))
         else:

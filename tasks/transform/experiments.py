@@ -15,7 +15,7 @@ import polars as pl
 
 from lineage.columns import named
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.contract import POLARS_TYPES, Contract
+from tasks.contract import Contract
 from tasks.transform.columns import Columns, decoded, edges_of, validated
 from tasks.transform.lost_steps import OPEN_STEPS, lost_steps
 from tasks.transform.outcome import outcome
@@ -210,7 +210,7 @@ def _first_error(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], contract: Contract) -> pl.DataFrame:
-    schema = {column.name: POLARS_TYPES[column.type] for column in contract.columns} | _MARKS
+    schema = {column.name: column.polars_type for column in contract.columns} | _MARKS
     return pl.DataFrame(
         [{name: row.get(name) for name in schema} for row in rows], schema=schema, orient="row"
     )

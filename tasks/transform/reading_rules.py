@@ -1,6 +1,6 @@
 """Reading rules: from the cells that decoding gives to the values of the contract's columns.
 
-cells ─topic, path, constants─▶ ─null words─▶ ─map─▶ ─times─▶ values
+cells ─topic, path, constants─▶ ─null words─▶ ─map─▶ ─times, decimals─▶ values
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from typing import Final
 import polars as pl
 
 from tasks.batch import RawBatch
-from tasks.contract import POLARS_TYPES, Column, ColumnType, Contract, Metadata
+from tasks.contract import Column, ColumnType, Contract, Metadata
 from tasks.pattern import Pattern
-from tasks.transform import cells, timestamps
+from tasks.transform import cells, decimals, timestamps
 from tasks.transform.text_cells import CELLS
 from tasks.transform.validate import Rule
 
@@ -33,7 +33,7 @@ def values(
             frame = frame.with_columns(_without_null_values(column, frame.schema))
         if column.map is not None:
             frame = frame.with_columns(_mapped(column, frame.schema))
-    return timestamps.parse(frame, contract)
+    return decimals.parse(timestamps.parse(frame, contract), contract)
 
 
 def location(sequences: pl.Series, batch: RawBatch) -> pl.Series:
@@ -48,15 +48,15 @@ def location(sequences: pl.Series, batch: RawBatch) -> pl.Series:
 def _beside(contract: Contract, pattern: Pattern | None) -> Iterator[pl.Expr]:
     """The cells of columns that no record holds."""
     for column in contract.inputs:
-        dtype = POLARS_TYPES[column.type]
         if column.metadata is not None:
             part = part_of(column.metadata, pattern)
             if words := cells.null_words(column):
                 part = pl.when(~part.is_in(words)).then(part)
             cell, *others = CELLS[cells.kind_of(column)](part, column.name)
-            yield cells.no_minus_zero(cell, dtype if column.map is None else pl.String()).alias(column.name)
+            yield cells.no_minus_zero(cell, cells.type_of(column)).alias(column.name)
             yield from others
         elif column.constant is not None:
+            dtype = column.polars_type
             yield cells.no_minus_zero(pl.lit(column.constant, dtype), dtype).alias(column.name)
 
 
@@ -92,11 +92,11 @@ def _mapped(column: Column, schema: pl.Schema) -> Iterator[pl.Expr]:
     name, read = column.name, pl.col(column.name)
     meant = read.replace_strict(
         list(column.map or {}),
-        pl.Series(list((column.map or {}).values()), dtype=POLARS_TYPES[column.type]),
+        pl.Series(list((column.map or {}).values()), dtype=column.polars_type),
         default=None,
-        return_dtype=POLARS_TYPES[column.type],
+        return_dtype=column.polars_type,
     )
-    yield cells.no_minus_zero(meant, POLARS_TYPES[column.type]).alias(name)
+    yield cells.no_minus_zero(meant, column.polars_type).alias(name)
     fault = pl.when(read.is_not_null() & meant.is_null()).then(pl.lit(f"{name}.map"))
     known = pl.col(cells.fault(name)) if cells.fault(name) in schema else pl.lit(None, pl.String)
     yield pl.coalesce(known, fault).alias(cells.fault(name))

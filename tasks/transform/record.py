@@ -1,15 +1,17 @@
 """The strict way to decode: one record at a time, and the definition of what a message means.
 
 * The bytes are UTF-8 without a byte order mark, and one JSON object (RFC 8259) nested at most 1,024 deep;
-  200 where a column keeps JSON and the message holds a number of 19 digits.
+  200 where a column keeps JSON and the message holds a number of 19 digits, and where one is a decimal.
 * A name that comes twice: the last one wins. Names that the contract does not know are ignored.
 * A null is a missing value. A number may be written as an integer where a float is due, and below 2^53 as a
   float without a fraction where an integer is due. Minus zero is zero. A string is never read as a number,
-  nor a number as a string, nor a truth value as either: `NAME.type`.
+  nor a number as a string, nor a truth value as either: `NAME.type`. But a decimal is read from both, digit
+  for digit as it is written (`decimals.py`).
 * NaN, the infinities and numbers beyond a double break `NAME.finite` where the contract reads them; anywhere
   else in the message they make it no JSON: `payload.json`.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -23,15 +25,47 @@ from tasks.contract import Column, ColumnType, Contract
 from tasks.transform import cells
 
 Cell = tuple[Any, str | None]  # a value, or null and the kind of fault
+Path = tuple[str, ...]
+Record = dict[str | Path, Any]
+"""A JSON object; the text of a number that is read as a decimal stands beside it, under its path."""
 
 _INT64: Final = 1 << 63
 _WHOLE: Final = float(1 << 53)  # from here on two whole numbers may be one double
 _LARGE: Final = re.compile(rb"[0-9]{19}")  # digits that may be an integer beyond 64 bits
+_DEEP: Final = 200  # levels, of what reads every digit
 _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what may not be finite
 
 
-def read(payload: bytes, contract: Contract) -> dict[str, Any] | str:
-    """The JSON object in a payload, or the name of the rule that it breaks."""
+def decimals_of(contract: Contract) -> Sequence[Path]:
+    """Where decimals stand; one with a `map` is looked up as text."""
+    recorded = contract.recorded
+    return [c.source_path for c in recorded if c.type is ColumnType.DECIMAL and c.map is None]
+
+
+def read(payload: bytes, contract: Contract, decimals: Sequence[Path]) -> Record | str:
+    """The JSON object in a payload, or the name of the rule that it breaks; `decimals`: of the contract."""
+    record = _read(payload, contract)
+    if not decimals or isinstance(record, str):
+        return record
+    if payload.count(b"{") + payload.count(b"[") > _DEEP and isinstance(_exact(payload), str):
+        return "payload.json"
+    if any(type(_dig(record, path)) in (int, float) for path in decimals):
+        return _with_digits(record, payload, decimals)
+    return record
+
+
+class _Digits(str):
+    """A number as it is written."""
+
+
+def _with_digits(record: Record, payload: bytes, decimals: Sequence[Path]) -> Record:
+    """The record, which is read already, and the numbers at these paths as they are written."""
+    written = json.loads(payload, parse_float=_Digits, parse_int=_Digits, parse_constant=_Digits)
+    found = {path: _dig(written, path) for path in decimals}
+    return {**record, **{path: str(text) for path, text in found.items() if isinstance(text, _Digits)}}
+
+
+def _read(payload: bytes, contract: Contract) -> Record | str:
     try:
         record = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -43,18 +77,18 @@ def read(payload: bytes, contract: Contract) -> dict[str, Any] | str:
     return record
 
 
-def _exact(payload: bytes) -> dict[str, Any] | str:
+def _exact(payload: bytes) -> Record | str:
     """The object with its integers as they are, for a contract that keeps JSON of it.
 
     orjson takes an integer beyond 64 bits for a double; who reads it exactly reads 200 levels and no more.
     """
     try:
-        return cast("dict[str, Any]", from_json(payload))
+        return cast("Record", from_json(payload))
     except ValueError:
         return "payload.json"
 
 
-def _why_not(payload: bytes, contract: Contract) -> dict[str, Any] | str:
+def _why_not(payload: bytes, contract: Contract) -> Record | str:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
@@ -82,7 +116,7 @@ def why_not(payload: bytes, rule: str) -> str | None:
     return None
 
 
-def _with_non_finite(text: str, contract: Contract) -> dict[str, Any] | None:
+def _with_non_finite(text: str, contract: Contract) -> Record | None:
     """The record of a text that fails only by numbers that are not finite, all where a column reads them."""
     if not _SUSPECT.search(text):
         return None
@@ -118,16 +152,20 @@ def _dig(record: Any, path: Sequence[str]) -> Any:
     return record
 
 
-def tabulate(records: Sequence[dict[str, Any]], contract: Contract) -> pl.DataFrame:
+def tabulate(records: Sequence[Record], contract: Contract) -> pl.DataFrame:
     """Typed cells of decoded records (n), without their sequence; see `cells.py`."""
     series: list[pl.Series] = []
     for column in contract.recorded:
         values, faults = _reach(records, column.source_path)
+        if column.type is ColumnType.DECIMAL:
+            values = [
+                record.get(column.source_path, value) for record, value in zip(records, values, strict=True)
+            ]
         series += _column(column, values, faults)
     return pl.DataFrame(series)
 
 
-def _reach(records: Sequence[dict[str, Any]], path: Sequence[str]) -> tuple[list[Any], list[str | None]]:
+def _reach(records: Sequence[Record], path: Path) -> tuple[list[Any], list[str | None]]:
     """The values at a path, and `OUTER.type` where something on the way is no object."""
     values: list[Any] = [record.get(path[0]) for record in records]
     faults: list[str | None] = [None] * len(records)
@@ -224,6 +262,7 @@ _PLAIN: Final[dict[ColumnType, set[type]]] = {
     ColumnType.TIMESTAMP: {str, _NONE},
     ColumnType.FLOAT: {float, int, _NONE},
     ColumnType.INTEGER: {_NONE},
+    ColumnType.DECIMAL: {str, _NONE},
     ColumnType.BOOLEAN: {bool, _NONE},
     ColumnType.JSON: {_NONE},
 }
@@ -232,6 +271,7 @@ _READERS: Final[dict[ColumnType, Callable[[Any], Cell]]] = {
     ColumnType.TIMESTAMP: _text,
     ColumnType.FLOAT: _float,
     ColumnType.INTEGER: _whole,
+    ColumnType.DECIMAL: _text,
     ColumnType.BOOLEAN: _truth,
     ColumnType.JSON: _json,
 }

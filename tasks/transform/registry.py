@@ -11,7 +11,7 @@ import polars as pl
 from lineage import naming
 from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.contract import Contract
+from tasks.contract import ColumnType, Contract
 from tasks.pattern import Pattern
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
@@ -115,6 +115,9 @@ def _experiments(contracts: Mapping[str, Contract], parameters: Parameters) -> R
         if contract.is_reference:
             raise ContractError(f"{contract.table}: a robot's runs have a time: name the table's `time`.")
         for column in contract.inputs:
+            if column.type is ColumnType.DECIMAL:
+                why = "a robot's numbers are no decimals: make it a float"
+                raise ContractError(f"{contract.table}: {column.name}: {why}.")
             if said := next((each for each in _READING if getattr(column, each) is not None), None):
                 why = f"`{said}` means nothing for a robot's runs: leave it out"
                 raise ContractError(f"{contract.table}: {column.name}: {why}.")

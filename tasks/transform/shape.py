@@ -36,13 +36,15 @@ _LIKE: Final = {
     "null": "null",
     "endless": "(?:NaN|-?Infinity)",
 }
-_ENDLESS: Final = {ColumnType.FLOAT: "finite", ColumnType.TIMESTAMP: "unit"}
+_ENDLESS: Final = {ColumnType.FLOAT: "finite", ColumnType.DECIMAL: "finite", ColumnType.TIMESTAMP: "unit"}
 _CAPTURED: Final = {
     (ColumnType.TEXT, "text"): f'"({_TEXT})"',
     (ColumnType.TIMESTAMP, "text"): f'"({_TEXT})"',
     (ColumnType.TIMESTAMP, "number"): f"({_NUMBER})",
     (ColumnType.FLOAT, "number"): f"({_NUMBER})",
     (ColumnType.INTEGER, "number"): f"({_INTEGER})",
+    (ColumnType.DECIMAL, "text"): f'"({_TEXT})"',
+    (ColumnType.DECIMAL, "number"): f"({_NUMBER})",
     (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
 }
 _MAPPED: Final = {"text": f'"({_TEXT})"', "number": f"({_WRITTEN})", "truth": f"({_TRUTH})"}
@@ -95,7 +97,7 @@ def _typed(part: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def learn(sample: str, contract: Contract) -> Shape | None:
     """The shape of one message; None when it holds anything that only the strict reader may judge."""
-    if isinstance(record.read(sample.encode(), contract), str):
+    if isinstance(record.read(sample.encode(), contract, record.decimals_of(contract)), str):
         return None
     return _Template({column.source_path: column for column in contract.recorded}).fill(sample)
 

@@ -4,7 +4,7 @@
 * A number has a point, maybe a sign and an exponent, and no spaces; `true` and `false` are truth values. A
   timestamp of digits alone is seconds or milliseconds, as in JSON.
 * Parquet's columns have types already: what has another one breaks `NAME.type`, a time without a zone
-  breaks `NAME.zone`.
+  breaks `NAME.zone`. A decimal is read from decimals, whole numbers and texts; a double is none.
 
 A cell that cannot be read is a fault of its record alone, and a line that cannot be read rejects that line.
 """
@@ -171,6 +171,8 @@ def _cells_of(column: Column, value: pl.Expr, dtype: pl.DataType) -> list[pl.Exp
         if dtype.time_zone is None and column.zone is None:
             return no_cell(value, name, "zone")
         return _time(column, value, dtype)
+    if kind is ColumnType.DECIMAL and (dtype.is_integer() or dtype.is_decimal() or dtype == pl.String):
+        return [value.cast(pl.String).alias(name)]
     if dtype.is_numeric() and kind is ColumnType.TIMESTAMP:
         return [pl.lit(None, pl.String).alias(name), value.cast(pl.Float64).alias(cells.epoch(name))]
     if dtype.is_numeric() and kind in (ColumnType.FLOAT, ColumnType.INTEGER):

@@ -82,6 +82,7 @@ CELLS: Final[Mapping[ColumnType, Callable[[pl.Expr, str], list[pl.Expr]]]] = {
     ColumnType.TEXT: _text,
     ColumnType.FLOAT: _float,
     ColumnType.INTEGER: _integer,
+    ColumnType.DECIMAL: _text,  # `decimals.py` reads it
     ColumnType.BOOLEAN: _truth,
     ColumnType.TIMESTAMP: _time,
     ColumnType.JSON: _json,

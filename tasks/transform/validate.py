@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from tasks.contract import Column, ColumnType, Contract, time_literal
 from tasks.contract_rules import whole
 from tasks.transform import cells
+from tasks.transform.decimals import BOTH
 
 RULES: Final = ".rules"
 """The column of a row's broken rules; no contract's column has a dot in its name."""
@@ -75,6 +76,18 @@ def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     for kind, sentence in unread.items():
         rule = f"{name}.{kind}"
         yield Rule(rule, pl.col(companion) == rule, f"{name} {sentence}")
+    if column.type is ColumnType.DECIMAL:
+        yield from _digits(column)
+
+
+def _digits(column: Column) -> Iterator[Rule]:
+    """What a decimal has no place for."""
+    name, fault = column.name, pl.col(cells.fault(column.name))
+    precision, scale = column.digits
+    most = {"precision": f"{precision - scale} digits before", "scale": f"{scale} digits after"}
+    for kind, sentence in most.items():
+        broken = (fault == f"{name}.{kind}") | (fault == f"{name}.{BOTH}")
+        yield Rule(f"{name}.{kind}", broken, f"{name} has more than {sentence} the point")
 
 
 def _own(column: Column, schema: pl.Schema) -> Iterator[Rule]:
@@ -92,19 +105,32 @@ def _own(column: Column, schema: pl.Schema) -> Iterator[Rule]:
         yield Rule(f"{name}.max_length", long, f"{name} has more than {column.max_length} characters")
     if column.one_of is not None:
         named = ", ".join(map(str, column.one_of))
-        yield Rule(f"{name}.one_of", ~value.is_in(list(column.one_of)), f"{name} is none of {named}")
+        yield Rule(f"{name}.one_of", ~value.is_in(_all_of(column)), f"{name} is none of {named}")
     if column.regex is not None:
         unlike = ~value.str.contains(whole(column.regex))
         yield Rule(f"{name}.regex", unlike, f"{name} does not match {column.regex}")
     limits = [
-        *([value < column.minimum] if column.minimum is not None else []),
-        *([value > column.maximum] if column.maximum is not None else []),
+        *([value < _literal(column, column.minimum)] if column.minimum is not None else []),
+        *([value > _literal(column, column.maximum)] if column.maximum is not None else []),
         *([~value.is_finite()] if column.type is ColumnType.FLOAT else []),
     ]
     if column.minimum is not None or column.maximum is not None:
         yield Rule(f"{name}.range", reduce(or_, limits), f"{name} is outside {_span(column)}")
     elif limits:
         yield Rule(f"{name}.finite", limits[0], f"{name} is not a finite number")
+
+
+def _all_of(column: Column) -> Any:
+    """The values of `one_of`; of decimals with their digits, for Polars takes others for other numbers."""
+    said = list(column.one_of or ())
+    if column.type is ColumnType.DECIMAL:
+        return pl.Series(said, dtype=column.polars_type).implode()
+    return said
+
+
+def _literal(column: Column, value: Any) -> Any:
+    """A value of the column; a decimal has the digits of its column."""
+    return pl.lit(value, column.polars_type) if column.type is ColumnType.DECIMAL else value
 
 
 def _times(name: str, contract: Contract, received_at: datetime) -> Iterator[Rule]:
@@ -166,7 +192,9 @@ def _names(verdicts: pl.DataFrame) -> pl.Series:
 
 def fill_defaults(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Store the contract's defaults where a value is missing."""
-    fills = [pl.col(c.name).fill_null(c.default) for c in contract.inputs if c.default is not None]
+    fills = [
+        pl.col(c.name).fill_null(_literal(c, c.default)) for c in contract.inputs if c.default is not None
+    ]
     return frame.with_columns(fills) if fills else frame
 
 
@@ -174,6 +202,7 @@ _A: Final = {
     ColumnType.TEXT: "text",
     ColumnType.FLOAT: "a number",
     ColumnType.INTEGER: "a whole number",
+    ColumnType.DECIMAL: "a decimal number",
     ColumnType.BOOLEAN: "true or false",
     ColumnType.TIMESTAMP: "a time",
     ColumnType.JSON: "JSON",
@@ -182,6 +211,7 @@ _A: Final = {
 _UNREAD: Final[Mapping[ColumnType, Mapping[str, str]]] = {
     ColumnType.FLOAT: {"finite": "is not a finite number"},
     ColumnType.INTEGER: {"range": "does not fit 64 bits"},
+    ColumnType.DECIMAL: {"finite": "is not a finite number"},
     ColumnType.TIMESTAMP: {
         "zone": "has no time zone",
         "format": "is not an RFC 3339 time",

@@ -374,7 +374,7 @@ def test_a_pipeline_holds_no_derived_table(tmp_path: Path) -> None:
         ({"columns": {"at": {"type": "timestamp"}, "watts": {"type": "flaot"}}}, "did you mean float?"),
         (
             {"columns": {"at": {"type": "timestamp", "minimum": 1}}},
-            "`minimum` is a rule of float and integer",
+            "`minimum` is a rule of float, integer and decimal",
         ),
         ({"key": ["meter"]}, "meter is not one of its columns"),
         ({"name": "ledger"}, "ledger is a table of ours"),

@@ -2,8 +2,10 @@
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lineage.errors import ContractError
@@ -21,6 +23,7 @@ OURS = (
     *("processed_at", "batch", "raw_batch", "sequence", "part", "input_hash", "observed_at"),
     *("replaced_by", "act", "tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"),
 )
+MONEY = "type: decimal, precision: 4, scale: 2"
 TABLES = (
     *("ledger", "raw_batches", "rejected", "devices", "quarantine", "recalls", "drops", "batch_number"),
     *("power_history", "power_quarantine", "power_20261121", "pg_power", "p" * 50),
@@ -67,9 +70,15 @@ def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        ("type: text, minimum: 1", "`minimum` is a rule of float and integer, and this is text"),
-        ("type: timestamp, maximum: 1", "`maximum` is a rule of float and integer, and this is timestamp"),
-        ("type: boolean, minimum: 0", "`minimum` is a rule of float and integer, and this is boolean"),
+        ("type: text, minimum: 1", "`minimum` is a rule of float, integer and decimal, and this is text"),
+        (
+            "type: timestamp, maximum: 1",
+            "`maximum` is a rule of float, integer and decimal, and this is timestamp",
+        ),
+        (
+            "type: boolean, minimum: 0",
+            "`minimum` is a rule of float, integer and decimal, and this is boolean",
+        ),
         ("type: float, min_length: 1", "`min_length` is a rule of text, and this is float"),
         ("type: json, max_length: 1", "`max_length` is a rule of text, and this is json"),
         ("type: float, minimum: 2, maximum: 1", "`minimum` 2 is above `maximum` 1"),
@@ -94,7 +103,7 @@ def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
         ("type: float, minimum: 1, default: 0", "outside its own minimum and maximum"),
         ("type: text, max_length: 1, default: ab", "shorter or longer than its own rules"),
         ("type: text, from: []", "`from` is empty"),
-        ("type: float, one_of: [1, 2]", "`one_of` is a rule of text and integer, and this is float"),
+        ("type: float, one_of: [1, 2]", "`one_of` is a rule of text, integer and decimal, and this is float"),
         ("type: text, one_of: []", "`one_of` names no value"),
         ("type: text, one_of: [1]", "1 in `one_of` is not text without NUL"),
         ("type: integer, one_of: [1, two]", "'two' in `one_of` is not a whole number of 64 bits"),
@@ -106,6 +115,27 @@ def test_a_table_may_have_any_other_name(tmp_path: Path, name: str) -> None:
         ("type: text, derived: true, regex: a", "x is derived, so `regex` does nothing"),
         ("type: text, derived: true, from: y", "x is derived, so `from` does nothing"),
         ("type: float, derived: true, minimum: 1", "x is derived, so `minimum` does nothing"),
+        ("type: decimal", "say how many digits a decimal has after the point, as `scale: 2`"),
+        ("type: decimal, scale: 2, precision: 39", "`precision` is a number of digits, from 1 to 38"),
+        ("type: decimal, scale: 0, precision: 0", "`precision` is a number of digits, from 1 to 38"),
+        ("type: decimal, scale: 3, precision: 2", "`scale` is how many of its 2 digits are after the point"),
+        ("type: decimal, scale: -1", "`scale` is how many of its 38 digits are after the point"),
+        ("type: decimal, scale: 2.5", "scale: Input should be a valid integer"),
+        ("type: float, scale: 2", "`scale` is of decimals, and this is float"),
+        ("type: integer, precision: 2", "`precision` is of decimals, and this is integer"),
+        (f"{MONEY}, minimum: 0.005", "`minimum` 0.005 is not a number of at most 2 digits before the point"),
+        (f"{MONEY}, maximum: 100", "`maximum` 100.00 is not a number of at most 2 digits before the point"),
+        (f"{MONEY}, maximum: .inf", "`maximum` must be a finite number"),
+        (f"{MONEY}, minimum: 0.3, maximum: 0.1", "`minimum` 0.30 is above `maximum` 0.10"),
+        (f"{MONEY}, default: 1.005", "the default 1.005 is not a number of at most 2 digits before the"),
+        (f"{MONEY}, default: free", "the default 'free' is not a number of at most 2 digits"),
+        (f"{MONEY}, default: true", "the default True is not a number of at most 2 digits"),
+        (f"{MONEY}, maximum: 5, default: 7", "the default 7.00 is outside its own minimum and maximum"),
+        (f"{MONEY}, one_of: [0.07, 0.195]", "0.195 in `one_of` is not a number of at most 2 digits"),
+        (f"{MONEY}, one_of: [0.07], default: 0.19", "the default 0.19 is none of its own `one_of`"),
+        (f"{MONEY}, null_values: [-999]", "-999.00 is not a number of at most 2 digits before the point"),
+        (f"{MONEY}, map: {{low: 0.001}}", "`map` makes 0.001 of 'low', which is not a number of at most"),
+        (f"{MONEY}, regex: a", "`regex` is a rule of text, and this is decimal"),
         ("type: text, from: meter", "meter and x are both read from meter"),
         ("type: text, form: meter", "did you mean from?"),
         ("type: text, path: [y]", "columns.x.path: Extra inputs are not permitted"),
@@ -208,6 +238,37 @@ def test_what_is_stored_of_a_contract_says_nothing_of_rules_that_it_does_not_use
     assert [sorted(column.keys() & {"one_of", "regex"}) for column in columns] == [[], [], ["one_of"]]
     again = Contract.stored(json.dumps(read_table(path).model_dump(mode="json")))
     assert again.column("unit").one_of == ("W", "kW")
+
+
+def test_the_numbers_of_a_decimal_are_those_that_are_written(tmp_path: Path) -> None:
+    """Also where no double is that number; and a contract is the same however its zeros are written."""
+    path, written = tmp_path / "power.yaml", []
+    for limits in (
+        "minimum: 0.1, maximum: 12345678901234567890.123456789, default: 0.10",
+        'minimum: 0.100, maximum: 12345678901234567890.1234567890, default: "0.1"',
+    ):
+        path.write_text(f"{HEAD}  price: {{type: decimal, scale: 10, {limits}, one_of: [0.1, 3, -0.0]}}\n")
+        written.append(read_table(path))
+    first, second = written
+    assert first == second
+    price = first.column("price")
+    assert str(price.maximum) == "12345678901234567890.1234567890"
+    assert (price.minimum, price.default) == (Decimal("0.1"), Decimal("0.1"))
+    assert list(map(str, price.one_of or ())) == ["0.1000000000", "3.0000000000", "0E-10"]
+    assert (price.postgres_type, price.polars_type) == ("numeric(38,10)", pl.Decimal(38, 10))
+    kept = json.dumps(first.model_dump(mode="json"))
+    assert Contract.stored(kept) == first
+    assert Contract.stored(kept).model_dump(mode="json") == first.model_dump(mode="json")
+    assert first.with_set([]) == first
+
+
+def test_a_number_of_too_many_digits_is_to_a_float_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "power.yaml"
+    path.write_text(HEAD + "  x: {type: float, minimum: 0, maximum: 0.1234567890123456789, default: 0.1}\n")
+    column = read_table(path).column("x")
+    assert [type(each) for each in (column.minimum, column.maximum, column.default)] == [float] * 3
+    assert column.maximum == 0.1234567890123456789
+    assert json.dumps(column.model_dump(mode="json")["minimum"]) == "0.0"
 
 
 def test_what_postgres_keeps_is_read_by_whatever_rules_it_was_made() -> None:

@@ -2,6 +2,7 @@
 
 import struct
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import polars as pl
 import polars_hash as plh
@@ -22,6 +23,7 @@ SCHEMA = pl.Schema(
         "whole": pl.Int64,
         "truth": pl.Boolean,
         "small": pl.Int32,
+        "exact": pl.Decimal(38, 6),
     }
 )
 ROWS = st.tuples(
@@ -33,6 +35,7 @@ ROWS = st.tuples(
     st.none() | st.integers(-(2**63), 2**63 - 1),
     st.none() | st.booleans(),
     st.none() | st.integers(-(2**31), 2**31 - 1),
+    st.none() | st.decimals(-(10**20), 10**20, places=6),
 )
 
 
@@ -51,6 +54,9 @@ def word(value: object) -> int:
             return (value - date(1970, 1, 1)).days % WORD
         case int():
             return int(value) % WORD
+        case Decimal():
+            text = format(value if value else value.copy_abs(), "f")
+            return word(text.rstrip("0").removesuffix("."))
     raise AssertionError(value)
 
 
@@ -79,8 +85,18 @@ def test_xxhash64_is_the_published_one() -> None:
 def test_an_edited_value_and_two_swapped_ones_are_seen(name: str) -> None:
     frame = pl.DataFrame(
         [
-            ("a", 20.5, 0.5, datetime(2026, 11, 1, tzinfo=UTC), date(2026, 11, 1), 1, True, 1),
-            ("b", 21.5, 1.5, datetime(2026, 11, 2, tzinfo=UTC), date(2026, 11, 2), 2, False, 2),
+            (
+                "a",
+                20.5,
+                0.5,
+                datetime(2026, 11, 1, tzinfo=UTC),
+                date(2026, 11, 1),
+                1,
+                True,
+                1,
+                Decimal("0.10"),
+            ),
+            ("b", 21.5, 1.5, datetime(2026, 11, 2, tzinfo=UTC), date(2026, 11, 2), 2, False, 2, Decimal(10)),
         ],
         SCHEMA,
         orient="row",

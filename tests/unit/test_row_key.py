@@ -36,6 +36,23 @@ def test_what_is_no_key_is_refused_with_an_example(text: str) -> None:
         read_key(CONTRACT, text)
 
 
+def test_a_decimal_in_a_key_is_its_digits() -> None:
+    columns = [{"name": "price", "type": "decimal", "scale": 30}, {"name": "at", "type": "timestamp"}]
+    prices = Contract.model_validate(
+        {"table": "prices", "key": ["price", "at"], "time": "at", "columns": columns}
+    )
+    digits = "12345678.000000000000000000000000000001"
+    for text in (
+        f"{digits},2026-11-21T08:00",
+        f'{{"price": {digits}, "at": "2026-11-21T08:00"}}',
+        f'{{"price": "{digits}", "at": "2026-11-21T08:00"}}',
+    ):
+        assert str(read_key(prices, text)["price"]) == digits
+    for text in ("much", "NaN"):
+        with pytest.raises(RejectedError, match=f"'{text}' is no decimal for price"):
+            read_key(prices, f"{text},2026-11-21T08:00")
+
+
 def test_a_truth_value_in_a_key_is_one() -> None:
     columns = [{"name": "open", "type": "boolean"}, {"name": "at", "type": "timestamp"}]
     doors = Contract.model_validate(

@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from lineage.errors import ContractError
-from tasks.contract import POLARS_TYPES, Column
+from tasks.contract import Column
 
 ONE: Final = ".one"
 """A column of 1.0, by which a divisor is multiplied. Polars divides a column by a constant by way of its
@@ -62,7 +62,7 @@ def expression(said: str, columns: Collection[str]) -> pl.Expr:
 
 def type_of(what: str, said: str, columns: Sequence[Column]) -> pl.DataType:
     """The type of what an expression over these columns gives; `what` names it in a ContractError."""
-    types = {column.name: POLARS_TYPES[column.type] for column in columns}
+    types = {column.name: column.polars_type for column in columns}
     empty = pl.LazyFrame(schema={**types, ONE: pl.Float64()})
     try:
         return empty.select(expression(said, types)).collect().dtypes[0]

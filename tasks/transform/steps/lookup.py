@@ -115,6 +115,9 @@ def _alike(ours: Column, theirs: Column, table: str) -> None:
     if ours.type != theirs.type:
         said = f"{ours.name} is {ours.type}, and {theirs.name} of {table} is {theirs.type}"
         raise ContractError(f"{said}: give both the same type")
+    if ours.digits != theirs.digits:
+        said = f"{ours.name} is {ours.postgres_type}, and {theirs.name} of {table} is {theirs.postgres_type}"
+        raise ContractError(f"{said}: give both the same `precision` and `scale`")
     if None not in (ours.unit, theirs.unit) and ours.unit != theirs.unit:
         said = f"{ours.name} is in {ours.unit}, and {theirs.name} of {table} is in {theirs.unit}"
         raise ContractError(f"{said}: give both the same unit")

@@ -17,7 +17,7 @@ from lineage import naming
 from lineage.columns import named
 from lineage.errors import ContractError
 from tasks.batch import ReferenceState
-from tasks.contract import POLARS_TYPES, Contract
+from tasks.contract import Contract
 from tasks.transform.cells import no_minus_zero
 from tasks.transform.steps.expression import ONE
 from tasks.transform.steps.lookup import Added, Lookup, Tables
@@ -106,7 +106,7 @@ class Steps:
         self._looks_up = looks_up
         self._done: list[_Done] = []
         there = [column.name for column in contract.inputs]
-        types = {column.name: POLARS_TYPES[column.type] for column in contract.columns}
+        types = {column.name: column.polars_type for column in contract.columns}
         for step in steps:
             if isinstance(step, Lookup):
                 self._done.append(_Done(step.added_from(looks_up[step.table]), None))

@@ -24,8 +24,12 @@ class Set(Frozen):
         for name, said in self.set.items():
             found = type_of(name, said, [columns[each] for each in there])
             kind = columns[name].type
-            if not _fits(found, kind):
-                raise ContractError(f"{name}: {said!r} gives {said_of(found)}, and the column is {kind}")
+            if kind is ColumnType.DECIMAL and found != pl.Null:
+                why = _why_no_decimal(found, columns[name])
+            else:
+                why = "" if _fits(found, kind) else f"{said_of(found)}, and the column is {kind}"
+            if why:
+                raise ContractError(f"{name}: {said!r} gives {why}")
 
     def expressions(self, there: Sequence[str]) -> Mapping[str, pl.Expr]:
         return {name: expression(said, there) for name, said in self.set.items()}
@@ -42,6 +46,7 @@ _KINDS: Final = {
         ColumnType.BOOLEAN,
         ColumnType.FLOAT,
         ColumnType.INTEGER,
+        ColumnType.DECIMAL,
         ColumnType.TIMESTAMP,
     ),
 }
@@ -56,3 +61,19 @@ def _fits(dtype: pl.DataType, kind: ColumnType) -> bool:
     if kind is ColumnType.TIMESTAMP and isinstance(dtype, pl.Datetime):
         return dtype.time_zone is not None
     return kind in _KINDS.get(type(dtype), ())
+
+
+def _why_no_decimal(dtype: pl.DataType, column: Column) -> str:
+    """Why a result is not for a column of decimals, which never rounds; empty: it is.
+
+    What has too many digits before the point is met when it is computed: `transform.failed`.
+    """
+    _, scale = column.digits
+    if dtype == pl.Int64:
+        return ""
+    if not isinstance(dtype, pl.Decimal):
+        floats = ": what divides or rounds is computed with floats" if dtype.is_float() else ""
+        return f"{said_of(dtype)}, and the column is decimal{floats}"
+    if dtype.scale > scale:
+        return f"{dtype.scale} digits after the point, and the column has {scale}: give it a larger `scale`"
+    return ""

@@ -27,6 +27,7 @@ EVERY_TYPE = Contract(
         Column(name="at", type=ColumnType.TIMESTAMP, missing=Missing.REJECT),
         Column(name="value", type=ColumnType.FLOAT),
         Column(name="count", type=ColumnType.INTEGER),
+        Column(name="price", type=ColumnType.DECIMAL, precision=12, scale=2),
         Column(name="on", type=ColumnType.BOOLEAN),
         Column(name="notes", type=ColumnType.JSON),
         Column(name="deep", type=ColumnType.FLOAT, path=("outer", "inner", "deep")),
@@ -60,7 +61,7 @@ numbers = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integer
 )
 texts = st.text(max_size=6).map(lambda text: json.dumps(text, ensure_ascii=False))
 values = st.one_of(literals, numbers, texts)
-names = st.sampled_from([*"xyz", "name", "at", "value", "count", "on", "notes", "outer", "side"])
+names = st.sampled_from([*"xyz", "name", "at", "value", "count", "price", "on", "notes", "outer", "side"])
 members = st.tuples(names, values)
 spaces = st.sampled_from(["", "", " ", "\n", "\t", "\r\n", "\x0b"])
 

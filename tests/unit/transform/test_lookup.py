@@ -201,3 +201,22 @@ def test_values_of_another_unit_are_refused(tmp_path: Path) -> None:
     written(tmp_path, table={**CLIMATE["table"], "columns": columns})
     (broken,) = catalog.read_directories((tmp_path,)).broken
     assert "area is in ft², and area of rooms is in m²: give both the same unit" in broken.why
+
+
+def test_decimals_of_other_digits_are_refused(tmp_path: Path) -> None:
+    """Theirs would be cut off to be ours."""
+    theirs = {**ROOMS["table"]["columns"], "area": {"type": "decimal", "scale": 4}}
+    catalogs.written(
+        tmp_path / "rooms" / "pipeline.yaml", {**ROOMS, "table": {**ROOMS["table"], "columns": theirs}}
+    )
+    columns = {**CLIMATE["table"]["columns"], "area": {"type": "decimal", "precision": 12, "scale": 2}}
+    catalogs.written(
+        tmp_path / "climate" / "pipeline.yaml",
+        {
+            **CLIMATE,
+            "table": {**CLIMATE["table"], "columns": columns},
+            "steps": [{"lookup": {**LOOKUP, "add": ["area"]}}],
+        },
+    )
+    (broken,) = catalog.read_directories((tmp_path,)).broken
+    assert "area is numeric(12,2), and area of rooms is numeric(38,4)" in broken.why

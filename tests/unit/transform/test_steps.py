@@ -11,7 +11,7 @@ import pytest
 
 from flows import catalog
 from flows.catalog import Pipeline
-from lineage.errors import ContractError
+from lineage.errors import ContractError, TransformError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
 from tasks.transform.steps.expression import ONE, expression
 from tasks.transform.steps.registry import STEPS
@@ -434,6 +434,88 @@ def test_the_last_bit_does_not_depend_on_the_size_of_the_batch(tmp_path: Path, s
     together = refined(pipeline, *records).accepted["rooms"].sort("room")["f"].to_list()
     alone = [refined(pipeline, record).accepted["rooms"]["f"].item() for record in records]
     assert together == alone
+
+
+SHOP: dict[str, Any] = {
+    "name": "rooms",
+    "key": ["room", "at"],
+    "time": "at",
+    "columns": {
+        "room": {"type": "text"},
+        "at": {"type": "timestamp"},
+        "net": {"type": "decimal", "precision": 12, "scale": 2},
+        "rate": {"type": "decimal", "precision": 5, "scale": 4},
+        "count": {"type": "integer"},
+        "set": {"type": "decimal", "precision": 14, "scale": 6},
+    },
+}
+
+
+def shop(tmp_path: Path, said: str, kind: dict[str, Any]) -> Pipeline:
+    columns = {**SHOP["columns"], "set": kind}
+    written(tmp_path, table={**SHOP, "columns": columns}, steps=[{"set": {"set": said}}])
+    return catalogs.read(tmp_path).pipeline("rooms")
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("net", "9999999999.990000"),
+        ("net * 0", "0.000000"),
+        ("net - 9999999999 + rate", "1.060000"),
+        ("(net - 9999999000) * rate", "69.999300"),
+        ("count", "3.000000"),
+        ("-rate * count", "-0.210000"),
+        ("COALESCE(NULLIF(net, 9999999999.99), rate)", "0.070000"),
+        ("CASE WHEN net = 9999999999.99 AND rate < 1 THEN rate ELSE net END", "0.070000"),
+        ("GREATEST(rate, 0)", "0.070000"),
+        ("ABS(rate - 1)", "0.930000"),
+        ("ROUND(rate - 1, 1)", "-0.900000"),
+        ("NULL", None),
+    ],
+)
+def test_decimals_are_computed_exactly(tmp_path: Path, said: str, value: str | None) -> None:
+    kind = SHOP["columns"]["set"] | {"precision": 16}
+    found = refined(shop(tmp_path, said, kind), *[{"net": "9999999999.99", "rate": 0.07, "count": 3}] * 3)
+    assert found.accepted["rooms"]["set"].cast(pl.String).to_list() == [value] * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("ROUND(net / 3)", "gives a number, and the column is decimal"),
+        ("net * 1.5", "gives a number, and the column is decimal: what divides or rounds is computed with"),
+        (
+            "net * rate * rate",
+            "gives 10 digits after the point, and the column has 6: give it a larger `scale`",
+        ),
+        ("room", "gives text, and the column is decimal"),
+        ("net > 1", "gives a truth value, and the column is decimal"),
+        ("LENGTH(net)", "cannot be computed"),
+    ],
+)
+def test_what_would_be_rounded_is_set_to_no_decimal(tmp_path: Path, said: str, why: str) -> None:
+    written(tmp_path, table=SHOP, steps=[{"set": {"set": said}}])
+    assert why in catalogs.why_not(tmp_path)
+
+
+@pytest.mark.parametrize("said", ["net / 3", "net * 1.5 / rate", "SQRT(net) % 0.7", "net"])
+def test_a_float_of_decimals_does_not_depend_on_the_size_of_the_batch(tmp_path: Path, said: str) -> None:
+    pipeline = shop(tmp_path, said, {"type": "float"})
+    records = [{"net": f"{number * 1.6180:.2f}", "rate": 0.07} for number in range(67)]
+    together = refined(pipeline, *records).accepted["rooms"].sort("room")["set"].to_list()
+    assert together == [refined(pipeline, record).accepted["rooms"]["set"].item() for record in records]
+    if said == "net / 3":
+        assert together == [float(record["net"]) / 3 for record in records]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", ["net * 100000", "count * 1000000000000"])
+def test_what_has_too_many_digits_when_it_is_computed_fails(tmp_path: Path, said: str) -> None:
+    """Where it is one record alone, it is rejected as `transform.failed`."""
+    pipeline = shop(tmp_path, said, SHOP["columns"]["set"])
+    assert refined(pipeline, {"net": 0, "count": 0}).read == 1
+    with pytest.raises(TransformError):
+        refined(pipeline, {"net": "9999999999.99", "count": 3})
 
 
 def test_a_key_that_is_set_is_not_told_of_a_record_that_breaks_a_rule_before(tmp_path: Path) -> None:
