@@ -12,6 +12,7 @@ from flows.registry import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from tests.fixtures import catalogs
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
@@ -48,7 +49,9 @@ def test_a_robot_that_is_not_there_is_said_before_the_run_begins(run: Run) -> No
 def test_without_a_name_the_flows_are_listed(run: Run) -> None:
     done = run()
     assert done.returncode == 0, done.stderr
-    assert {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()} == descriptions()
+    assert {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()} == descriptions(
+        SHIPPED
+    )
 
 
 def test_what_became_of_a_run_is_one_sentence(run: Run) -> None:
