@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from flows.registry import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from tasks.batch import RawBatch, Receipt
-from tasks.extract.pull import Reading
+from tasks.extract.pull import Pull, Reading
 from tasks.load import progress
 from tasks.load.overtaken import OvertakenError
 from tests.fixtures import catalogs
@@ -66,7 +67,7 @@ async def house(
         yield house
 
 
-async def reading(house: House, source: Lines) -> AsyncIterator[RawBatch]:
+async def reading(house: House, source: Pull) -> AsyncIterator[RawBatch]:
     """From the mark that is kept, as the flow reads."""
     mark = await progress.mark(house.store.pool, "numbers", source.dataset)
     given = Reading(source.dataset, mark, lambda: datetime.now(UTC), lambda: SecretStr(""))
@@ -74,7 +75,7 @@ async def reading(house: House, source: Lines) -> AsyncIterator[RawBatch]:
         yield batch
 
 
-async def read_on(house: House, source: Lines, most: int = 100) -> list[Receipt]:
+async def read_on(house: House, source: Pull, most: int = 100) -> list[Receipt]:
     """So many batches at most; as a process that then ends without a word."""
     receipts: list[Receipt] = []
     async for batch in reading(house, source):
@@ -142,6 +143,24 @@ async def test_what_is_read_anew_is_stored_already_and_the_mark_comes_to_its_end
     assert await house.value(ROWS) == list(range(10))
     proof = await house.prove()
     assert proof.ok, proof.differences
+
+
+async def test_the_example_of_the_page_is_a_source(
+    house: House, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    of = {kind: re.findall(rf"^```{kind}\n(.*?)^```", page, re.M | re.S) for kind in ("python", "yaml")}
+    (code,) = (block for block in of["python"] if "class Lines(Pull)" in block)
+    (said,) = (block for block in of["yaml"] if "my_sources:Lines" in block)
+    (tmp_path / "my_sources.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogs.written(
+        house.pipelines / "numbers" / "pipeline.yaml", said.replace("/srv/numbers.txt", str(file))
+    )
+    source = house.catalog.pipeline("numbers").source
+    assert isinstance(source, Pull)
+    assert len(await read_on(house, source)) == 4
+    assert await house.value(ROWS) == list(range(10))
 
 
 async def test_the_flow_reads_to_the_end_each_time_it_is_run(
