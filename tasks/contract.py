@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import polars as pl
 from pydantic import (
@@ -139,30 +139,40 @@ def _refuse(problems: Iterable[Problem]) -> None:
         raise PydanticCustomError("contract", "{said}", {"said": said, "place": place})
 
 
+def _without_unused(said: Mapping[str, Any], later: Collection[str]) -> dict[str, Any]:
+    """Without rules that came later and are not used: what is stored of a contract stays what it was."""
+    return {name: value for name, value in said.items() if value is not None or name not in later}
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Metadata(Frozen):
-    """What comes beside a record: a named level of its topic, or a named part of its file's path."""
+    """What comes beside a record: a named level of its topic or part of its file's path, when it came."""
 
     topic: Name | None = None
     file: Name | None = None
+    received: Literal["time"] | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if (self.topic is None) == (self.file is None):
-            said = "say one of the two: {topic: NAME}, or {file: NAME}"
+        if len([each for each in (self.topic, self.file, self.received) if each is not None]) != 1:
+            said = "say one of these: {topic: NAME}, {file: NAME} or {received: time}"
             raise PydanticCustomError("contract", "{said}", {"said": said})
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unused(whole(self), ("received",))
+
     @property
     def kind(self) -> str:
-        return "topic" if self.topic else "file"
+        return "topic" if self.topic else "file" if self.file else "received"
 
     @property
     def name(self) -> str:
-        return self.topic or self.file or ""
+        return self.topic or self.file or self.received or ""
 
 
 class Column(Frozen):
@@ -206,9 +216,7 @@ class Column(Frozen):
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without rules that came later and are not used: what is stored of a contract stays what it was."""
-        said: dict[str, Any] = whole(self)
-        return {name: value for name, value in said.items() if value is not None or name not in _LATER}
+        return _without_unused(whole(self), _LATER)
 
     @property
     def required(self) -> bool:
@@ -230,6 +238,11 @@ class Column(Frozen):
         if self.type is ColumnType.DECIMAL:
             return "numeric({},{})".format(*self.digits)
         return POSTGRES_TYPES[self.type]
+
+    @property
+    def is_arrival(self) -> bool:
+        """Whether it is when the record came, which says nothing of the record itself."""
+        return self.metadata is not None and self.metadata.received is not None
 
     @property
     def source_path(self) -> tuple[str, ...]:

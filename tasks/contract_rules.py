@@ -95,7 +95,9 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
             yield ("constant",), f"{name}: JSON has no constant: make it text, or leave it out"
         else:
             yield from _of_value(column, "constant")
-    if column.metadata is not None and kind == "json":
+    if column.is_arrival:
+        yield from _of_arrival(column)
+    elif column.metadata is not None and kind == "json":
         yield ("from",), f"{name}: a part of a name is no JSON: make it text"
     yield from _of_zone(column)
     if column.null_values is not None and kind in ("boolean", "json"):
@@ -106,6 +108,16 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
                 yield ("null_values",), f"{name}: {why}"
     if column.map is not None:
         yield from _of_map(column)
+
+
+def _of_arrival(column: "Column") -> Iterator[Problem]:
+    """When a record came is a time of ours: there always, and always in UTC."""
+    if column.type != "timestamp":
+        yield ("type",), f"{column.name} is when the record came: its type must be timestamp"
+    for said in ("zone", "twice", "null_values"):
+        if getattr(column, said) is not None:
+            why = f"{column.name} is when the record came, so `{said}` does nothing: leave it out"
+            yield (said,), why
 
 
 def _why_no_null_value(column: "Column", value: str | float | Decimal) -> str:
@@ -361,6 +373,12 @@ def _of_key(contract: "Contract") -> Iterator[Problem]:
     for at, column in enumerate(contract.columns):
         if column.name not in contract.key:
             continue
+        if column.is_arrival:
+            yield (
+                ("columns", at, "from"),
+                f"{table}: {column.name} is when the record came, so it cannot be in the key: "
+                "delivered again, the record would be another row",
+            )
         if column.type == "json":
             yield (
                 ("columns", at, "type"),

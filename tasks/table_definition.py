@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tasks.contract import (
@@ -30,6 +30,19 @@ from tasks.yaml_file import read_yaml
 _OF_TIME: Final = ("partition_by", "oldest", "furthest")
 
 
+def _form(said: object) -> str:
+    return "beside" if isinstance(said, Mapping | Metadata) else "path" if isinstance(said, str) else "list"
+
+
+From = Annotated[
+    Annotated[str, Tag("path")]
+    | Annotated[tuple[str, ...], Tag("list")]
+    | Annotated[Metadata, Tag("beside")],
+    Discriminator(_form),
+]
+"""Where a column is read: a path with dots, a list of names, or beside the record."""
+
+
 class ColumnDefinition(Frozen):
     """One column. `derived`: the transform computes it, and it is never read."""
 
@@ -37,8 +50,10 @@ class ColumnDefinition(Frozen):
     precision: Length | None = None  # of a decimal: its digits, 38 where it says nothing
     scale: Length | None = None  # of a decimal: how many of them are after the point
     unit: str | None = None
-    from_: str | tuple[str, ...] | Metadata | None = Field(
-        default=None, alias="from", description="A path with dots, a list of names, {topic: …} or {file: …}"
+    from_: From | None = Field(
+        default=None,
+        alias="from",
+        description="A path with dots, a list of names, {topic: …}, {file: …} or {received: time}",
     )
     constant: Value | None = None  # it is this, and read from nothing
     zone: str | None = None  # IANA; of a time that names none

@@ -181,34 +181,42 @@ def _at(mark: yaml.Mark) -> str:
 
 
 def _names_at(schema: Mapping[str, Any], place: Place) -> Sequence[str]:
-    """The fields of the model at a place of pydantic's, whose union is followed by the kind's name."""
-    node = _resolved(schema, schema)
+    """The fields of the models that may stand at a place of pydantic's, who names the kind of a union too."""
+    nodes = list(_kinds(schema, schema))
     for step in place:
-        if "oneOf" in node:
-            node = _of_kind(schema, node["oneOf"], str(step))
-        else:
-            named = node.get("properties", {})
-            node = node["items"] if isinstance(step, int) else named.get(step) or _of_any_name(node)
-        inner = (each for each in node.get("anyOf", ()) if "$ref" in each or "discriminator" in each)
-        node = next(inner, node)  # it may be null
-        node = _resolved(schema, node)
-    return list(node.get("properties", ()))
+        below = [each for node in nodes for held in _below(node, step) for each in _kinds(schema, held)]
+        of_kind = [node for node in nodes if _type_of(node) == step]
+        nodes = below or of_kind or nodes  # a step that leads nowhere is the name of a kind
+    return [name for node in nodes for name in node.get("properties", ())]
 
 
-def _of_kind(schema: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
-    """The model of a union told by its `type`, or by the one word that it has; empty where none is."""
+def _kinds(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What may stand where a node is; a union whose kinds have names is followed by the name."""
+    node = _resolved(schema, node)
+    kinds = () if "discriminator" in node else (*node.get("anyOf", ()), *node.get("oneOf", ()))
     for each in kinds:
-        named = _resolved(schema, each).get("properties", {})
-        if kind in (named.get("type", {}).get("const"), *named):
-            return each
-    return {}
+        yield from _kinds(schema, each)
+    if not kinds:
+        yield node
 
 
-def _of_any_name(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a mapping holds whose names are not fields of a model."""
-    patterns: Mapping[str, Mapping[str, Any]] = node.get("patternProperties", {})
-    held: Mapping[str, Any] = next(iter(patterns.values()), node.get("additionalProperties", {}))
-    return held
+def _type_of(node: Mapping[str, Any]) -> object:
+    """The `type` that a model of a union is known by."""
+    return node.get("properties", {}).get("type", {}).get("const")
+
+
+def _below(node: Mapping[str, Any], step: str | int) -> Iterator[Mapping[str, Any]]:
+    """What is held at a step: of a union, a list, a model, or a mapping of any names."""
+    if "discriminator" in node:
+        held = node["discriminator"]["mapping"].get(step)
+        yield from [{"$ref": held}] if held else []
+    elif isinstance(step, int):
+        yield node.get("items", {})
+    elif step in node.get("properties", {}):
+        yield node["properties"][step]
+    else:
+        of_any_name = (*node.get("patternProperties", {}).values(), node.get("additionalProperties"))
+        yield from (each for each in of_any_name if isinstance(each, Mapping))
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

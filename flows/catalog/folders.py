@@ -297,7 +297,7 @@ def _check_metadata(contract: Contract, pattern: Pattern | None) -> None:
                 f"{pattern.kind} too: give the part another name."
             )
     for column in contract.inputs:
-        if (of := column.metadata) is None:
+        if (of := column.metadata) is None or of.received:
             continue
         names = pattern.names if pattern and pattern.kind == of.kind else ()
         if of.name not in names:

@@ -19,14 +19,16 @@ Columns = Mapping[str, tuple[ColumnEdge, ...]]
 ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # a rule's columns are the same whenever it is asked
 
 
-def decoded(contract: Contract, source: str, prefix: str = "", more: Sequence[str] = ()) -> pl.LazyFrame:
+def decoded(
+    contract: Contract, source: str, prefix: str = "", more: Mapping[str, pl.DataType] = {}
+) -> pl.LazyFrame:
     """An empty plan from the source's columns (their paths, after `prefix`) to the contract's inputs.
 
     `more`: columns of the source that decoding hands on under their own names.
     """
     paths = {prefix + ".".join(column.source_path): column for column in contract.recorded}
-    schema = {path: column.polars_type for path, column in paths.items()}
-    frame = named(pl.LazyFrame(schema=schema | dict.fromkeys(more, pl.String())), source)
+    schema = {path: column.polars_type for path, column in paths.items()} | dict(more)
+    frame = named(pl.LazyFrame(schema=schema), source)
     return frame.select(*(pl.col(path).alias(column.name) for path, column in paths.items()), *more)
 
 

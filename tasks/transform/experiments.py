@@ -79,7 +79,7 @@ def columns(contracts: Mapping[str, Contract], source: str, source_name: str) ->
     runs, steps = contracts["experiments"], contracts["experiment_steps"]
     of_runs = validated(decoded(runs, source, "runs."), runs)
     created = of_runs.select("experiment_id", experiment_created_at=pl.col("created_at"))
-    of_steps = decoded(steps, source, "commands.", [RUN_ID]).rename({RUN_ID: "experiment_id"})
+    of_steps = decoded(steps, source, "commands.", {RUN_ID: pl.String()}).rename({RUN_ID: "experiment_id"})
     filled = validated(of_steps, steps).with_columns(pl.lit(None).alias(name) for name in LOOKED_UP)
     filled = filled.with_columns(
         channels=pl.col("params").cast(pl.Int64, strict=False)

@@ -28,8 +28,11 @@ class Deduplicated:
 
 
 def hash_inputs(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Add `input_hash` over the contract's input columns: before defaults, before any enrichment."""
-    names = [column.name for column in contract.inputs]
+    """Add `input_hash` over what was read: before defaults, before any enrichment.
+
+    When a record came is not in it: a record that is delivered twice is the same record.
+    """
+    names = [column.name for column in contract.inputs if not column.is_arrival]
     return frame.with_columns(row_hashes(frame, names).alias(INPUT_HASH))
 
 

@@ -1,15 +1,16 @@
 """Reading rules: from the cells that decoding gives to the values of the contract's columns.
 
-cells ─topic, path, constants─▶ ─null words─▶ ─map─▶ ─times, decimals─▶ values
+cells ─topic, path, arrival, constants─▶ ─null words─▶ ─map─▶ ─times, decimals─▶ values
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from tasks.batch import RawBatch
-from tasks.contract import Column, ColumnType, Contract, Metadata
+from tasks.contract import Column, ColumnType, Contract, Metadata, time_literal
 from tasks.pattern import Pattern
 from tasks.transform import cells, decimals, timestamps
 from tasks.transform.text_cells import CELLS
@@ -17,6 +18,8 @@ from tasks.transform.validate import Rule
 
 LOCATION: Final = "message.location"
 """The column of a record's topic, or of its file's path; no contract's column has a dot in its name."""
+RECEIVED: Final = "message.received_at"
+"""When a record came, as lineage calls it."""
 
 
 def values(
@@ -27,7 +30,7 @@ def values(
     What could not be read is a fault. The rows may come back in another order.
     """
     frame = records.with_columns(location(records[cells.SEQUENCE], batch)) if pattern else records
-    frame = frame.with_columns(_beside(contract, pattern))
+    frame = frame.with_columns(_beside(contract, pattern, batch.received_at))
     for column in contract.inputs:
         if column.null_values is not None:
             frame = frame.with_columns(_without_null_values(column, frame.schema))
@@ -45,10 +48,12 @@ def location(sequences: pl.Series, batch: RawBatch) -> pl.Series:
     return pl.repeat(path, sequences.len(), dtype=pl.String, eager=True).alias(LOCATION)
 
 
-def _beside(contract: Contract, pattern: Pattern | None) -> Iterator[pl.Expr]:
+def _beside(contract: Contract, pattern: Pattern | None, received_at: datetime) -> Iterator[pl.Expr]:
     """The cells of columns that no record holds."""
     for column in contract.inputs:
-        if column.metadata is not None:
+        if column.is_arrival:
+            yield time_literal(received_at).alias(column.name)
+        elif column.metadata is not None:
             part = part_of(column.metadata, pattern)
             if words := cells.null_words(column):
                 part = pl.when(~part.is_in(words)).then(part)
@@ -58,6 +63,11 @@ def _beside(contract: Contract, pattern: Pattern | None) -> Iterator[pl.Expr]:
         elif column.constant is not None:
             dtype = column.polars_type
             yield cells.no_minus_zero(pl.lit(column.constant, dtype), dtype).alias(column.name)
+
+
+def origin_of(metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
+    """What stands beside a record, as the plan of its lineage has it."""
+    return pl.col(RECEIVED) if metadata.received else part_of(metadata, pattern)
 
 
 def part_of(metadata: Metadata, pattern: Pattern | None) -> pl.Expr:

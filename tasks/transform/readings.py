@@ -18,14 +18,14 @@ from lineage import naming
 from lineage.columns import named
 from tasks.batch import FILTERED_SCHEMA, ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
-from tasks.contract import Contract
+from tasks.contract import UTC_MICROS, Contract
 from tasks.pattern import Pattern
 from tasks.transform import cells, chunk, keys, reading_rules
 from tasks.transform.columns import ANY_TIME, Columns, decoded, edges_of, kept, validated
 from tasks.transform.decode import Decoder
 from tasks.transform.derived import COORDINATES, PLACE, REGISTER, SOURCE_NAME, WEATHER
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell, libraries
-from tasks.transform.reading_rules import LOCATION, part_of
+from tasks.transform.reading_rules import LOCATION, RECEIVED, origin_of
 from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
 from tasks.transform.steps.registry import Steps
 from tasks.transform.validate import RULES, fill_defaults, rules_of, rules_of_set, split
@@ -128,9 +128,14 @@ def columns(
     steps: Steps | None = None,
 ) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
-    beside = {column.name: part_of(column.metadata, pattern) for column in contract.inputs if column.metadata}
+    beside = {
+        column.name: origin_of(column.metadata, pattern) for column in contract.inputs if column.metadata
+    }
     rules = list(reading_rules.location_rules(pattern, contract))
-    read = decoded(contract, source, more=[LOCATION] if pattern else []).with_columns(**beside)
+    more: dict[str, pl.DataType] = {LOCATION: pl.String()} if pattern else {}
+    if any(column.is_arrival for column in contract.inputs):
+        more[RECEIVED] = UTC_MICROS
+    read = decoded(contract, source, more=more).with_columns(**beside)
     constant = {
         column.name: pl.lit(column.constant) for column in contract.inputs if column.constant is not None
     }

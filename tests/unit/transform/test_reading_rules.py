@@ -330,7 +330,7 @@ def test_a_pattern_that_is_none_is_refused(tmp_path: Path, pattern: str, why: st
         ({"type": "text", "constant": "a", "from": "b"}, "is constant, so `from` does nothing"),
         ({"type": "text", "constant": "a", "one_of": ["b"]}, "the constant 'a' is none of its own `one_of`"),
         ({"type": "text", "derived": True, "map": {"a": "b"}}, "is derived, so `map` does nothing"),
-        ({"type": "text", "from": {}}, "say one of the two"),
+        ({"type": "text", "from": {}}, "say one of these"),
     ],
 )
 def test_a_reading_rule_that_would_do_nothing_is_refused(column: dict[str, Any], why: str) -> None:
