@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
 from tasks.exact_numbers import MOST, numbers_of
+from tasks.units import conversion
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Length = Annotated[int, Field(strict=True)]
@@ -69,6 +70,7 @@ Value = str | Annotated[bool, Field(strict=True)] | Number
 _LATER: Final = (
     *("one_of", "regex"),
     *("metadata", "constant", "zone", "twice", "null_values", "map", "set", "precision", "scale"),
+    *("from_unit", "conversion"),
 )
 _STORED: Final = "stored"
 """The context of a contract that Postgres keeps: its table stands, whatever the rules of today say of it."""
@@ -190,6 +192,8 @@ class Column(Frozen):
     twice: Twice | None = None  # unset: reject
     null_values: tuple[NullValue, ...] | None = None  # that stand for a missing one
     map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
+    from_unit: str | None = None  # what is read is in this, and converted to `unit`
+    conversion: tuple[Double, Double, Double] | None = None  # by which it is: `units.conversion`, kept
     was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
     minimum: Limit | None = None  # inclusive
     maximum: Limit | None = None  # inclusive
@@ -212,6 +216,8 @@ class Column(Frozen):
     def _keeps_the_rules(self, info: ValidationInfo) -> Self:
         if info.context != _STORED:
             _refuse(problems_of_column(self))
+            if self.from_unit is not None and self.unit is not None:
+                object.__setattr__(self, "conversion", conversion(self.from_unit, self.unit))
         return self
 
     @model_serializer(mode="wrap")

@@ -16,6 +16,7 @@ import polars as pl
 
 from tasks.contract_names import why_no_column, why_no_table
 from tasks.exact_numbers import MOST, fits
+from tasks.units import UnitError, conversion
 
 if TYPE_CHECKING:
     from tasks.contract import Column, Contract
@@ -28,10 +29,14 @@ LONGEST: Final = timedelta(days=365_000)
 NUMBERS: Final = ("float", "integer", "decimal")
 _INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
-_READ: Final = ("path", "metadata", "constant", "zone", "twice", "null_values", "map", "default")
+_READ: Final = (
+    *("path", "metadata", "constant", "zone", "twice", "null_values", "map", "from_unit", "default"),
+)
 _RULES: Final = ("minimum", "maximum", "min_length", "max_length", "one_of", "regex")
 _WORDS: Final = ("text", "integer", "decimal")
-_NOT_OF_CONSTANT: Final = ("path", "metadata", "zone", "twice", "null_values", "map", "default")
+_NOT_OF_CONSTANT: Final = (
+    *("path", "metadata", "zone", "twice", "null_values", "map", "from_unit", "default"),
+)
 _KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "boolean": "true or false"}
 
 
@@ -108,6 +113,8 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
                 yield ("null_values",), f"{name}: {why}"
     if column.map is not None:
         yield from _of_map(column)
+    if column.from_unit is not None:
+        yield from _of_unit(column)
 
 
 def _of_arrival(column: "Column") -> Iterator[Problem]:
@@ -169,6 +176,28 @@ def _of_map(column: "Column") -> Iterator[Problem]:
             if not _takes(column, value):
                 made = f"`map` makes {_shown(value)} of {read!r}"
                 yield ("map",), f"{name}: {made}, which is not {_wanted(column)}"
+
+
+def _of_unit(column: "Column") -> Iterator[Problem]:
+    """What is read can be converted, and somebody says to what."""
+    name, from_unit, unit = column.name, column.from_unit or "", column.unit
+    if column.type != "float":
+        yield (
+            ("from_unit",),
+            f"{name}: a converted number is rounded: make it float, and not {column.type}",
+        )
+    elif unit is None:
+        yield (
+            ("from_unit",),
+            f"{name}: say by `unit` what is stored: it is converted from {from_unit} to that",
+        )
+    elif column.map is not None:
+        yield ("from_unit",), f"{name}: a `map` gives what is meant, in {unit}: leave `from_unit` out"
+    else:
+        try:
+            conversion(from_unit, unit)
+        except UnitError as error:
+            yield (error.word,), f"{name}: {error}"
 
 
 def is_zone(name: str) -> bool:

@@ -60,6 +60,7 @@ class ColumnDefinition(Frozen):
     twice: Twice | None = None  # which time of an hour that comes twice; unset: it is rejected
     null_values: tuple[NullValue, ...] | None = None  # that stand for a missing one
     map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
+    from_unit: str | None = None  # what is read is in this, and is converted to `unit`
     was: Name | None = None  # what it was called before: the stored column is renamed
     minimum: Number | None = None  # inclusive
     maximum: Number | None = None  # inclusive

@@ -9,6 +9,8 @@ read a message:
 * `NAME.epoch` (Float64) for a timestamp given as a number, in seconds or milliseconds;
 * `NAME.fault` (String): the rule that kept the value from being read, else null; the column is there only
   when some message of the batch has such a fault.
+
+Reading rules add `NAME.read` (Float64) to a column that they convert: the number as it was read.
 """
 
 import polars as pl
@@ -34,6 +36,11 @@ def is_fault(name: str) -> bool:
 def epoch(name: str) -> str:
     """The column that holds a timestamp given as a number."""
     return f"{name}.epoch"
+
+
+def as_read(name: str) -> str:
+    """The column that holds a converted number as it was read."""
+    return f"{name}.read"
 
 
 def kind_of(column: Column) -> ColumnType:

@@ -30,9 +30,14 @@ class Deduplicated:
 def hash_inputs(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Add `input_hash` over what was read: before defaults, before any enrichment.
 
-    When a record came is not in it: a record that is delivered twice is the same record.
+    When a record came is not in it, and a number is as it was before it was converted: a record that is
+    delivered again is the same record.
     """
-    names = [column.name for column in contract.inputs if not column.is_arrival]
+    names = [
+        cells.as_read(column.name) if column.conversion else column.name
+        for column in contract.inputs
+        if not column.is_arrival
+    ]
     return frame.with_columns(row_hashes(frame, names).alias(INPUT_HASH))
 
 

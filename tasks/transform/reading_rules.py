@@ -1,6 +1,6 @@
 """Reading rules: from the cells that decoding gives to the values of the contract's columns.
 
-cells ─topic, path, arrival, constants─▶ ─null words─▶ ─map─▶ ─times, decimals─▶ values
+cells ─topic, path, arrival, constants─▶ ─null words─▶ ─map─▶ ─units─▶ ─times, decimals─▶ values
 """
 
 from collections.abc import Iterator
@@ -36,6 +36,9 @@ def values(
             frame = frame.with_columns(_without_null_values(column, frame.schema))
         if column.map is not None:
             frame = frame.with_columns(_mapped(column, frame.schema))
+        if column.conversion is not None:
+            here = cells.no_minus_zero(in_unit(column), pl.Float64()).alias(column.name)
+            frame = frame.with_columns(pl.col(column.name).alias(cells.as_read(column.name)), here)
     return decimals.parse(timestamps.parse(frame, contract), contract)
 
 
@@ -65,9 +68,12 @@ def _beside(contract: Contract, pattern: Pattern | None, received_at: datetime) 
             yield cells.no_minus_zero(pl.lit(column.constant, dtype), dtype).alias(column.name)
 
 
-def origin_of(metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
-    """What stands beside a record, as the plan of its lineage has it."""
-    return pl.col(RECEIVED) if metadata.received else part_of(metadata, pattern)
+def origin_of(column: Column, metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
+    """What stands beside a record, of the column's type, as the plan of its lineage has it."""
+    if metadata.received:
+        return pl.col(RECEIVED)
+    part = part_of(metadata, pattern)
+    return part if column.type is ColumnType.TEXT else part.cast(column.polars_type)
 
 
 def part_of(metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
@@ -110,6 +116,19 @@ def _mapped(column: Column, schema: pl.Schema) -> Iterator[pl.Expr]:
     fault = pl.when(read.is_not_null() & meant.is_null()).then(pl.lit(f"{name}.map"))
     known = pl.col(cells.fault(name)) if cells.fault(name) in schema else pl.lit(None, pl.String)
     yield pl.coalesce(known, fault).alias(cells.fault(name))
+
+
+def in_unit(column: Column) -> pl.Expr:
+    """A column in the unit of its contract, converted where it is read in another.
+
+    Multiplied and added to by constants alone: the same to the last bit for any number of rows.
+    """
+    value = pl.col(column.name)
+    if column.conversion is None:
+        return value
+    before, factor, after = column.conversion
+    value = (value + before if before else value) * factor
+    return value + after if after else value
 
 
 def location_rules(pattern: Pattern | None, contract: Contract) -> Iterator[Rule]:

@@ -129,7 +129,9 @@ def columns(
 ) -> Columns:
     """What each column of the table comes from, in a batch of `source` (a URI)."""
     beside = {
-        column.name: origin_of(column.metadata, pattern) for column in contract.inputs if column.metadata
+        column.name: origin_of(column, column.metadata, pattern)
+        for column in contract.inputs
+        if column.metadata
     }
     rules = list(reading_rules.location_rules(pattern, contract))
     more: dict[str, pl.DataType] = {LOCATION: pl.String()} if pattern else {}
@@ -139,7 +141,10 @@ def columns(
     constant = {
         column.name: pl.lit(column.constant) for column in contract.inputs if column.constant is not None
     }
-    inputs = validated(read.with_columns(**constant), contract, rules)
+    converted = {
+        column.name: reading_rules.in_unit(column) for column in contract.inputs if column.conversion
+    }
+    inputs = validated(read.with_columns(**constant, **converted), contract, rules)
     if steps:
         inputs = kept(steps.plan(inputs), rules_of_set(contract, ANY_TIME))
     devices = named(DEVICES.to_frame().lazy(), _DEVICES)

@@ -21,7 +21,7 @@ from tasks.transform.place import PlaceFinder
 from tasks.transform.steps.registry import Steps, Used
 
 Refine = Callable[[RawBatch, Reference], Refined]
-_READING: Final = ("metadata", "constant", "zone", "null_values", "map")
+_READING: Final = ("metadata", "constant", "zone", "null_values", "map", "from_unit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from tasks.contract import Contract
 from tasks.extract import folder
 from tasks.pattern import file_glob, file_pattern
 from tasks.table_definition import TableDefinition
-from tasks.transform.registry import Parameters, bound
+from tasks.transform import reading_rules
+from tasks.transform.registry import TRANSFORMS, Parameters, bound
 from tests.fixtures import catalogs
 
 NOW = datetime(2026, 11, 26, 20, tzinfo=UTC)
@@ -331,6 +332,30 @@ def test_a_pattern_that_is_none_is_refused(tmp_path: Path, pattern: str, why: st
         ({"type": "text", "constant": "a", "one_of": ["b"]}, "the constant 'a' is none of its own `one_of`"),
         ({"type": "text", "derived": True, "map": {"a": "b"}}, "is derived, so `map` does nothing"),
         ({"type": "text", "from": {}}, "say one of these"),
+        (
+            {"type": "integer", "unit": "°C", "from_unit": "°F"},
+            "a converted number is rounded: make it float",
+        ),
+        ({"type": "text", "unit": "°C", "from_unit": "°F"}, "make it float, and not text"),
+        ({"type": "float", "from_unit": "°F"}, "c: say by `unit` what is stored"),
+        (
+            {"type": "float", "unit": "°C", "from_unit": "°F", "map": {"a": 1}},
+            "a `map` gives what is meant, in °C",
+        ),
+        (
+            {"type": "float", "unit": "°C", "from_unit": "°F", "constant": 1},
+            "constant, so `from_unit` does nothing",
+        ),
+        ({"type": "float", "unit": "°C", "from_unit": "°F", "derived": True}, "derived, so `from_unit` does"),
+        ({"type": "float", "unit": "rpm", "from_unit": "Hz"}, "c: one of Hz and rpm counts angles"),
+        (
+            {"type": "float", "unit": "celcius", "from_unit": "°F"},
+            "c: no unit is called celcius, did you mean",
+        ),
+        (
+            {"type": "float", "unit": "°C", "from_unit": "°F", "minimum": 5, "default": 4},
+            "outside its own minimum",
+        ),
     ],
 )
 def test_a_reading_rule_that_would_do_nothing_is_refused(column: dict[str, Any], why: str) -> None:
@@ -372,6 +397,32 @@ def test_null_words_are_asked_of_a_part_of_a_topic(tmp_path: Path) -> None:
     assert "no column is read from the record" in catalogs.why_not(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "step"),
+    [
+        ({"type": "float", "minimum": 0}, "level / 2 > 1"),
+        ({"type": "integer", "one_of": [1]}, "level % 2 = 1"),
+        ({"type": "boolean"}, "NOT level"),
+        ({"type": "timestamp"}, "level > at"),
+        ({"type": "integer", "map": {"low": 1}}, "level > 1"),
+    ],
+)
+def test_the_lineage_of_a_part_is_that_of_its_type(tmp_path: Path, column: dict[str, Any], step: str) -> None:
+    said = {"doc": "L.", "owner": "me", "source": {"type": "mqtt", "topic": "a/{room}/{level}"}}
+    columns = {
+        "room": {"type": "text", "from": {"topic": "room"}},
+        "at": {"type": "timestamp"},
+        "level": {**column, "from": {"topic": "level"}},
+        "seen": {"type": "boolean"},
+    }
+    table = {"name": "levels", "key": ["room", "at"], "time": "at", "columns": columns}
+    whole = {**said, "table": table, "steps": [{"set": {"seen": step}}]}
+    catalogs.written(tmp_path / "levels" / "pipeline.yaml", whole)
+    edges = catalogs.read(tmp_path).pipeline("levels").columns("mqtt:a/+/+")["levels"]
+    direct = {(each.target_column, each.source_column) for each in edges if each.kind == "DIRECT"}
+    assert {("level", "message.location"), ("seen", "message.location")} <= direct
+
+
 def test_a_time_of_parquet_beyond_any_calendar_is_a_fault_of_its_row(rooms: Pipeline) -> None:
     held = BytesIO()
     at = pl.Series([9_000_000_000_000_000, 1_795_000_000_000], dtype=pl.Datetime("ms"))
@@ -397,3 +448,67 @@ def test_a_path_fits_a_pattern_as_files_are_found_by_it(
     assert told == [True] * len(fits) + [False] * len(not_)
     by_glob = [folder.fits(path, file_glob(pattern).split("/")) for path in fits]
     assert all(by_glob)
+
+
+FAHRENHEIT = {
+    "t": {"type": "float", "unit": "°C", "from": "f", "from_unit": "°F", "minimum": -40, "maximum": 50},
+    "k": {"type": "float", "unit": "°C", "from_unit": "K", "null_values": ["-", 0], "default": 7.5},
+}
+
+
+def test_a_number_is_converted_after_its_null_words_and_before_its_rules() -> None:
+    rows = records_of(
+        of_columns(FAHRENHEIT),
+        [
+            {"f": 68, "k": 293.15},
+            {"f": 32, "k": 0},
+            {"f": None, "k": "-"},
+            {"f": -40.0, "k": -0.0},
+            {"f": 123},
+            {"f": "68"},
+            {"f": 1e308},
+        ],
+    )
+    good = rows.filter(pl.col("rules").is_null()).sort("device")
+    assert good.select("t", "k").rows() == [(20.0, 20.0), (0.0, 7.5), (None, 7.5), (-40.0, 7.5)]
+    assert rows["rules"].drop_nulls().to_list() == [["t.range"], ["t.type"], ["t.range"]]
+
+
+def test_a_record_is_the_same_in_whatever_unit_it_is_stored() -> None:
+    """What is hashed is what was read; and it differs where that differs, even if the column does not."""
+    record = {"f": 68, "k": 293.15}
+    plain = {name: {"type": "float", "from": said.get("from", name)} for name, said in FAHRENHEIT.items()}
+    one, other = (records_of(of_columns(said), [record])["input_hash"][0] for said in (FAHRENHEIT, plain))
+    assert one == other
+    near = records_of(of_columns(FAHRENHEIT), [{"f": 68.0, "k": 1e-300}, {"f": 68.0, "k": 1e-301}])
+    assert near["k"].n_unique() == 1
+    assert near["input_hash"].n_unique() == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=40))
+def test_a_converted_value_does_not_depend_on_its_neighbours(numbers: list[float]) -> None:
+    column = of_columns(FAHRENHEIT).column("t")
+    whole = pl.DataFrame({"t": numbers}).select(reading_rules.in_unit(column))["t"].to_list()
+    alone = [pl.DataFrame({"t": [each]}).select(reading_rules.in_unit(column))["t"][0] for each in numbers]
+    assert whole == alone == [(each - 32) * (5 / 9) for each in numbers]
+
+
+def test_the_lineage_of_a_converted_column_has_its_expression() -> None:
+    run = TRANSFORMS["readings"].columns(
+        {"t": of_columns(FAHRENHEIT)}, "kafka:t", Parameters(source_name="s")
+    )
+    (found,) = [each for each in run["t"] if each.target_column == "t" and each.kind == "DIRECT"]
+    assert (found.source_column, found.subtype, found.opaque) == ("f", "TRANSFORMATION", False)
+
+
+def test_a_kept_contract_knows_its_factors_without_a_library() -> None:
+    contract = of_columns(FAHRENHEIT)
+    kept = json.loads(contract.model_dump_json())["columns"][2]
+    assert (kept["from_unit"], kept["conversion"]) == ("°F", [-32.0, 5 / 9, 0.0])
+    kept["conversion"] = [0.0, 2.0, 0.0]
+    said = json.dumps(
+        {**json.loads(contract.model_dump_json()), "columns": [kept], "key": ["t"], "time": "t"}
+    )
+    assert Contract.stored(said).column("t").conversion == (0.0, 2.0, 0.0)
+    assert "conversion" not in of_columns({"x": {"type": "float", "unit": "°C"}}).model_dump_json()

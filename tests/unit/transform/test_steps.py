@@ -140,6 +140,7 @@ def test_a_step_is_part_of_the_version(tmp_path: Path, rooms: Pipeline) -> None:
         ([{"set": {"stuffy": "co2 + 1"}}], "gives a number, and the column is boolean"),
         ([{"set": {"stuffy": "co2 >"}}], "is no expression"),
         ([{"set": {"stuffy": True}}], "Input should be a valid string"),
+        ([{"weather": {"ad": ["dew_point"]}}], "did you mean add?"),
         ([{"set": {"stuffy": "room > 1"}}], "cannot be computed"),
         (
             [{"weather": {"add": ["wind"], "temperature": "temperature", "humidity": "humidity"}}],
