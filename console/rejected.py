@@ -89,6 +89,8 @@ def show(
         say(f"{'verdict':<{width}}  {said}")
     message = "(erased)" if found.payload is None else escaped(found.payload)
     say(f"{'bytes':<{width}}  {message}")
+    for name, value in found.beside.items():
+        say(f"{name:<{width}}  {text(value)}")
 
 
 @commands.command("replay")

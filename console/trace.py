@@ -111,6 +111,7 @@ def _message(message: "Message", part: str = "", record: bytes | None = None) ->
     yield "location", message.location
     own = message.payload if record is None else record
     yield "bytes", "(erased)" if own is None else escaped(own)
+    yield from message.beside.items()
 
 
 def _earlier(row: "Trace") -> Iterable[tuple[str, str]]:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import confluent_kafka
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message, TopicPartition
 from pydantic import SecretStr
 
 from lineage.errors import RejectedError, UnavailableError
@@ -77,6 +77,9 @@ class Polled:
     partitions: list[int]
     offsets: list[int]
     payloads: list[bytes]
+    keys: list[bytes | None]
+    headers: list[list[tuple[str, bytes | None]] | None]
+    sent: list[int | None]  # ms since 1970 UTC, by the producer's or the broker's clock
     out_of_range: bool  # the next offset of a partition is gone
     first_at: datetime  # UTC; when the first message came
     last_at: datetime  # UTC; when the last had come
@@ -142,6 +145,9 @@ class Consumer:
             partitions=[message.partition() or 0 for message in good],
             offsets=[message.offset() or 0 for message in good],
             payloads=[message.value() or b"" for message in good],
+            keys=[_bytes(message.key()) for message in good],
+            headers=[_headers(message) for message in good],
+            sent=[_sent(message) for message in good],
             out_of_range=out_of_range,
             first_at=first_at,
             last_at=datetime.now(UTC),
@@ -259,6 +265,21 @@ class Consumer:
         if self._told:
             log.info("the topic is there" if self.topic_is_missing else "Kafka is back", topic=self.topic)
         self.reason, self.topic_is_missing, self._told, self._silent_since = None, False, False, None
+
+
+def _headers(message: Message) -> list[tuple[str, bytes | None]] | None:
+    held = message.headers()
+    pairs = held.items() if isinstance(held, dict) else held or ()
+    return [(str(name), _bytes(value)) for name, value in pairs] or None
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _sent(message: Message) -> int | None:
+    kind, at = message.timestamp()
+    return None if kind == TIMESTAMP_NOT_AVAILABLE else at
 
 
 def _refusal(error: KafkaError) -> RejectedError:

@@ -1,6 +1,6 @@
 """Hashes of messages, rows and log entries, each defined so that anyone can compute it again.
 
-* a message: SHA-256 of its bytes as received;
+* a message: SHA-256 of its bytes as received, with its key and headers where it has any (see `digests_of`);
 * a row: a 64-bit number made of one 64-bit word per column (see `row_hashes`), read as a signed integer:
   input hashes, acts, and rows of commits from before `row_digest.py`;
 * a batch of messages: SHA-256 of their digests in order and of what is said of them (see `raw_digest`);
@@ -51,6 +51,39 @@ def message_digests(payloads: pl.Series) -> pl.Series:
     return digests["digest"]
 
 
+def digests_of(messages: pl.DataFrame) -> pl.Series:
+    """The digest of each message (`payload`, and where some have them `key` and `headers`; n), as above.
+
+    With a key or headers it is the SHA-256 of the text `PAYLOAD/KEY/HEADERS`: the payload's SHA-256, the key,
+    and `NAME=VALUE` for each header in order with commas between, all in hexadecimal; `-` for what is not
+    there.
+    """
+    plain = message_digests(messages["payload"])
+    beside = [name for name in ("key", "headers") if name in messages.columns]
+    if not beside:
+        return plain
+    frame = messages.rechunk().select(
+        _hex(pl.col("key")) if "key" in beside else pl.lit("-").alias("key"),
+        _headers() if "headers" in beside else pl.lit("-").alias("headers"),
+        has_any=pl.any_horizontal(pl.col(name).is_not_null() for name in beside),
+    )
+    text = frame.with_columns(plain).select(
+        pl.concat_str("digest", "key", "headers", separator="/"), "has_any"
+    )
+    whole = text.with_columns(plh.col("digest").chash.sha2_256().alias("whole"), plain=plain)
+    return whole.select(pl.when("has_any").then("whole").otherwise("plain").alias("digest")).to_series()
+
+
+def _hex(value: pl.Expr) -> pl.Expr:
+    return value.bin.encode("hex").fill_null("-")
+
+
+def _headers() -> pl.Expr:
+    each = pl.element().struct
+    pair = pl.concat_str(_hex(each.field("name").cast(pl.Binary)), _hex(each.field("value")), separator="=")
+    return pl.col("headers").list.eval(pair).list.join(",").fill_null("-")
+
+
 def packed(digests: pl.Series) -> bytes:
     """Digests (String, n) as bytes, 32 for each."""
     return bytes.fromhex(digests.str.join("").item())
@@ -62,13 +95,18 @@ def unpacked(digests: bytes) -> pl.Series:
     return pl.Series("digest", each, dtype=pl.String)
 
 
-def raw_digest(digests: bytes, locations: Sequence[str | None], facts: Mapping[str, Any]) -> bytes:
+def raw_digest(digests: bytes, messages: pl.DataFrame, facts: Mapping[str, Any]) -> bytes:
     """SHA-256 of a batch's message digests, one after the other, and the canonical JSON of the rest.
 
-    The rest are the messages' locations and `RAW_FACTS` of the batch, times in microseconds since 1970 UTC.
-    So a message can be erased, and neither where it came from nor when can be changed.
+    The rest are the messages' locations, `RAW_FACTS` of the batch, times in microseconds since 1970 UTC, and
+    where the messages have a `sent_at` the SHA-256 of these times as 64-bit little-endian integers, the
+    smallest for one that is not known. So a message can be erased, and neither where it came from nor
+    when can be changed.
     """
-    rest = {"locations": list(locations), **{name: _fact(facts[name]) for name in RAW_FACTS}}
+    rest = {"locations": messages["location"].to_list(), **{name: _fact(facts[name]) for name in RAW_FACTS}}
+    if "sent_at" in messages.columns:
+        times = messages["sent_at"].dt.timestamp("us").fill_null(-(1 << 63)).to_numpy().astype("<i8")
+        rest["sent_at"] = hashlib.sha256(times.tobytes()).hexdigest()
     text = canonical_json(rest)
     return hashlib.sha256(digests + text.encode()).digest()
 

@@ -24,6 +24,16 @@ from tasks.followed import FollowedSpan
 MESSAGE_SCHEMA = pl.Schema({"location": pl.String, "payload": pl.Binary})
 """`location`: the MQTT topic, the URL path or the file line it came from; `payload`: its bytes."""
 
+BESIDE_SCHEMA = pl.Schema(
+    {
+        "key": pl.Binary(),
+        "headers": pl.List(pl.Struct({"name": pl.String(), "value": pl.Binary()})),
+        "sent_at": pl.Datetime("us", "UTC"),
+    }
+)
+"""What comes beside a message where its source has such a thing, and some message of the batch has it: `key`
+and `headers`, in their order, a name maybe more than once; when it was sent, by its source's clock."""
+
 # What every accepted row carries besides its contract's columns.
 ORIGIN_SCHEMA = pl.Schema({"sequence": pl.Int32, "part": pl.Int32, "input_hash": pl.Int64})
 """`sequence`: the message it came from; `part`: which row of that message (null: the only one);
@@ -131,7 +141,7 @@ class RawBatch:
     """What is committed together, exactly as it was received."""
 
     dataset: str  # URI of the source dataset
-    messages: pl.DataFrame  # MESSAGE_SCHEMA, n rows
+    messages: pl.DataFrame  # MESSAGE_SCHEMA, and columns of BESIDE_SCHEMA; n rows
     received_at: datetime  # UTC; the only clock a transform may use
     received_until: datetime  # UTC; when the last message came
     position: Position | None = None

@@ -3,7 +3,7 @@
 A rule is one line. The contract decides what is accepted; the table it names is created from the same lines.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -151,30 +151,42 @@ class Frozen(BaseModel):
 
 
 class Metadata(Frozen):
-    """What comes beside a record: a named level of its topic or part of its file's path, when it came."""
+    """What comes beside a record: a part of its topic or path, when it came, and what Kafka keeps with it."""
 
     topic: Name | None = None
     file: Name | None = None
-    received: Literal["time"] | None = None
+    received: Literal["time"] | None = None  # by us
+    key: Literal["text"] | None = None  # the whole of it
+    header: Annotated[str, Field(min_length=1)] | None = None  # the last one of that name
+    sent: Literal["time"] | None = None  # by its producer, or the broker's clock
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if len([each for each in (self.topic, self.file, self.received) if each is not None]) != 1:
-            said = "say one of these: {topic: NAME}, {file: NAME} or {received: time}"
+        if len(self._said()) != 1:
+            said = "say one of these: {topic: NAME}, {file: NAME}, {received: time}, {key: text}, "
+            said += "{header: NAME} or {sent: time}"
             raise PydanticCustomError("contract", "{said}", {"said": said})
         return self
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_unused(whole(self), ("received",))
+        return _without_unused(whole(self), ("received", "key", "header", "sent"))
+
+    def _said(self) -> Sequence[str]:
+        return [kind for kind in type(self).model_fields if getattr(self, kind) is not None]
 
     @property
     def kind(self) -> str:
-        return "topic" if self.topic else "file" if self.file else "received"
+        return self._said()[0]
 
     @property
     def name(self) -> str:
-        return self.topic or self.file or self.received or ""
+        return str(getattr(self, self.kind))
+
+    @property
+    def is_of_envelope(self) -> bool:
+        """Whether it is one of those that Kafka keeps with a message."""
+        return self.kind in ("key", "header", "sent")
 
 
 class Column(Frozen):

@@ -100,10 +100,10 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
             yield ("constant",), f"{name}: JSON has no constant: make it text, or leave it out"
         else:
             yield from _of_value(column, "constant")
-    if column.is_arrival:
-        yield from _of_arrival(column)
+    if column.is_arrival or (column.metadata is not None and column.metadata.sent):
+        yield from _of_moment(column)
     elif column.metadata is not None and kind == "json":
-        yield ("from",), f"{name}: a part of a name is no JSON: make it text"
+        yield ("from",), f"{name}: what comes beside a record is no JSON: make it text"
     yield from _of_zone(column)
     if column.null_values is not None and kind in ("boolean", "json"):
         yield ("null_values",), f"{name}: `null_values` stand in text, numbers and times, and this is {kind}"
@@ -117,14 +117,14 @@ def _of_reading(column: "Column") -> Iterator[Problem]:
         yield from _of_unit(column)
 
 
-def _of_arrival(column: "Column") -> Iterator[Problem]:
-    """When a record came is a time of ours: there always, and always in UTC."""
+def _of_moment(column: "Column") -> Iterator[Problem]:
+    """When a record came or was sent is no text: a time, in UTC."""
+    when = f"{column.name} is when the record {'came' if column.is_arrival else 'was sent'}"
     if column.type != "timestamp":
-        yield ("type",), f"{column.name} is when the record came: its type must be timestamp"
+        yield ("type",), f"{when}: its type must be timestamp"
     for said in ("zone", "twice", "null_values"):
         if getattr(column, said) is not None:
-            why = f"{column.name} is when the record came, so `{said}` does nothing: leave it out"
-            yield (said,), why
+            yield (said,), f"{when}, so `{said}` does nothing: leave it out"
 
 
 def _why_no_null_value(column: "Column", value: str | float | Decimal) -> str:

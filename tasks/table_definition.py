@@ -53,7 +53,7 @@ class ColumnDefinition(Frozen):
     from_: From | None = Field(
         default=None,
         alias="from",
-        description="A path with dots, a list of names, {topic: …}, {file: …} or {received: time}",
+        description="A path with dots, a list of names, {topic: …}, {received: time}, {key: text} …",
     )
     constant: Value | None = None  # it is this, and read from nothing
     zone: str | None = None  # IANA; of a time that names none

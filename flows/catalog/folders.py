@@ -14,11 +14,12 @@ from flows.catalog.pipeline import FLOWS, Pipeline
 from infra.local.addresses import near
 from infra.settings import Settings
 from lineage.errors import ContractError
-from tasks.contract import ColumnType, Contract, OnReturn
+from tasks.contract import ColumnType, Contract, Metadata, OnReturn
 from tasks.extract.files import FileOptions
+from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
+from tasks.extract.registry import SourceOptions
 from tasks.load.aggregate import Aggregate, load_aggregate
-from tasks.pattern import Pattern
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
 from tasks.transform.steps.registry import check, looked_up
@@ -258,7 +259,7 @@ def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contrac
     if ":" not in definition.transform:  # a function of one's own reads what it wants
         own = definition.table.name if definition.table else None
         for table, contract in found.items():
-            _check_metadata(contract, pipeline.source.location_pattern)
+            _check_metadata(contract, pipeline.source)
             if isinstance(pipeline.source, FileOptions):
                 check_names(pipeline.source, contract, whole=table == own)
     return pipeline
@@ -283,11 +284,12 @@ def _contract_of(table: Table, contracts: Mapping[str, Contract]) -> Contract:
     return contract
 
 
-def _check_metadata(contract: Contract, pattern: Pattern | None) -> None:
-    """Raise ContractError where a column is read from a part of a name that the source does not give.
+def _check_metadata(contract: Contract, source: SourceOptions) -> None:
+    """Raise ContractError where a column is read from something that the source does not give.
 
     And where a record says nothing, or names a part too and means another word by it.
     """
+    pattern = source.location_pattern
     if not contract.recorded:
         raise ContractError(f"{contract.table}: no column is read from the record: leave one without `from`.")
     for column in contract.recorded:
@@ -297,13 +299,25 @@ def _check_metadata(contract: Contract, pattern: Pattern | None) -> None:
                 f"{pattern.kind} too: give the part another name."
             )
     for column in contract.inputs:
-        if (of := column.metadata) is None or of.received:
-            continue
-        names = pattern.names if pattern and pattern.kind == of.kind else ()
-        if of.name not in names:
-            there = f"it has {', '.join(names)}" if names else "it has no names"
-            where = "topic" if of.kind == "topic" else "pattern"
+        if column.metadata is not None and not column.is_arrival:
+            _check_given(f"{contract.table}: {column.name}", column.metadata, source)
+
+
+def _check_given(column: str, of: Metadata, source: SourceOptions) -> None:
+    """Raise ContractError where a source does not give what a column is read from."""
+    if of.is_of_envelope:
+        if not isinstance(source, KafkaOptions):
             raise ContractError(
-                f"{contract.table}: {column.name} is read from {of.name} in the {where}, and {there}: "
-                f"write {{{of.name}}} where it stands."
+                f"{column} is read by {{{of.kind}: {of.name}}}, which Kafka alone has, and the source is "
+                f"{source.type}: read it from the record."
             )
+        return
+    pattern = source.location_pattern
+    names = pattern.names if pattern and pattern.kind == of.kind else ()
+    if of.name not in names:
+        there = f"it has {', '.join(names)}" if names else "it has no names"
+        where = "topic" if of.kind == "topic" else "pattern"
+        raise ContractError(
+            f"{column} is read from {of.name} in the {where}, and {there}: "
+            f"write {{{of.name}}} where it stands."
+        )

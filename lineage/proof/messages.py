@@ -8,7 +8,7 @@ import polars as pl
 
 from .. import naming
 from ..acts import ERASURES
-from ..digest import message_digests, raw_digest, unpacked
+from ..digest import digests_of, raw_digest, unpacked
 from ..ports import Connection
 from ..stored import chunks
 from .books import Books
@@ -63,14 +63,15 @@ def compare_raw(row: Any, recorded: bytes, erased: frozenset[int]) -> list[str]:
         found.append(f"{row['count']} message(s) counted, {len(digests)} digest(s) kept")
     try:
         messages = pl.read_ipc(BytesIO(row["messages"]))
-        locations, payloads = messages["location"], messages["payload"]
+        payloads = messages["payload"]
+        now = digests_of(messages).to_list()
+        whole = raw_digest(row["digests"], messages, row)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
         return [*found, "its stored messages cannot be read any more"]
-    if raw_digest(row["digests"], locations.to_list(), row) != recorded:
+    if whole != recorded:
         found.append("its digests, locations, dataset, times or size are not those recorded")
     if payloads.len() != row["count"]:
         return [*found, f"{row['count']} message(s) counted, {payloads.len()} stored"]
-    now = message_digests(payloads).to_list()
     pairs = enumerate(zip(digests, now, strict=False))  # another number of digests is told above
     edited = [n for n, (then, is_) in pairs if is_ is not None and is_ != then]
     gone = [n for n, digest in enumerate(now) if digest is None and n not in erased]

@@ -7,7 +7,7 @@ consumer overtook, reading begins again where Postgres says, so each message is 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from infra.connection import ConnectionName
 from infra.kafka import Consumer, Polled
 from lineage import naming
 from lineage.errors import UnavailableError
-from tasks.batch import MESSAGE_SCHEMA, OffsetSpan, Position, RawBatch
+from tasks.batch import BESIDE_SCHEMA, OffsetSpan, Position, RawBatch
 from tasks.contract import Frozen
 from tasks.pattern import Pattern
 
@@ -192,7 +192,7 @@ class KafkaReader:
 
 @dataclass(frozen=True, slots=True)
 class _Messages:
-    """Messages (MESSAGE_SCHEMA, n) sorted by partition and offset, and the spans of offsets they fill."""
+    """Messages (`RawBatch.messages`, n) by partition and offset, and the spans of offsets they fill."""
 
     topic: str  # as offsets are kept under
     offsets: pl.DataFrame  # partition, offset (n)
@@ -207,13 +207,14 @@ class _Messages:
         read = pl.DataFrame(
             {"partition": polled.partitions, "offset": polled.offsets, "payload": polled.payloads},
             schema={"partition": pl.Int32, "offset": pl.Int64, "payload": pl.Binary},
-        ).sort("partition", "offset", maintain_order=True)
+        )
+        read = read.with_columns(_beside(polled)).sort("partition", "offset", maintain_order=True)
         location = pl.format("{}/{}@{}", pl.lit(topic), "partition", "offset").alias("location")
         ends = read.group_by("partition", maintain_order=True).agg(pl.col("offset").last() + 1)
         spans = [
             OffsetSpan(topic, partition, following[partition], end) for partition, end in ends.iter_rows()
         ]
-        frame = read.select(location, "payload").cast(MESSAGE_SCHEMA)
+        frame = read.select(location, pl.exclude("partition", "offset"))
         return cls(
             topic, read.select("partition", "offset"), frame, tuple(spans), polled.first_at, polled.last_at
         )
@@ -234,3 +235,18 @@ class _Messages:
             replace(self, offsets=self.offsets[:middle], frame=self.frame[:middle], spans=tuple(before)),
             replace(self, offsets=self.offsets[middle:], frame=self.frame[middle:], spans=(cut, *after)),
         )
+
+
+def _beside(polled: Polled) -> Iterator[pl.Series]:
+    """What some message of a poll has beside its bytes (BESIDE_SCHEMA, n)."""
+    if any(key is not None for key in polled.keys):
+        yield pl.Series("key", polled.keys, BESIDE_SCHEMA["key"])
+    if any(polled.headers):
+        held = [
+            [{"name": name, "value": value} for name, value in each] if each else None
+            for each in polled.headers
+        ]
+        yield pl.Series("headers", held, BESIDE_SCHEMA["headers"])
+    times = pl.Series("sent_at", polled.sent, pl.Int64)
+    if times.null_count() < times.len():
+        yield times.cast(pl.Datetime("ms", "UTC")).cast(BESIDE_SCHEMA["sent_at"])

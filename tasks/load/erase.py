@@ -1,4 +1,5 @@
-"""Erase: the bytes of messages are deleted from raw. Their digests stay, so that every proof still closes.
+"""Erase: the bytes of messages, their keys and headers are deleted from raw. Their digests stay, so that
+every proof still closes.
 
 One transaction: the batch packed again without them, a row of `store.erasures` for each, a number of the
 ledger and its lineage, which says which messages:
@@ -74,7 +75,7 @@ def _chosen(messages: pl.DataFrame, erasure: Erasure) -> tuple[ErasedMessage, ..
         if not 0 <= sequence < messages.height:
             count = messages.height
             raise NotFoundError(f"Batch {erasure.batch} has {count} message(s): 0 to {count - 1}.")
-        location, payload = messages.row(sequence)
+        location, payload = messages["location"][sequence], messages["payload"][sequence]
         if payload is not None:
             chosen.append(ErasedMessage(sequence=sequence, location=location, bytes=len(payload)))
     return tuple(chosen)
@@ -84,7 +85,8 @@ async def _apply(
     connection: Connection, erasure: Erasure, messages: pl.DataFrame, sequences: Sequence[int]
 ) -> None:
     gone = pl.int_range(messages.height, eager=True).is_in(sequences)
-    kept = messages.with_columns(payload=pl.when(~gone).then("payload"))
+    held = [name for name in ("payload", "key", "headers") if name in messages.columns]
+    kept = messages.with_columns(pl.when(~gone).then(name).alias(name) for name in held)
     await connection.execute(
         "UPDATE store.raw_batches SET messages = $2 WHERE batch = $1", erasure.batch, pack(kept)
     )

@@ -10,7 +10,7 @@ from lineage.errors import NotFoundError, VerificationError
 from lineage.identifiers import quoted, stored_table
 from lineage.ports import Connection
 from tasks.contract import Contract
-from tasks.load.raw import read_raw, record_at
+from tasks.load.raw import beside_at, read_raw, record_at
 from tasks.load.row_id import RowId
 from tasks.load.row_key import Key
 
@@ -45,6 +45,7 @@ class Message:
     payload: bytes | None  # None: erased
     received_at: datetime
     received_until: datetime
+    beside: Mapping[str, str]  # its key, its headers, when it was sent: `raw.beside_at`
 
 
 def row_query(contract: Contract, table: str | None = None) -> str:
@@ -91,6 +92,7 @@ async def messages_of(connection: Connection, raw_batch: int, places: Sequence[R
             payload=payload,
             received_at=batch.received_at,
             received_until=batch.received_until,
+            beside=beside_at(batch, sequence),
         )
         for sequence, part in places
         for location, payload in [record_at(batch, sequence, part)]

@@ -10,10 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 
-from lineage.digest import message_digests, packed, raw_digest, unpacked
+from lineage.digest import digests_of, packed, raw_digest, unpacked
 from lineage.errors import VerificationError
 from lineage.ports import Connection
-from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, layout_of
+from tasks.batch import BESIDE_SCHEMA, MESSAGE_SCHEMA, Position, RawBatch, layout_of
 from tasks.layout import exact
 from tasks.load.plan import Commit
 
@@ -45,13 +45,13 @@ class PackedRaw:
 
 def pack_raw(batch: RawBatch) -> PackedRaw:
     """A batch's messages packed, each with its digest, and the digest of it all."""
-    digests, facts = message_digests(batch.messages["payload"]), facts_of(batch)
-    digest = raw_digest(packed(digests), batch.messages["location"].to_list(), facts)
+    digests, facts = digests_of(batch.messages), facts_of(batch)
+    digest = raw_digest(packed(digests), batch.messages, facts)
     return PackedRaw(messages=pack(batch.messages), digests=digests, facts=facts, digest=digest)
 
 
 def pack(messages: pl.DataFrame) -> bytes:
-    """MESSAGE_SCHEMA (n) as an Arrow IPC file compressed with zstd; any Arrow library reads it.
+    """Messages (`RawBatch.messages`, n) as an Arrow IPC file with zstd; any Arrow library reads it.
 
     Written by pyarrow: Polars starts its streaming engine for it, with threads of its own.
     """
@@ -64,16 +64,32 @@ def pack(messages: pl.DataFrame) -> bytes:
 
 
 def unpack(file: bytes) -> pl.DataFrame:
-    """The messages of a packed batch, MESSAGE_SCHEMA (n); an erased message is null."""
-    return pl.read_ipc(BytesIO(file), use_pyarrow=False).select(list(MESSAGE_SCHEMA))
+    """The messages of a packed batch (`RawBatch.messages`, n); an erased message is null."""
+    held = pl.read_ipc(BytesIO(file), use_pyarrow=False)
+    return held.select(*MESSAGE_SCHEMA, *(name for name in BESIDE_SCHEMA if name in held.columns))
 
 
 def record_at(batch: RawBatch, sequence: int, part: int | None) -> tuple[str, bytes | None]:
     """Where one record of a batch was read and its exact bytes; None: erased."""
-    location, payload = batch.messages.row(sequence)
+    location, payload = batch.messages.select(list(MESSAGE_SCHEMA)).row(sequence)
     if batch.layout is None or part is None or payload is None:
         return location, payload
     return exact(batch.layout, location, payload, [part])[0]
+
+
+def beside_at(batch: RawBatch, sequence: int) -> dict[str, str]:
+    """What came beside a message, as text to look at; bytes that are not UTF-8 as in `\\xfc`."""
+    held = batch.messages.select(name for name in BESIDE_SCHEMA if name in batch.messages.columns)
+    row = held.row(sequence, named=True) if held.width else {}
+    named = {f"header {each['name']}": each["value"] for each in row.get("headers") or ()}
+    told = {
+        name: _shown(value) for name, value in ({"key": row.get("key")} | named).items() if value is not None
+    }
+    return told | ({"sent_at": row["sent_at"].isoformat()} if row.get("sent_at") else {})
+
+
+def _shown(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
 
 
 def facts_of(batch: RawBatch) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Questions about rejected records: which there are, one in full, and what a replay would read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,6 +87,7 @@ class Shown:
 
     record: dict[str, Any]
     payload: bytes | None
+    beside: Mapping[str, str]  # what came with it: its key, its headers, when it was sent
     replays: Sequence[dict[str, Any]]
 
 
@@ -139,7 +140,7 @@ async def show_rejected(pool: Pool, prefix: str) -> Shown:
             place = row["sequence"], row["part"]
             message = await message_of(connection, row["raw_batch"] or row["batch"], place)
             history = await connection.fetch(_HISTORY, row["identity"])
-    return Shown(_record(row), message.payload, [dict(each) for each in history])
+    return Shown(_record(row), message.payload, message.beside, [dict(each) for each in history])
 
 
 async def _only_one(connection: Connection, prefix: str) -> Any:

@@ -104,16 +104,16 @@ class Decoder:
 
 
 def texts_of(payloads: pl.Series) -> pl.Series:
-    """Payloads as text, null where they are not UTF-8."""
+    """Payloads as text, null where they are not UTF-8, or not there."""
     try:
         return payloads.cast(pl.String)
     except pl.exceptions.ComputeError:  # Polars casts all or none
         return pl.Series(map(_text, payloads), dtype=pl.String)
 
 
-def _text(payload: bytes) -> str | None:
+def _text(payload: bytes | None) -> str | None:
     try:
-        return payload.decode("utf-8")
+        return None if payload is None else payload.decode("utf-8")
     except UnicodeDecodeError:
         return None
 

@@ -12,7 +12,7 @@ import polars as pl
 from tasks.batch import RawBatch
 from tasks.contract import Column, ColumnType, Contract, Metadata, time_literal
 from tasks.pattern import Pattern
-from tasks.transform import cells, decimals, timestamps
+from tasks.transform import cells, decimals, envelope, timestamps
 from tasks.transform.text_cells import CELLS
 from tasks.transform.validate import Rule
 
@@ -30,7 +30,11 @@ def values(
     What could not be read is a fault. The rows may come back in another order.
     """
     frame = records.with_columns(location(records[cells.SEQUENCE], batch)) if pattern else records
+    if has_envelope := any(each.metadata and each.metadata.is_of_envelope for each in contract.inputs):
+        frame = frame.with_columns(envelope.parts(batch, frame[cells.SEQUENCE], contract))
     frame = frame.with_columns(_beside(contract, pattern, batch.received_at))
+    if has_envelope:
+        frame = frame.with_columns(_no_text(contract, frame.schema))
     for column in contract.inputs:
         if column.null_values is not None:
             frame = frame.with_columns(_without_null_values(column, frame.schema))
@@ -56,8 +60,11 @@ def _beside(contract: Contract, pattern: Pattern | None, received_at: datetime) 
     for column in contract.inputs:
         if column.is_arrival:
             yield time_literal(received_at).alias(column.name)
+        elif column.metadata is not None and column.metadata.sent:
+            yield pl.col(envelope.SENT).alias(column.name)
         elif column.metadata is not None:
-            part = part_of(column.metadata, pattern)
+            of = column.metadata
+            part = pl.col(envelope.name_of(of)) if of.is_of_envelope else part_of(of, pattern)
             if words := cells.null_words(column):
                 part = pl.when(~part.is_in(words)).then(part)
             cell, *others = CELLS[cells.kind_of(column)](part, column.name)
@@ -68,11 +75,30 @@ def _beside(contract: Contract, pattern: Pattern | None, received_at: datetime) 
             yield cells.no_minus_zero(pl.lit(column.constant, dtype), dtype).alias(column.name)
 
 
+def _no_text(contract: Contract, schema: pl.Schema) -> Iterator[pl.Expr]:
+    """The faults of columns whose key or header is not UTF-8."""
+    for column in contract.inputs:
+        if column.metadata is None or not column.metadata.is_of_envelope:
+            continue
+        if (unread := envelope.unread(column.metadata)) in schema:
+            fault = pl.when(pl.col(unread)).then(pl.lit(f"{column.name}.utf8"))
+            yield _with_fault(column.name, fault, schema)
+
+
+def _with_fault(name: str, fault: pl.Expr, schema: pl.Schema) -> pl.Expr:
+    """A column's fault, unless one is known."""
+    known = pl.col(cells.fault(name)) if cells.fault(name) in schema else pl.lit(None, pl.String)
+    return pl.coalesce(known, fault).alias(cells.fault(name))
+
+
 def origin_of(column: Column, metadata: Metadata, pattern: Pattern | None) -> pl.Expr:
     """What stands beside a record, of the column's type, as the plan of its lineage has it."""
     if metadata.received:
         return pl.col(RECEIVED)
-    part = part_of(metadata, pattern)
+    if metadata.sent:
+        return pl.col(envelope.SENT)
+    of_envelope = metadata.is_of_envelope
+    part = pl.col(envelope.name_of(metadata)) if of_envelope else part_of(metadata, pattern)
     return part if column.type is ColumnType.TEXT else part.cast(column.polars_type)
 
 
@@ -114,8 +140,7 @@ def _mapped(column: Column, schema: pl.Schema) -> Iterator[pl.Expr]:
     )
     yield cells.no_minus_zero(meant, column.polars_type).alias(name)
     fault = pl.when(read.is_not_null() & meant.is_null()).then(pl.lit(f"{name}.map"))
-    known = pl.col(cells.fault(name)) if cells.fault(name) in schema else pl.lit(None, pl.String)
-    yield pl.coalesce(known, fault).alias(cells.fault(name))
+    yield _with_fault(name, fault, schema)
 
 
 def in_unit(column: Column) -> pl.Expr:

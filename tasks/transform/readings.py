@@ -20,7 +20,7 @@ from tasks.batch import FILTERED_SCHEMA, ORIGIN_SCHEMA, REJECTED_SCHEMA, RawBatc
 from tasks.canonical import canonical_key
 from tasks.contract import UTC_MICROS, Contract
 from tasks.pattern import Pattern
-from tasks.transform import cells, chunk, keys, reading_rules
+from tasks.transform import cells, chunk, envelope, keys, reading_rules
 from tasks.transform.columns import ANY_TIME, Columns, decoded, edges_of, kept, validated
 from tasks.transform.decode import Decoder
 from tasks.transform.derived import COORDINATES, PLACE, REGISTER, SOURCE_NAME, WEATHER
@@ -137,6 +137,7 @@ def columns(
     more: dict[str, pl.DataType] = {LOCATION: pl.String()} if pattern else {}
     if any(column.is_arrival for column in contract.inputs):
         more[RECEIVED] = UTC_MICROS
+    more |= envelope.schema(contract)
     read = decoded(contract, source, more=more).with_columns(**beside)
     constant = {
         column.name: pl.lit(column.constant) for column in contract.inputs if column.constant is not None

@@ -71,6 +71,8 @@ def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
             "ambiguous": f"is of an hour that comes twice in {column.zone}",
             "nonexistent": f"is of an hour that {column.zone} skips",
         }
+    if column.metadata is not None and column.metadata.is_of_envelope:
+        unread["utf8"] = "is not UTF-8 text"
     if column.map is not None:
         unread |= {"type": "is no plain value", "map": "is none of those in its map"}
     for kind, sentence in unread.items():

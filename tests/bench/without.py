@@ -36,7 +36,7 @@ def _without_lineage() -> None:
 
 
 def _without_proof() -> None:
-    raw.message_digests = lambda payloads: pl.repeat("00" * DIGEST_BYTES, payloads.len(), eager=True)
+    raw.digests_of = lambda messages: pl.repeat("00" * DIGEST_BYTES, messages.height, eager=True)
     commit.digest_of = lambda *_: _NoDigest()
 
 

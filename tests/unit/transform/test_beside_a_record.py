@@ -121,7 +121,7 @@ def test_a_step_reads_it(tmp_path: Path) -> None:
         (changed({"came": {"type": "timestamp", "from": {"recieved": "time"}}}), "did you mean received?"),
         (
             changed({"came": {"type": "timestamp", "from": {"received": "time", "topic": "box"}}}),
-            "say one of these: {topic: NAME}, {file: NAME} or {received: time}",
+            "say one of these: {topic: NAME}, {file: NAME}, {received: time}, {key: text}",
         ),
     ],
 )
