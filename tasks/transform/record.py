@@ -60,7 +60,7 @@ class _Digits(str):
 
 def _with_digits(record: Record, payload: bytes, decimals: Sequence[Path]) -> Record:
     """The record, which is read already, and the numbers at these paths as they are written."""
-    written = json.loads(payload, parse_float=_Digits, parse_int=_Digits, parse_constant=_Digits)
+    written = json.loads(payload, parse_float=_Digits, parse_int=_Digits)
     found = {path: _dig(written, path) for path in decimals}
     return {**record, **{path: str(text) for path, text in found.items() if isinstance(text, _Digits)}}
 
@@ -216,6 +216,11 @@ def _text(value: Any) -> Cell:
     return (value, None) if type(value) is str else (None, "type")
 
 
+def _digits(value: Any) -> Cell:
+    """The text of a number, or of what is none (`decimals.py`); NaN and the infinities have no digits."""
+    return (None, "finite") if _is_non_finite(value) else _text(value)
+
+
 def _written(value: Any) -> Cell:
     """What a `map` is asked for: text, `true` and `false`, a whole number without a point."""
     if type(value) is bool:
@@ -271,7 +276,7 @@ _READERS: Final[dict[ColumnType, Callable[[Any], Cell]]] = {
     ColumnType.TIMESTAMP: _text,
     ColumnType.FLOAT: _float,
     ColumnType.INTEGER: _whole,
-    ColumnType.DECIMAL: _text,
+    ColumnType.DECIMAL: _digits,
     ColumnType.BOOLEAN: _truth,
     ColumnType.JSON: _json,
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.batch import Reference, Refined
@@ -106,6 +106,7 @@ def outcome(payloads: Sequence[bytes], decoder: Decoder) -> list[dict[str, Any]]
 
 @settings(max_examples=400, deadline=None)
 @given(batches)
+@example([b'{"at": NaN, "price": NaN}', b'{"at": 0.0, "price": NaN}'])
 def test_shapes_and_records_agree(payloads: list[bytes]) -> None:
     assert outcome(payloads, eager()) == outcome(payloads, STRICT)
 
