@@ -2,8 +2,8 @@
 
     extract ─▶ transform ─▶ load ─▶ verify        Prefect tasks around the same functions as the stream's
 
-Started by the trigger for each state of a run it sees (`flows/trigger.py`), or by hand. A run that is still
-going is stored, and revised by the next flow run; one that the robot has forgotten is no failure.
+Started by the watch for each state of a run it sees (`flows/robot_watch.py`), or by hand. A run that is
+still going is stored, and revised by the next flow run; one that the robot has forgotten is no failure.
 """
 
 from uuid import UUID

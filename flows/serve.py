@@ -31,7 +31,7 @@ from flows.ours import Installation
 from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
-from flows.trigger import LostAt, RobotWatch, Start, Tell
+from flows.robot_watch import LostAt, RobotWatch, Start, Tell
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM

@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from flows import trigger
+from flows import robot_watch
+from flows.robot_watch import RobotWatch
 from flows.robots import robots_seen
-from flows.trigger import RobotWatch
 from infra import http
 from infra.settings import load
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
@@ -194,7 +194,7 @@ async def test_a_wait_that_nobody_can_read_is_none(said: str) -> None:
 async def test_a_robot_that_is_away_is_told_once_and_so_is_its_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trigger, "AGAIN_AFTER", timedelta(milliseconds=50))
+    monkeypatch.setattr(robot_watch, "AGAIN_AFTER", timedelta(milliseconds=50))
     robot, told, started = Robot(), [], asyncio.Event()
 
     async def start(_key: str, _seen: RunSeen) -> bool:

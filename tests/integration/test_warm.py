@@ -18,8 +18,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Pending, Running
 
 from flows import process, serve, warm
+from flows.robot_watch import RobotWatch
 from flows.serve import start_flow
-from flows.trigger import RobotWatch
 from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned, key_of
 from infra.local.addresses import Address
 from infra.simulators.robot import Robot, serial_dilution, serve_robot

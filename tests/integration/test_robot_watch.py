@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows import trigger
-from flows.trigger import LostAt, RobotWatch
+from flows import robot_watch
+from flows.robot_watch import LostAt, RobotWatch
 from infra.http import HttpClient
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import HeadwaterError, RejectedError, UnavailableError
@@ -131,8 +131,8 @@ async def test_the_end_of_a_run_is_not_kept_waiting_for_what_is_due_later() -> N
 async def test_what_one_run_answers_is_nothing_to_the_others(
     error: HeadwaterError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trigger, "AGAIN_AFTER", timedelta(milliseconds=50))
-    robot, started, look = Robot(), Started(), trigger.look
+    monkeypatch.setattr(robot_watch, "AGAIN_AFTER", timedelta(milliseconds=50))
+    robot, started, look = Robot(), Started(), robot_watch.look
     errors: list[HeadwaterError] = [error]
 
     async def look_once(client: HttpClient, source: RobotSource, run_id: UUID) -> RunSeen | None:
@@ -140,7 +140,7 @@ async def test_what_one_run_answers_is_nothing_to_the_others(
             raise errors.pop()
         return await look(client, source, run_id)
 
-    monkeypatch.setattr(trigger, "look", look_once)
+    monkeypatch.setattr(robot_watch, "look", look_once)
     async with watching(robot, started, poll_every=0.05) as watch:
         runs = [await robot.play(serial_dilution(seed)) for seed in (1, 2, 3)]
         polling = asyncio.create_task(watch.poll())
@@ -181,7 +181,7 @@ async def test_a_run_that_is_gone_and_a_spurious_notice_are_ordinary() -> None:
 
 
 async def test_an_ended_run_is_looked_at_once_more_without_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trigger, "SETTLED_AFTER", timedelta(milliseconds=50))
+    monkeypatch.setattr(robot_watch, "SETTLED_AFTER", timedelta(milliseconds=50))
     robot, started = Robot(), Started()
     async with watching(robot, started) as watch:
         run = await robot.play(serial_dilution(1))
@@ -197,7 +197,7 @@ async def test_an_ended_run_is_looked_at_once_more_without_a_notice(monkeypatch:
 async def test_a_run_is_stored_once_more_when_another_is_the_current_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trigger, "SETTLED_AFTER", timedelta(milliseconds=50))
+    monkeypatch.setattr(robot_watch, "SETTLED_AFTER", timedelta(milliseconds=50))
     robot, started = Robot(), Started()
     async with watching(robot, started, poll_every=0.1) as watch:
         first = await robot.play(serial_dilution(1))
@@ -236,7 +236,7 @@ async def test_what_could_not_be_started_is_started_later() -> None:
 async def test_an_unforeseen_error_is_told_whole_and_the_run_is_started_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trigger, "AGAIN_AFTER", timedelta(milliseconds=50))
+    monkeypatch.setattr(robot_watch, "AGAIN_AFTER", timedelta(milliseconds=50))
     robot, started = Robot(), Started()
     started.failures = [ZeroDivisionError("nobody expected this")]
     with capture_logs() as logs:
