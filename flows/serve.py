@@ -1,7 +1,8 @@
 """The worker: what `headwater serve` runs.
 
 prefect.yaml ─deploy─▶ Prefect's server ─schedules─▶ a process per flow run
-robots' notices and slow polling ─trigger─▶ flow runs in this process, started in tenths of a second
+robots' notices and slow polling ─watch─▶ flow runs in this process, started in tenths of a second
+messages of triggers ─▶ flow runs of any deployment, once each (flows/triggers/)
 Prefect's server ─events of @materialize─▶ the lineage log
 """
 
@@ -32,6 +33,7 @@ from flows.partitions import extend
 from flows.prefect_errors import translated
 from flows.retry import without_end
 from flows.robot_watch import LostAt, RobotWatch, Start, Tell
+from flows.triggers import run_triggers
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM
@@ -70,8 +72,9 @@ async def _serve(settings: Settings, catalog: Catalog, state: process.State) -> 
         await process.together(
             without_end(partial(_take_runs, ours), what="worker"),
             _recover(runner),
-            _trigger(settings, pipeline, runner, state),
+            _watch_robots(settings, pipeline, runner, state),
             capture_assets(settings, state),
+            run_triggers(settings, catalog, client, ours, state),
         )
 
 
@@ -102,7 +105,9 @@ async def _recover(runner: WarmRunner) -> None:
         await asyncio.sleep(RECOVER_EVERY)
 
 
-async def _trigger(settings: Settings, pipeline: Pipeline, runner: WarmRunner, state: process.State) -> None:
+async def _watch_robots(
+    settings: Settings, pipeline: Pipeline, runner: WarmRunner, state: process.State
+) -> None:
     """Watch every robot of the settings: by the notices on the broker, and by looking now and then."""
 
     async with AsyncExitStack() as watches:

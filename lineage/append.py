@@ -1,4 +1,4 @@
-"""A commit that has lineage and no rows of ours: its entries, on a chain that is free, and its ledger row."""
+"""A commit that writes no table of a contract: its entries, on a chain that is free, and its ledger row."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,10 @@ from .transformations import Introduction, introduce
 _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
     read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
-    writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key)
-VALUES ($1, $2, $3, $4, $4, $5, 0, 0, 0, 0, 0, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key,
+    raw_digest, pipeline)
+VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $21,
+    $22)
 """
 _NEXT = """
 SELECT nextval('store.batch_number') AS number, clock_timestamp() AS at,
@@ -41,6 +43,22 @@ Columns = Mapping[str, Sequence[ColumnEdge]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """The messages that such a commit brought: their digest, who read them, and what became of them."""
+
+    raw_digest: bytes
+    pipeline: str
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    filtered: int = 0
+
+    @property
+    def read(self) -> int:
+        return self.accepted + self.rejected + self.duplicates + self.filtered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """What a commit without rows of ours says of itself in the ledger."""
 
@@ -54,6 +72,7 @@ class LedgerEntry:
     position_id: str | None = None
     rejected_sum: int = 0  # of its verdicts on rejected records, see `rejected.py`
     digest_key: str | None = None  # the name of the key that it was made with
+    brought: Brought | None = None
 
 
 class NextBatch(NamedTuple):
@@ -104,6 +123,12 @@ async def write(
 
 async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) -> None:
     """A commit's row of the ledger, with the entries it appended."""
+    brought = commit.brought
+    books = (
+        (brought.read, brought.accepted, brought.rejected, brought.duplicates, brought.filtered)
+        if brought
+        else (0, 0, 0, 0, 0)
+    )
     await connection.execute(
         _LEDGER,
         commit.number,
@@ -121,6 +146,9 @@ async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) 
         commit.rejected_sum,
         VERSION,
         commit.digest_key,
+        *books,
+        brought.raw_digest if brought else None,
+        brought.pipeline if brought else None,
     )
 
 

@@ -60,6 +60,8 @@ TABLES: Final = frozenset(
         "sequence_corrections",
         "subjects",
         "transformations",
+        "trigger_events",
+        "trigger_unacknowledged",
     }
 )
 """What the migrations make: every table, view and sequence of the schemas `store` and `public`."""

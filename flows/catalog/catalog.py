@@ -1,7 +1,7 @@
 """Everything that was defined when it was read, and what of it could not be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +10,9 @@ from lineage.errors import ContractError, NotFoundError
 from tasks.contract import Contract
 from tasks.extract.pull import Pull
 from tasks.load.aggregate import Aggregate
+from tasks.trigger import Trigger
 
-Kind = Literal["pipeline", "table", "directory"]
+Kind = Literal["pipeline", "table", "trigger", "directory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Catalog:
     pipelines: Mapping[str, Pipeline]
     contracts: Mapping[str, Contract]
     derived: Mapping[str, Aggregate]
+    triggers: Mapping[str, Trigger] = field(default_factory=dict)
     broken: tuple[Broken, ...] = ()
 
     def pipeline(self, name: str) -> Pipeline:

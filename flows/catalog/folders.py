@@ -23,11 +23,14 @@ from tasks.load.aggregate import Aggregate, load_aggregate
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
 from tasks.transform.steps.registry import check, looked_up
+from tasks.trigger import Trigger, TriggerDefinition
 from tasks.yaml_file import read_yaml, within
 
 SHIPPED: Final = Path(__file__).parents[2] / "pipelines"
 OF_FOLDER: Final = "pipeline"
 """The file of a folder's pipeline that is called like the folder."""
+TRIGGER_OF_FOLDER: Final = "trigger"
+"""The file of its trigger that is."""
 
 Defined = TypeVar("Defined")
 Found = dict[str, tuple[Path, Defined]]
@@ -47,7 +50,8 @@ def read_directories(directories: Iterable[Path]) -> Catalog:
     folders = [folder for directory in directories for folder in _folders(directory, broken)]
 
     tables = _each(_files(folders, "tables"), broken, "table", _table)
-    written = _each(_files(folders, "."), broken, "pipeline", _written)
+    triggers = _each(_triggers(folders), broken, "trigger", _trigger)
+    written = _each(_pipelines_of(folders), broken, "pipeline", _written)
     tables, written = _with_own_tables(tables, written, broken)
     tables, written = _with_set_columns(tables, written, broken)
     contracts = {name: contract for name, (_, contract) in tables.items()}
@@ -65,6 +69,7 @@ def read_directories(directories: Iterable[Path]) -> Catalog:
         pipelines={name: pipeline for name, (_, pipeline) in sorted(pipelines.items())},
         contracts=dict(sorted(contracts.items())),
         derived={name: aggregate for name, (_, aggregate) in sorted(derived.items())},
+        triggers={name: trigger for name, (_, trigger) in sorted(triggers.items())},
         broken=tuple(broken),
     )
 
@@ -88,6 +93,16 @@ def _folders(directory: Path, broken: list[Broken]) -> Iterator[Path]:
 
 def _files(folders: Iterable[Path], room: str) -> Iterator[Path]:
     return (path for folder in folders for path in sorted((folder / room).glob("*.y*ml")))
+
+
+def _pipelines_of(folders: Iterable[Path]) -> Iterator[Path]:
+    return (path for path in _files(folders, ".") if path.stem != TRIGGER_OF_FOLDER)
+
+
+def _triggers(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(folder.glob(f"{TRIGGER_OF_FOLDER}.y*ml"))
+        yield from _files((folder,), "triggers")
 
 
 def _each(
@@ -193,7 +208,7 @@ def _sentence(error: ContractError) -> str:
 
 
 def _name(path: Path) -> str:
-    return path.parent.name if path.stem == OF_FOLDER else path.stem
+    return path.parent.name if path.stem in (OF_FOLDER, TRIGGER_OF_FOLDER) else path.stem
 
 
 def _table(path: Path) -> Contract:
@@ -235,6 +250,16 @@ def _written(path: Path) -> Written:
             raise within(("table",), error) from error
 
     return read_yaml(path, Definition, with_own_table)
+
+
+def _trigger(path: Path) -> Trigger:
+    said = read_yaml(path, TriggerDefinition, lambda trigger: trigger)
+    try:
+        return Trigger(**{**dict(said), "name": _name(path)})
+    except ValueError as error:
+        raise ContractError(
+            f"a trigger cannot be called {_name(path)!r}: write small letters, digits and -, at most 63."
+        ) from error
 
 
 def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:

@@ -10,7 +10,7 @@ from ..identifiers import stored_table
 from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection
 from ..stored import TableShape
-from . import acts, books, entries, filtered, imported, messages, rejected
+from . import acts, books, entries, events, filtered, imported, messages, rejected
 from .books import Books, Counts
 from .findings import Findings
 from .held import by_batch
@@ -23,7 +23,8 @@ LEAST, MOST = -(1 << 63), (1 << 63) - 1
 """Every number a batch may have is in LEAST ≤ number < MOST."""
 _NUMBERED = (
     *(("batch", name) for name in ("ledger", "ledger_outputs", "lineage_log", "raw_batches", "rejected")),
-    *(("batch", name) for name in ("replays", "imported_events", "filtered")),
+    *(("batch", name) for name in ("replays", "imported_events", "filtered", "trigger_events")),
+    ("started_by", "trigger_events"),
     *(("act", name) for name in ("recalls", "quarantine", "erasures")),
 )
 _WINDOWS = """
@@ -119,6 +120,7 @@ async def check(
         ("edges", entries.check_producers(connection, kept, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),
         ("acts", acts.check_acts(connection, kept, *window)),
+        ("trigger_events", events.check_events(connection, kept, *window)),
     ):
         await look(connection, findings, name, found)
 

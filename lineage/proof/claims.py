@@ -86,6 +86,10 @@ NOT_PROVED: Blind = {
     "sequence_corrections": dict.fromkeys(
         ("at", "sequence", "was", "became", "application", MISSING, EXTRA), "a list that nothing goes by"
     ),
+    "trigger_unacknowledged": dict.fromkeys(
+        ("client_id", "packet_id", "digest", "batch", MISSING, EXTRA),
+        "which messages a broker may deliver again: what was committed of them stands in the ledger",
+    ),
 }
 
 ONLY_IN_FULL: Blind = {

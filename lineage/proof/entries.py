@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import form, naming
+from ..events import EVENT, EVENTS
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
 from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection
@@ -98,6 +99,8 @@ def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
         edges[raw] = _Producer(batch_node(ledger["dataset"], number).key, books.messages.get(number))
     if fed_by_messages and ledger["rejected"]:
         edges[batch_node(REJECTED, number).key] = _Producer(raw, ledger["rejected"])
+    if ledger["way"] == EVENT and ledger["accepted"]:
+        edges[batch_node(EVENTS, number).key] = _Producer(raw, ledger["accepted"])
     for output in books.outputs.get(number, ()):
         uri = naming.postgres(output["table_name"])
         if output["bucket"] is not None:

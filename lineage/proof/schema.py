@@ -54,6 +54,8 @@ COLUMNS: Mapping[str, str] = {
     "sequence_corrections": "at sequence was became application",
     "subjects": "kind id dataset",
     "transformations": "transformation_id source target name batch",
+    "trigger_events": "event trigger_name topic key parameters received_at batch flow_run started_by",
+    "trigger_unacknowledged": "client_id packet_id digest batch",
 }
 """The tables that migrations make, and their columns."""
 
@@ -79,7 +81,7 @@ VIEWS: Mapping[str, str] = {
         for name in (
             *("ledger", "ledger_outputs", "lineage_log", "imported_events", "raw_batches"),
             *("erasures", "replays", "devices", "recalls", "quarantine", "rejected"),
-            *("sequence_corrections", "lost_batches", "filtered"),
+            *("sequence_corrections", "lost_batches", "filtered", "trigger_events"),
         )
     },
     "drops": "SELECT p.identity, r.act, p.rules_before AS rules, r.reason, r.by_whom, r.at "

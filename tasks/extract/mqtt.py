@@ -115,11 +115,17 @@ async def batches(source: MqttSource, session: Session, dataset: str) -> AsyncIt
     Several may be unacknowledged at a time, as many as the limits hold; PUBACKs leave in order of receipt.
     Raises RejectedError when the broker refuses us or our subscription.
     """
+    async for delivery in deliveries(source, session):
+        yield batch_of(delivery, dataset)
+
+
+async def deliveries(source: MqttSource, session: Session) -> AsyncIterator[Delivery]:
+    """The same, as they were delivered."""
     backoff = _Backoff(source)
     while True:
         connection = await _connect(session, backoff, subscribe=True)
         while delivery := await _gather(connection, source):
-            yield _batch(delivery, dataset)
+            yield delivery
         if isinstance(connection.lost, RejectedError):  # the subscription's late answer
             raise connection.lost
         log.warning("mqtt connection lost", reason=str(connection.lost), client_id=source.client_id)
@@ -140,7 +146,7 @@ async def drain(
         try:
             while True:
                 if delivery := await _gather(connection, source, silence.total_seconds()):
-                    yield _batch(delivery, dataset)
+                    yield batch_of(delivery, dataset)
                 elif connection.lost is not None:
                     raise connection.lost
                 elif connection.unacknowledged == 0 and await _is_empty(connection):
@@ -215,7 +221,9 @@ async def _gather(connection: Connection, source: MqttSource, within: float | No
     return connection.take(source.max_messages, source.max_bytes)
 
 
-def _batch(delivery: Delivery, dataset: str) -> RawBatch:
+def batch_of(delivery: Delivery, dataset: str) -> RawBatch:
+    """A delivery as a batch of the dataset (a URI), which holds its topics and payloads from then on."""
+
     async def acknowledge() -> None:
         delivery.acknowledge()
 

@@ -172,6 +172,6 @@ def _stored_form(commit: Commit, rejected: pl.DataFrame, ids: pl.Series) -> pl.D
 def contract_versions(commit: Commit) -> pl.Expr:
     """`contract`: the version of the contract that a rejected record's `table` has; unknown: the newest."""
     versions = {table: contract.version for table, contract in commit.plan.contracts.items()}
-    newest = max(versions.values())
+    newest = max(versions.values(), default=1)  # a trigger has no contract
     table = pl.col("table")
     return table.replace_strict(versions, default=newest, return_dtype=pl.Int32).alias("contract")
