@@ -57,6 +57,12 @@ def _print(found: "Status") -> None:
     for robot in found.robots:
         said = f"away: {robot.reason}" if robot.reason else f"answers, keeps {counted(robot.runs, 'run')}"
         say(f"  {robot.name:<18} {said}")
+    if found.triggers:
+        _title("Triggers")
+    for each in found.triggers:
+        waits = f", {each.waiting:,} wait, the oldest came {ago(each.since)}" if each.waiting else ""
+        said = f"{counted(each.events, 'event')}, {each.started:,} started"
+        say(f"  {each.name:<18} {said}{waits}")
     _title("Addresses")
     for name, address in found.addresses.items():
         say(f"  {name:<18} {address}")

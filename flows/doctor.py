@@ -25,10 +25,15 @@ from tasks.load.listeners import Absent, absent
 from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.partitions import missing_ahead
 from tasks.load.status import open_rejected
+from tasks.trigger import READER
 
 TABLES: Final = "Tables"
 REJECTED: Final = "Rejected records"
 CATALOG: Final = "Pipelines"
+_SERVE: Final = (
+    "The broker keeps its messages: run `headwater serve`. If it is gone for good, connect once with the "
+    "client id {} and a clean session."
+)
 FILES: Final = 5  # of a folder, named
 SILENT: Final = timedelta(minutes=5)
 """A listener that was not seen for so long, and has not left, is absent."""
@@ -76,7 +81,8 @@ def _catalog(catalog: Catalog) -> Iterator[Finding]:
     for each in catalog.broken:
         yield Finding(CATALOG, Level.PROBLEM, each.why, fix)
     if not catalog.broken:
-        yield Finding(CATALOG, Level.OK, f"{counted(len(catalog.pipelines), 'pipeline')} read")
+        triggers = f" and {counted(len(catalog.triggers), 'trigger')}" if catalog.triggers else ""
+        yield Finding(CATALOG, Level.OK, f"{counted(len(catalog.pipelines), 'pipeline')}{triggers} read")
 
 
 def _ended(home: Path) -> Iterator[Finding]:
@@ -146,6 +152,9 @@ def _not_taken(files: Sequence[NotTaken]) -> Iterator[Finding]:
 
 
 def _absent(listener: Absent) -> Finding:
+    if listener.pipeline.startswith(READER):
+        sentence = f"{listener.pipeline} is away since {listener.seen_at:%Y-%m-%d %H:%M} UTC"
+        return Finding("Triggers", Level.WARNING, sentence, _SERVE.format(listener.client_id))
     slot = listener.client_id.rpartition("-")[2]
     sentence = f"listener {listener.client_id} is away since {listener.seen_at:%Y-%m-%d %H:%M} UTC"
     fix = (

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -21,6 +21,7 @@ from tasks.load.replay import replay as replay_batch
 from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
 from tasks.transform.registry import transform
+from tasks.trigger import READER
 
 _COUNTED = (
     *("batches", "read", "accepted", "rejected", "duplicates", "filtered"),
@@ -47,7 +48,7 @@ async def replay(
     total = Counter(dict.fromkeys(_COUNTED, 0))
     async with stores.open_store(settings, "rejected replay") as store:
         await stores.prepare_each(settings, catalog.contracts.values())
-        found = await open_batches(store.pool, which)
+        found = _of_pipelines(await open_batches(store.pool, which), total)
         reference = await reference_of(store.pool, catalog, {batch.dataset for batch in found})
         run = Run(id=uuid4(), kind="command", name="rejected replay", started_at=datetime.now(UTC))
         readers = Readers(catalog=catalog, reference=reference, run=run, stand_in=stand_in)
@@ -56,6 +57,15 @@ async def replay(
             total.update(await _one(store, current, batch, dry_run))
             tell(done, len(found))
     return dict(total)
+
+
+def _of_pipelines(found: Sequence[OpenBatch], total: Counter[str]) -> list[OpenBatch]:
+    """Without what triggers read, which is not judged again: that is told."""
+    left = [batch for batch in found if (batch.pipeline or "").startswith(READER)]
+    if left:
+        total["unchanged"] += len(left)
+        log.warning("not judged again: messages of triggers; send them anew", records=len(left))
+    return [batch for batch in found if batch not in left]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +90,10 @@ class Readers:
 
 
 def _reader(catalog: Catalog, dataset: str, reader: str | None, stand_in: str | None) -> Pipeline:
+    if (reader or "").startswith(READER):
+        raise RejectedError(
+            f"{reader} read this of {dataset}: what a trigger read is not read again, send it anew."
+        )
     reading = {name: one for name, one in catalog.pipelines.items() if one.source.gives(dataset)}
     if reader in reading:
         return reading[reader]

@@ -21,6 +21,7 @@ from infra.settings import Settings
 from lineage import relay
 from lineage.errors import HeadwaterError, UnavailableError
 from lineage.log import Unshown
+from tasks.load.events import TriggerSeen, triggers_seen
 from tasks.load.not_taken import NotTaken, not_taken
 from tasks.load.status import Dataset, datasets, open_rejected
 
@@ -56,6 +57,7 @@ class Status:
     rejected_open: int | None
     at_limit: tuple[str, ...]
     not_taken: tuple[NotTaken, ...]
+    triggers: tuple[TriggerSeen, ...]
     broken: tuple[str, ...]
     flow_runs: tuple[FlowRunSeen, ...]
     robots: tuple[RobotSeen, ...]
@@ -80,6 +82,7 @@ async def status(settings: Settings, catalog: Catalog) -> Status:
         rejected_open=stored.rejected_open,
         at_limit=stored.at_limit,
         not_taken=stored.not_taken,
+        triggers=_with_silent(stored.triggers, catalog),
         broken=tuple(each.why for each in catalog.broken),
         flow_runs=runs,
         robots=robots,
@@ -120,6 +123,7 @@ class _Stored:
     rejected_open: int | None = None
     at_limit: tuple[str, ...] = ()
     not_taken: tuple[NotTaken, ...] = ()
+    triggers: tuple[TriggerSeen, ...] = ()
 
 
 async def _part(settings: Settings, name: str) -> Part:
@@ -144,6 +148,7 @@ async def _stored(settings: Settings, catalog: Catalog) -> _Stored:
             unshown = await relay.unshown(connection, UNSHOWN)
             stored, waiting = await datasets(connection), await open_rejected(connection)
             left = await not_taken(connection)
+            triggers = await triggers_seen(connection)
     except HeadwaterError as error:
         return _Stored(said=str(error))
     return _Stored(
@@ -154,7 +159,15 @@ async def _stored(settings: Settings, catalog: Catalog) -> _Stored:
         rejected_open=sum(waiting.values()),
         at_limit=limits.at_limit(catalog, waiting),
         not_taken=left,
+        triggers=triggers,
     )
+
+
+def _with_silent(seen: Sequence[TriggerSeen], catalog: Catalog) -> tuple[TriggerSeen, ...]:
+    """With those of the catalog that had no event yet."""
+    known = {each.name: each for each in seen}
+    silent = {name: TriggerSeen(name=name, events=0, started=0, since=None) for name in catalog.triggers}
+    return tuple((silent | known)[name] for name in sorted(silent | known))
 
 
 def _unshown(entries: Sequence[Unshown], total: int) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ async def check_events(connection: Connection, books: Books, first: int, end: in
                 yield f"{what}: an event that is not in the ledger"
             elif digests.get(row["batch"]) != digest_of(row):
                 yield f"{what}: what is said of the event is not what was recorded"
+            elif (row["flow_run"] is None) != (row["started_by"] is None):
+                yield f"{what}: its flow run is one that no batch started"
             accepted.discard(row["batch"])
     for number in sorted(accepted):
         yield f"trigger_events, batch {number}: its event is not stored"

@@ -300,6 +300,8 @@ async def record_start(
 
 
 async def triggers_seen(connection: Connection) -> tuple[TriggerSeen, ...]:
-    """Every trigger that ever had an event."""
+    """Every trigger that ever had an event; none where there is no table yet."""
     with translated():
+        if await connection.fetchval("SELECT to_regclass('store.trigger_events')") is None:
+            return ()
         return tuple(TriggerSeen(**row) for row in await connection.fetch(_SEEN))
