@@ -1,0 +1,118 @@
+"""What a trigger's file may say, and what a message asks of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import catalog
+from flows.catalog import Catalog
+from tasks.transform.event import judge
+from tasks.trigger import Asked, Refused, TriggerDefinition
+from tests.fixtures import catalogs
+from tests.fixtures.triggers import READY
+
+TOPIC = "lab/rack-3/ready"
+
+
+def of(**change: Any) -> TriggerDefinition:
+    return TriggerDefinition.model_validate(READY | change)
+
+
+def read(directory: Path) -> Catalog:
+    return catalog.read_directories((directory,))
+
+
+def test_parameters_are_read_from_topic_and_payload_exactly() -> None:
+    parameters = {
+        "rack": {"from": {"topic": "rack"}},
+        "dotted": {"from": ["a.b", "c"]},
+        "number": {"from": "n"},
+        "nothing": {"from": "none"},
+        "site": {"constant": {"hall": [1, None]}},
+    }
+    payload = b'{"a.b": {"c": [1.5, "\xc2\xb5"]}, "n": 123456789012345678901234567890, "none": null}'
+    assert judge(of(parameters=parameters), TOPIC, payload) == Asked(
+        parameters={
+            "rack": "rack-3",
+            "dotted": [1.5, "µ"],
+            "number": 123456789012345678901234567890,
+            "nothing": None,
+            "site": {"hall": [1, None]},
+        },
+        key=None,
+    )
+
+
+def test_where_nothing_is_read_from_the_payload_it_may_be_anything() -> None:
+    trigger = of(parameters={"rack": {"from": {"topic": "rack"}}}, key={"topic": "rack"})
+    assert judge(trigger, TOPIC, b"\xff on") == Asked(parameters={"rack": "rack-3"}, key='["rack-3"]')
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "rules"),
+    [
+        ("lab/rack-3", b"{}", ("topic.pattern",)),
+        ("lab//ready", b"{}", ("topic.pattern",)),
+        (TOPIC, b"", ("payload.json",)),
+        (TOPIC, b"[" * 100_000, ("payload.json",)),
+        (TOPIC, b'{"batch": {"id": NaN}}', ("payload.json",)),
+        (TOPIC, b" " * 1_048_577, ("payload.size",)),
+        (TOPIC, b"7", ("payload.object",)),
+        (TOPIC, b'{"batch": "b-7"}', ("batch.missing", "key.missing")),
+        (TOPIC, b'{"batch": {"id": null}}', ("key.missing",)),
+        (TOPIC, b'{"batch": {"id": {"\\u0000": 1}}}', ("batch.text", "key.text")),
+        (TOPIC, b'{"batch": {"id": [-1e400]}}', ("batch.finite", "key.finite")),
+    ],
+)
+def test_every_broken_rule_is_named(topic: str, payload: bytes, rules: tuple[str, ...]) -> None:
+    found = judge(of(key="batch.id"), topic, payload)
+    assert isinstance(found, Refused)
+    assert found.rules == rules
+    assert found.message.endswith(".")
+
+
+def test_a_key_is_the_same_however_its_json_is_written() -> None:
+    trigger = of(key=["batch", {"topic": "rack"}])
+    one, other = b'{"batch": {"id": 1, "x": 2}}', b'{ "batch":{"x":2,"id":1} }'
+    assert judge(trigger, TOPIC, one) == judge(trigger, TOPIC, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ownr": "me"}, "did you mean owner?"),
+        ({"run": "totals"}, "run: String should match pattern"),
+        ({"parameters": {"rack": {"from": {"topic": "rak"}}}}, "rak is no level of the topic"),
+        ({"key": [{"topic": "rak"}]}, "did you mean rack?"),
+        ({"parameters": {"rack": {}}}, "say one of the two: `from`, or `constant`"),
+        ({"parameters": {"rack": {"from": "a", "constant": 1}}}, "say one of the two"),
+        ({"parameters": {"rack": {"from": "a..b"}}}, "'a..b' is no path"),
+        ({"parameters": {"a rack": {"constant": 1}}}, "String should match pattern"),
+        ({"parameters": {"rack": {"constant": float("nan")}}}, "not JSON compliant"),
+        ({"when": {"type": "mqtt", "topic": "lab/#/x"}}, "# stands for a level"),
+        ({"when": {"type": "mqqt", "topic": "lab"}}, "did you mean mqtt?"),
+    ],
+)
+def test_a_wrong_file_is_left_out_and_told_with_its_place(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = catalogs.written(tmp_path / "ready" / "trigger.yaml", READY | change)
+    catalogs.written(tmp_path / "other" / "trigger.yaml", READY)
+    found = read(tmp_path)
+    assert list(found.triggers) == ["other"]
+    (broken,) = found.broken
+    assert (broken.kind, broken.name, broken.path) == ("trigger", "ready", path)
+    assert broken.why.startswith(f"{path}: line ")
+    assert said in broken.why
+
+
+def test_two_triggers_of_one_name_are_refused_with_both_paths(tmp_path: Path) -> None:
+    first = catalogs.written(tmp_path / "a" / "triggers" / "ready.yaml", READY)
+    second = catalogs.written(tmp_path / "ready" / "trigger.yaml", READY)
+    found = read(tmp_path)
+    assert list(found.triggers) == ["ready"]
+    (broken,) = found.broken
+    assert broken.why == (
+        f"{second}: there is a trigger ready already, in {first}: give one of the two another name."
+    )
