@@ -19,6 +19,8 @@ from tasks.contract import Frozen, Name
 from tasks.pattern import Pattern, topic_filter, topic_pattern
 
 NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"
+CONNECTION: Final = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+"""As `infra/connection.py` has it, which what is pure cannot import."""
 LARGEST: Final = 1_048_576
 """Bytes of a message; a longer one is rejected unread."""
 
@@ -33,12 +35,13 @@ class MqttWhen(Frozen):
 
     type: Literal["mqtt"]
     topic: Annotated[str, AfterValidator(_is_topic)] = Field(min_length=1)
+    connection: Annotated[str, Field(pattern=CONNECTION, max_length=40)] | None = None  # unset: the settings'
     retained: bool = False  # whether a message that the broker kept from before starts something
 
     @property
     def dataset(self) -> str:
         """Its name: the topic filter, without names in it."""
-        return naming.mqtt(self.topic_filter)
+        return naming.mqtt(self.topic_filter, self.connection)
 
     @property
     def topic_filter(self) -> str:

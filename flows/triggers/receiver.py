@@ -30,9 +30,15 @@ PRESENT_EVERY: Final = 60.0  # seconds between two notes that we are there
 
 def source_of(settings: Settings, trigger: Trigger) -> MqttSource:
     """The trigger's subscription, with a client id of its own; raises UnavailableError."""
-    broker = stores.mqtt(settings)
+    broker = stores.mqtt(settings, trigger.when.connection)
     client_id = f"{settings.client_id}-trigger.{trigger.name}"  # a pipeline's has no dot
-    return MqttSource(topic=trigger.when.topic, url=broker.url, tls=broker.tls, client_id=client_id)
+    return MqttSource(
+        topic=trigger.when.topic,
+        connection=trigger.when.connection,
+        url=broker.url,
+        tls=broker.tls,
+        client_id=client_id,
+    )
 
 
 class Receiver:

@@ -7,8 +7,9 @@ import pytest
 
 from flows import catalog
 from flows.catalog import Catalog
+from infra.connection import NAME
 from tasks.transform.event import judge
-from tasks.trigger import Asked, Refused, TriggerDefinition
+from tasks.trigger import CONNECTION, Asked, Refused, TriggerDefinition
 from tests.fixtures import catalogs
 from tests.fixtures.triggers import READY
 
@@ -42,6 +43,12 @@ def test_parameters_are_read_from_topic_and_payload_exactly() -> None:
         },
         key=None,
     )
+
+
+def test_a_trigger_of_a_named_broker_reads_another_dataset() -> None:
+    assert CONNECTION == NAME
+    when = {"type": "mqtt", "topic": "lab/{rack}/ready", "connection": "plant-2"}
+    assert of(when=when).when.dataset == "mqtt+plant-2:lab/+/ready"
 
 
 def test_where_nothing_is_read_from_the_payload_it_may_be_anything() -> None:
