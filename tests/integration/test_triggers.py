@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from flows import catalog, stores
+from flows.openlineage import exported, provenance
 from flows.ours import Installation
 from flows.triggers import deployments
 from flows.triggers.running import plan_of
@@ -40,6 +42,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 STARTED = "SELECT count(flow_run) FROM trigger_events"
+TOOK = """
+SELECT max(l.processed_at - e.received_at) FROM trigger_events e JOIN ledger l ON l.batch = e.started_by
+"""
 COMMITTED = "SELECT count(*) FROM ledger WHERE way = 'event'"
 BATCH = b'{"batch": {"id": "b-7"}}'
 CUT = """
@@ -102,6 +107,7 @@ async def test_a_message_starts_a_run_of_the_users_own_deployment_with_its_param
     assert run.parameters == {"rack": "rack-3", "batch": "b-7"}
     row = await connection.fetchrow("SELECT * FROM trigger_events")
     assert row["flow_run"] == run.id
+    assert await connection.fetchval(TOOK) < timedelta(seconds=2)
     seen = {name: row[name] for name in ("trigger_name", "topic", "key", "batch")}
     assert seen == {"trigger_name": "ready", "topic": "lab/rack-3/ready", "key": None, "batch": 1}
     (message,) = unpack(await connection.fetchval("SELECT messages FROM raw_batches WHERE batch = 1")).rows()
@@ -374,6 +380,10 @@ async def test_the_graph_knows_which_event_started_which_run_and_all_of_it_is_pr
         assert not await record_start(*start, run=run, deployment="totals/prod")
     proof = await house.prove()
     assert proof.differences == ()
+    events = [event async for event in exported(house.settings, None)]
+    told = {each["name"] for event in events for each in event.get("outputs", ())}
+    assert "deployment:totals/prod" in told
+    assert await provenance(house.settings, None)
     found = await house.graph.read(PATH, {})
     assert found == [
         {
