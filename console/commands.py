@@ -55,7 +55,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "run": Command(
         "run:run",
-        "Run a flow of prefect.yaml once, now, and print what became of it; without a name, list the flows.",
+        "Run a flow once, now, and print what became of it; without a name, list what can be run.",
     ),
     "resume": Command(
         "resume:resume",

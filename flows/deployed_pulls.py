@@ -22,6 +22,7 @@ from flows.pull import NAME, PullRequest
 log = structlog.get_logger(__name__)
 
 ROOT: Final = Path(__file__).parents[1]
+ENTRYPOINT: Final = "flows/pull.py:pull"
 TAG: Final = "headwater-pull"
 """Which of our deployments are of pipelines."""
 _ONE_AT_A_TIME: Final = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
@@ -35,7 +36,7 @@ async def deploy_pulls(client: PrefectClient, ours: Installation, pulls: Collect
         await client.create_deployment(
             flow,
             ours.deployment(pipeline.name),
-            entrypoint="flows/pull.py:pull",
+            entrypoint=ENTRYPOINT,
             pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
             description=pipeline.doc,
             tags=[f"owner:{pipeline.owner}", TAG, ours.mark],

@@ -49,7 +49,7 @@ async def examine(settings: Settings, catalog: Catalog) -> list[Finding]:
         ("Graph", lambda s: graph.check(resolve_graph(s, endpoints(s.home)))),
         (mqtt.PART, lambda s: mqtt.check(stores.mqtt(s), _shared(catalog, None))),
         *(_broker(name, catalog) for name in _connections(catalog)),
-        (doctor_prefect.PART, doctor_prefect.check),
+        (doctor_prefect.PART, lambda s: doctor_prefect.check(s, catalog)),
     )
     robots = asyncio.ensure_future(_robots(settings, catalog))
     database, tables, *others = await asyncio.gather(

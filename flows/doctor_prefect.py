@@ -1,6 +1,6 @@
 """Prefect's server: does it answer, does it hold our deployments, and what only looks like ours?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,9 +9,12 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
+from flows.catalog import Catalog
 from flows.deploy import declared
+from flows.deployed_pulls import ENTRYPOINT
 from flows.ours import MARK, Installation, paged
 from flows.prefect_errors import translated
+from flows.registry import descriptions
 from infra.doctor.finding import Finding, Level, away, readable
 from infra.endpoints import resolve_prefect
 from infra.local.registry import endpoints
@@ -21,7 +24,7 @@ from lineage.errors import HeadwaterError
 PART: Final = "Prefect server"
 
 
-async def check(settings: Settings) -> tuple[Finding, ...]:
+async def check(settings: Settings, catalog: Catalog) -> tuple[Finding, ...]:
     """Findings about the server and what is deployed there."""
     url = urlsplit(resolve_prefect(settings, endpoints(settings.home)).url)
     try:
@@ -43,16 +46,16 @@ async def check(settings: Settings) -> tuple[Finding, ...]:
     except HeadwaterError:  # told where Postgres is looked at
         sentence = "which deployments are ours is not known without our store in Postgres."
         return (*findings, Finding(PART, Level.WARNING, sentence))
-    return (*findings, *_judged(ours, there))
+    return (*findings, *_judged(ours, there, descriptions(catalog)))
 
 
 async def _deployed(client: PrefectClient) -> list[DeploymentResponse]:
     return [each async for each in paged(client.read_deployments)]
 
 
-def _judged(ours: Installation, there: list[DeploymentResponse]) -> Iterator[Finding]:
+def _judged(ours: Installation, there: list[DeploymentResponse], names: Iterable[str]) -> Iterator[Finding]:
     marked = {each.name for each in there if ours.mark in each.tags}
-    wanted = {ours.deployment(str(each["name"])): str(each["name"]) for each in declared()}
+    wanted = {ours.deployment(name): name for name in names}
     if lacking := [name for deployment, name in wanted.items() if deployment not in marked]:
         fix = "Start `headwater serve`, which deploys all."
         yield Finding(PART, Level.PROBLEM, f"not deployed: {', '.join(lacking)}", fix)
@@ -67,5 +70,5 @@ def _judged(ours: Installation, there: list[DeploymentResponse]) -> Iterator[Fin
 
 def _is_unmarked(deployment: DeploymentResponse) -> bool:
     """Whether it runs code of ours for nobody knows whom: what we deploy today is marked."""
-    code = {str(each["entrypoint"]) for each in declared()}
+    code = {ENTRYPOINT, *(str(each["entrypoint"]) for each in declared())}
     return deployment.entrypoint in code and not any(tag.startswith(MARK) for tag in deployment.tags)

@@ -19,7 +19,7 @@ from flows.doctor import examine
 from flows.history import flow_runs
 from flows.ours import Installation
 from flows.partitions import extend
-from flows.registry import names
+from flows.registry import descriptions
 from infra.doctor import graph as graph_doctor
 from infra.doctor import machine
 from infra.doctor import mqtt as mqtt_doctor
@@ -177,7 +177,7 @@ async def test_a_server_without_our_deployments_is_a_problem(
     with temporary_settings(at(prefect_server)):
         findings = of("Prefect server", await examine(settings, SHIPPED))
     assert [finding.level for finding in findings[:2]] == [Level.OK, Level.PROBLEM]
-    assert findings[1].sentence == f"not deployed: {', '.join(names())}"
+    assert findings[1].sentence == f"not deployed: {', '.join(descriptions(SHIPPED))}"
 
 
 @pytest.mark.parametrize(
