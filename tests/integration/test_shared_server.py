@@ -133,12 +133,12 @@ async def test_doctor_tells_what_only_looks_like_ours_and_what_nobody_runs_any_m
     await a_stranger(client, name, entrypoint=declared()[0]["entrypoint"])
     await deploy(client, replace(mine, name="test-renamed"))
     await deploy(client, mine)
-    warned = {each.sentence for each in await check(settings) if each.level is Level.WARNING}
+    warned = {each.sentence for each in await check(settings, SHIPPED) if each.level is Level.WARNING}
     (unmarked,) = [each for each in warned if "without a mark" in each]
     assert name in unmarked
     (left,) = [each for each in warned if "nobody runs any more" in each]
     assert left.count("test-renamed-") == len(declared())
-    assert not [each for each in await check(settings) if each.level is Level.PROBLEM]
+    assert not [each for each in await check(settings, SHIPPED) if each.level is Level.PROBLEM]
 
 
 async def test_a_run_by_hand_is_resumed_by_the_store_that_it_was_for_alone(
