@@ -154,6 +154,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         assert await asyncio.to_thread(worker.stop) == 0
 
 
+@pytest.mark.timeout(800)  # a run that was being started then keeps its place: Prefect frees it after 300 s
 async def test_a_server_that_answers_with_an_error_ends_no_worker(
     headwater: Headwater,
     postgres_dsn: str,
