@@ -18,10 +18,12 @@ _LEDGER = """
 INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
     read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
     writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key,
-    raw_digest, pipeline)
-VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $21,
-    $22)
+    raw_digest{column})
+VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $21{value})
 """
+_WITHOUT_READER = _LEDGER.format(column="", value="")
+_WITH_READER = _LEDGER.format(column=", pipeline", value=", $22")
+"""Who read the messages; the engine alone has no such column, and no messages."""
 _NEXT = """
 SELECT nextval('store.batch_number') AS number, clock_timestamp() AS at,
     (SELECT max(batch) FROM store.ledger) AS newest
@@ -130,7 +132,7 @@ async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) 
         else (0, 0, 0, 0, 0)
     )
     await connection.execute(
-        _LEDGER,
+        _WITH_READER if brought else _WITHOUT_READER,
         commit.number,
         commit.dataset,
         commit.position_id,
@@ -148,7 +150,7 @@ async def write_ledger(connection: Connection, commit: LedgerEntry, span: Span) 
         commit.digest_key,
         *books,
         brought.raw_digest if brought else None,
-        brought.pipeline if brought else None,
+        *([brought.pipeline] if brought else []),
     )
 
 
