@@ -19,7 +19,8 @@ INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_unt
     read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
     writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key,
     raw_digest{column})
-VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $21{value})
+VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+    $21{value})
 """
 _WITHOUT_READER = _LEDGER.format(column="", value="")
 _WITH_READER = _LEDGER.format(column=", pipeline", value=", $22")
