@@ -23,7 +23,7 @@ WAYS = {
         "drop",
         "erase",
     ),
-    *("import", "asset", "fold", "record", restores.WAY),
+    *("import", "asset", "fold", "record", "event", "start", restores.WAY),
 }
 FIRST = """
 SELECT way, min(processed_at) AS processed_at, min(created_at) AS created_at
