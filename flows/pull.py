@@ -19,7 +19,6 @@ from flows.carrying import Carrying
 from flows.catalog import Pipeline
 from flows.counting import measured, metrics
 from flows.ours import FLOW
-from flows.reference import reference_of
 from flows.runs import current_run
 from flows.steps import step
 from infra import key_file, postgres
@@ -31,7 +30,9 @@ from tasks.batch import RawBatch, Receipt, Reference
 from tasks.contract import Frozen
 from tasks.extract.pull import Pull, Reading
 from tasks.load import progress
+from tasks.load.devices import read_devices
 from tasks.load.overtaken import OvertakenError
+from tasks.load.reference import ReferenceTables
 from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
@@ -53,8 +54,7 @@ class PullRequest(Frozen):
 async def pull(request: PullRequest) -> str:
     """Read a source from its mark to its end; returns what became of it in one sentence."""
     settings, name = load(), request.pipeline
-    known = catalog.read(settings)
-    pipeline = known.pipeline(name)
+    pipeline = catalog.read(settings).pipeline(name)
     source = source_of(pipeline)
     plan = pipeline.load_plan(current_run(name))
     metrics().declare(name)
@@ -63,26 +63,39 @@ async def pull(request: PullRequest) -> str:
         async with stores.open_store(settings, f"flow {name}") as store:
             await step("limit", limits.check, pipeline.retry)(store.pool, pipeline)
             carrying = Carrying(pipeline, plan, store, key_file.read(settings.digest_keys))
-            reference = await reference_of(store.pool, known, [source.dataset])
-            extracting = _Extracting(settings, pipeline, source, store)
-            receipts = await _read_to_the_end(extracting, carrying, reference)
+            receipts = await _read_to_the_end(
+                _Extracting(settings, pipeline, source, store), carrying, _LookingUp(pipeline, store)
+            )
             for receipt in receipts:
                 await artifact.publish(store.pool, name, receipt)
     return _sentence(source, receipts)
 
 
 async def _read_to_the_end(
-    extracting: "_Extracting", carrying: Carrying, reference: Reference
+    extracting: "_Extracting", carrying: Carrying, looking_up: "_LookingUp"
 ) -> Sequence[Receipt]:
     """The receipt of each batch; of a reading that was overtaken those of before."""
     receipts: list[Receipt] = []
     while (batch := await extracting.next()) is not None:
         try:
-            receipts.append(await carrying.carry(batch, reference))
+            receipts.append(await carrying.carry(batch, await looking_up.reference()))
         except OvertakenError as error:
             log.warning("ended: another run reads the same", reason=str(error))
             break
     return receipts
+
+
+class _LookingUp:
+    """What values are looked up in, as it is when a batch has come."""
+
+    def __init__(self, pipeline: Pipeline, store: Store) -> None:
+        self._tables, self._store = ReferenceTables(pipeline.looks_up.values()), store
+        self.reference = step("reference", self._reference, pipeline.retry)
+
+    async def _reference(self) -> Reference:
+        pool = self._store.pool
+        states = await self._tables.current(pool) if self._tables else {}
+        return Reference(frames={"devices": await read_devices(pool)}, tables=states)
 
 
 class _Extracting:

@@ -1,4 +1,4 @@
-"""Named connections: any number of brokers, each by a name that pipelines say.
+"""Named connections: any number of brokers and other services, each by a name that pipelines say.
 
     source: {type: mqtt, connection: plant-2, topic: …}
     HEADWATER_CONNECTION_PLANT_2=mqtts://user:password@host:8883?ca=/etc/plant-2.pem
@@ -61,7 +61,10 @@ class Parts:
 
 def parts_of(url: SecretStr) -> Parts:
     """What a connection's URL says; raises ValueError where that is no URL."""
-    parts = urlsplit(url.get_secret_value())
+    try:
+        parts = urlsplit(url.get_secret_value())
+    except ValueError:
+        raise ValueError("a connection is no URL") from None  # its own words hold what was typed
     kind = parts.scheme.removesuffix("s")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Parts(kind, parts.scheme != kind, SecretStr(urlunsplit(parts._replace(query=""))), query)

@@ -224,6 +224,8 @@ class Settings(BaseSettings):
         values = [secret.get_secret_value() for secret in given if secret]
         for url in (self.postgres_dsn, self.mqtt_url, self.kafka_url, *self.connections.values()):
             values.extend(rules.passwords_in(url.get_secret_value()) if url else ())
+        for url in self.connections.values():
+            values.extend(rules.secrets_in(connection.parts_of(url)))
         values.extend(os.environ.get(name, "") for name in PREFECT_SECRETS)
         return frozenset(filter(None, values))
 

@@ -138,6 +138,16 @@ def passwords_in(url: str) -> Iterator[str]:
         yield unquote(password)
 
 
+def secrets_in(parts: connection.Parts) -> Iterator[str]:
+    """Of a service that is no broker: what may be a token, in its query or as a user without a password."""
+    if parts.kind in connection.QUERY:
+        return
+    yield from parts.query.values()
+    url = split(parts.url.get_secret_value(), "")
+    if url.username and not url.password:
+        yield url.username
+
+
 def split(url: str, name: str) -> SplitResult:
     """A URL's parts; the error of a broken one names the variable, never the URL."""
     try:

@@ -1,7 +1,8 @@
 """When a source that is asked is asked: a cron line in a time zone, or a span of time."""
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -9,14 +10,21 @@ from lineage.errors import ContractError
 from tasks.contract import Frozen
 from tasks.contract_rules import is_zone
 
+FIELDS: Final = 5
+_NO_CRON: Final = 'it is no cron line: write five fields, as in "*/10 * * * *"'
+_NOT_PREFECTS: Final = re.compile(r"\bLW?\b|\dL\b|#|\?", re.IGNORECASE)
+"""What other readers of cron lines know and Prefect's does not."""
+
 
 def _is_cron(said: str) -> str:
     from cronsim import CronSim, CronSimError  # here: no stream has a schedule
 
+    if len(said.split()) != FIELDS or _NOT_PREFECTS.search(said):
+        raise ValueError(f"{_NO_CRON}, of numbers, names of days and months, and * , - /")
     try:
         CronSim(said, datetime.now(UTC))
     except CronSimError as error:
-        raise ValueError(f'it is no cron line: write five fields, as in "*/10 * * * *" ({error})') from error
+        raise ValueError(f"{_NO_CRON} ({error})") from error
     return said
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from infra.connection import ConnectionName
+from lineage.errors import RejectedError
 from tasks.batch import MESSAGE_SCHEMA, Advance, Position, RawBatch
 from tasks.contract import Frozen
 from tasks.pattern import Pattern
@@ -38,7 +39,12 @@ class Reading:
         self._dataset = dataset
 
     def batch(self, messages: pl.DataFrame, mark: str, received_at: datetime) -> RawBatch:
-        """A batch of messages (MESSAGE_SCHEMA, n) received since `received_at`; `mark`: after it."""
+        """A batch of messages (MESSAGE_SCHEMA, n) received since `received_at`; `mark`: a new one, after it.
+
+        With the mark of before, two batches of the same bytes would be one position, and one of them lost.
+        """
+        if mark == self.mark:
+            raise RejectedError(f"{self._dataset} gave a batch whose mark is {mark!r}, as before: mend it.")
         before, self.mark = self.mark, mark
         frame = messages.cast(MESSAGE_SCHEMA)
         digest = hashlib.sha256()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import SecretStr
 
@@ -16,7 +17,8 @@ from flows.deploy import ROOT
 from flows.registry import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
-from tasks.batch import RawBatch, Receipt
+from lineage.errors import RejectedError
+from tasks.batch import MESSAGE_SCHEMA, Advance, RawBatch, Receipt
 from tasks.extract.pull import Pull, Reading
 from tasks.load import progress
 from tasks.load.overtaken import OvertakenError
@@ -122,6 +124,14 @@ async def test_of_two_readers_one_is_overtaken(house: House, file: Path) -> None
     assert await house.value(ROWS) == list(range(10))
     proof = await house.prove()
     assert proof.ok, proof.differences
+
+
+def test_a_mark_moves_with_each_batch() -> None:
+    reading = Reading("lines:a", "3", lambda: datetime.now(UTC), lambda: SecretStr(""))
+    messages = pl.DataFrame({"location": ["a:4"], "payload": [b"{}"]}, MESSAGE_SCHEMA)
+    assert reading.batch(messages, "4", datetime.now(UTC)).progress == Advance("3", "4")
+    with pytest.raises(RejectedError, match="lines:a gave a batch whose mark is '4', as before"):
+        reading.batch(messages, "4", datetime.now(UTC))
 
 
 async def test_what_is_read_anew_is_stored_already_and_the_mark_comes_to_its_end(

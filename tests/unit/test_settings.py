@@ -133,6 +133,14 @@ def test_connections_are_read_by_their_names_and_handed_on(monkeypatch: pytest.M
         resolve_mqtt(settings, {}, "west")
 
 
+@pytest.mark.parametrize(
+    "url", [f"https://{SECRET}@h", f"https://h/v2?token={SECRET}", f"sql://a:{SECRET}@h"]
+)
+def test_what_may_be_a_token_of_a_connection_is_a_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HEADWATER_CONNECTION_SHOP", url)
+    assert SECRET in load().secrets()
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         load().slot = 4

@@ -82,25 +82,25 @@ def check(contract: Contract, steps: Sequence[Used], tables: Mapping[str, Contra
         else:
             step.check(columns, there)
         there += step.sets
-    _check_key(contract, steps, tables)
+    _check_key(contract, steps)
 
 
-def _check_key(contract: Contract, steps: Sequence[Used], tables: Mapping[str, Contract]) -> None:
-    """Raise ContractError where a key would be another one each time that its record is delivered."""
-    when = {column.name for column in contract.inputs if column.is_arrival}
+def _check_key(contract: Contract, steps: Sequence[Used]) -> None:
+    """Raise ContractError where a key may be another one when its record is delivered again."""
+    varying = {column.name: "when the record came" for column in contract.inputs if column.is_arrival}
     there = [column.name for column in contract.inputs]
-    for step in steps if when else ():
+    for step in steps:
         if isinstance(step, Lookup):
-            read = dict.fromkeys(step.sets, tuple(step.lookup.key(tables[step.table])))
-        else:
-            made = step.expressions(there)
-            read = {name: tuple(value.meta.root_names()) for name, value in made.items()}
-        when |= {name for name, names in read.items() if not when.isdisjoint(names)}
+            varying |= dict.fromkeys(step.sets, f"the table {step.table}, which may change")
+        elif varying:
+            for name, value in step.expressions(there).items():
+                if by := next((each for each in value.meta.root_names() if each in varying), None):
+                    varying[name] = varying[by]
         there += step.sets
     for name in contract.key:
-        if name in when:
+        if name in varying:
             raise ContractError(
-                f"{name} is set from when the record came, so it cannot be in the key: delivered again, the "
+                f"{name} is set from {varying[name]}, so it cannot be in the key: delivered again, the "
                 "record would be another row"
             )
 

@@ -196,6 +196,17 @@ def test_what_cannot_be_looked_up_is_refused(tmp_path: Path, change: dict[str, A
     assert re.search(re.escape(why), broken.why), broken.why
 
 
+@pytest.mark.parametrize("key", ["storey", "high"])
+def test_a_key_hangs_on_no_table_that_may_change(tmp_path: Path, key: str) -> None:
+    """Delivered again, its record would be another row."""
+    steps = [*CLIMATE["steps"], {"set": {"high": "storey > 3"}}]
+    columns = {**CLIMATE["table"]["columns"], "high": {"type": "boolean"}}
+    table = {**CLIMATE["table"], "columns": columns, "key": ["house", key, "at"]}
+    written(tmp_path, steps=steps, table=table)
+    why = f"steps: {key} is set from the table rooms, which may change, so it cannot be in the key"
+    assert any(why in each.why for each in catalog.read_directories((tmp_path,)).broken)
+
+
 def test_values_of_another_unit_are_refused(tmp_path: Path) -> None:
     columns = {**CLIMATE["table"]["columns"], "area": {"type": "float", "unit": "ft²"}}
     written(tmp_path, table={**CLIMATE["table"], "columns": columns})
