@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from infra.connection import ConnectionName
+from lineage.digest import message_digests, packed
 from lineage.errors import RejectedError
 from tasks.batch import MESSAGE_SCHEMA, Advance, Position, RawBatch
 from tasks.contract import Frozen
@@ -47,10 +48,8 @@ class Reading:
             raise RejectedError(f"{self._dataset} gave a batch whose mark is {mark!r}, as before: mend it.")
         before, self.mark = self.mark, mark
         frame = messages.cast(MESSAGE_SCHEMA)
-        digest = hashlib.sha256()
-        for payload in frame["payload"]:
-            digest.update(hashlib.sha256(payload).digest())
-        detail = {"mark": [before, mark], "sha256": digest.hexdigest()}
+        content = hashlib.sha256(packed(message_digests(frame["payload"]))).hexdigest()
+        detail = {"mark": [before, mark], "sha256": content}
         return RawBatch(
             dataset=self._dataset,
             messages=frame,

@@ -51,8 +51,8 @@ def _class(name: str) -> type[Pull]:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        why = f"the source {name} cannot be loaded: {error}"
+    except Exception as error:  # whatever a module of a user's does, the other pipelines are read
+        why = f"the source {name} cannot be loaded: {type(error).__name__}: {error}"
         raise PydanticCustomError("contract", "{said}", {"said": why}) from error
     if not (isinstance(found, type) and issubclass(found, Pull)):
         why = f"the source {name} is no class of tasks.extract.pull.Pull: let it be one"

@@ -7,12 +7,14 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 import pytest
 from pydantic import SecretStr
 
 from flows import stores
+from flows.catalog import SHIPPED, read_directories
 from flows.deploy import ROOT
 from flows.registry import descriptions
 from infra.local.addresses import Address
@@ -132,6 +134,29 @@ def test_a_mark_moves_with_each_batch() -> None:
     assert reading.batch(messages, "4", datetime.now(UTC)).progress == Advance("3", "4")
     with pytest.raises(RejectedError, match="lines:a gave a batch whose mark is '4', as before"):
         reading.batch(messages, "4", datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("class Lines(:", "cannot be loaded: SyntaxError"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
+        ("Lines = 3", "is no class of tasks.extract.pull.Pull: let it be one"),
+        ("", "cannot be loaded: AttributeError"),
+    ],
+)
+def test_a_module_that_is_broken_is_told_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    name = f"broken_{uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = NUMBERS.format(path="a").replace("tests.fixtures.lines_source", name)
+    catalogs.written(tmp_path / "own" / "numbers" / "pipeline.yaml", said)
+    found = read_directories((SHIPPED, tmp_path / "own"))
+    (broken,) = found.broken
+    assert why in broken.why
+    assert "sensors" in found.pipelines
 
 
 async def test_what_is_read_anew_is_stored_already_and_the_mark_comes_to_its_end(
