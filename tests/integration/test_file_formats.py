@@ -211,9 +211,6 @@ SHOWN = (SHARED / "examples" / "room").is_dir()
 
 
 @pytest.mark.skipif(not SHOWN, reason="it reads ../shared, no part of the repository; above is ours")
-    not (SHARED / "examples" / "room").is_dir(),
-    reason="it reads ../shared, no part of the repository; above is ours",
-)
 async def test_the_room_that_users_are_shown_is_stored_as_it_stands(
     listeners: Listeners, house: House, tmp_path: Path
 ) -> None:
