@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from lineage.errors import NotFoundError, RejectedError, SettingsError, UnavailableError
+
+if TYPE_CHECKING:
+    import httpx  # slow to load: each function does it, for few processes ask a server
 
 IDLE: Final = 2.0  # s; uvicorn, as in an OT-2, closes after 5: who asks at that moment gets no answer
 
@@ -42,7 +43,7 @@ _NOT_BEFORE: dict[
 class HttpClient:
     """A connection pool to one service; `http_client` opens and closes it."""
 
-    def __init__(self, service: str, client: httpx.AsyncClient, patience: timedelta) -> None:
+    def __init__(self, service: str, client: "httpx.AsyncClient", patience: timedelta) -> None:
         self._service = service
         self._client = client
         self._whole = SLOWEST * patience.total_seconds()
@@ -56,6 +57,8 @@ class HttpClient:
         While it has asked us to wait it is asked later, or not at all when that is over WAITED_FOR away.
         Raises RejectedError for an answer that is too large.
         """
+        import httpx
+
         await self._wait_as_asked()
         try:
             async with asyncio.timeout(self._whole):
@@ -115,6 +118,8 @@ def translated(service: str) -> Iterator[None]:
     UnavailableError when the service is away, NotFoundError when it has not what was asked for, RejectedError
     when it refuses.
     """
+    import httpx
+
     try:
         yield
     except httpx.TransportError as error:
@@ -139,6 +144,8 @@ async def http_client(
     """
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"The URL of {service} must start with http:// or https://: correct it.")
+    import httpx
+
     async with httpx.AsyncClient(
         base_url=url,
         headers=dict(headers),

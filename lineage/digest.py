@@ -15,15 +15,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import polars_hash as plh
 
 from .canonical import canonical_json
 from .model import micros
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 # Polars loads its numpy at the first array it meets, and fails if two threads meet one at once.
 pl.Series(np.empty(0))
@@ -37,7 +39,7 @@ _HALF: Final = np.uint64(32)
 RAW_FACTS: Final = ("dataset", "received_at", "received_until", "count", "bytes", "layout")
 _MASK = (1 << 64) - 1
 
-Words: TypeAlias = npt.NDArray[np.uint64]
+Words: TypeAlias = "npt.NDArray[np.uint64]"
 
 
 def message_digest(payload: bytes) -> bytes:
@@ -133,7 +135,7 @@ def row_hashes(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     return pl.Series("row_hash", mixed.view(np.int64))
 
 
-def _mix(mixed: Words, word: Words | np.uint64) -> None:
+def _mix(mixed: Words, word: "Words | np.uint64") -> None:
     mixed ^= word
     mixed *= MULTIPLIER
     mixed ^= mixed >> _HALF

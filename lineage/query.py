@@ -6,7 +6,6 @@ every engine sees at the same place. What the engine then says of it counts too:
 session that reads, and what either calls a write is rolled back (`bolt.py`).
 """
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -95,6 +94,8 @@ async def run(
 
     Raises QueryError if it could write, or takes longer.
     """
+    import asyncio  # here: who lists the audits waits for nothing
+
     refuse_writes(what, query)
     columns: tuple[str, ...] = ()
     rows: list[tuple[Any, ...]] = []

@@ -54,12 +54,20 @@ def transformation_of(
 @cache
 def normalised(source: str) -> str:
     """Source text without comments, layout and docstrings."""
+    return _read(source)[1]
+
+
+@cache
+def _read(source: str) -> tuple[tuple[ast.Import | ast.ImportFrom, ...], str]:
+    """What a source imports, and its text as `normalised`: parsed once for both, which is what costs."""
     tree = _parsed(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
+    imports: list[ast.Import | ast.ImportFrom] = []
+    for node in _statements(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports.append(node)
+        elif isinstance(body := getattr(node, "body", None), list):
             node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+    return tuple(imports), ast.unparse(tree)
 
 
 def _parsed(source: str) -> ast.Module:
@@ -68,6 +76,16 @@ def _parsed(source: str) -> ast.Module:
         return ast.parse(source)
     except SystemError:
         return ast.parse(source)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The tree and every node of it that is a statement or holds some; no expression does."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for held in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, held, ())
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
@@ -120,10 +138,10 @@ def _source(name: str) -> _Source | None:
 
 def _names(source: _Source) -> Iterator[tuple[str, Sequence[str]]]:
     """Each name that is imported, and what is taken from it."""
-    for node in ast.walk(_parsed(source.text)):
+    for node in _read(source.text)[0]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             parents = source.package.split(".")
             inside = parents[: len(parents) - node.level + 1] if node.level else []
             base = ".".join([*inside, node.module] if node.module else inside)

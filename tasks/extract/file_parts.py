@@ -11,7 +11,6 @@ from tasks.extract.cuts import Cut, Limits, Part, Survey, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
 from tasks.extract.formats.format import FileFormat, TextFormat
 from tasks.extract.lines import Opening
-from tasks.extract.row_parts import halved_rows, row_cuts, row_parts
 from tasks.layout import MAX_RECORD, whole
 
 LONGEST: Final = 64 * 1024 * 1024  # bytes without the end of a record: no text, and cut anyway
@@ -25,6 +24,8 @@ def survey(content: Content, name: str, file_format: FileFormat, limits: Limits)
     if isinstance(file_format, TextFormat):
         return _survey_text(content, name, file_format, limits.max_bytes)
     content.read_to_end()
+    from tasks.extract.row_parts import row_cuts  # it loads Arrow's Parquet, for which few processes wait
+
     found = row_cuts(content, limits)
     refused = found if isinstance(found, str) else ""
     return Survey(
@@ -144,6 +145,8 @@ def _blobs(content: Content, max_bytes: int) -> tuple[Cut, ...]:
 def parts(found: Survey, wanted: Iterable[Cut], max_part: int) -> Iterator[Part]:
     """The wanted parts of a file in order; raises ChangedError where it holds other bytes by now."""
     if any(cut.group is not None for cut in found.cuts):
+        from tasks.extract.row_parts import row_parts
+
         yield from row_parts(found, set(wanted), max_part)
         return
     for cut in wanted:
@@ -162,6 +165,8 @@ def halved(found: Survey, part: Part) -> tuple[Part, Part] | None:
     """A part in two; None when it is one record."""
     if isinstance(found.format, TextFormat) or part.refused:
         return halved_text(found, part)
+    from tasks.extract.row_parts import halved_rows
+
     return halved_rows(found, part)
 
 
