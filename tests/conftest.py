@@ -13,6 +13,10 @@ from infra.local.addresses import AddressBook
 from infra.local.registry import stop_all
 from tests.scheduling import ByServer
 
+# A flow called as a plain function logs without a run, which Prefect warns about; warnings are errors. It reads
+# this when it is first imported, and the fixtures import it.
+os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
+
 pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
     "tests.fixtures.postgres",
@@ -33,8 +37,6 @@ _OWNED = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that runs the tests, or hands them out, owns the directory of all servers of this run."""
-    # A flow called as a plain function logs without a run, which Prefect warns about; warnings are errors.
-    os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
     worker_input: dict[str, str] | None = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[_ROOT] = Path(worker_input["services_root"])

@@ -42,16 +42,16 @@ def columns_of(sql: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[Colum
         for source in _columns_in(found, sql, schema)
     ]
     edges: dict[ColumnEdge, None] = {}
+    outputs = lineage(None, sql, schema=schema, dialect=DIALECT)  # all at once: the statement is read once
     for name in statement.named_selects:
-        for source, subtype in _direct(name, sql, schema):
+        for source, subtype in _direct(outputs[name], schema):
             edges[ColumnEdge(*source, name, Kind.DIRECT, subtype, False)] = None
         for source, subtype in decisive:
             edges[ColumnEdge(*source, name, Kind.INDIRECT, subtype, False)] = None
     return tuple(edges)
 
 
-def _direct(name: str, sql: str, schema: Schema) -> Iterator[tuple[Source, Subtype]]:
-    root = lineage(name, sql, schema=schema, dialect=DIALECT)
+def _direct(root: Node, schema: Schema) -> Iterator[tuple[Source, Subtype]]:
     nodes = list(root.walk())
     if any(node.expression.find(exp.AggFunc) for node in nodes):
         subtype = Subtype.AGGREGATION

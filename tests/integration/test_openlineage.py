@@ -26,7 +26,7 @@ from lineage.openlineage.export import Known, export
 from lineage.openlineage.keep import WAY, Imported, import_events
 from lineage.openlineage.listing import list_events
 from lineage.openlineage.names import Names
-from tests.fixtures.headwater import COMMAND
+from tests.fixtures import warm
 from tests.fixtures.openlineage import airflow, dbt, encoded, spark
 from tests.fixtures.postgres import PostgresServer, _fresh
 from tests.fixtures.proof import House, a_house, furnish
@@ -375,13 +375,8 @@ def command(postgres_dsn: str, tmp_path: Path) -> Command:
             "HEADWATER_HOME": str(tmp_path / "home"),
             "HEADWATER_OPENLINEAGE_NAMESPACES": "postgres=postgres://lab-db:5432/headwater",
         }
-        return subprocess.run(
-            [COMMAND, "lineage", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **home, **environment},
-            input=given,
-            capture_output=True,
-            check=False,
+        return warm.run(
+            ["lineage", *arguments], cwd=tmp_path, env={**os.environ, **home, **environment}, given=given
         )
 
     return run

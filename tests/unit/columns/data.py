@@ -1,7 +1,9 @@
 """Two small data sets, and how to change one column of one of them."""
 
 import random
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cache, lru_cache
 from typing import Any
 
 import polars as pl
@@ -12,8 +14,9 @@ ROWS = 12
 Frames = dict[str, pl.DataFrame]
 
 
+@lru_cache(maxsize=8)
 def frames(seed: int = 1) -> Frames:
-    """`u` has a column of every kind; `v` shares a, s and t with it. t is sorted in both."""
+    """To be read only. `u` has a column of every kind; `v` shares a, s and t with it. t is sorted in both."""
     dice = random.Random(seed)  # noqa: S311
     u = {name: values(name, dice) for name in ("a", "b", "c", "f", "s", "o", "l", "t", "st", "j")}
     v = {name: values(name, dice) for name in ("a", "s", "w", "t")}
@@ -47,7 +50,24 @@ def values(name: str, dice: random.Random) -> pl.Series:
     return pl.Series(name, [number() for _ in range(ROWS)], pl.Int64)
 
 
-def changed(data: Frames, dataset: str, name: str, seed: int) -> Frames:
-    """`data` with other values in one column."""
-    other = values(name, random.Random(seed * 7919 + 13))  # noqa: S311
-    return {**data, dataset: data[dataset].with_columns(other.alias(name))}
+@cache
+def other_values(name: str, seed: int) -> pl.Series:
+    return values(name, random.Random(seed * 7919 + 13))  # noqa: S311
+
+
+def changed(frame: pl.DataFrame, name: str, seed: int) -> pl.DataFrame:
+    """`frame` with other values in one column."""
+    return frame.clone().replace_column(frame.columns.index(name), other_values(name, seed))
+
+
+@lru_cache(maxsize=8)
+def all_changed(seed: int, changes: int) -> tuple[tuple[str, str, pl.LazyFrame], ...]:
+    """(dataset, column, that dataset of `frames(seed)` with other values there), so often for each column."""
+    return tuple(_all_changed(frames(seed), changes))
+
+
+def _all_changed(data: Frames, changes: int) -> Iterator[tuple[str, str, pl.LazyFrame]]:
+    for dataset, frame in data.items():
+        for name in frame.columns:
+            for number in range(changes):
+                yield dataset, name, changed(frame, name, number).lazy()

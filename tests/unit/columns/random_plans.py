@@ -1,11 +1,13 @@
 """Plans made at random from a seed: operations that fit the columns which are there."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import polars as pl
 from polars import col
 
+Made = TypeVar("Made")
 Step = Callable[[random.Random, pl.LazyFrame, pl.LazyFrame], pl.LazyFrame]
 
 INTEGERS = pl.selectors.by_dtype(pl.Int64)
@@ -37,56 +39,62 @@ def _any(dice: random.Random, frame: pl.LazyFrame) -> str:
     return dice.choice(flat)
 
 
+def _one_of(dice: random.Random, made: Sequence[Callable[[], Made]]) -> Made:
+    """One of them; only that one is made, for a plan is built dozens of times."""
+    return dice.choice(made)()
+
+
 def expression(dice: random.Random, frame: pl.LazyFrame) -> pl.Expr:
     x, y, z = (col(name) for name in _numbers(dice, frame, 3))
-    return dice.choice([
-        x + y,
-        x * 2 - y,
-        pl.when(x > 2).then(y).otherwise(z),
-        x.fill_null(y),
-        pl.coalesce(x, y),
-        x.sum() + y,
-        x.cum_sum(),
-        x.shift(1),
-        x.diff(),
-        x.rank("ordinal").cast(pl.Int64),
-        x.sum().over(_any(dice, frame)),
-        x.cum_sum().over(y, order_by=z),
-        x.sort(),
-        x.sort_by(y, maintain_order=True),
-        x.reverse(),
-        pl.max_horizontal(x, y, z),
-        pl.struct(x.alias("p"), y.alias("q")).struct.field("q"),
-        pl.concat_list(x, y).list.sum(),
-        pl.concat_list(x, y).list.eval(pl.element() * 2).list.first(),
-        x.filter(y > 2).sum(),
-        x.gather(y.fill_null(0) % 2),
-        x.max_by(y) + z,
-        x.rle_id().cast(pl.Int64),
-        x.is_in(y.implode()).cast(pl.Int64),
-        x.cast(pl.String).cast(pl.Binary).bin.size().cast(pl.Int64) + y,
-        x.replace({1: 3}),
-        pl.lit(7, pl.Int64),
-        pl.len().cast(pl.Int64),
-        pl.int_range(pl.len()),
-        (x + y).map_batches(lambda s: s * 2, return_dtype=pl.Int64),
+    whole = _any(dice, frame)
+    return _one_of(dice, [
+        lambda: x + y,
+        lambda: x * 2 - y,
+        lambda: pl.when(x > 2).then(y).otherwise(z),
+        lambda: x.fill_null(y),
+        lambda: pl.coalesce(x, y),
+        lambda: x.sum() + y,
+        lambda: x.cum_sum(),
+        lambda: x.shift(1),
+        lambda: x.diff(),
+        lambda: x.rank("ordinal").cast(pl.Int64),
+        lambda: x.sum().over(whole),
+        lambda: x.cum_sum().over(y, order_by=z),
+        lambda: x.sort(),
+        lambda: x.sort_by(y, maintain_order=True),
+        lambda: x.reverse(),
+        lambda: pl.max_horizontal(x, y, z),
+        lambda: pl.struct(x.alias("p"), y.alias("q")).struct.field("q"),
+        lambda: pl.concat_list(x, y).list.sum(),
+        lambda: pl.concat_list(x, y).list.eval(pl.element() * 2).list.first(),
+        lambda: x.filter(y > 2).sum(),
+        lambda: x.gather(y.fill_null(0) % 2),
+        lambda: x.max_by(y) + z,
+        lambda: x.rle_id().cast(pl.Int64),
+        lambda: x.is_in(y.implode()).cast(pl.Int64),
+        lambda: x.cast(pl.String).cast(pl.Binary).bin.size().cast(pl.Int64) + y,
+        lambda: x.replace({1: 3}),
+        lambda: pl.lit(7, pl.Int64),
+        lambda: pl.len().cast(pl.Int64),
+        lambda: pl.int_range(pl.len()),
+        lambda: (x + y).map_batches(lambda s: s * 2, return_dtype=pl.Int64),
     ])  # fmt: skip
 
 
 def aggregate(dice: random.Random, frame: pl.LazyFrame) -> pl.Expr:
     x, y = (col(name) for name in _numbers(dice, frame, 2))
-    return dice.choice([
-        x.sum(),
-        x.max() - y.min(),
-        x.first(),
-        x.last(),
-        x.n_unique().cast(pl.Int64),
-        x.count().cast(pl.Int64),
-        x.filter(y > 2).sum(),
-        x.sort_by(y, maintain_order=True).first(),
-        x.cum_sum().max(),
-        x.max_by(y),
-        pl.len().cast(pl.Int64),
+    return _one_of(dice, [
+        lambda: x.sum(),
+        lambda: x.max() - y.min(),
+        lambda: x.first(),
+        lambda: x.last(),
+        lambda: x.n_unique().cast(pl.Int64),
+        lambda: x.count().cast(pl.Int64),
+        lambda: x.filter(y > 2).sum(),
+        lambda: x.sort_by(y, maintain_order=True).first(),
+        lambda: x.cum_sum().max(),
+        lambda: x.max_by(y),
+        lambda: pl.len().cast(pl.Int64),
     ])  # fmt: skip
 
 
@@ -187,12 +195,12 @@ def _by_place(dice: random.Random, frame: pl.LazyFrame, v: pl.LazyFrame) -> pl.L
         numbered = frame.with_row_index("place").with_columns(col("place").cast(pl.Int64))
     place = col("place")
     weights = v.select(place=pl.int_range(pl.len()), weight="w")
-    return dice.choice([
-        numbered.filter(place < 4).select(a=x.sum(), b=y.max()),
-        numbered.select(a=(x * place).sum(), b=y.max()),
-        numbered.group_by(place // 3).agg(a=x.sum()).select(col("a").max()),
-        numbered.select(a=x.sum().over(place // 3).max()),
-        numbered.join(weights, on="place").select(a=(x * col("weight")).sum()),
+    return _one_of(dice, [
+        lambda: numbered.filter(place < 4).select(a=x.sum(), b=y.max()),
+        lambda: numbered.select(a=(x * place).sum(), b=y.max()),
+        lambda: numbered.group_by(place // 3).agg(a=x.sum()).select(col("a").max()),
+        lambda: numbered.select(a=x.sum().over(place // 3).max()),
+        lambda: numbered.join(weights, on="place").select(a=(x * col("weight")).sum()),
     ])  # fmt: skip
 
 

@@ -218,19 +218,19 @@ EXPRESSIONS: dict[str, pl.Expr] = {
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_no_source_of_an_expression_is_missed(name: str) -> None:
-    assert missed(lambda u, v: u.select(EXPRESSIONS[name]), frames()) == set()
+    assert missed(lambda u, v: u.select(EXPRESSIONS[name])) == set()
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_nor_what_it_does_to_a_column_beside_it(name: str) -> None:
-    assert missed(lambda u, v: u.select(EXPRESSIONS[name].implode(), kept=col("c").sum()), frames()) == set()
+    assert missed(lambda u, v: u.select(EXPRESSIONS[name].implode(), kept=col("c").sum())) == set()
 
 
 @pytest.mark.parametrize("name", sorted(EXPRESSIONS.keys() - {"cum_fold", "reshape"}))
 def test_nor_by_its_group(name: str) -> None:
     """The order of a sort reaches an aggregate where it matters. Two do not work on groups."""
     ordered = lambda u, v: u.sort("c", maintain_order=True).group_by(k="o").agg(EXPRESSIONS[name]).sort("k")  # noqa: E731
-    assert missed(ordered, frames()) == set()
+    assert missed(ordered) == set()
 
 
 def test_a_function_that_the_plan_shows_is_not_opaque() -> None:

@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 from polars import col
 
-from tests.unit.columns.data import frames
 from tests.unit.columns.plans import Build
 from tests.unit.columns.test_perturbation import missed
 
@@ -92,7 +91,7 @@ RESULTS = """
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_source_of_a_method_is_missed(name: str) -> None:
-    assert missed(METHODS[name], frames(5)) == set()
+    assert missed(METHODS[name], 5) == set()
 
 
 def test_every_method_is_known() -> None:
