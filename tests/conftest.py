@@ -13,8 +13,8 @@ from infra.local.addresses import AddressBook
 from infra.local.registry import stop_all
 from tests.scheduling import ByServer
 
-# A flow called as a plain function logs without a run, which Prefect warns about; warnings are errors. It reads
-# this when it is first imported, and the fixtures import it.
+# A flow called as a plain function logs without a run, of which Prefect warns, and warnings are errors.
+# Prefect reads it when it is imported, as fixtures do.
 os.environ["PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW"] = "ignore"
 
 pytest.register_assert_rewrite("tests.fixtures")

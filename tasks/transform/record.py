@@ -36,6 +36,12 @@ _DEEP: Final = 200  # levels, of what reads every digit
 _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what may not be finite
 
 
+class NoJson(str):
+    """The rule `payload.json` of a payload that was parsed already; `why`: as `why_not` says it."""
+
+    why: str
+
+
 def decimals_of(contract: Contract) -> Sequence[Path]:
     """Where decimals stand; one with a `map` is looked up as text."""
     recorded = contract.recorded
@@ -68,8 +74,8 @@ def _with_digits(record: Record, payload: bytes, decimals: Sequence[Path]) -> Re
 def _read(payload: bytes, contract: Contract) -> Record | str:
     try:
         record = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return _why_not(payload, contract)
+    except orjson.JSONDecodeError as error:
+        return _why_not(payload, contract, error)
     if not isinstance(record, dict):
         return "payload.object"
     if _LARGE.search(payload) and any(column.type is ColumnType.JSON for column in contract.recorded):
@@ -88,12 +94,21 @@ def _exact(payload: bytes) -> Record | str:
         return "payload.json"
 
 
-def _why_not(payload: bytes, contract: Contract) -> Record | str:
+def _why_not(payload: bytes, contract: Contract, error: orjson.JSONDecodeError) -> Record | str:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError:
         return "payload.utf8"
-    return _with_non_finite(text, contract) or "payload.json"
+    if record := _with_non_finite(text, contract):
+        return record
+    no_json = NoJson("payload.json")
+    no_json.why = _said(error)
+    return no_json
+
+
+def _said(error: orjson.JSONDecodeError) -> str:
+    byte = len(error.doc[: error.pos].encode("utf-8", "replace")) + 1
+    return f"{error.msg}, at byte {byte} (line {error.lineno}, column {error.colno})"
 
 
 def why_not(payload: bytes, rule: str) -> str | None:
@@ -107,8 +122,7 @@ def why_not(payload: bytes, rule: str) -> str | None:
         try:
             orjson.loads(payload)
         except orjson.JSONDecodeError as error:
-            byte = len(error.doc[: error.pos].encode("utf-8", "replace")) + 1
-            return f"{error.msg}, at byte {byte} (line {error.lineno}, column {error.colno})"
+            return _said(error)
         try:
             from_json(payload)
         except ValueError as error:
