@@ -28,8 +28,9 @@ def dependencies(build: Build, seed: int) -> Iterator[tuple[str, str, str]]:
     before = built(build, frames(seed)).collect()
     same = {dataset: frame.lazy() for dataset, frame in frames(seed).items()}
     for dataset, name, other in all_changed(seed, CHANGES):
+        given = {**same, dataset: other}
         try:
-            after = build(**{**same, dataset: other}).collect()
+            after = build(given["u"], given["v"]).collect()
         except PolarsError:
             continue
         yield from ((dataset, name, out) for out in before.columns if differ(before[out], after[out]))
