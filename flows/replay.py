@@ -139,6 +139,7 @@ def _current(pipeline: Pipeline, reference: Reference, run: Run) -> CurrentPipel
         row_local=of.row_local,
         concludes_from=of.concludes_from,
         looks_up=pipeline.looks_up,
+        looked_up=pipeline.looked_up,
     )
 
 

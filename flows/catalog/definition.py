@@ -61,7 +61,7 @@ class Definition(Frozen):
 
     doc: str = Field(min_length=1)
     owner: str = Field(min_length=1)  # whom to ask
-    source_name: str = ""  # in every row; unset: the pipeline's name
+    source_name: str = ""  # of a robot's runs, in every row; unset: the pipeline's name
     source: SourceOptions
     transform: str = "readings"  # registered in tasks/transform/registry.py, or module:function
     table: OwnTable | None = None

@@ -22,9 +22,9 @@ from tasks.extract.registry import SourceOptions
 from tasks.load.aggregate import Aggregate, load_aggregate
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
-from tasks.transform.steps.registry import check, looked_up
+from tasks.transform.steps.registry import StepError, check, looked_up
 from tasks.trigger import Trigger, TriggerDefinition
-from tasks.yaml_file import read_yaml, within
+from tasks.yaml_file import line_of, read_yaml, within
 
 SHIPPED: Final = Path(__file__).parents[2] / "pipelines"
 OF_FOLDER: Final = "pipeline"
@@ -159,6 +159,10 @@ def _with_set_columns(
             for table in mine:
                 _set_alike(table, definition, *first.get(table, (name, definition)))
             filled = {table: _with_set(contracts[table], definition, contracts) for table in mine}
+        except StepError as error:
+            why = f"{line_of(path, ('steps', error.number))}: {_sentence(error)}"
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {why}"))
+            continue
         except ContractError as error:
             broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
             continue
@@ -183,10 +187,7 @@ def _with_set(contract: Contract, definition: Definition, tables: Mapping[str, C
         filled = contract.with_set(definition.sets)
     except ValidationError as error:
         raise ContractError(f"steps: {error.errors()[0]['msg']}") from error
-    try:
-        check(filled, definition.steps, tables)
-    except ContractError as error:
-        raise ContractError(f"steps: {error}") from error
+    check(filled, definition.steps, tables)
     return filled
 
 
@@ -265,7 +266,12 @@ def _trigger(path: Path) -> Trigger:
 def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:
     if isinstance(definition.source, Pull) and name in FLOWS:
         raise ContractError(f"{name} is a flow of ours: give the pipeline another name.")
-    if ":" not in definition.transform:
+    own = ":" in definition.transform
+    if definition.source_name and (own or not transform(definition.transform).names_source):
+        why = f"`source_name` does nothing with the transform {definition.transform}"
+        step = f"- set: {{source_name: \"'{definition.source_name}'\"}}"
+        raise ContractError(f"{why}: leave it out, and say `{step}` in `steps` where a column holds it.")
+    if not own:
         transform(definition.transform)  # there is one
     tables = definition.all_tables
     found = {table.name: _contract_of(table, contracts) for table in tables}
@@ -282,11 +288,12 @@ def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contrac
     if isinstance(pipeline.source, FileOptions):
         check_columns(pipeline.source, found.values())
     if ":" not in definition.transform:  # a function of one's own reads what it wants
-        own = definition.table.name if definition.table else None
+        mine = definition.table.name if definition.table else None
         for table, contract in found.items():
             _check_metadata(contract, pipeline.source)
+            _check_derived(contract, pipeline)
             if isinstance(pipeline.source, FileOptions):
-                check_names(pipeline.source, contract, whole=table == own)
+                check_names(pipeline.source, contract, whole=table == mine)
     return pipeline
 
 
@@ -307,6 +314,15 @@ def _contract_of(table: Table, contracts: Mapping[str, Contract]) -> Contract:
                 f"no such column of type {kind}: correct one of the two."
             )
     return contract
+
+
+def _check_derived(contract: Contract, pipeline: Pipeline) -> None:
+    """Raise ContractError where a column would be computed by nobody."""
+    if contract.derived and transform(pipeline.transform).takes_steps:
+        raise ContractError(
+            f"{contract.table}: {contract.derived[0]} is `derived`, and {pipeline.transform} derives none: "
+            "leave `derived` out, and let a step set it: place, lookup, weather or set (docs/steps.md)."
+        )
 
 
 def _check_metadata(contract: Contract, source: SourceOptions) -> None:

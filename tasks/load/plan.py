@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,7 +31,8 @@ class LoadPlan:
     run: Run
     uses: Mapping[str, Mapping[SubjectKind, str]] = field(default_factory=dict)  # table → kind → JSON column
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
-    looks_up: Sequence[str] = ()  # the reference tables whose state may decide about a record
+    deciding: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Column → the datasets (URIs) whose state may decide whether it keeps its rules."""
 
     def position_id(self, batch: RawBatch) -> str | None:
         """The id of the batch's position, where it has one and nothing else tells that it was committed.

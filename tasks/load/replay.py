@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra.postgres import Connection
-from lineage import naming
 from tasks.batch import PLACE_SCHEMA, Receipt, Refined
 from tasks.layout import without_places
 from tasks.load.at_issue import places_of, refine_at_issue
@@ -94,8 +93,10 @@ async def _open(
     connection: Connection, raw_batch: int, chosen: Sequence[bytes] | None, current: CurrentPipeline
 ) -> pl.DataFrame:
     """The open records of a raw batch (OPEN_SCHEMA, n) that this version has not judged yet."""
-    states = current.reference.tables
-    looked_up = {naming.postgres(table): states[table].said for table in current.plan.looks_up}
+    datasets = set[str]().union(*current.plan.deciding.values())
+    looked_up = {
+        name: said for name, said in current.looked_up(current.reference).items() if name in datasets
+    }
     rows = await connection.fetch(
         _OPEN, raw_batch, chosen, current.plan.transformation.id, json.dumps(looked_up)
     )

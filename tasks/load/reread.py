@@ -31,7 +31,7 @@ class CurrentPipeline:
     read. Otherwise (a robot's pages, where steps need their run) the whole batch is refined, and all its
     open records are replayed, chosen or not. `concludes_from`: frame of `Reference` → table whose standing
     rows it held when rows of no message were concluded from them. `looks_up`: the reference tables
-    of its steps.
+    of its steps; `looked_up`: the state of each dataset that its values are looked up in.
     """
 
     plan: LoadPlan
@@ -40,6 +40,7 @@ class CurrentPipeline:
     row_local: bool
     concludes_from: Mapping[str, str] = field(default_factory=dict)
     looks_up: Mapping[str, Contract] = field(default_factory=dict)
+    looked_up: Callable[[Reference], Mapping[str, str]] = lambda _reference: {}
 
 
 @asynccontextmanager

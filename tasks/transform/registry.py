@@ -13,12 +13,12 @@ from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import ColumnType, Contract
 from tasks.pattern import Pattern
-from tasks.transform import derived, experiments, readings
+from tasks.transform import experiments, readings
 from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
 from tasks.transform.lost_steps import OPEN_STEPS
-from tasks.transform.place import PlaceFinder
-from tasks.transform.steps.registry import Steps, Used
+from tasks.transform.steps.registry import Steps
+from tasks.transform.steps.step import Step
 
 Refine = Callable[[RawBatch, Reference], Refined]
 _READING: Final = ("metadata", "constant", "zone", "null_values", "map", "from_unit")
@@ -30,19 +30,20 @@ class Parameters:
 
     source_name: str
     pattern: Pattern | None = None  # of the source's topics or paths
-    steps: Sequence[Used] = ()
+    steps: Sequence[Step] = ()
     looks_up: Mapping[str, Contract] = field(default_factory=dict)  # reference tables of its steps
 
 
-LookedUp = Callable[[Mapping[str, Contract], Reference, Parameters], Mapping[str, str]]
-"""Dataset (URI) → the name of its state, of all that a transform for these contracts looks values up in."""
+LookedUp = Callable[[Reference], Mapping[str, str]]
+"""Dataset (URI) → the name of its state, of all that a transform looks values up in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
     """`function` is what its version is taken from; `bind` gives the step for a pipeline's contracts.
 
-    `looked_up` says what beside its messages decides a value, other than code, contracts and libraries.
+    `looked_up` says for a pipeline what beside its messages decides a value, other than code, contracts and
+    libraries.
     `columns` says for those contracts and a source (URI) what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
     `concludes_from`: frame of `Reference` → table whose standing rows it holds, from which rows
@@ -53,20 +54,18 @@ class Transform:
     function: Callable[..., Refined]
     bind: Callable[[Mapping[str, Contract], Parameters], Refine]
     columns: Callable[[Mapping[str, Contract], str, Parameters], Columns]
-    looked_up: LookedUp
+    looked_up: Callable[[Mapping[str, Contract], Parameters], LookedUp]
     row_local: bool = False
     takes_steps: bool = False
+    names_source: bool = False  # whether its rows hold the pipeline's `source_name`
     concludes_from: Mapping[str, str] = field(default_factory=dict)
 
 
 def _readings(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
     contract = _only(contracts)
-    derived.check(contract)
     return partial(
         readings.refine,
         decoder=Decoder(contract),
-        source_name=parameters.source_name,
-        places=PlaceFinder(),
         pattern=parameters.pattern,
         steps=Steps(contract, parameters.steps, parameters.looks_up),
     )
@@ -81,28 +80,21 @@ def _only(contracts: Mapping[str, Contract]) -> Contract:
 def _readings_columns(contracts: Mapping[str, Contract], source: str, parameters: Parameters) -> Columns:
     contract = _only(contracts)
     steps = Steps(contract, parameters.steps, parameters.looks_up)
-    return readings.columns(contract, source, parameters.source_name, parameters.pattern, steps)
+    return readings.columns(contract, source, parameters.pattern, steps)
 
 
-def _readings_looked_up(
-    contracts: Mapping[str, Contract], reference: Reference, parameters: Parameters
-) -> Mapping[str, str]:
-    tables = {naming.postgres(table): reference.tables[table].said for table in parameters.looks_up}
-    return {**readings.looked_up(_only(contracts), reference), **tables}
+def _readings_looked_up(contracts: Mapping[str, Contract], parameters: Parameters) -> LookedUp:
+    return Steps(_only(contracts), parameters.steps, parameters.looks_up).states
 
 
-def _anything(
-    _contracts: Mapping[str, Contract], reference: Reference, _parameters: Parameters
-) -> Mapping[str, str]:
+def _anything(_contracts: Mapping[str, Contract], _parameters: Parameters) -> LookedUp:
     """Of a function that says nothing of what it looks up: all that it is given."""
-    return {naming.postgres(name): digest for name, digest in reference.digests.items()}
+    return lambda reference: {naming.postgres(name): said for name, said in reference.digests.items()}
 
 
-def _nothing(
-    _contracts: Mapping[str, Contract], _reference: Reference, _parameters: Parameters
-) -> Mapping[str, str]:
+def _nothing(_contracts: Mapping[str, Contract], _parameters: Parameters) -> LookedUp:
     """Of a transform whose rows are made of their messages alone; a row concluded from others is in none."""
-    return {}
+    return lambda _reference: {}
 
 
 def _hidden(contracts: Mapping[str, Contract], source: str, _parameters: Parameters) -> Columns:
@@ -142,6 +134,7 @@ TRANSFORMS: dict[str, Transform] = {
         _experiments,
         _experiments_columns,
         _nothing,
+        names_source=True,
         concludes_from={OPEN_STEPS: "experiment_steps"},
     ),
 }
@@ -153,12 +146,11 @@ def bound(name: str, contracts: Mapping[str, Contract], parameters: Parameters) 
     It fails with TransformError alone: a mistake in it must not look like anything else.
     """
     of = transform(name)
-    refine = of.bind(contracts, parameters)
+    refine, looked_up = of.bind(contracts, parameters), of.looked_up(contracts, parameters)
 
     def run(batch: RawBatch, reference: Reference) -> Refined:
         try:
-            looked_up = of.looked_up(contracts, reference, parameters)
-            return replace(refine(batch, reference), looked_up=looked_up)
+            return replace(refine(batch, reference), looked_up=looked_up(reference))
         except (Exception, pl.exceptions.PanicException) as error:
             if isinstance(error, (HeadwaterError, MemoryError)):
                 raise

@@ -47,11 +47,11 @@ def rules_of(contract: Contract, received_at: datetime, schema: pl.Schema) -> li
 
 
 def rules_of_set(contract: Contract, received_at: datetime) -> list[Rule]:
-    """The contract's rules of the columns that steps set, in their order."""
+    """The contract's rules of the columns that steps set, in their order; no step makes a NUL."""
     found: list[Rule] = []
     for column in contract.columns:
         if column.set:
-            found += _own(column, pl.Schema())
+            found += [rule for rule in _own(column, pl.Schema()) if rule.name != f"{column.name}.nul"]
             if column.name == contract.time:
                 found += _times(column.name, contract, received_at)
     return found

@@ -18,12 +18,10 @@ from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
 from tasks.verify import verify
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 
-PLACES = PlaceFinder()
 Messages = list[tuple[str, bytes]]
 
 
@@ -43,7 +41,7 @@ class Writer:
 
     async def take(self, messages: Messages, *, may_repeat: bool = False) -> Receipt:
         batch = a_batch(*messages, may_repeat=may_repeat)
-        refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+        refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
         prepared = prepare(batch, refined, self.plan)
         while True:
             try:
@@ -109,7 +107,7 @@ async def test_the_same_position_committed_twice_at_once_is_one_batch(
 ) -> None:
     position = Position(source="opentrons:ot2/runs", detail={"run_id": "1", "content_sha256": "ab"})
     batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
-    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
     receipts = await asyncio.gather(
         *(load(writer.store, writer.plan, prepare(batch, refined, writer.plan)) for writer in writers)
     )

@@ -66,7 +66,6 @@ FROM "order" WHERE "time" >= $1 AND "time" < $2 GROUP BY 1, 2
 PIPELINE = """
 doc: Orders, as SQL would not name them.
 owner: sales
-source_name: shop
 source: {type: mqtt, topic: order/#}
 transform: readings
 tables: [{name: order, about: {kind: device, column: group}}]

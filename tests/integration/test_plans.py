@@ -165,11 +165,9 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
 
 def looking_up(plan: LoadPlan) -> LoadPlan:
     """With a look-up that sets a column."""
-    contract = CONTRACT.model_validate(CONTRACT.model_dump() | {"columns": [*CONTRACT.columns, FLOOR]})
-    return replace(plan, contracts={contract.table: contract}, looks_up=("rooms",))
+    return replace(plan, deciding={"floor": {"postgres:rooms"}})
 
 
-FLOOR = {"name": "floor", "type": "integer", "set": True}
 _FILL_ROOMS = """
 INSERT INTO store.rooms (room, floor, processed_at, batch, sequence, input_hash, observed_at)
 SELECT i, i % 9, now(), i / 100, i % 100, i, now() FROM generate_series(1, 20000) AS i;

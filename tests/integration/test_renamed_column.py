@@ -17,9 +17,8 @@ from tasks.load.reread import CurrentPipeline
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 from tests.fixtures.recall import House, a_house
 from tests.fixtures.replay import sensors
 
@@ -53,7 +52,7 @@ def moist(version: int = 2, **also: object) -> Contract:
 
 def today(contract: Contract) -> CurrentPipeline:
     async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return readings.refine(batch, reference, Decoder(contract), "mqtt", PlaceFinder(), topics_of(batch))
+        return readings.refine(batch, reference, Decoder(contract), topics_of(batch), steps_of(contract))
 
     return replace(sensors(100.0), plan=plan_of(contract), refine=refine)
 

@@ -21,10 +21,9 @@ from tasks.load.store import Store
 from tasks.load.tables import prepare_table
 from tasks.transform import readings
 from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
 from tasks.verify import stored_shapes
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 from tests.fixtures.replay import with_maximum
 
 TABLE = CONTRACT.table
@@ -50,7 +49,7 @@ class Listener:
 
     async def take(self, batch: RawBatch) -> Receipt:
         refined = readings.refine(
-            batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder(), topics_of(batch)
+            batch, REFERENCE, Decoder(self.contract), topics_of(batch), steps_of(self.contract)
         )
         return await load(self.store, self.plan, prepare(batch, refined, self.plan))
 

@@ -28,7 +28,9 @@ def fragile(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contr
     """The readings' own transform, with a mistake in it."""
     if POISON[1] in batch.messages["payload"]:
         raise pl.exceptions.PanicException("assertion failed")
-    return transform("readings").bind(contracts, Parameters(source_name="fragile"))(batch, reference)
+    return transform("readings").bind(contracts, Parameters(source_name="fragile", steps=SENSORS.steps))(
+        batch, reference
+    )
 
 
 async def test_it_is_rejected_alone_and_ends_no_listener(

@@ -37,7 +37,7 @@ def test_what_a_reading_is_made_of() -> None:
         ("mqtt:sensors/+/readings", "humidity"),
     }
     assert direct(edges, "latitude") == {("mqtt:sensors/+/readings", "location.latitude")}
-    assert direct(edges, "place") == {("library:reverse_geocode", "place")}
+    assert direct(edges, "place") == {("library:reverse_geocode", "city")}
     assert direct(edges, "device_site") == {("postgres:devices", "site")}
     deciding = {
         (e.source_column, e.subtype) for e in edges if e.target_column == "place" and e.kind is Kind.INDIRECT
