@@ -180,7 +180,7 @@ def test_a_derived_table_is_made_from_tables_that_are_there(tmp_path: Path) -> N
         (
             {"source": {"type": "files", "folder": "x", "patern": "*", "archive": "y"}},
             "source.files.pattern: Field required; "
-            "line 7, column 3: source.files.patern: Extra inputs are not permitted, did you mean pattern?",
+            "line 6, column 3: source.files.patern: Extra inputs are not permitted, did you mean pattern?",
         ),
         (
             {"tables": [{"name": "sensor_readings", "abuot": {}}]},
