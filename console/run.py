@@ -19,7 +19,7 @@ Values = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A parameter; experiments takes robot and experiment_id.",
+        help="A parameter; experiments takes robot, and experiment_id for one run of it.",
     ),
 ]
 
@@ -38,8 +38,7 @@ def run(name: Name = None, values: Values = []) -> None:  # noqa: B006 - typer's
 
     known = catalog.read(settings)
     flow = registry.load_flow(name, known)
-    of_pull = {"pipeline": name} if name in {pipeline.name for pipeline in known.pulls} else {}
-    given = registry.parameters(flow, dict(pairs(values, "--set")) | of_pull)
+    given = registry.parameters(name, known, dict(pairs(values, "--set")))
     registry.check(given, settings)
     run_to_end(stores.prepare_tables(settings, ()))
     with run_to_end(Installation.of(settings)).marking():

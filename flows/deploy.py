@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from flows.catalog import Pipeline
-from flows.deployed_pulls import deploy_pulls
+from flows.deployed_pulls import deploy_pulls, schedules
 from flows.ours import Installation
 from flows.pull import NAME
 from lineage.errors import RejectedError, UnavailableError
@@ -52,22 +53,23 @@ async def deploy(
     ours: Installation,
     every: timedelta | None = None,
     pulls: Sequence[Pipeline] = (),
+    robots: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, DeploymentResponse]:
     """Deploy all of `prefect.yaml`, and the pipelines that are asked, for an installation.
 
-    `every` replaces the hourly schedules of the file. Returns all by their names there and in the catalog.
-    Raises RejectedError when another has our names on the server, and when it does not hold afterwards what
-    was declared.
+    `every` replaces the hourly schedules of the file; `robots`: the URL of each. Returns all by their names
+    there and in the catalog. Raises RejectedError when another has our names on the server, and when it does
+    not hold afterwards what was declared.
     """
     await _claim(client, ours, pulls)
     with TemporaryDirectory() as directory:
         file = Path(directory) / "prefect.yaml"
         file.write_text(yaml.safe_dump(_marked(ours)), encoding="utf-8")
         await _run_prefect("deploy", "--all", "--prefect-file", str(file))
-    await deploy_pulls(client, ours, pulls)
+    await deploy_pulls(client, ours, pulls, robots)
     on_server = await ours.deployments(client)
     wanted = {str(each["name"]): len(each.get("schedules", [])) for each in declared()}
-    wanted |= {pipeline.name: int(pipeline.schedule is not None) for pipeline in pulls}
+    wanted |= {pipeline.name: len(schedules(pipeline, robots)) for pipeline in pulls}
     found = {name: on_server.get(ours.deployment(name)) for name in wanted}
     arrived = {name: each for name, each in found.items() if each and len(each.schedules) == wanted[name]}
     if missing := wanted.keys() - arrived.keys():

@@ -11,7 +11,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.catalog import Catalog
 from flows.deploy import declared
-from flows.deployed_pulls import ENTRYPOINT
+from flows.deployed_pulls import ENTRYPOINT, OF_BEFORE
 from flows.ours import MARK, Installation, paged
 from flows.prefect_errors import translated
 from flows.registry import descriptions
@@ -70,5 +70,5 @@ def _judged(ours: Installation, there: list[DeploymentResponse], names: Iterable
 
 def _is_unmarked(deployment: DeploymentResponse) -> bool:
     """Whether it runs code of ours for nobody knows whom: what we deploy today is marked."""
-    code = {ENTRYPOINT, *(str(each["entrypoint"]) for each in declared())}
+    code = {ENTRYPOINT, *OF_BEFORE, *(str(each["entrypoint"]) for each in declared())}
     return deployment.entrypoint in code and not any(tag.startswith(MARK) for tag in deployment.tags)

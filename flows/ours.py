@@ -68,9 +68,12 @@ class Installation:
 
     async def deployments(self, client: PrefectClient) -> dict[str, DeploymentResponse]:
         """Its deployments on the server, by their names there."""
+        return {each.name: each for each in await self.every_deployment(client)}
+
+    async def every_deployment(self, client: PrefectClient) -> list[DeploymentResponse]:
+        """The same, those too that an older version left under a name that is used anew."""
         ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[self.mark]))
-        found = paged(client.read_deployments, deployment_filter=ours)
-        return {each.name: each async for each in found}
+        return [each async for each in paged(client.read_deployments, deployment_filter=ours)]
 
     async def taken(self, client: PrefectClient, names: Mapping[str, str]) -> list[str]:
         """Which of our names (deployment → flow) on the server are another's, of flows called as ours are."""

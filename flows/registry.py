@@ -8,6 +8,7 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 from pydantic import BaseModel, ValidationError
 
+from flows.asked import PullRequest, parsed, problems, taken
 from flows.catalog import Catalog
 from flows.deploy import ROOT, declared
 from flows.ours import FLOW
@@ -53,11 +54,20 @@ def _loaded(entrypoint: str) -> Flow[..., Any]:
     return loaded
 
 
-def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, Any]:
-    """The flow's parameters from texts, each a field of its one parameter's model.
+def parameters(name: str, catalog: Catalog, given: Mapping[str, str]) -> Mapping[str, Any]:
+    """The parameters of a deployment's flow from texts.
 
     Raises SettingsError when a key is unknown, a value wrong or a field missing.
     """
+    flow = load_flow(name, catalog)
+    if flow is not pull:
+        return _of_ours(flow, given)
+    parsed(catalog.pipeline(name), given)
+    return {"request": PullRequest.model_validate({**given, "pipeline": name})}
+
+
+def _of_ours(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, Any]:
+    """Each text is a field of its one parameter's model."""
     ((name, parameter),) = signature(flow.fn).parameters.items()
     model: type[BaseModel] = parameter.annotation
     if not given and parameter.default is not parameter.empty:
@@ -65,9 +75,9 @@ def parameters(flow: Flow[..., Any], given: Mapping[str, str]) -> Mapping[str, A
     try:
         return {name: model.model_validate(given)}
     except ValidationError as error:
-        problems = "; ".join(f"{_place(each['loc'])}: {each['msg'].lower()}" for each in error.errors())
-    called, fields = flow.name.removeprefix(FLOW), ", ".join(model.model_fields)
-    raise SettingsError(f"{called} cannot run with these values ({problems}); it takes --set with {fields}.")
+        called = flow.name.removeprefix(FLOW)
+        wrong = f"{called} cannot run with these values ({problems(error)}); {taken(model)}."
+        raise SettingsError(wrong) from error
 
 
 def check(given: Mapping[str, Any], settings: Settings) -> None:
@@ -75,7 +85,3 @@ def check(given: Mapping[str, Any], settings: Settings) -> None:
     for parameter in given.values():
         if isinstance(parameter, Checked):
             parameter.check(settings)
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)

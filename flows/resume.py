@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -18,8 +18,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from flows import asked
 from flows.ours import FLOW, Installation, paged
 from flows.prefect_errors import translated
+from flows.pull import pull
 from flows.registry import flows
 from flows.warm import claim_and_run, schedule_again
 
@@ -61,7 +63,7 @@ async def failed_runs(ours: Installation) -> list[FailedRun]:
     """
     with translated():
         async with get_client() as client:
-            return [each for name in flows() async for each in _failed(client, ours, name)]
+            return [each for name in _flows() async for each in _failed(client, ours, name)]
 
 
 async def resume(failed: FailedRun) -> StateType:
@@ -72,7 +74,12 @@ async def resume(failed: FailedRun) -> StateType:
     with translated():
         async with get_client() as client:
             await schedule_again(client, failed.run, "Resumed: it had not completed.")
-            return await claim_and_run(client, flows()[failed.flow], failed.run)
+            return await claim_and_run(client, _flows()[failed.flow], failed.run)
+
+
+def _flows() -> dict[str, Flow[..., Any]]:
+    """Every flow of ours by its name; one of an older version has a name whose runs are understood still."""
+    return flows() | {asked.OF_BEFORE: pull}
 
 
 async def _failed(client: PrefectClient, ours: Installation, flow: str) -> AsyncIterator[FailedRun]:

@@ -1,15 +1,16 @@
-"""Whether each robot of the settings answers now, for `headwater status` and `headwater doctor`."""
+"""The robots of the settings: which pipelines read them, and whether each answers now."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from flows.catalog import Catalog
-from flows.experiments import PIPELINE, source_of
+from flows.asked import robots_of
+from flows.catalog import Catalog, Pipeline
 from infra.settings import Settings
 from lineage.errors import HeadwaterError, UnavailableError
-from tasks.extract.opentrons import list_runs, robot_client
+from tasks.extract.opentrons import RobotOptions, list_runs, robot_client
 
 PATIENCE: Final = timedelta(seconds=5)
 
@@ -23,16 +24,25 @@ class RobotSeen:
     reason: str = ""
 
 
+def readers(catalog: Catalog) -> Iterator[tuple[Pipeline, RobotOptions]]:
+    """Every pipeline that reads robots, and what it says of them."""
+    for pipeline in catalog.pulls:
+        if isinstance(pipeline.source, RobotOptions):
+            yield pipeline, pipeline.source
+
+
 async def robots_seen(settings: Settings, catalog: Catalog) -> tuple[RobotSeen, ...]:
-    """Ask every robot, at the same time."""
-    return tuple(await asyncio.gather(*(_seen(settings, catalog, robot.name) for robot in settings.robots)))
+    """Ask every robot, at the same time, as the first of these pipelines would; also where all are broken."""
+    options = next((options for _, options in readers(catalog)), RobotOptions())
+    asking = (_seen(options, name, url) for name, url in robots_of(settings).items())
+    return tuple(await asyncio.gather(*asking))
 
 
-async def _seen(settings: Settings, catalog: Catalog, name: str) -> RobotSeen:
-    source, url = source_of(settings, catalog.pipeline(PIPELINE), name)
+async def _seen(options: RobotOptions, name: str, url: str) -> RobotSeen:
+    robot = replace(options.robot(name), patience=PATIENCE)
     try:
-        async with robot_client(replace(source, patience=PATIENCE), url) as client:
-            return RobotSeen(name=name, runs=len(await list_runs(client, source)))
+        async with robot_client(robot, url) as client:
+            return RobotSeen(name=name, runs=len(await list_runs(client, robot)))
     except UnavailableError as error:
         return RobotSeen(name=name, reason=error.reason)
     except HeadwaterError as error:

@@ -1,6 +1,6 @@
 """The worker: what `headwater serve` runs.
 
-prefect.yaml ─deploy─▶ Prefect's server ─schedules─▶ a process per flow run
+prefect.yaml and the catalog ─deploy─▶ Prefect's server ─schedules─▶ a process per flow run
 robots' notices and slow polling ─watch─▶ flow runs in this process, started in tenths of a second
 messages of triggers ─▶ flow runs of any deployment, once each (flows/triggers/)
 Prefect's server ─events of @materialize─▶ the lineage log
@@ -8,7 +8,7 @@ Prefect's server ─events of @materialize─▶ the lineage log
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -23,24 +23,27 @@ from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
 from flows import process, stores
+from flows.asked import request, robots_of
 from flows.assets import capture_assets
-from flows.catalog import Catalog, Pipeline
+from flows.catalog import Catalog
 from flows.counting import metrics
 from flows.deploy import deploy
-from flows.experiments import PIPELINE, experiments, options_of, source_of
 from flows.ours import Installation
 from flows.partitions import extend
 from flows.prefect_errors import translated
+from flows.pull import pull
 from flows.retry import without_end
 from flows.robot_watch import LostAt, RobotWatch, Start, Tell
+from flows.robots import readers
 from flows.triggers import run_triggers
 from flows.warm import WarmRunner
 from infra.endpoints import MqttEndpoint
 from infra.mqtt.address import SYSTEM
-from infra.mqtt.client import Subscriber
-from infra.settings import Settings
+from infra.mqtt.client import Subscriber, end_session
+from infra.settings import Robot, Settings
 from lineage import lost
-from tasks.extract.opentrons import RobotOptions, RobotSource, RunSeen, robot_client
+from lineage.errors import HeadwaterError
+from tasks.extract.opentrons import RobotOptions, RobotRun, RunSeen, robot_client
 from tasks.extract.robot_notices import NOTICE_TOPICS, runs_to_fetch
 
 log = structlog.get_logger(__name__)
@@ -52,7 +55,8 @@ GIVEN_UP: Final = (StateType.FAILED, StateType.CANCELLING, StateType.CANCELLED) 
 async def serve(settings: Settings, catalog: Catalog) -> None:
     """Deploy everything and run it until SIGTERM or SIGINT."""
     state = process.State()
-    metrics().declare(PIPELINE)
+    for pipeline in catalog.pulls:
+        metrics().declare(pipeline.name)
     with process.stop_signal() as stop, process.observed(settings, state.health):
         state.facts = process.left_out(catalog.broken)
         await process.unless(stop, _serve(settings, catalog, state))
@@ -65,14 +69,15 @@ async def _serve(settings: Settings, catalog: Catalog, state: process.State) -> 
         deploying = partial(_deploy, client, ours, settings, catalog)
         deployments = await without_end(deploying, what="deploy")
         state.did("deploy", deployments=len(deployments))
-        pipeline = catalog.pipeline(PIPELINE)
-        concurrency = options_of(pipeline).concurrency
-        runner = WarmRunner(client, experiments, deployments[PIPELINE].id, concurrency)
+        runners = {
+            pipeline.name: WarmRunner(client, pull, deployments[pipeline.name].id, options.runs_at_once)
+            for pipeline, options in readers(catalog)
+        }
         state.running("serving")
         await process.together(
             without_end(partial(_take_runs, ours), what="worker"),
-            _recover(runner),
-            _watch_robots(settings, pipeline, runner, state),
+            *map(_recover, runners.values()),
+            _watch_robots(settings, catalog, runners, state),
             capture_assets(settings, state),
             run_triggers(settings, catalog, client, ours, state),
         )
@@ -82,7 +87,7 @@ async def _deploy(
     client: PrefectClient, ours: Installation, settings: Settings, catalog: Catalog
 ) -> dict[str, DeploymentResponse]:
     with translated():
-        return await deploy(client, ours, settings.schedule_every, catalog.pulls)
+        return await deploy(client, ours, settings.schedule_every, catalog.pulls, robots_of(settings))
 
 
 async def _take_runs(ours: Installation) -> None:
@@ -106,18 +111,20 @@ async def _recover(runner: WarmRunner) -> None:
 
 
 async def _watch_robots(
-    settings: Settings, pipeline: Pipeline, runner: WarmRunner, state: process.State
+    settings: Settings, catalog: Catalog, runners: Mapping[str, WarmRunner], state: process.State
 ) -> None:
-    """Watch every robot of the settings: by the notices on the broker, and by looking now and then."""
+    """Watch every robot of the settings for each pipeline that reads robots.
 
+    By the notices on the broker, and by looking now and then.
+    """
     async with AsyncExitStack() as watches:
         by_broker: dict[str | None, list[RobotWatch]] = defaultdict(list)
-        for robot in settings.robots:
-            source, url = source_of(settings, pipeline, robot.name)
-            start, tell = partial(start_flow, runner, state, robot.name), partial(tell_of_robot, state)
-            lost_at = partial(_lost_at, settings, source.dataset)
-            watch = _watch(source, url, options_of(pipeline), start, tell, lost_at)
-            by_broker[robot.notices].append(await watches.enter_async_context(watch))
+        for pipeline, options in readers(catalog):
+            for robot in settings.robots:
+                start = partial(start_flow, runners[pipeline.name], state, pipeline.name)
+                lost_at = partial(_lost_at, settings, options.robot(robot.name).dataset)
+                watch = _watch(options, robot, start, partial(tell_of_robot, state), lost_at)
+                by_broker[robot.notices].append(await watches.enter_async_context(watch))
         notices = [
             without_end(partial(_take_notices, settings, broker, robots), what="robots' notices")
             for broker, robots in by_broker.items()
@@ -125,11 +132,13 @@ async def _watch_robots(
         await process.together(*notices)
 
 
-async def start_flow(runner: WarmRunner, state: process.State, robot: str, key: str, seen: RunSeen) -> bool:
+async def start_flow(
+    runner: WarmRunner, state: process.State, pipeline: str, key: str, seen: RunSeen
+) -> bool:
     """Run the flow for a robot's run as it was seen; whether that is settled, by its end or for a person."""
+    told = RobotRun(robot=seen.robot, experiment_id=seen.run_id)
     with translated():
-        request = {"robot": robot, "experiment_id": str(seen.run_id)}
-        ended = await runner.run(key, {"request": request})
+        ended = await runner.run(key, request(pipeline, told))
     state.did("flow run", key=key, outcome=ended.value)
     if ended in GIVEN_UP:
         log.warning("flow run not completed: see `headwater resume --list`", key=key, state=ended.value)
@@ -143,16 +152,17 @@ def tell_of_robot(state: process.State, robot: str, reason: str | None) -> None:
 
 
 async def _lost_at(settings: Settings, dataset: str) -> datetime | None:
-    async with stores.open_connection(settings, "trigger") as connection:
+    async with stores.open_connection(settings, "robots") as connection:
         return await lost.found_at(connection, dataset)
 
 
 @asynccontextmanager
 async def _watch(
-    robot: RobotSource, url: str, options: RobotOptions, start: Start, tell: Tell, lost_at: LostAt
+    options: RobotOptions, robot: Robot, start: Start, tell: Tell, lost_at: LostAt
 ) -> AsyncIterator[RobotWatch]:
-    async with robot_client(robot, url) as client:
-        watch = RobotWatch(robot, client, options, start, tell, lost_at)
+    source = options.robot(robot.name)
+    async with robot_client(source, robot.url) as client:
+        watch = RobotWatch(source, client, options, start, tell, lost_at)
         polling = asyncio.create_task(watch.poll())
         try:
             yield watch
@@ -168,9 +178,19 @@ async def _take_notices(settings: Settings, broker: str | None, robots: list[Rob
     says so.
     """
     own = MqttEndpoint(url=SecretStr(broker), tls=SYSTEM) if broker else stores.mqtt(settings)
-    url, client_id = own.url.get_secret_value(), f"{settings.client_id}-trigger"
-    async with Subscriber(url, client_id, NOTICE_TOPICS, tls=own.tls) as notices:
+    client_id = f"{settings.client_id}-robots"
+    async with Subscriber(own.url.get_secret_value(), client_id, NOTICE_TOPICS, tls=own.tls) as notices:
+        await _end_session_of_before(settings, own)
         async for topic, payload in notices:
             if (what := runs_to_fetch(topic, payload)) is not None:
                 for robot in robots:
                     robot.notice(what)
+
+
+async def _end_session_of_before(settings: Settings, broker: MqttEndpoint) -> None:
+    """An older version had another client id, for which the broker would keep notices that nobody takes."""
+    client_id = f"{settings.client_id}-trigger"
+    try:
+        await end_session(broker.url.get_secret_value(), client_id, tls=broker.tls)
+    except HeadwaterError as error:  # it does no harm: the broker forgets it within a day
+        log.warning("the session of an older version is left", client_id=client_id, reason=str(error))

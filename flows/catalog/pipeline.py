@@ -19,7 +19,7 @@ from tasks.transform.registry import Parameters, Refine, bound, transform
 OURS: Final = ("tasks", "lineage")
 """The packages whose code is part of a transformation's version."""
 
-FLOWS: Final = frozenset({"experiments", "partitions", "aggregates", "proof", "folds", "full-proof"})
+FLOWS: Final = frozenset({"partitions", "aggregates", "proof", "folds", "full-proof"})
 """The deployments of `prefect.yaml`, beside which a pipeline that is asked is another."""
 
 NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"

@@ -1,16 +1,20 @@
 """From the broker to Postgres: one message is one commit, and acknowledged after it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
-from time import monotonic
+from datetime import UTC, datetime, timedelta
+from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
 
 from flows import process, stores
+from flows.counting import metrics
 from flows.retry import must_wait, without_end
 from flows.triggers.shown import Shown
+from infra.metrics import Committed
+from infra.metrics import Outcome as Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage.errors import DataError, HeadwaterError
@@ -26,6 +30,15 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY: Final = 1.0  # seconds between two looks at the connection
 PRESENT_EVERY: Final = 60.0  # seconds between two notes that we are there
+_STATUS: Final[Mapping[Outcome, Status]] = {
+    "event": Status.ACCEPTED,
+    "rejected": Status.REJECTED,
+    "key": Status.DUPLICATE,
+    "repeat": Status.DUPLICATE,
+    "rejected before": Status.DUPLICATE,
+    "retained": Status.FILTERED,
+}
+"""What the ledger counts a message as."""
 
 
 def source_of(settings: Settings, trigger: Trigger) -> MqttSource:
@@ -69,12 +82,34 @@ class Receiver:
     async def take(self, delivered: Delivered) -> None:
         """Commit a message, then acknowledge it."""
         message = delivered.message
+        began = perf_counter()
         outcome = await self._commit(message, judge(self._trigger, message.topic, message.payload))
+        self._count(message, outcome, timedelta(seconds=perf_counter() - began))
         log.info("message committed", trigger=self._trigger.name, topic=message.topic, outcome=outcome)
         if outcome in ("event", "committed before"):
             self._event()
         if await delivered.acknowledge():
             await self._forget()
+
+    def _count(self, message: Message, outcome: Outcome, took: timedelta) -> None:
+        """As a record of a source of the trigger's name; not one that was committed before."""
+        if outcome == "committed before":
+            return
+        became = {status: int(status is _STATUS[outcome]) for status in Status}
+        metrics().committed(
+            self._trigger.reader,
+            Committed(
+                messages=1,
+                size_bytes=len(message.payload),
+                accepted=became[Status.ACCEPTED],
+                rejected=became[Status.REJECTED],
+                duplicates=became[Status.DUPLICATE],
+                filtered=became[Status.FILTERED],
+                commit=took,
+                received_at=message.raw.received_at,
+                committed_at=datetime.now(UTC),
+            ),
+        )
 
     async def _commit(self, message: Message, verdict: Verdict) -> Outcome:
         """Try without end while Postgres is away; what it refuses for its values is rejected."""

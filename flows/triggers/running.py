@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -10,8 +11,10 @@ from prefect.client.orchestration import PrefectClient
 
 from flows import process, stores
 from flows.catalog import Catalog
+from flows.counting import metrics
 from flows.ours import Installation
 from flows.retry import without_end
+from flows.triggers import deployments
 from flows.triggers.receiver import Receiver, source_of
 from flows.triggers.shown import Shown
 from flows.triggers.starter import Starter
@@ -42,7 +45,7 @@ async def run_triggers(
         shown = Shown(trigger.name, state)
         while True:
             try:
-                await run_trigger(settings, trigger, client, ours, shown)
+                await run_trigger(settings, catalog, trigger, client, ours, shown)
             except Exception as error:  # whatever it is, the others go on
                 shown.receiving(f"ended, it is begun again: {error}")
                 log.exception("a trigger has ended, it is begun again", trigger=trigger.name)
@@ -52,10 +55,16 @@ async def run_triggers(
 
 
 async def run_trigger(
-    settings: Settings, trigger: Trigger, client: PrefectClient, ours: Installation, shown: Shown
+    settings: Settings,
+    catalog: Catalog,
+    trigger: Trigger,
+    client: PrefectClient,
+    ours: Installation,
+    shown: Shown,
 ) -> None:
     """One trigger, without end; raises when it cannot go on, or another process has taken it."""
     source, plan = source_of(settings, trigger), plan_of(trigger)
+    metrics().declare(trigger.reader)
     lock = PostgresLock(stores.postgres_dsn(settings), KIND, trigger.name)
     try:
         while not await without_end(lock.hold, what=f"trigger {trigger.name}"):
@@ -65,7 +74,8 @@ async def run_trigger(
             stores.open_store(settings, "trigger") as receiving,
             stores.open_store(settings, "trigger") as starting,
         ):
-            starter = Starter(starting, plan, client, ours, shown)
+            complete = partial(deployments.complete, settings, catalog, ours)
+            starter = Starter(starting, plan, client, ours, complete, shown)
             receiver = Receiver(source, receiving, plan, shown, starter.look)
             await process.together(receiver.run(), starter.run(), _keep(lock, trigger))
     finally:

@@ -8,8 +8,9 @@ is given to it (`Reading`); it reads no settings and keeps nothing between two r
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import SecretStr
@@ -22,11 +23,16 @@ from tasks.contract import Frozen
 from tasks.pattern import Pattern
 
 
+class NoParameters(Frozen):
+    """What a run is told that needs nothing but its pipeline."""
+
+
 class Reading:
     """One reading of a source, from its mark to its end.
 
     `mark`: where it goes on, None at the beginning; it moves with each batch. `now`: UTC, by the clock of the
     store. `connect`: the URL of the source's connection; raises UnavailableError where that is not set.
+    `told`: what the run was told, of the source's `run_parameters`. `robots`: the URL of each robot known.
     """
 
     def __init__(
@@ -35,8 +41,11 @@ class Reading:
         mark: str | None,
         now: Callable[[], datetime],
         connect: Callable[[], SecretStr],
+        told: Any = NoParameters(),  # noqa: B008 - it is frozen
+        robots: Mapping[str, str] | None = None,
     ) -> None:
         self.mark, self.now, self.connect = mark, now, connect
+        self.told, self.robots = told, robots or {}
         self._dataset = dataset
 
     def batch(self, messages: pl.DataFrame, mark: str, received_at: datetime) -> RawBatch:
@@ -62,7 +71,13 @@ class Reading:
 
 
 class Pull(Frozen, ABC):
-    """What a pipeline says of a source that is asked; `dataset`: its URI, of a scheme of its own."""
+    """What a pipeline says of a source that is asked; `dataset`: its URI, of a scheme of its own.
+
+    `run_parameters`: what each run is told besides, a frozen model. A source that names one may say by the
+    methods that take `told`, an instance of it, how its runs differ.
+    """
+
+    run_parameters: ClassVar[type[Frozen]] = NoParameters
 
     type: str
     connection: ConnectionName | None = None
@@ -79,6 +94,26 @@ class Pull(Frozen, ABC):
         later, RejectedError for what never will.
         """
         ...
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many of its runs may go at the same time, ≥ 1; others wait."""
+        return 1
+
+    def check_run(self, told: Any, robots: Mapping[str, str]) -> None:
+        """Raise NotFoundError or RejectedError, in one sentence, for what no run can read."""
+
+    def dataset_of(self, _told: Any) -> str:
+        """The dataset that a run reads, as a URI."""
+        return self.dataset
+
+    def scheduled_runs(self, _robots: Mapping[str, str]) -> Sequence[Frozen]:
+        """What its schedule asks for: whenever it is due, one run that is told each of these."""
+        return (self.run_parameters(),)
+
+    def nothing_new(self, told: Any) -> str:
+        """What a run that has read no batch says, in one sentence."""
+        return f"Nothing new of {self.dataset_of(told)}."
 
     @property
     def location_pattern(self) -> Pattern | None:

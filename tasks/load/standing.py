@@ -1,10 +1,10 @@
 """The rows of a raw batch as they stand, and how one that is replaced moves to the history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from infra.postgres import Connection, Row
+from infra.postgres import Connection, Pool, Row, translated
 from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import Contract
 from tasks.load.change_marks import mark_rows
@@ -63,6 +63,18 @@ async def standing_rows(connection: Connection, raw_batch: int, contract: Contra
     )
     schema = {**standing_schema(contract), **{f"{LEFT}{name}": pl.Boolean() for name in left}}
     return pl.DataFrame([tuple(row) for row in found], schema=schema, orient="row")
+
+
+async def standing_where(pool: Pool, contract: Contract, where: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """The rows (the contract's columns, n) that stand with one of the values in each of these columns."""
+    given = " AND ".join(f"{quoted(name)} = ANY(${number}::text[])" for number, name in enumerate(where, 1))
+    query = (
+        f"SELECT {listed(contract.names)} FROM {stored_table(contract.table)} "
+        f"WHERE {given or 'true'} ORDER BY {listed(contract.key)}"
+    )
+    with translated():
+        rows = await pool.fetch(query, *map(list, where.values()))
+    return pl.DataFrame([tuple(row) for row in rows], schema=contract.row_schema, orient="row")
 
 
 def _has_left(name: str, contract: Contract) -> bool:

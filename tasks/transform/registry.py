@@ -16,7 +16,7 @@ from tasks.pattern import Pattern
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
 from tasks.transform.decode import Decoder
-from tasks.transform.lost_steps import OPEN_STEPS
+from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tasks.transform.place import PlaceFinder
 from tasks.transform.steps.registry import Steps, Used
 
@@ -34,6 +34,9 @@ class Parameters:
     looks_up: Mapping[str, Contract] = field(default_factory=dict)  # reference tables of its steps
 
 
+Rows = Mapping[str, Sequence[str]]
+"""Which rows of a table: of each of these columns, its value is one of those."""
+
 LookedUp = Callable[[Mapping[str, Contract], Reference, Parameters], Mapping[str, str]]
 """Dataset (URI) → the name of its state, of all that a transform for these contracts looks values up in."""
 
@@ -46,7 +49,7 @@ class Transform:
     `columns` says for those contracts and a source (URI) what each column comes from.
     `row_local`: each message is one record, judged without its neighbours in the batch (`load/replay.py`).
     `concludes_from`: frame of `Reference` → table whose standing rows it holds, from which rows
-    are concluded that stand in no message.
+    are concluded that stand in no message; `standing` says which of them a batch needs.
     A function that looks at neighbours gives no row of `batch.left_out`, and lets none of it take a key.
     """
 
@@ -57,6 +60,7 @@ class Transform:
     row_local: bool = False
     takes_steps: bool = False
     concludes_from: Mapping[str, str] = field(default_factory=dict)
+    standing: Callable[[RawBatch], Rows] = lambda _batch: {}
 
 
 def _readings(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
@@ -128,6 +132,12 @@ def _experiments_columns(contracts: Mapping[str, Contract], source: str, paramet
     return experiments.columns(contracts, source, parameters.source_name)
 
 
+def _open_steps(batch: RawBatch) -> Rows:
+    """The steps of the run that the batch is of, as far as they have not ended."""
+    run = batch.position.detail["run_id"] if batch.position else ""
+    return {"experiment_id": (str(run),), "status": OPEN}
+
+
 TRANSFORMS: dict[str, Transform] = {
     "readings": Transform(
         readings.refine,
@@ -143,6 +153,7 @@ TRANSFORMS: dict[str, Transform] = {
         _experiments_columns,
         _nothing,
         concludes_from={OPEN_STEPS: "experiment_steps"},
+        standing=_open_steps,
     ),
 }
 

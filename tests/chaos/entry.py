@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -174,17 +175,20 @@ def relay(settings: Settings) -> None:
 
 def serve(settings: Settings) -> None:
     """`headwater serve`, with small pages, and less patience with what was killed."""
-    from flows import catalog, experiments, warm
+    from flows import catalog, warm
     from flows import serve as worker
     from tasks.extract.opentrons import RobotOptions
 
     options = RobotOptions(page_length=20, revise_every=timedelta(seconds=1), poll_every=timedelta(seconds=5))
-    worker.options_of = experiments.options_of = lambda _pipeline: options
+    known = catalog.read(settings)
+    robots = known.pipeline("experiments").model_copy(update={"source": options})
+    known = replace(known, pipelines={**known.pipelines, robots.name: robots})
+    catalog.read = lambda _settings: known
     warm.TERM, warm.RENEW_EVERY, worker.RECOVER_EVERY = timedelta(seconds=6), 2.0, 3.0
     warm.CLAIMED_FOR = timedelta(seconds=10)
     wrap_commit()
     wrap_pages()
-    run(worker.serve(settings, catalog.read(settings)))
+    run(worker.serve(settings, known))
 
 
 def refresh(settings: Settings) -> None:

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.actions import WorkPoolCreate
 from pydantic import SecretStr
 
 from flows import catalog, stores
+from flows.counting import metrics
+from flows.deployed_pulls import deploy_pulls
 from flows.openlineage import exported, provenance
 from flows.ours import Installation
 from flows.triggers import deployments
@@ -28,6 +32,7 @@ from tasks.load.events import commit_message, record_start, triggers_seen, waiti
 from tasks.load.raw import unpack
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.headwater import Command
 from tests.fixtures.postgres import PostgresServer
@@ -45,6 +50,7 @@ STARTED = "SELECT count(flow_run) FROM trigger_events"
 TOOK = """
 SELECT max(l.processed_at - e.received_at) FROM trigger_events e JOIN ledger l ON l.batch = e.started_by
 """
+STATUSES = ("accepted", "rejected", "duplicate")
 COMMITTED = "SELECT count(*) FROM ledger WHERE way = 'event'"
 BATCH = b'{"batch": {"id": "b-7"}}'
 CUT = """
@@ -218,6 +224,38 @@ async def test_parameters_that_are_refused_wait_and_hold_up_no_other(
         await until(lambda: "1 event waits: prod does not take" in state.facts["trigger ready"])
     (run,) = await server.runs(trigger)
     assert run.parameters["rack"] == "b"
+
+
+async def test_a_pull_of_ours_is_told_what_its_source_takes_and_what_no_run_can_read_waits(
+    settings: Settings,
+    tmp_path: Path,
+    connection: Connection,
+    server: Server,
+    publisher: Publisher,
+    ours: Installation,
+) -> None:
+    await server.client.create_work_pool(WorkPoolCreate(name=ours.pool, type="process"))
+    await deploy_pulls(server.client, ours, SHIPPED.pulls, {})
+    said = {"robot": {"from": {"topic": "rack"}}, "experiment_id": {"from": "run"}}
+    trigger = a_trigger(
+        tmp_path, run=f"headwater-pull/{ours.deployment('experiments')}", parameters=said, key="run"
+    )
+    known = settings.model_copy(update={"robots": load(robots="ot2=http://127.0.0.1:9").robots})
+    run, counted = str(uuid4()), partial(metrics().registry.get_sample_value, "processed_records_total")
+    before = [counted({"source": "trigger:ready", "status": each}) or 0 for each in STATUSES]
+    async with at_work(known, trigger, server.client, ours) as state:
+        messages = [("lab/ot3/ready", run), ("lab/ot2/ready", run), ("lab/ot2/ready", run)]
+        await publisher.publish_many([(topic, json.dumps({"run": run}).encode()) for topic, run in messages])
+        await publisher.publish("lab/ot2/ready", b"{}")
+        await until_stored(connection, STARTED, 1)
+        await until(lambda: "(there: ot2): did you mean ot2?" in state.facts["trigger ready"])
+        await until_stored(connection, COMMITTED, 4)
+        await until(lambda: counted({"source": "trigger:ready", "status": "rejected"}) == before[1] + 1)
+    found = await connection.fetchval("SELECT flow_run FROM trigger_events WHERE flow_run IS NOT NULL")
+    asked = (await server.client.read_flow_run(found)).parameters
+    assert asked == {"request": {"pipeline": "experiments", "robot": "ot2", "experiment_id": run}}
+    after = [counted({"source": "trigger:ready", "status": each}) or 0 for each in STATUSES]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(

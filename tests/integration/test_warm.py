@@ -169,7 +169,7 @@ async def test_a_robots_run_whose_flow_failed_is_told_once_and_asked_for_no_more
 
     async def start(key: str, seen: RunSeen) -> bool:
         asked.append(key)
-        return await start_flow(runner, process.State(), "ot2", key, seen)
+        return await start_flow(runner, process.State(), "experiments", key, seen)
 
     robot, source = Robot(), RobotSource(name="ot2", dataset="opentrons:ot2/runs")
     async with serve_robot(robot) as url, robot_client(source, url) as http:
