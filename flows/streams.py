@@ -24,10 +24,11 @@ from tasks.batch import Position, RawBatch
 from tasks.extract.file_watch import FileWatch
 from tasks.extract.files import FileOptions, FileSource
 from tasks.extract.follow_watch import FollowWatch
-from tasks.extract.kafka import KafkaOptions, KafkaReader, Offsets
+from tasks.extract.kafka import KafkaOptions, KafkaReader
 from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
-from tasks.extract.recognise import Kept
-from tasks.load import followed, offsets
+from tasks.extract.progress import Progress
+from tasks.followed import Followed
+from tasks.load import followed, progress
 from tasks.load.ledger import committed_positions
 from tasks.load.not_taken import tell_not_taken
 from tasks.load.plan import LoadPlan
@@ -135,10 +136,10 @@ class FollowStream:
         self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store, _client_id: str
     ) -> None:
         source = _folder_of(settings, pipeline)
-        pool, name = store.pool, pipeline.name
-        kept = Kept(
-            followed=lambda: _asked(lambda: followed.followed(pool, name), "followed files"),
-            find=lambda *what: _asked(lambda: followed.find(pool, name, *what), "followed files"),
+        pool, name, dataset = store.pool, pipeline.name, source.dataset
+        kept = Followed(
+            all=lambda: _asked(lambda: followed.followed(pool, name, dataset), "followed files"),
+            find=lambda *what: _asked(lambda: followed.find(pool, name, dataset, *what), "followed files"),
             begin=lambda new: _asked(lambda: followed.begin(pool, name, new), "followed files"),
             seen=lambda *what: _asked(lambda: followed.seen(pool, *what), "followed files"),
             left=lambda file: _asked(lambda: followed.left(pool, file), "followed files"),
@@ -201,13 +202,11 @@ class KafkaStream:
 
     @asynccontextmanager
     async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        source, pool, key = self._source, self._pool, (self._name, self._source.named_topic)
-        kept = Offsets(
-            started=lambda: _asked(lambda: offsets.started(pool, *key), "offsets"),
-            start=lambda ends: _asked(lambda: offsets.start(pool, *key, ends), "offsets"),
-            read=lambda: _asked(lambda: offsets.next_offsets(pool, *key), "offsets"),
-            begin=lambda *at: _asked(lambda: offsets.begin(pool, *key, *at), "offsets"),
-            reset=lambda *at: _asked(lambda: offsets.reset(pool, *key, *at), "offsets"),
+        source, pool, key = self._source, self._pool, (self._name, self._source.dataset)
+        kept = Progress(
+            read=lambda: _asked(lambda: progress.marks(pool, *key), "progress"),
+            begin=lambda begun: _asked(lambda: progress.begin(pool, *key, begun), "progress"),
+            go_on=lambda at: _asked(lambda: progress.go_on(pool, *key, at), "progress"),
         )
         group = source.group or f"headwater-{self._name}"
         consumer = Consumer(

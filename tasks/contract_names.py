@@ -33,8 +33,6 @@ TABLES: Final = frozenset(
         "followed_files",
         "identity",
         "imported_events",
-        "kafka_offsets",
-        "kafka_starts",
         "ledger",
         "ledger_outputs",
         "lineage_log",

@@ -44,17 +44,8 @@ NOT_PROVED: Blind = {
             ("inode", "seen_as", "left_at"),
             "where a file is looked for: what is found there is compared with what was read",
         ),
-        **dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+        "begun_at": _CLOCK,
     },
-    "kafka_offsets": {
-        "pipeline": "the ledger says which offsets were committed, not by which pipeline",
-        "advanced_at": _CLOCK,
-        EXTRA: "of two pipelines that read a partition the ledger says what one of them read",
-    },
-    "kafka_starts": dict.fromkeys(
-        ("pipeline", "topic", "started_at", MISSING, EXTRA),
-        "where a partition without an offset begins; what has one goes on from there",
-    ),
     "lineage_writers": {
         "opened_at": _CLOCK,
         "application": "which chains a record goes on with; entries on either are proved",
@@ -77,7 +68,10 @@ NOT_PROVED: Blind = {
         ("writer", "number", "seal", "reason", MISSING, EXTRA),
         "a proof looks itself which entries no graph can show",
     ),
-    "progress": dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+    "progress": {
+        **dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+        EXTRA: "of a part, where nothing of it was committed: it says where reading will begin",
+    },
     "proofs": dict.fromkeys(
         ("proof", "proved_at", "after", "seal", "differences", "digest", MISSING, EXTRA),
         "a list of outcomes that no proof goes by: the anchors say what was proved",
@@ -102,6 +96,11 @@ ONLY_IN_FULL: Blind = {
 NOT_OF_ALL: Blind = {
     "change_marks": {
         MISSING: "of a row that was replaced since: the mark of what replaced it is proved",
+    },
+    "progress": {
+        "pipeline": "of a topic of Kafka: of two pipelines the ledger says what one of them read",
+        "dataset": "of a file that is followed: its listener sets it again when it starts",
+        "mark": "of a topic of Kafka, how it was begun (the part '')",
     },
     "reigns": {"reign": "of a name's first version: " + _PLACE},
 }

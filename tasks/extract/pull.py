@@ -56,7 +56,7 @@ class Reading:
             received_at=received_at,
             received_until=self.now(),
             position=Position(source=self._dataset, detail=detail),
-            progress=Advance(before, mark),
+            progress=(Advance(before, mark),),
             may_repeat=True,  # a reading may begin before the last one ended
         )
 

@@ -21,7 +21,7 @@ from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
-from tasks.load import edges, followed, offsets, progress
+from tasks.load import edges, progress
 from tasks.load.change_marks import mark_rows
 from tasks.load.filtered import insert_filtered, without_filtered_before
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
@@ -79,7 +79,8 @@ async def _committed_before(session: WriterSession, plan: LoadPlan, prepared: Pr
     position_id = plan.position_id(prepared.batch)
     done = await receipt_by_position(session.connection, position_id) if position_id else None
     if done is not None:  # its mark was set back, or deleted, to read anew
-        await progress.move(session.connection, plan.pipeline, prepared.batch)
+        for at in prepared.batch.progress:
+            await progress.move(session.connection, plan.pipeline, prepared.batch.dataset, at)
     return done
 
 
@@ -123,8 +124,6 @@ async def _write(
 ) -> Written:
     """The transaction."""
     async with session.connection.transaction():
-        await offsets.advance(commit)
-        await followed.advance(commit)
         await progress.advance(commit)
         settled = await store_rows(commit, as_stored(commit, prepared.refined))
         await write_raw(commit, prepared.raw)

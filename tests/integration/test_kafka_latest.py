@@ -17,6 +17,7 @@ from infra.settings import Settings
 from lineage.model import Run
 from tasks.batch import RawBatch
 from tasks.extract.kafka import KafkaOptions
+from tasks.load import progress
 from tasks.load.store import Store
 from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.commit import NOW
@@ -36,13 +37,8 @@ class Member:
     async def take(self, batches: AsyncIterator[RawBatch], commit: bool) -> None:
         async for batch in batches:
             self.read |= {payload.decode() for payload in batch.messages["payload"]}
-            for span in batch.offsets if commit else ():
-                await self._pool.execute(
-                    "UPDATE store.kafka_offsets SET next = $2 WHERE topic = $3 AND partition = $1",
-                    span.partition,
-                    span.end,
-                    self._topic,
-                )
+            for at in batch.progress if commit else ():
+                await progress.go_on(self._pool, "sensors-kafka", f"kafka:{self._topic}", at)
 
 
 @pytest.fixture

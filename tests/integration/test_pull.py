@@ -131,7 +131,7 @@ async def test_of_two_readers_one_is_overtaken(house: House, file: Path) -> None
 def test_a_mark_moves_with_each_batch() -> None:
     reading = Reading("lines:a", "3", lambda: datetime.now(UTC), lambda: SecretStr(""))
     messages = pl.DataFrame({"location": ["a:4"], "payload": [b"{}"]}, MESSAGE_SCHEMA)
-    assert reading.batch(messages, "4", datetime.now(UTC)).progress == Advance("3", "4")
+    assert reading.batch(messages, "4", datetime.now(UTC)).progress == (Advance("3", "4"),)
     with pytest.raises(RejectedError, match="lines:a gave a batch whose mark is '4', as before"):
         reading.batch(messages, "4", datetime.now(UTC))
 
