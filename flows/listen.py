@@ -1,6 +1,6 @@
 """The streams: from their sources to Postgres until they are told to stop; what `headwater listen` runs.
 
-    MQTT, Kafka, files ─batches─▶ refine ─▶ load ─▶ acknowledge        `flows/streams.py`, `tasks/ingest.py`
+    a stream ─batches─▶ refine ─▶ load ─▶ acknowledge        `tasks/extract/stream.py`, `tasks/ingest.py`
 
 While Postgres is away the batch is tried again without end, no batch after the next one is read (that one is
 prepared meanwhile), and the source holds the rest; so it is when Postgres is there and broken (a column
@@ -27,12 +27,11 @@ from flows.catalog import Catalog, Pipeline
 from flows.listener import Listener
 from flows.retry import without_end
 from flows.slot import slot
-from flows.streams import Stream, kind_of, streams_of
+from flows.streams import listening_of, stream_of, streams_of
 from infra.metrics import Metrics
 from infra.settings import Settings
 from lineage.errors import ContractError, SettingsError
 from lineage.model import Run
-from tasks.extract.mqtt import MqttOptions
 from tasks.load import listeners
 from tasks.load.store import Store
 
@@ -54,9 +53,9 @@ async def listen_to(settings: Settings, catalog: Catalog, names: Sequence[str], 
             log.warning("a stream is not run", pipeline=name, why=why)
             told[f"not run: {name}"] = why
         if leave:
-            chosen = [pipeline for pipeline in chosen if isinstance(pipeline.source, MqttOptions)]
+            chosen = [pipeline for pipeline in chosen if stream_of(pipeline).keeps_session]
     for pipeline in chosen:
-        kind_of(pipeline)  # else it is refused before any is begun
+        stream_of(pipeline)  # else it is refused before any is begun
     if not chosen:
         raise SettingsError("No stream of the catalog can be run: `headwater doctor` says what is missing.")
     await listen(settings, chosen, leave=leave, told=told)
@@ -110,26 +109,26 @@ async def _listen_to(
     *,
     leave: bool,
 ) -> None:
-    kind = kind_of(pipeline)
+    stream = stream_of(pipeline)
+    if leave and not stream.keeps_session:
+        raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
     metrics.declare(pipeline.name)
     run = Run(id=uuid4(), kind="listener", name=pipeline.name, started_at=datetime.now(UTC))
     plan = pipeline.load_plan(run)
     async with AsyncExitStack() as opened:
         own_stop = await opened.enter_async_context(process.set_by(stop))
         store = await opened.enter_async_context(stores.open_store(settings, "listen"))
-        client_id = f"{settings.client_id}-{pipeline.name}-{settings.slot}"
-        stream = kind(settings, pipeline, plan, store, client_id)
-        if leave and stream.client_id is None:
-            raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
-        more = [stores.open_store(settings, "listen") for _ in range(1, stream.connections)]
+        more = [stores.open_store(settings, "listen") for _ in range(1, stream.writers)]
         every = [store, *[await opened.enter_async_context(each) for each in more]]
 
         async def work() -> None:
-            chosen = stream
-            if stream.client_id and (before := await _session_of_before(settings, pipeline, store)):
-                chosen = kind(settings, pipeline, plan, store, before)
-            listener = Listener(settings, pipeline, plan, every, chosen, metrics, state)
-            await _listen_alone(settings, listener, chosen, own_stop, leave=leave)
+            client_id = f"{settings.client_id}-{pipeline.name}-{settings.slot}"
+            if stream.keeps_session:
+                client_id = await _session_of_before(settings, pipeline, store) or client_id
+            given = listening_of(settings, pipeline, plan, store.pool, client_id)
+            given.leave = leave
+            listener = Listener(settings, pipeline, plan, every, given, metrics, state)
+            await _listen_alone(settings, listener, own_stop)
 
         await process.unless(own_stop, work(), grace=GRACE)
 
@@ -141,20 +140,16 @@ async def _session_of_before(settings: Settings, pipeline: Pipeline, store: Stor
     return before if stands else None
 
 
-async def _listen_alone(
-    settings: Settings, listener: Listener, stream: Stream, stop: asyncio.Event, *, leave: bool
-) -> None:
+async def _listen_alone(settings: Settings, listener: Listener, stop: asyncio.Event) -> None:
     """Only one process at a time may be the client that a broker keeps messages for."""
-    async with slot(settings, stream.client_id, stop) if stream.client_id else nullcontext():
-        await _listen(settings, listener, stream, stop, leave=leave)
+    async with slot(settings, listener.client_id, stop) if listener.client_id else nullcontext():
+        await _listen(listener, stop)
 
 
-async def _listen(
-    settings: Settings, listener: Listener, stream: Stream, stop: asyncio.Event, *, leave: bool
-) -> None:
-    known = await without_end(listener.enter, what="start")
-    async with stream.open(known=known, leave=leave) as coming:
+async def _listen(listener: Listener, stop: asyncio.Event) -> None:
+    listener.given.known = await without_end(listener.enter, what="start")
+    async with listener.stream.open(listener.given) as coming:
         gc.freeze()  # what is loaded stays: to look through it for garbage stops the stream for 60 ms
         await process.beside(listener.run(coming, stop), listener.watch())
-    if leave and not stop.is_set():
+    if listener.given.leave and not stop.is_set():
         await without_end(listener.leave, what="leave")

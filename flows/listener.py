@@ -16,11 +16,12 @@ from flows.counting import count
 from flows.limits import Gate
 from flows.line import Line, Turn
 from flows.retry import When, cannot_be_stored, is_away, is_broken, must_wait, without_end
-from flows.streams import Stream
+from flows.streams import Showing, stream_of
 from infra.metrics import Metrics, Stage, Status
 from infra.settings import Settings
 from lineage.errors import DataError, HeadwaterError, QueryError, TransformError
 from tasks.batch import RawBatch, Receipt, Reference, ReferenceState, Refined
+from tasks.extract.stream import Listening
 from tasks.ingest import Steps, ingest
 from tasks.load import listeners
 from tasks.load.commit import load
@@ -48,12 +49,14 @@ class Listener:
         pipeline: Pipeline,
         plan: LoadPlan,
         every: Sequence[Store],
-        stream: Stream,
+        given: Listening,
         metrics: Metrics,
         state: process.State,
     ) -> None:
         self._settings, self._pipeline, self._name, self._plan = settings, pipeline, pipeline.name, plan
-        self._store, self._stream, self._metrics, self._state = every[0], stream, metrics, state
+        self._store, self._metrics, self._state = every[0], metrics, state
+        self.stream, self.given, self._showing = stream_of(pipeline), given, Showing(metrics, pipeline.name)
+        self.client_id = given.client_id if self.stream.keeps_session else None
         self._idle = asyncio.Queue[Store]()
         for store in every:
             self._idle.put_nowait(store)
@@ -70,20 +73,19 @@ class Listener:
         await stores.prepare_tables(self._settings, self._pipeline.every_contract)
         for contract in self._pipeline.contracts.values():
             await self._store.partitions.ensure_ahead(contract, datetime.now(UTC))
-        if self._stream.client_id is None:
+        if self.client_id is None:
             return False
-        return await listeners.enter(self._store.pool, self._stream.client_id, self._name)
+        return await listeners.enter(self._store.pool, self.client_id, self._name)
 
     async def leave(self) -> None:
         """Note that the session is ended."""
-        client_id = self._stream.client_id
-        assert client_id is not None  # noqa: S101 - `listen` asked
-        await listeners.leave(self._store.pool, client_id)
-        log.info("left: the broker keeps nothing for us any more", client_id=client_id)
+        assert self.client_id is not None  # noqa: S101 - `listen` asked
+        await listeners.leave(self._store.pool, self.client_id)
+        log.info("left: the broker keeps nothing for us any more", client_id=self.client_id)
 
     async def run(self, coming: AsyncIterator[RawBatch], stop: asyncio.Event) -> None:
         """Ingest every batch that comes, until `stop` is set or no more come."""
-        reading, line = asyncio.Lock(), Line(in_order=self._stream.in_order)
+        reading, line = asyncio.Lock(), Line(in_order=self.stream.in_order)
         async with (
             aclosing(self._gate.let_through(coming)) as read,
             aclosing(process.until(stop, read)) as until_stopped,
@@ -99,13 +101,13 @@ class Listener:
                     await self._take(batch, turn)
                     turn.leave()  # not after an error: it ends the others
 
-            await process.together(*(carry() for _ in range(self._stream.at_once)))
+            await process.together(*(carry() for _ in range(self.stream.at_once)))
 
     async def watch(self) -> None:
         """Show once a second how the source does, without end."""
         while True:
             await self._gate.rejected.look()
-            doing, full = self._stream.show(self._metrics, self._name), self._gate.rejected.reached
+            doing, full = self._showing.show(self.given.show()), self._gate.rejected.reached
             self._metrics.rejected_limit_reached.labels(self._name).set(full)
             if self._broken:
                 self._state.failing(self._broken)
@@ -116,7 +118,7 @@ class Listener:
 
     async def _show_presence(self) -> None:
         """Say now and then that we are here: who is silent and has not left holds messages back."""
-        now, client_id = monotonic(), self._stream.client_id
+        now, client_id = monotonic(), self.client_id
         if client_id is None or now - self._present_at < PRESENT_EVERY:
             return
         self._present_at = now

@@ -35,8 +35,7 @@ from flows.retry import without_end
 from flows.robot_watch import LostAt, RobotWatch, Start, Tell
 from flows.triggers import run_triggers
 from flows.warm import WarmRunner
-from infra.endpoints import MqttEndpoint
-from infra.mqtt.address import SYSTEM
+from infra.mqtt.address import SYSTEM, MqttEndpoint
 from infra.mqtt.client import Subscriber
 from infra.settings import Settings
 from lineage import lost

@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from infra import key_file
 from infra.endpoints import (
-    MqttEndpoint,
     resolve_connection,
     resolve_graph,
     resolve_kafka,
@@ -20,6 +19,7 @@ from infra.endpoints import (
 from infra.kafka import KafkaAddress
 from infra.local.registry import endpoints
 from infra.migrate import migrate
+from infra.mqtt.address import MqttEndpoint
 from infra.postgres import Connection, UniqueViolation, connect, met_another, open_pool, translated
 from infra.settings import Settings
 from lineage import graph as graphs

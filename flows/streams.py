@@ -1,172 +1,102 @@
-"""The kinds of source that `headwater listen` runs, each as one port: how it opens, shows itself and leaves.
+"""What `headwater listen` gives a stream that it opens, and how the stream is shown.
 
-A new kind is a class here and its line in `STREAMS`.
+Which streams there are, and how each reads: `tasks/extract/stream.py`, and the classes that keep its port.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from flows import stores
 from flows.catalog import Catalog, Pipeline
 from flows.retry import Result, must_wait, without_end
-from infra.kafka import Consumer
 from infra.metrics import Metrics
-from infra.mqtt.session import Session
 from infra.postgres import Pool
 from infra.settings import Settings
 from lineage.errors import ContractError, HeadwaterError, SettingsError, UnavailableError
-from tasks.batch import Position, RawBatch
-from tasks.extract.file_watch import FileWatch
-from tasks.extract.files import FileOptions, FileSource
-from tasks.extract.follow_watch import FollowWatch
-from tasks.extract.kafka import KafkaOptions, KafkaReader
-from tasks.extract.mqtt import MqttOptions, MqttSource, batches, drain, open_session
+from tasks.batch import Position
 from tasks.extract.progress import Progress
+from tasks.extract.stream import Listening, Places, Shown, Stream
 from tasks.followed import Followed
 from tasks.load import followed, progress
 from tasks.load.ledger import committed_positions
 from tasks.load.not_taken import tell_not_taken
 from tasks.load.plan import LoadPlan
-from tasks.load.store import Store
 
 log = structlog.get_logger(__name__)
 
 
-class Stream(Protocol):
-    """A source that gives batches without end."""
-
-    connections: int  # to Postgres: how many batches are written at a time
-    at_once: int  # batches between reading and acknowledgement; 1: strictly one after the other
-    in_order: bool  # of several, each is committed after the one before it
-    client_id: str | None  # under which a broker keeps what we miss; None: nobody keeps anything for us
-
-    def open(self, *, known: bool, leave: bool) -> AbstractAsyncContextManager[AsyncIterator[RawBatch]]:
-        """Its batches; `known`: an earlier process read as us; `leave`: what is kept for us, then no more."""
-        ...
-
-    def show(self, metrics: Metrics, source: str) -> str:
-        """Set its metrics; returns what it is doing."""
-        ...
+def stream_of(pipeline: Pipeline) -> Stream:
+    """The pipeline's source; raises ContractError if it is no stream."""
+    if not isinstance(pipeline.source, Stream):
+        raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
+    return pipeline.source
 
 
-class MqttStream:
-    """Messages of a broker's subscription."""
-
-    connections = 1
-    at_once = 2  # one is refined while the one before it is written
-    in_order = True  # of two values for one key the first one received stands
-
-    def __init__(
-        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, _store: Store, client_id: str
-    ) -> None:
-        assert isinstance(pipeline.source, MqttOptions)  # noqa: S101 - STREAMS chose us by it
-        broker = stores.mqtt(settings, pipeline.source.connection)
-        options = pipeline.source.model_dump()
-        self.client_id: str | None = client_id
-        self._source = MqttSource(**options, url=broker.url, tls=broker.tls, client_id=client_id)
-        self._session: Session | None = None
-
-    @asynccontextmanager
-    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        async with open_session(self._source, expected=known) as session:
-            self._session, self._counted = session, replace(session.numbers)
-            yield (drain if leave else batches)(self._source, session, self._source.dataset)
-
-    def show(self, metrics: Metrics, source: str) -> str:
-        session = self._session
-        assert session is not None  # noqa: S101 - shown while it is open
-        counted, numbers, connection = self._counted, session.numbers, session.connection
-        connected = connection is not None and connection.lost is None
-        oldest = session.oldest_unacknowledged(asyncio.get_running_loop().time())
-        metrics.listener_up.labels(source).set(connected)
-        metrics.unacknowledged_messages.labels(source).set(session.unacknowledged)
-        metrics.unacknowledged_oldest_seconds.labels(source).set(oldest)
-        metrics.mqtt_sessions_lost_total.labels(source).inc(numbers.sessions_lost - counted.sessions_lost)
-        metrics.mqtt_reconnects_total.labels(source).inc(numbers.reconnects - counted.reconnects)
-        metrics.mqtt_qos0_messages_total.labels(source).inc(numbers.qos0 - counted.qos0)
-        self._counted = replace(numbers)
-        return "listening" if connected else "waiting for the broker"
+def streams_of(settings: Settings, catalog: Catalog) -> tuple[list[Pipeline], dict[str, str]]:
+    """Every stream of which it is known where it is, and why another is not run, by its name."""
+    streams, not_run, places = [], {}, places_of(settings)
+    for pipeline in catalog.pipelines.values():
+        if not isinstance(pipeline.source, Stream):
+            continue
+        try:
+            pipeline.source.find(places)
+            streams.append(pipeline)
+        except (SettingsError, UnavailableError) as error:
+            not_run[pipeline.name] = str(error)
+    return streams, not_run
 
 
-class FileStream:
-    """Files of a folder."""
+def places_of(settings: Settings) -> Places:
+    """Where services are, by the settings."""
+    return Places(
+        url=lambda named: stores.connection(settings, named),
+        mqtt=lambda named: stores.mqtt(settings, named),
+        kafka=lambda named: stores.kafka(settings, named),
+        files=settings.files_directory,
+    )
 
-    client_id: str | None = None
 
-    def __init__(
-        self, settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, _client_id: str
-    ) -> None:
-        source = _folder_of(settings, pipeline)
-        self.connections = source.connections
-        self.at_once = source.connections + 1  # one is read and refined while the others are written
-        self.in_order = source.connections == 1  # then of two values for one key the first one read stands
-        self._plan, self._store = plan, store
-        self._watch = FileWatch(
-            source, self._uncommitted, lambda found: _told(store.pool, pipeline.name, found)
-        )
+def listening_of(
+    settings: Settings, pipeline: Pipeline, plan: LoadPlan, pool: Pool, client_id: str
+) -> Listening:
+    """What a pipeline's stream is given; what it asks of Postgres is tried again without end."""
+    name, dataset = pipeline.name, stream_of(pipeline).dataset
 
-    @asynccontextmanager
-    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        async with aclosing(self._watch.batches()) as coming:
-            yield coming
-
-    async def _uncommitted(self, positions: Sequence[Position]) -> Sequence[bool]:
-        ids = [self._plan.id_of(position) for position in positions]
-        known = await _asked(lambda: committed_positions(self._store.pool, ids), "ledger")
+    async def uncommitted(positions: Sequence[Position]) -> Sequence[bool]:
+        ids = [plan.id_of(position) for position in positions]
+        known = await _asked(lambda: committed_positions(pool, ids), "ledger")
         return [id_ not in known for id_ in ids]
 
-    def show(self, metrics: Metrics, source: str) -> str:
-        return _show_folder(metrics, source, len(self._watch.not_taken))
+    return Listening(
+        pipeline=name,
+        dataset=dataset,
+        client_id=client_id,
+        places=places_of(settings),
+        progress=_progress(pool, name, dataset),
+        followed=_followed(pool, name, dataset),
+        uncommitted=uncommitted,
+        tell=lambda not_taken: _told(pool, name, not_taken),
+    )
 
 
-class FollowStream:
-    """Files of a folder that grow."""
-
-    connections = 1
-    at_once = 2  # one is refined while the one before it is written
-    in_order = True  # a batch begins where the one before it ended
-    client_id: str | None = None
-
-    def __init__(
-        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store, _client_id: str
-    ) -> None:
-        source = _folder_of(settings, pipeline)
-        pool, name, dataset = store.pool, pipeline.name, source.dataset
-        kept = Followed(
-            all=lambda: _asked(lambda: followed.followed(pool, name, dataset), "followed files"),
-            find=lambda *what: _asked(lambda: followed.find(pool, name, dataset, *what), "followed files"),
-            begin=lambda new: _asked(lambda: followed.begin(pool, name, new), "followed files"),
-            seen=lambda *what: _asked(lambda: followed.seen(pool, *what), "followed files"),
-            left=lambda file: _asked(lambda: followed.left(pool, file), "followed files"),
-        )
-        self._watch = FollowWatch(source, kept, lambda found: _told(pool, name, found))
-
-    @asynccontextmanager
-    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        async with aclosing(self._watch.batches()) as coming:
-            yield coming
-
-    def show(self, metrics: Metrics, source: str) -> str:
-        return _show_folder(metrics, source, len(self._watch.not_taken))
+def _progress(pool: Pool, pipeline: str, dataset: str) -> Progress:
+    return Progress(
+        read=lambda: _asked(lambda: progress.marks(pool, pipeline, dataset), "progress"),
+        begin=lambda begun: _asked(lambda: progress.begin(pool, pipeline, dataset, begun), "progress"),
+        go_on=lambda at: _asked(lambda: progress.go_on(pool, pipeline, dataset, at), "progress"),
+    )
 
 
-def _folder_of(settings: Settings, pipeline: Pipeline) -> FileSource:
-    """The pipeline's folder, which is there now."""
-    assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose its stream by it
-    source = FileSource(**pipeline.source.model_dump(exclude_unset=True), root=settings.files_directory)
-    source.inbox.mkdir(parents=True, exist_ok=True)
-    return source
-
-
-def _show_folder(metrics: Metrics, source: str, left: int) -> str:
-    metrics.listener_up.labels(source).set(1)
-    metrics.files_not_taken.labels(source).set(left)
-    return f"listening, {left} in the folder not taken" if left else "listening"
+def _followed(pool: Pool, pipeline: str, dataset: str) -> Followed:
+    what = "followed files"
+    return Followed(
+        all=lambda: _asked(lambda: followed.followed(pool, pipeline, dataset), what),
+        find=lambda *place: _asked(lambda: followed.find(pool, pipeline, dataset, *place), what),
+        begin=lambda new: _asked(lambda: followed.begin(pool, pipeline, new), what),
+        seen=lambda *seen: _asked(lambda: followed.seen(pool, *seen), what),
+        left=lambda file: _asked(lambda: followed.left(pool, file), what),
+    )
 
 
 async def _told(pool: Pool, pipeline: str, not_taken: Mapping[str, str]) -> None:
@@ -176,99 +106,33 @@ async def _told(pool: Pool, pipeline: str, not_taken: Mapping[str, str]) -> None
         log.warning("not told of files that are not taken", reason=str(error))
 
 
-def _files(settings: Settings, pipeline: Pipeline, plan: LoadPlan, store: Store, client_id: str) -> Stream:
-    """Files that are read as a whole and archived, or followed."""
-    assert isinstance(pipeline.source, FileOptions)  # noqa: S101 - STREAMS chose us by it
-    kind = FollowStream if pipeline.source.follow else FileStream
-    return kind(settings, pipeline, plan, store, client_id)
-
-
-class KafkaStream:
-    """Messages of a topic."""
-
-    connections = 1
-    at_once = 2  # one is refined while the one before it is written
-    in_order = True  # a batch begins where the one before it ended
-    client_id: str | None = None
-
-    def __init__(
-        self, settings: Settings, pipeline: Pipeline, _plan: LoadPlan, store: Store, client_id: str
-    ) -> None:
-        assert isinstance(pipeline.source, KafkaOptions)  # noqa: S101 - STREAMS chose us by it
-        self._source, self._name = pipeline.source, pipeline.name
-        self._address, self._member = stores.kafka(settings, pipeline.source.connection), client_id
-        self._pool = store.pool
-        self._consumer: Consumer | None = None
-
-    @asynccontextmanager
-    async def open(self, *, known: bool, leave: bool) -> AsyncIterator[AsyncIterator[RawBatch]]:
-        source, pool, key = self._source, self._pool, (self._name, self._source.dataset)
-        kept = Progress(
-            read=lambda: _asked(lambda: progress.marks(pool, *key), "progress"),
-            begin=lambda begun: _asked(lambda: progress.begin(pool, *key, begun), "progress"),
-            go_on=lambda at: _asked(lambda: progress.go_on(pool, *key, at), "progress"),
-        )
-        group = source.group or f"headwater-{self._name}"
-        consumer = Consumer(
-            self._address, source.topic, group, self._member, session_timeout=source.session_timeout
-        )
-        self._consumer, reader = consumer, KafkaReader(source, consumer, kept)
-        try:
-            async with aclosing(reader.batches()) as coming:
-                yield coming
-        finally:
-            await asyncio.to_thread(consumer.close)
-
-    def show(self, metrics: Metrics, source: str) -> str:
-        assert self._consumer is not None  # noqa: S101 - shown while it is open
-        connected = self._consumer.reason is None
-        metrics.listener_up.labels(source).set(connected)
-        if self._consumer.topic_is_missing:
-            return "waiting for the topic"
-        return "listening" if connected else "waiting for the broker"
-
-
 async def _asked(ask: Callable[[], Awaitable[Result]], what: str) -> Result:
     """Postgres's answer, however long it is away or broken: the source keeps what is not read."""
     return await without_end(ask, what=what, when=must_wait)
 
 
-Kind = Callable[[Settings, Pipeline, LoadPlan, Store, str], Stream]
-"""Made with the client id that it has at a broker."""
+class Showing:
+    """A stream's metrics, from what it shows of itself."""
 
-STREAMS: Mapping[type[Any], Kind] = {
-    MqttOptions: MqttStream,
-    FileOptions: _files,
-    KafkaOptions: KafkaStream,
-}
+    def __init__(self, metrics: Metrics, source: str) -> None:
+        self._metrics, self._source, self._before = metrics, source, Shown()
 
-
-def streams_of(settings: Settings, catalog: Catalog) -> tuple[list[Pipeline], dict[str, str]]:
-    """Every stream whose broker is known, and why another is not run, by its name."""
-    streams, not_run = [], {}
-    for pipeline in catalog.pipelines.values():
-        if type(pipeline.source) not in STREAMS:
-            continue
-        try:
-            _find_broker(settings, pipeline)
-            streams.append(pipeline)
-        except (SettingsError, UnavailableError) as error:
-            not_run[pipeline.name] = str(error)
-    return streams, not_run
-
-
-def _find_broker(settings: Settings, pipeline: Pipeline) -> None:
-    """Raise UnavailableError or SettingsError, which say why it is not known where the broker is."""
-    match pipeline.source:
-        case MqttOptions(connection=named):
-            stores.mqtt(settings, named)
-        case KafkaOptions(connection=named):
-            stores.kafka(settings, named)
-
-
-def kind_of(pipeline: Pipeline) -> Kind:
-    """How to make the pipeline's stream; raises ContractError if it has none."""
-    kind = STREAMS.get(type(pipeline.source))
-    if kind is None:
-        raise ContractError(f"{pipeline.name} is no stream: run it with `headwater run {pipeline.name}`.")
-    return kind
+    def show(self, shown: Shown) -> str:
+        """Set its metrics; returns what it is doing."""
+        metrics, source, before = self._metrics, self._source, self._before
+        for gauge, value in (
+            (metrics.listener_up, shown.connected),
+            (metrics.unacknowledged_messages, shown.unacknowledged),
+            (metrics.unacknowledged_oldest_seconds, shown.oldest),
+            (metrics.files_not_taken, shown.not_taken),
+        ):
+            if value is not None:
+                gauge.labels(source).set(value)
+        for counter, more in (
+            (metrics.mqtt_sessions_lost_total, shown.sessions_lost - before.sessions_lost),
+            (metrics.mqtt_reconnects_total, shown.reconnects - before.reconnects),
+            (metrics.mqtt_qos0_messages_total, shown.unprotected - before.unprotected),
+        ):
+            counter.labels(source).inc(more)
+        self._before = shown
+        return shown.doing

@@ -10,9 +10,9 @@ from flows.catalog.schedule import PullSchedule
 from lineage.errors import ContractError
 from lineage.model import SubjectKind
 from tasks.contract import Frozen, Name
-from tasks.extract.opentrons import RobotOptions
 from tasks.extract.pull import Pull
 from tasks.extract.registry import SourceOptions
+from tasks.extract.stream import Stream
 from tasks.table_definition import TableDefinition
 from tasks.transform.steps.registry import AnyStep
 
@@ -91,7 +91,7 @@ class Definition(Frozen):
 
     @model_validator(mode="after")
     def _is_read_as_it_says(self) -> Self:
-        if self.max_per_second is not None and isinstance(self.source, (RobotOptions, Pull)):
+        if self.max_per_second is not None and not isinstance(self.source, Stream):
             raise ContractError("this pipeline is no stream, so max_per_second does nothing: leave it out")
         if self.schedule is not None and not isinstance(self.source, Pull):
             raise ContractError("its source is not asked, so a schedule does nothing: leave it out")

@@ -16,9 +16,9 @@ from infra.settings import Settings
 from lineage.errors import ContractError
 from tasks.contract import ColumnType, Contract, Metadata, OnReturn
 from tasks.extract.files import FileOptions
-from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
 from tasks.extract.registry import SourceOptions
+from tasks.extract.stream import Stream
 from tasks.load.aggregate import Aggregate, load_aggregate
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
@@ -331,7 +331,7 @@ def _check_metadata(contract: Contract, source: SourceOptions) -> None:
 def _check_given(column: str, of: Metadata, source: SourceOptions) -> None:
     """Raise ContractError where a source does not give what a column is read from."""
     if of.is_of_envelope:
-        if not isinstance(source, KafkaOptions):
+        if not (isinstance(source, Stream) and source.has_envelope):
             raise ContractError(
                 f"{column} is read by {{{of.kind}: {of.name}}}, which Kafka alone has, and the source is "
                 f"{source.type}: read it from the record."

@@ -7,7 +7,8 @@ consumer overtook, reading begins again where Postgres says, so each message is 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -16,26 +17,23 @@ import polars as pl
 import structlog
 from pydantic import Field
 
-from infra.connection import ConnectionName
 from infra.kafka import Consumer, Polled
 from lineage import naming
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import BESIDE_SCHEMA, Advance, Position, RawBatch
-from tasks.contract import Frozen
 from tasks.extract.progress import Progress
-from tasks.pattern import Pattern
+from tasks.extract.stream import Listening, Places, Shown, Stream
 
 log = structlog.get_logger(__name__)
 
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class KafkaOptions(Frozen):
+class KafkaOptions(Stream):
     """What a pipeline says of its topic, and how the messages are cut into batches."""
 
     type: Literal["kafka"] = "kafka"
     topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")
-    connection: ConnectionName | None = None
     group: str | None = Field(default=None, min_length=1)  # unset: headwater-PIPELINE
     start: Literal["earliest", "latest"] = "earliest"  # of the partitions there are when it is first read
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
@@ -53,17 +51,28 @@ class KafkaOptions(Frozen):
         return f"{self.connection}:{self.topic}" if self.connection else self.topic
 
     @property
-    def location_pattern(self) -> Pattern | None:
-        """A topic of Kafka has no levels."""
-        return None
+    def has_envelope(self) -> bool:
+        return True
 
-    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
-        """What this source gives, as URIs."""
-        return (self.dataset,)
+    def find(self, places: Places) -> None:
+        places.kafka(self.connection)
 
-    def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is this source's."""
-        return dataset == self.dataset
+    @asynccontextmanager
+    async def open(self, listening: Listening) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        """Its messages, read as a member of the pipeline's group."""
+        address, group = (
+            listening.places.kafka(self.connection),
+            self.group or f"headwater-{listening.pipeline}",
+        )
+        consumer = Consumer(
+            address, self.topic, group, listening.client_id, session_timeout=self.session_timeout
+        )
+        listening.show = lambda: _shown(consumer)
+        try:
+            async with aclosing(KafkaReader(self, consumer, listening.progress).batches()) as coming:
+                yield coming
+        finally:
+            await asyncio.to_thread(consumer.close)
 
 
 TOPIC: Final = ""
@@ -187,6 +196,13 @@ class KafkaReader:
             abandon=abandon,
             halve=halve,
         )
+
+
+def _shown(consumer: Consumer) -> Shown:
+    connected = consumer.reason is None
+    waits = "waiting for the topic" if consumer.topic_is_missing else "waiting for the broker"
+    doing = "listening" if connected and not consumer.topic_is_missing else waits
+    return Shown(doing=doing, connected=connected)
 
 
 def _offset(part: str, marks: Mapping[str, str]) -> int:

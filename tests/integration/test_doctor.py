@@ -25,11 +25,10 @@ from infra.doctor import machine
 from infra.doctor import mqtt as mqtt_doctor
 from infra.doctor import postgres as postgres_doctor
 from infra.doctor.finding import Finding, Level, readable
-from infra.endpoints import MqttEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.registry import service
-from infra.mqtt.address import SYSTEM
+from infra.mqtt.address import SYSTEM, MqttEndpoint
 from infra.postgres import open_pool
 from infra.settings import load
 from lineage import graph as graphs

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows.streams import KafkaStream
+from flows.streams import listening_of
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
@@ -58,9 +58,10 @@ async def reading(
     source = KafkaOptions(topic=topic.name, start="latest", session_timeout=timedelta(seconds=6))
     pipeline = named("sensors-kafka").model_copy(update={"source": source})
     plan = pipeline.load_plan(Run(id=uuid4(), kind="command", name="test", started_at=NOW))
-    stream = KafkaStream(Settings(kafka_url=address.url), pipeline, plan, store, "headwater-test-0")
+    settings = Settings(kafka_url=address.url)
+    given = listening_of(settings, pipeline, plan, store.pool, "headwater-test-0")
     member = Member(store.pool, topic.name)
-    async with stream.open(known=False, leave=False) as coming:
+    async with source.open(given) as coming:
         taking = asyncio.create_task(member.take(coming, commit))
         try:
             yield member

@@ -141,7 +141,7 @@ def test_a_mark_moves_with_each_batch() -> None:
     [
         ("class Lines(:", "cannot be loaded: SyntaxError"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
-        ("Lines = 3", "is no class of tasks.extract.pull.Pull: let it be one"),
+        ("Lines = 3", "is no class of tasks.extract.pull.Pull or tasks.extract.stream.Stream: let it be one"),
         ("", "cannot be loaded: AttributeError"),
     ],
 )
