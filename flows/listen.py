@@ -27,7 +27,7 @@ from flows.catalog import Catalog, Pipeline
 from flows.listener import Listener
 from flows.retry import without_end
 from flows.slot import slot
-from flows.streams import listening_of, stream_of, streams_of
+from flows.streams import listening_of, places_of, stream_of, streams_of
 from infra.metrics import Metrics
 from infra.settings import Settings
 from lineage.errors import ContractError, SettingsError
@@ -112,6 +112,7 @@ async def _listen_to(
     stream = stream_of(pipeline)
     if leave and not stream.keeps_session:
         raise ContractError("Nothing is kept for this listener: --drain is for MQTT; just end it.")
+    stream.find(places_of(settings))  # else it would wait for Postgres first
     metrics.declare(pipeline.name)
     run = Run(id=uuid4(), kind="listener", name=pipeline.name, started_at=datetime.now(UTC))
     plan = pipeline.load_plan(run)

@@ -65,8 +65,8 @@ class Listening:
     known: bool = False  # an earlier process read as us
     leave: bool = False  # give what is kept for us, and end
     show: Callable[[], Shown] = field(default=Shown)  # set by the stream
-    _marks: dict[str, str] | None = None
-    _beginnings: int = 0
+    _marks: dict[str, str] | None = field(default=None, init=False)
+    _beginnings: int = field(default=0, init=False)
 
     async def marks(self) -> Mapping[str, str]:
         """Part → where reading goes on: where the last batch ended, or, once overtaken, what is kept."""
