@@ -45,6 +45,7 @@ NOT_PROVED: Blind = {
             "where a file is looked for: what is found there is compared with what was read",
         ),
         "begun_at": _CLOCK,
+        EXTRA: "a file of which nothing was read",
     },
     "lineage_writers": {
         "opened_at": _CLOCK,
