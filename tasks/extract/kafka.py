@@ -60,10 +60,8 @@ class KafkaOptions(Stream):
     @asynccontextmanager
     async def open(self, listening: Listening) -> AsyncIterator[AsyncIterator[RawBatch]]:
         """Its messages, read as a member of the pipeline's group."""
-        address, group = (
-            listening.places.kafka(self.connection),
-            self.group or f"headwater-{listening.pipeline}",
-        )
+        address = listening.places.kafka(self.connection)
+        group = self.group or f"headwater-{listening.pipeline}"
         consumer = Consumer(
             address, self.topic, group, listening.client_id, session_timeout=self.session_timeout
         )
