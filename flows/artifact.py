@@ -1,10 +1,12 @@
 """What a flow run shows on its page in Prefect: counts, what was rejected and why, and its lineage."""
 
+import shlex
+
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.ours import FLOW
 from infra.postgres import Pool
-from infra.printable import markdown
+from infra.printable import markdown, printable
 from lineage import naming
 from tasks.batch import Receipt
 from tasks.load.rejected_queries import BrokenRule, broken_rules
@@ -33,13 +35,17 @@ def page(receipt: Receipt, rules: list[BrokenRule]) -> str:
     if rules:
         lines += ["", "| broken rule | records |", "|---|---:|"]
         lines += [f"| {markdown(broken.rule)} | {broken.records:,} |" for broken in rules]
-    asked = [f"headwater audit downstream --param 'key={naming.postgres('raw_batches')}#{receipt.batch}'"]
+    asked = [_asked("downstream", receipt.dataset, receipt.batch)]
     asked += [
-        f"headwater audit upstream --param 'key={naming.postgres(table)}#{receipt.batch}'"
+        _asked("upstream", naming.postgres(table), receipt.batch)
         for table, rows in receipt.accepted.items()
         if rows
     ]
     return "\n".join([*lines, "", "Its lineage:", "", "```sh", *asked, "```", ""])
+
+
+def _asked(audit: str, dataset: str, batch: int) -> str:
+    return f"headwater audit {audit} --param {shlex.quote(printable(f'key={dataset}#{batch}'))}"
 
 
 def _sentence(receipt: Receipt) -> str:

@@ -1,8 +1,8 @@
 """Events that start runs, as the record tells of them: each is a batch, and so is the start it led to.
 
-    mqtt:FILTER#N ─FEEDS─▶ raw_batches#N ─FEEDS─▶ trigger_events#N ─FEEDS─▶ deployment:FLOW/DEPLOYMENT#M
-                                                                                      ▲
-                                                                    Run (the flow run) ─WROTE
+    mqtt:FILTER#N ─FEEDS─▶ trigger_events#N ─FEEDS─▶ deployment:FLOW/DEPLOYMENT#M
+                                                                ▲
+                                              Run (the flow run) ─WROTE
 
 The event's node carries a digest of what is kept of it, the start's node names the flow run. The start is the
 first that is recorded of its run: what else the run leaves stands beside it, under the same Run.

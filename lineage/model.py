@@ -38,7 +38,8 @@ class RelationshipType(StrEnum):
     RAN      Run → Transformation
     FOLDS    Batch (a day) → Dataset: the node stands for all the dataset's batches of that day
     USED     Subject (an experiment) → Subject (labware, a reagent)
-    SUPERSEDES  Transformation → Transformation of the same name: from then on the source is in force
+    SUPERSEDES  Transformation → Transformation of the same name, or of its former one: from then on the
+                source is in force
     """
 
     FEEDS = "FEEDS"

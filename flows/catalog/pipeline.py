@@ -53,7 +53,7 @@ class Pipeline(Definition):
         contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts.items()}
         return transformation_of(
             transform(self.transform).function,
-            name=self.transform,
+            name=self.name,
             within=OURS,
             parameters={"contracts": contracts, "source_name": self.source_name, **self._said()},
         )

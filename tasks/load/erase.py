@@ -4,7 +4,7 @@ every proof still closes.
 One transaction: the batch packed again without them, a row of `store.erasures` for each, a number of the
 ledger and its lineage, which says which messages:
 
-    raw#BATCH ─▶ erasures#ACT
+    SOURCE#BATCH ─▶ erasures#ACT
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from infra.postgres import Connection, translated
 from lineage import append
 from lineage.acts import ERASURES, digest_of_erasure
 from lineage.errors import NotFoundError
-from lineage.model import RelationshipType, Run, batch_node, run_node
+from lineage.model import Node, RelationshipType, Run, batch_node, run_node
 from lineage.version import transformation_of
 from tasks.load.edges import RAW
 from tasks.load.quarantine import OURS
@@ -58,14 +58,15 @@ async def erase(
     """
     with translated():
         async with connection.transaction():
-            query = "SELECT messages FROM store.raw_batches WHERE batch = $1 FOR UPDATE"
-            packed = await connection.fetchval(query, erasure.batch)
-            if packed is None:
+            query = "SELECT dataset, messages FROM store.raw_batches WHERE batch = $1 FOR UPDATE"
+            held = await connection.fetchrow(query, erasure.batch)
+            if held is None:
                 raise NotFoundError(f"No messages of a batch {erasure.batch} are stored.")
-            messages = unpack(packed)
+            messages = unpack(held["messages"])
             chosen = _chosen(messages, erasure)
             if chosen and not dry_run:
-                await _apply(connection, erasure, messages, [each.sequence for each in chosen])
+                source = batch_node(held["dataset"], erasure.batch)
+                await _apply(connection, erasure, source, messages, [each.sequence for each in chosen])
     return chosen
 
 
@@ -82,7 +83,11 @@ def _chosen(messages: pl.DataFrame, erasure: Erasure) -> tuple[ErasedMessage, ..
 
 
 async def _apply(
-    connection: Connection, erasure: Erasure, messages: pl.DataFrame, sequences: Sequence[int]
+    connection: Connection,
+    erasure: Erasure,
+    source: Node,
+    messages: pl.DataFrame,
+    sequences: Sequence[int],
 ) -> None:
     gone = pl.int_range(messages.height, eager=True).is_in(sequences)
     held = [name for name in ("payload", "key", "headers") if name in messages.columns]
@@ -104,5 +109,5 @@ async def _apply(
     )
     digest = await digest_of_erasure(connection, number)
     target = batch_node(ERASURES, number, sequences=",".join(map(str, sequences)), digest=digest)
-    fed = (RelationshipType.FEEDS, batch_node(RAW, erasure.batch), target)
+    fed = (RelationshipType.FEEDS, source, target)
     await append.write(connection, commit, run_node(erasure.run), [fed], {})

@@ -21,9 +21,9 @@ from lineage import events
 from lineage.append import Brought, LedgerEntry, Relation, next_batch, write
 from lineage.canonical import canonical_json
 from lineage.digest import message_digest
-from lineage.model import Node, RelationshipType, Run, Transformation, batch_node, micros, run_node
+from lineage.model import Node, RelationshipType, Run, Transformation, batch_node, run_node
 from tasks.batch import REJECTED_SCHEMA
-from tasks.load.edges import RAW, REJECTED
+from tasks.load.edges import REJECTED, from_received, received_node
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.raw import PackedRaw, pack_raw, write_raw
 from tasks.load.rejected import copy_rejected, identities, rejected_among
@@ -167,7 +167,7 @@ async def _commit(
         digest_key=commit.keys.name,
         brought=brought,
     )
-    relations = _relations(entry, made)
+    relations = _relations(commit, entry, made)
     await write(commit.connection, entry, run_node(plan.run), relations, {})
     return outcome
 
@@ -229,18 +229,10 @@ async def _reject(commit: Commit, refused: Refused) -> tuple[Outcome, Node | Non
     return "rejected", batch_node(REJECTED, commit.number, rows=1, source=commit.batch.dataset), rejected_sum
 
 
-def _relations(entry: LedgerEntry, made: Node | None) -> Sequence[Relation]:
-    """Source → raw → the event, or the rejected record."""
-    received = batch_node(
-        entry.dataset,
-        entry.number,
-        received_at=micros(entry.received_at),
-        received_until=micros(entry.received_at),
-        position_id=entry.position_id,
-    )
-    raw = batch_node(RAW, entry.number, rows=1)
-    fed: list[Relation] = [(RelationshipType.FEEDS, received, raw)]
-    return [*fed, (RelationshipType.FEEDS, raw, made)] if made else fed
+def _relations(commit: Commit, entry: LedgerEntry, made: Node | None) -> Sequence[Relation]:
+    """The source's batch → the event, or the rejected record."""
+    received = received_node(commit.batch, entry.number, entry.position_id)
+    return from_received(received, [(RelationshipType.FEEDS, received, made)] if made else [])
 
 
 async def acknowledged(connection: Connection, client_id: str) -> None:

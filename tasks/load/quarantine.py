@@ -37,6 +37,7 @@ _RECORD = """
 INSERT INTO store.quarantine (act, table_name, key, batch, released)
 SELECT $1, $2, "key as text", batch, $3 FROM taken
 """
+_SOURCES = "SELECT batch, dataset FROM store.ledger WHERE batch = ANY($1::bigint[]) ORDER BY batch"
 _BATCHES = "SELECT batch, count(*) AS rows FROM taken GROUP BY batch ORDER BY batch"
 
 
@@ -73,7 +74,10 @@ async def record_reprocess(connection: Connection, act: Act, batches: Sequence[i
             received_at=at,
         )
         target = batch_node(RECALLS, number, digest=await digest_of(connection, number))
-        relations = [(RelationshipType.FEEDS, batch_node(RAW, batch), target) for batch in batches]
+        relations = [
+            (RelationshipType.FEEDS, batch_node(row["dataset"], row["batch"]), target)
+            for row in await connection.fetch(_SOURCES, batches)
+        ]
         await append.write(connection, commit, run_node(act.run), relations, {})
     return number
 

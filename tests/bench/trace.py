@@ -37,7 +37,7 @@ WITH numbers AS (SELECT generate_series(1, $1::bigint) AS n), raw AS (
 )
 INSERT INTO store.ledger (batch, dataset, received_at, received_until, processed_at, read, accepted, rejected,
     duplicates, filtered, way, transformation_id, writer, first_entry, last_entry, chain_head)
-SELECT n, 'mqtt:bench', $2, $2, $2, $3, $3, 0, 0, 0, 'fast', 'readings@0', 1, n, n, '' FROM numbers
+SELECT n, 'mqtt:bench', $2, $2, $2, $3, $3, 0, 0, 0, 'fast', 'sensors@0', 1, n, n, '' FROM numbers
 """
 
 

@@ -339,4 +339,4 @@ async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
         raw = await bolt.read(
             "MATCH (r:Batch)-[:FEEDS]->(:Batch {key: $key}) RETURN r.dataset AS d", {"key": key}
         )
-        assert raw == [{"d": "postgres:raw_batches"}]
+        assert raw == [{"d": "mqtt:sensors/+/readings"}]

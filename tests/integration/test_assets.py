@@ -195,7 +195,7 @@ async def test_whoever_sends_an_event_can_only_add(
     prefix, left_out = uuid4().hex, {}
     async with a_house(postgres_dsn, graph) as house, a_client(prefect_server) as client:
         await furnish(house)
-        run, tables = str(house.way.plan.run.id), ["postgres:raw_batches", "postgres:sensor_readings"]
+        run, tables = str(house.way.plan.run.id), ["postgres:rejected", "postgres:sensor_readings"]
         bad = [
             forged(prefix, run="none"),
             forged(prefix, run=run, asset="s3://" + "x" * 3_000),

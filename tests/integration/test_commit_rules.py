@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.postgres import Pool, open_pool
+from lineage import naming
 from lineage.errors import UnavailableError
 from lineage.keys import NO_KEYS
 from tasks.batch import Position, Receipt
@@ -70,10 +71,11 @@ async def test_a_batch_of_duplicates_only_is_written_and_is_no_orphan(
     receipt = await writers[0].take(messages, may_repeat=True)
     assert (receipt.read, receipt.duplicates, receipt.accepted["sensor_readings"]) == (5, 5, 0)
     edges = await pool.fetch(
-        "SELECT source_key, target_key FROM lineage_log WHERE batch = $1 AND relationship_type = 'FEEDS'",
+        "SELECT relationship_type, source_key, target_key FROM lineage_log WHERE batch = $1",
         receipt.batch,
     )
-    assert [edge["target_key"] for edge in edges] == [f"postgres:raw_batches#{receipt.batch}"]
+    source = naming.mqtt("sensors/+/readings")
+    assert [tuple(edge) for edge in edges] == [("PART_OF", f"{source}#{receipt.batch}", source)]
     assert await pool.fetchval("SELECT count FROM raw_batches WHERE batch = $1", receipt.batch) == 5
     await verify(pool, receipt, NO_KEYS)
 

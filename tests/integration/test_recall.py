@@ -169,7 +169,7 @@ async def test_reprocess_makes_new_revisions_and_keeps_the_old(house: House) -> 
         "SELECT way, raw_batch, raw_digest, accepted FROM ledger WHERE batch = $1", batch
     )
     assert ledger == ("reprocess", first.batch, None, 2)
-    edge = (f"postgres:raw_batches#{first.batch}", f"postgres:sensor_readings#{batch}")
+    edge = (f"{first.dataset}#{first.batch}", f"postgres:sensor_readings#{batch}")
     assert edge in await house.fetch("SELECT source_key, target_key FROM lineage_log WHERE batch = $1", batch)
     assert await house.refresh() == 2
     assert await house.fetch("SELECT temperature_mean FROM sensor_readings_hourly ORDER BY hour") == [
@@ -374,7 +374,7 @@ async def test_the_proof_holds_on_both_graphs(postgres_dsn: str, graph: Address)
         assert proof.ok, proof.differences
         rows = await proven.graph.read(
             "MATCH (:Batch {key: $key})-[:FEEDS*]->(b:Batch) RETURN DISTINCT b.dataset AS dataset ORDER BY 1",
-            {"key": f"postgres:raw_batches#{first.batch}"},
+            {"key": f"{first.dataset}#{first.batch}"},
         )
         assert {row["dataset"] for row in rows} >= {"postgres:quarantine", "postgres:sensor_readings_hourly"}
         assert not await proven.graph.read(

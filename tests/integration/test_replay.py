@@ -66,7 +66,7 @@ async def test_the_outputs_and_the_lineage_of_a_replay(house: House) -> None:
         "WHERE batch = $1 ORDER BY number",
         receipt.batch,
     )
-    raw = f"{naming.postgres('raw_batches')}#{first.batch}"
+    raw = f"{first.dataset}#{first.batch}"
     found = {(e["relationship_type"], e["source_key"], e["target_key"]) for e in edges}
     assert ("FEEDS", raw, f"{naming.postgres('sensor_readings')}#{receipt.batch}") in found
     assert ("FEEDS", raw, f"{naming.postgres('rejected')}#{receipt.batch}") in found

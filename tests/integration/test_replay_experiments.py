@@ -108,7 +108,7 @@ async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> N
         "SELECT source_key FROM lineage_log WHERE target_key = 'postgres:experiment_steps#1' "
         "AND relationship_type = 'FEEDS' ORDER BY 1"
     )
-    assert [row["source_key"] for row in fed] == ["postgres:experiments#1", "postgres:raw_batches#1"]
+    assert [row["source_key"] for row in fed] == [f"{first.dataset}#1", "postgres:experiments#1"]
     receipt = await replayed(house, first.batch, -10)
     assert (receipt.read, dict(receipt.accepted), receipt.rejected) == (
         2,

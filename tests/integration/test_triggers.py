@@ -52,9 +52,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'headwater trigger'
 """
 PATH = """
-MATCH (a:Batch)-[:FEEDS]->(b:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
+MATCH (a:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
     -[:FEEDS]->(start:Batch)<-[:WROTE]-(run:Run)
-RETURN [a.key, b.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
+RETURN [a.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
 """
 EXAMPLES = (
     Path(os.environ.get("HEADWATER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")).parent
@@ -389,7 +389,6 @@ async def test_the_graph_knows_which_event_started_which_run_and_all_of_it_is_pr
         {
             "keys": [
                 "mqtt:lab/+/ready#1",
-                "postgres:raw_batches#1",
                 "postgres:trigger_events#1",
                 "deployment:totals/prod#2",
             ],

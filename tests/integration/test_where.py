@@ -118,9 +118,7 @@ async def test_what_is_left_out_is_counted_and_takes_no_key(house: House) -> Non
         "AND relationship_type = 'FEEDS'"
     )
     number = receipt.batch
-    assert [tuple(edge) for edge in edges] == [
-        (f"postgres:raw_batches#{number}", f"postgres:filtered#{number}")
-    ]
+    assert [tuple(edge) for edge in edges] == [(f"{receipt.dataset}#{number}", f"postgres:filtered#{number}")]
     derives = await house.connection.fetch(
         "SELECT source_key FROM lineage_log WHERE relationship_type = 'DERIVES' "
         "AND target_key = 'postgres:rooms.room' AND facts->>'indirect' = 'FILTER'"
