@@ -11,7 +11,7 @@ from console.table import Json, print_json, say
 
 commands = typer.Typer(help="The graph as a whole: make it again, compare two states.", no_args_is_help=True)
 
-STATE = "A time (ISO 8601), a version (readings@…), or a pipeline: what today's code says."
+STATE = "A time (ISO 8601), a version (sensors@…), or a pipeline: what today's code says."
 Before = Annotated[str, typer.Argument(metavar="A", help=STATE)]
 After = Annotated[str, typer.Argument(metavar="B", help=STATE)]
 
@@ -29,7 +29,7 @@ def rebuild() -> None:
 def diff(before: Before, after: After, as_json: Json = False) -> None:
     """What changes in the columns from A to B, and what is made of them; exit status 1 if anything does.
 
-    For example, before merging: headwater graph diff readings@1f2e3d4c5b6a7980 sensors
+    For example, before merging: headwater graph diff sensors@1f2e3d4c5b6a7980 sensors
     """
     settings = start()
     from flows import catalog

@@ -35,7 +35,7 @@ async def rebuild(settings: Settings) -> int:
 async def difference(settings: Settings, catalog: Catalog, before: str, after: str) -> Difference:
     """What changes from one state to another.
 
-    A state is a time (ISO 8601), a version of a transformation (`readings@…`), or the name of a pipeline:
+    A state is a time (ISO 8601), a version of a transformation (`sensors@…`), or the name of a pipeline:
     what today's code would record. With a version or a pipeline, only what the same transformation made at a
     time is compared; with a pipeline, only what comes from no other pipeline's source.
     """
@@ -74,16 +74,18 @@ async def _recorded(graph: Graph, catalog: Catalog, text: str, beside: str) -> d
     except ValueError as error:
         names = ", ".join(catalog.pipelines)
         raise RejectedError(f"{text!r} is neither a time, a version nor a pipeline ({names}).") from error
-    return await diff.columns_at(
-        graph, moment if moment.tzinfo else moment.replace(tzinfo=UTC), _transformation(catalog, beside)
-    )
+    at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    for name in _transformations(catalog, beside):
+        if columns := await diff.columns_at(graph, at, name):
+            return columns
+    return {}
 
 
-def _transformation(catalog: Catalog, state: str) -> str | None:
-    """The name of the one transformation that a version or a pipeline is about."""
-    if state in catalog.pipelines:
-        return catalog.pipelines[state].transform
-    return state.rpartition("@")[0] or None
+def _transformations(catalog: Catalog, state: str) -> Sequence[str | None]:
+    """How the one transformation is called that a version or a pipeline is about, and was called before."""
+    name = state.rpartition("@")[0] or (state if state in catalog.pipelines else None)
+    known = name in catalog.pipelines
+    return (name, catalog.pipelines[name].transform) if name and known else (name,)
 
 
 async def _without_others(graph: Graph, catalog: Catalog, columns: diff.Columns, name: str) -> diff.Columns:

@@ -10,16 +10,18 @@ from pydantic import ValidationError
 from flows.catalog.catalog import Broken, Catalog, Kind
 from flows.catalog.definition import Definition, Table
 from flows.catalog.file_columns import check_columns, check_names
-from flows.catalog.pipeline import FLOWS, Pipeline
+from flows.catalog.pipeline import ACTS, FLOWS, Pipeline
 from infra.local.addresses import near
 from infra.settings import Settings
 from lineage.errors import ContractError
+from lineage.version import keep
 from tasks.contract import ColumnType, Contract, Metadata, OnReturn
 from tasks.extract.files import FileOptions
 from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
 from tasks.extract.registry import SourceOptions
 from tasks.load.aggregate import Aggregate, load_aggregate
+from tasks.our_code import OURS
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
 from tasks.transform.steps.registry import check, looked_up
@@ -46,6 +48,7 @@ def read(settings: Settings) -> Catalog:
 
 def read_directories(directories: Iterable[Path]) -> Catalog:
     """Every folder of the directories, in their order: of two things of one name the first one stands."""
+    keep(OURS)
     broken: list[Broken] = []
     folders = [folder for directory in directories for folder in _folders(directory, broken)]
 
@@ -62,6 +65,7 @@ def read_directories(directories: Iterable[Path]) -> Catalog:
         lambda path: load_aggregate(path, contracts),
         taken=tables,
     )
+    derived = _with_names_of_their_own(derived, written, broken)
     derived = _with_sources_of_their_own(derived, broken)
     contracts |= {name: aggregate.contract for name, (_, aggregate) in derived.items()}
     pipelines = _pipelines(written, contracts, broken)
@@ -228,6 +232,17 @@ def _filled(contract: Contract) -> Contract:
     return contract
 
 
+def _with_names_of_their_own(
+    derived: Found[Aggregate], written: Found[Written], broken: list[Broken]
+) -> Found[Aggregate]:
+    """A transformation is called like the derived table that it makes, or like its pipeline."""
+    for name in derived.keys() & written.keys():
+        path, (there, _) = derived[name][0], written[name]
+        why = f"there is a pipeline {name} already, in {near(there)}: give one of the two another name"
+        broken.append(Broken("table", path, name, f"{near(path)}: {why}."))
+    return {name: each for name, each in derived.items() if name not in written}
+
+
 def _with_sources_of_their_own(derived: Found[Aggregate], broken: list[Broken]) -> Found[Aggregate]:
     """A refresh consumes the change marks of its sources, so each of them is the source of one table."""
     sources: dict[str, str] = {}
@@ -265,6 +280,8 @@ def _trigger(path: Path) -> Trigger:
 def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:
     if isinstance(definition.source, Pull) and name in FLOWS:
         raise ContractError(f"{name} is a flow of ours: give the pipeline another name.")
+    if name in ACTS:
+        raise ContractError(f"{name} is an act of ours in the record: give the pipeline another name.")
     if ":" not in definition.transform:
         transform(definition.transform)  # there is one
     tables = definition.all_tables

@@ -21,6 +21,7 @@ from lineage.errors import UnavailableError
 from lineage.model import Run, Transformation
 from lineage.version import transformation_of
 from tasks.load.events import TriggerPlan
+from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
 
@@ -29,8 +30,6 @@ log = structlog.get_logger(__name__)
 KIND: Final = 0x48_54  # "HT": the first key of the lock that one process has for a trigger
 LOOK_EVERY: Final = 1.0  # seconds between two looks whether it is ours
 BEGIN_AGAIN: Final = 30.0  # seconds until a trigger that could not go on is begun again
-OURS: Final = ("tasks", "lineage")
-"""The packages whose code is part of a trigger's version."""
 
 
 async def run_triggers(
@@ -75,7 +74,9 @@ async def run_trigger(
 def plan_of(trigger: Trigger) -> TriggerPlan:
     """What its commits say of it: the version is of its file and of the code that judges messages."""
     said = trigger.model_dump(mode="json", exclude={"doc", "owner"})
-    version: Transformation = transformation_of(judge, name=trigger.reader, within=OURS, parameters=said)
+    version: Transformation = transformation_of(
+        judge, name=trigger.reader, within=OURS, without=DECIDES_NOTHING, parameters=said
+    )
     run = Run(id=uuid4(), kind="listener", name=trigger.reader, started_at=datetime.now(UTC))
     return TriggerPlan(trigger=trigger, transformation=version, run=run)
 

@@ -17,10 +17,12 @@ from lineage.identifiers import quoted
 from lineage.model import Transformation
 from lineage.version import transformation_of
 from tasks.contract import Contract, Name, OnReturn
+from tasks.our_code import DECIDES_NOTHING
 from tasks.table_definition import TableDefinition
 from tasks.yaml_file import read_yaml
 
 OURS: Final = ("tasks",)
+"""The packages whose code is part of its version."""
 
 
 class DerivedDefinition(TableDefinition):
@@ -73,7 +75,9 @@ class Aggregate:
     def transformation(self) -> Transformation:
         """The SQL and the contract are what makes the values, so they are its version."""
         parameters = {"sql": self.sql, "contract": self.contract.model_dump(mode="json")}
-        return transformation_of(load_aggregate, name=self.table, within=OURS, parameters=parameters)
+        return transformation_of(
+            load_aggregate, name=self.table, within=OURS, without=DECIDES_NOTHING, parameters=parameters
+        )
 
 
 def load_aggregate(path: Path, tables: Mapping[str, Contract]) -> Aggregate:

@@ -10,8 +10,10 @@ import polars as pl
 
 from lineage import naming
 from lineage.errors import ContractError, HeadwaterError, TransformError
+from lineage.version import beside, covered
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import ColumnType, Contract
+from tasks.our_code import OURS
 from tasks.pattern import Pattern
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
@@ -185,6 +187,7 @@ def _custom(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         function: Callable[..., Any] = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        covered(function, within=(*OURS, *beside(function)))  # as it was loaded, and so now
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ContractError(f"the transform {name} cannot be loaded: {error}") from error
     return function

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from lineage.version import _imported, _source, transformation_of
+from lineage.version import _imported, _keep, _source, transformation_of
 
 FILES = {
     "__init__.py": "",
@@ -47,7 +47,7 @@ def write(path: Path, text: str) -> None:
 def forget() -> None:
     for name in [each for each in sys.modules if each.partition(".")[0] == "brewery"]:
         del sys.modules[name]
-    for each in (_imported, _source):
+    for each in (_imported, _source, _keep):
         each.cache_clear()
 
 
