@@ -242,8 +242,13 @@ def _source(name: str) -> _Source | None:
         return None
     if spec is None or not isinstance(spec.loader, InspectLoader):
         return None
-    text = _kept[name].text if name in _kept else spec.loader.get_source(name)
-    return None if text is None else _Source(name, spec.parent or "", text)
+    if name not in _kept:
+        seen = _seen(spec.origin or "")
+        text = spec.loader.get_source(name)
+        if text is None:
+            return None
+        _kept[name] = _File(text, seen)
+    return _Source(name, spec.parent or "", _kept[name].text)
 
 
 def _names(source: _Source) -> Iterator[tuple[str, Sequence[str]]]:

@@ -8,9 +8,9 @@ and contracts make.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from ..identifiers import published_view
+from ..identifiers import listed, published_view
 from ..ports import Connection
-from ..stored import TableShape, published
+from ..stored import TableShape, published, shown
 
 COLUMNS: Mapping[str, str] = {
     "asset_cursors": "source occurred",
@@ -72,7 +72,8 @@ LATER: Mapping[str, frozenset[str]] = {"rejected": frozenset({"may_pass"})}
 
 
 def _shown_of(table: str) -> str:
-    return ", ".join(name for name in COLUMNS[table].split() if name not in LATER.get(table, ()))
+    columns = [name for name in COLUMNS[table].split() if name not in LATER.get(table, ())]
+    return listed(columns) if table == "ledger" else shown(columns)  # a commit of its own bytes replays none
 
 
 VIEWS: Mapping[str, str] = {

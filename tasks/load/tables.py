@@ -16,11 +16,12 @@ from infra.migrate import LOCK
 from infra.postgres import Connection, translated
 from lineage.errors import ContractError
 from lineage.identifiers import column_of, listed, published_view, quoted, stored_table
+from lineage.stored import shown
 from tasks.contract import Contract, OnReturn
 from tasks.load.rename import refuse_old_names, rename_columns
 from tasks.load.table_names import refuse_taken_name
 
-LAYOUT = 2
+LAYOUT = 3
 """Counts the changes of what is made for a contract, so that a table that stands is prepared once more."""
 
 ORIGIN_COLUMNS: dict[str, str] = {
@@ -211,13 +212,13 @@ async def _extend(connection: Connection, contract: Contract) -> None:
 async def _publish(connection: Connection, contract: Contract) -> None:
     """The view people query; new columns come last, so that views built on it keep standing."""
     name = contract.table
-    shown = await connection.fetchval(
-        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
-        "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped",
+    rows = await connection.fetch(
+        "SELECT attname FROM pg_attribute "
+        "WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
         stored_table(name),
     )
     left_out = f" WHERE NOT {in_quarantine(contract)}" if has_history(contract) else ""
-    query = f"SELECT {shown} FROM {stored_table(name)} s{left_out}"
+    query = f"SELECT {shown(row['attname'] for row in rows)} FROM {stored_table(name)} s{left_out}"
     await connection.execute(f"CREATE OR REPLACE VIEW {published_view(name)} AS {query}")
 
 

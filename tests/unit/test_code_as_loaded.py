@@ -130,7 +130,7 @@ def test_a_helper_beside_a_users_transform_is_a_part_of_it(copy: Path, tmp_path:
     folder = copy / "pipelines" / "own"
     folder.mkdir()
     text = (copy / "pipelines" / "sensors" / "sensors.yaml").read_text()
-    (folder / "own.yaml").write_text("transform: our_transform:refine\n" + text)
+    (folder / "own.yaml").write_text(text.replace("transform: readings", "transform: our_transform:refine"))
     program = f"""
 import sys
 from pathlib import Path
@@ -140,13 +140,15 @@ catalog = read_directories([SHIPPED])
 own = catalog.pipelines["own"]
 refine = own.refine()
 Path({str(mine)!r}, "our_data", "factors.py").write_text("FACTOR = 1\\n")
-print(own.transformation().id)
+import our_helper
+print(own.transformation().id, our_helper.FACTOR)
 """
     before = run(copy, program)
     assert before.startswith("own@")
     changed = program.replace("FACTOR = 1", "FACTOR = 2")
     assert run(copy, changed) == before  # it was loaded before the file was another one
-    assert run(copy, changed) != before
+    assert run(copy, changed).endswith(" 2\n")
+    assert run(copy, changed).split()[0] != before.split()[0]
     (mine / "our_data" / "factors.py").write_text("FACTOR = 1\n")
     (mine / "unrelated.py").write_text("OTHER = 2\n")
     assert run(copy, program) == before

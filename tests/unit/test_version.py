@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from lineage.version import _imported, _keep, _source, transformation_of
+from lineage.version import _imported, _keep, _kept, _source, transformation_of
 
 FILES = {
     "__init__.py": "",
@@ -49,6 +49,7 @@ def forget() -> None:
         del sys.modules[name]
     for each in (_imported, _source, _keep):
         each.cache_clear()
+    _kept.clear()
 
 
 def start() -> ModuleType:
