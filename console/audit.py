@@ -42,7 +42,8 @@ def audit(
     from flows.audits import ask
 
     valid, known = moment(as_of, "--as-of"), moment(known_at, "--known-at")
-    _print(form, run(ask(settings, name, dict(pairs(params, "--param")), limit, valid, known)))
+    answer = run(ask(settings, name, dict(pairs(params, "--param")), limit, valid, known))
+    _print(form, answer, whole=False)
 
 
 def query(
@@ -67,8 +68,11 @@ def _list() -> None:
         say(f"{each.name:<18} {each.question}" + (f" ({takes})" if takes else ""))
 
 
-def _print(form: Format, answer: "Answer") -> None:
-    """Microseconds since 1970 (columns that end in _us) are shown as moments."""
+def _print(form: Format, answer: "Answer", *, whole: bool = True) -> None:
+    """Microseconds since 1970 (columns that end in _us) are shown as moments.
+
+    `whole`: a table for people has all columns too, also those that are empty in every row.
+    """
     columns = [name.removesuffix("_us") for name in answer.columns]
     rows = [[_shown(*cell) for cell in zip(answer.columns, row, strict=True)] for row in answer.rows]
     match form:
@@ -78,9 +82,15 @@ def _print(form: Format, answer: "Answer") -> None:
         case Format.CSV:
             print_csv(columns, rows)
         case Format.TABLE:
-            print_table(columns, rows)
+            print_table(*((columns, rows) if whole else _without_empty(columns, rows)))
     if answer.cut and form is not Format.JSON:
         say(f"the first {len(answer.rows):,} of {counted(answer.total, 'row')}: raise --limit", err=True)
+
+
+def _without_empty(columns: list[str], rows: list[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Without the columns that say nothing in any row: of a dataset no rows are told, of a batch they are."""
+    told = [at for at in range(len(columns)) if not rows or any(row[at] is not None for row in rows)]
+    return [columns[at] for at in told], [[row[at] for at in told] for row in rows]
 
 
 def _shown(column: str, value: Any) -> Any:

@@ -75,17 +75,13 @@ async def _recorded(graph: Graph, catalog: Catalog, text: str, beside: str) -> d
         names = ", ".join(catalog.pipelines)
         raise RejectedError(f"{text!r} is neither a time, a version nor a pipeline ({names}).") from error
     at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    for name in _transformations(catalog, beside):
-        if columns := await diff.columns_at(graph, at, name):
-            return columns
-    return {}
-
-
-def _transformations(catalog: Catalog, state: str) -> Sequence[str | None]:
-    """How the one transformation is called that a version or a pipeline is about, and was called before."""
-    name = state.rpartition("@")[0] or (state if state in catalog.pipelines else None)
-    known = name in catalog.pipelines
-    return (name, catalog.pipelines[name].transform) if name and known else (name,)
+    name = beside.rpartition("@")[0] or (beside if beside in catalog.pipelines else None)
+    columns = await diff.columns_at(graph, at, name)
+    if columns or name is None or name not in catalog.pipelines:
+        return columns
+    # before it was called like its pipeline it was called like its transform, as others' were
+    before = await diff.columns_at(graph, at, catalog.pipelines[name].transform)
+    return await _without_others(graph, catalog, before, name)
 
 
 async def _without_others(graph: Graph, catalog: Catalog, columns: diff.Columns, name: str) -> diff.Columns:
