@@ -1,6 +1,10 @@
 """Which code of ours a version covers: what decides a value, or what is said of where a column comes from."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
+
+from lineage.model import Transformation
+from lineage.version import transformation_of
 
 OURS: Final = ("tasks", "lineage")
 """The packages whose modules count, where a transform imports them."""
@@ -21,3 +25,8 @@ DECIDES_NOTHING: Final = frozenset(
     }
 )
 """Those of them that are left out: a source, an error or a table more is no new version of anything."""
+
+
+def of_act(function: Callable[..., Any], name: str) -> Transformation:
+    """What an act of a person is done by."""
+    return transformation_of(function, name=name, within=("tasks",), without=DECIDES_NOTHING, parameters={})

@@ -17,11 +17,11 @@ from lineage.acts import DROPS, digest_of
 from lineage.keys import KeyRing
 from lineage.model import RelationshipType, batch_node, run_node
 from lineage.rejected import rejected_sum_of
-from lineage.version import transformation_of
 from tasks.load.edges import REJECTED
-from tasks.load.quarantine import OURS, Act, record
+from tasks.load.quarantine import Act, record
 from tasks.load.rejected_queries import CHOSEN, Which
 from tasks.load.replay import DROPPING
+from tasks.our_code import of_act
 
 AT_MOST: Final = timedelta(minutes=30)  # per statement; a million records may take over a minute
 
@@ -78,7 +78,7 @@ async def _write_lineage(connection: Connection, act: Act, batch: append.NextBat
         number=number,
         dataset=REJECTED,
         way=act.kind,
-        transformation=transformation_of(drop, name=act.kind, within=OURS, parameters={}),
+        transformation=of_act(drop, act.kind),
         run_id=act.run.id,
         at=at,
         received_at=at,

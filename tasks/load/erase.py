@@ -17,10 +17,9 @@ from lineage import append
 from lineage.acts import ERASURES, digest_of_erasure
 from lineage.errors import NotFoundError
 from lineage.model import Node, RelationshipType, Run, batch_node, run_node
-from lineage.version import transformation_of
 from tasks.load.edges import RAW
-from tasks.load.quarantine import OURS
 from tasks.load.raw import pack, unpack
+from tasks.our_code import of_act
 
 WAY = "erase"
 
@@ -102,7 +101,7 @@ async def _apply(
         number=number,
         dataset=RAW,
         way=WAY,
-        transformation=transformation_of(erase, name=WAY, within=OURS, parameters={}),
+        transformation=of_act(erase, WAY),
         run_id=erasure.run.id,
         at=at,
         received_at=at,

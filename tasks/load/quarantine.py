@@ -16,7 +16,6 @@ from lineage.identifiers import column_of, listed, stored_table
 from lineage.model import RelationshipType, Run, batch_node, run_node
 from lineage.ports import Connection
 from lineage.stored import key_text
-from lineage.version import transformation_of
 from tasks.contract import Contract
 from tasks.load.change_marks import mark
 from tasks.load.edges import RAW
@@ -24,9 +23,9 @@ from tasks.load.recall import Condition
 from tasks.load.reference import numbered_in_order
 from tasks.load.store import Store
 from tasks.load.tables import in_quarantine, same_key
+from tasks.our_code import of_act
 from tasks.verify import shape_of
 
-OURS = ("tasks",)
 Kind = Literal["quarantine", "release", "reprocess"]
 
 _RECALL = """
@@ -68,7 +67,7 @@ async def record_reprocess(connection: Connection, act: Act, batches: Sequence[i
             number=number,
             dataset=RAW,
             way=RECALL,
-            transformation=transformation_of(record_reprocess, name=RECALL, within=OURS, parameters={}),
+            transformation=of_act(record_reprocess, RECALL),
             run_id=act.run.id,
             at=at,
             received_at=at,
@@ -146,7 +145,7 @@ async def _record_rows(connection: Connection, contract: Contract, act: Act, bat
         number=number,
         dataset=uri,
         way=act.kind,
-        transformation=transformation_of(set_apart, name=act.kind, within=OURS, parameters={}),
+        transformation=of_act(set_apart, act.kind),
         run_id=act.run.id,
         at=at,
         received_at=at,

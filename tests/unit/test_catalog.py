@@ -150,6 +150,27 @@ def test_of_two_things_of_one_name_the_first_stands_and_both_are_named(tmp_path:
     assert found.contracts["sensor_readings"] == SHIPPED.contracts["sensor_readings"]
 
 
+def test_a_derived_table_is_not_called_like_a_pipeline(tmp_path: Path) -> None:
+    """Both would be one name in the record, and each version of one would put the other's out of force."""
+    mine = of_ones_own(tmp_path)
+    derived = yaml.safe_load(
+        (catalog.SHIPPED / "sensors" / "derived" / "sensor_readings_hourly.yaml").read_text()
+    )
+    written(mine / "meters" / "derived" / "experiments.yaml", derived)
+    written(mine / "meters" / "derived" / "meters.yaml", derived)
+    for name in ("experiments", "meters"):
+        (mine / "meters" / "derived" / f"{name}.sql").write_text("SELECT 1")
+    found = catalog.read_directories((catalog.SHIPPED, mine))
+    assert {"experiments", "meters"} <= found.pipelines.keys()
+    assert not {"experiments", "meters"} & found.derived.keys()
+    assert any("there is a pipeline meters already, in " in each.why for each in found.broken)
+
+
+@pytest.mark.parametrize("name", ["recall", "fold", "erase"])
+def test_a_pipeline_is_not_called_like_an_act_of_ours(tmp_path: Path, name: str) -> None:
+    assert why_not(of_ones_own(tmp_path, name)).startswith(f"{name} is an act of ours in the record: give")
+
+
 @pytest.mark.parametrize("name", ["Meters", "my meters", "1st", "m" * 64])
 def test_a_folder_is_called_like_a_pipeline_may_be(tmp_path: Path, name: str) -> None:
     assert why_not(of_ones_own(tmp_path, name)).startswith(f"a pipeline cannot be called {name!r}: write")
