@@ -80,10 +80,12 @@ def keep(packages: Iterable[str]) -> None:
         _keep(package)
 
 
+@cache
 def beside(function: Callable[..., Any]) -> tuple[str, ...]:
     """The top-level packages and modules that stand beside a function's own: its user's code.
 
     They are in one directory; where several distributions are installed to it, they are of one distribution.
+    Python's own modules are none of them: a directory of files may be called as one is.
     """
     module = _module_of(function)
     name, file = module.__name__.partition(".")[0], getattr(module, "__file__", None)
@@ -91,8 +93,9 @@ def beside(function: Callable[..., Any]) -> tuple[str, ...]:
         return (name,)
     root = Path(file).resolve().parents[module.__name__.count(".") + (Path(file).stem == "__init__")]
     if root.name in _INSTALLED:
-        return tuple(_of_one_distribution(name))
-    return tuple(sorted({name, *(entry.stem for entry in root.iterdir() if entry.stem.isidentifier())}))
+        return tuple(sorted(_of_one_distribution(name)))
+    there = {entry.stem for entry in root.iterdir() if entry.stem.isidentifier()}
+    return tuple(sorted({name, *there.difference(sys.stdlib_module_names)}))
 
 
 def _of_one_distribution(name: str) -> set[str]:
