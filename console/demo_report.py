@@ -36,8 +36,8 @@ async def missing(pool: Pool, published: int, runs: int) -> str:
         return f"only {found.readings:,} of {published:,} readings are committed"
     if found.ended_runs < runs:
         return f"only {found.ended_runs} of {runs} runs are stored with their end"
-    if found.changed_hours:
-        return f"{found.changed_hours} changed hours are not summed up"
+    if found.changed_buckets:
+        return f"{found.changed_buckets} changed buckets are not summed up"
     async with pool.acquire() as connection:
         with translated():
             behind = (await relay.lag(connection)).entries

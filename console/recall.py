@@ -121,7 +121,7 @@ def lines(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:
     if not outcome.applied:
         yield "Nothing was changed" + ("; --apply does it." if kinds else ".")
     else:
-        yield f"Computed again: {counted(outcome.hours, 'hour')} of aggregates."
+        yield f"Computed again: {counted(outcome.buckets, 'bucket')} of derived tables."
 
 
 def _acts(outcome: "Outcome", kinds: "list[Kind]") -> Iterable[str]:

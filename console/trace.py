@@ -121,8 +121,10 @@ def _earlier(row: "Trace") -> Iterable[tuple[str, str]]:
 
 
 def _part(part: "Part") -> Iterable[tuple[str, str]]:
-    late = "; the hour changed since and waits to be computed again" if part.changed_since else ""
+    late = "; the bucket changed since and waits to be computed again" if part.changed_since else ""
     page = f", page {part.page} of {part.pages}" if part.pages > 1 else ""
     yield "made from", f"{counted(part.total, 'row')} of {part.table}{page}{late}"
     for message in part.messages:
         yield from _message(message)
+    for row in () if part.messages else part.rows:  # of a derived table: each of them can be traced
+        yield "row", ",".join(f"{name}={text(value)}" for name, value in row.items() if name != "batch")

@@ -16,7 +16,7 @@ FROM store.ledger WHERE raw_digest IS NOT NULL
 _ARRIVED = """
 SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,
     (SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed', 'stopped')) AS ended_runs,
-    (SELECT count(*) FROM store.change_marks) AS changed_hours
+    (SELECT count(*) FROM store.change_marks) AS changed_buckets
 """
 # A reading that every step had something to say about.
 _ENRICHED = """
@@ -39,11 +39,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """Messages of devices that are committed, robot runs stored with their end, hours not summed up yet."""
+    """Messages of devices that are committed, robot runs stored with their end, buckets not summed up yet."""
 
     readings: int
     ended_runs: int
-    changed_hours: int
+    changed_buckets: int
 
 
 async def totals(pool: Pool) -> Totals:

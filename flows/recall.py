@@ -61,7 +61,7 @@ class Outcome:
     rejected: int = 0  # withdrawn rows whose records are rejected now
     filtered: int = 0  # withdrawn rows whose records are filtered now
     erased: int = 0  # messages that could not be read again
-    hours: int = 0  # hours of aggregates computed again
+    buckets: int = 0  # of derived tables, computed again
 
 
 async def recalled(
@@ -97,7 +97,7 @@ async def recalled(
                 outcome = await _set_apart(store, act, found, outcome)
     if order.apply and order.kinds:
         done = await refresh_all(settings, catalog, run)
-        outcome = replace(outcome, hours=sum(one.hours for one in done))
+        outcome = replace(outcome, buckets=sum(one.buckets for one in done))
     return outcome
 
 

@@ -47,7 +47,7 @@ async def refresh_aggregates(schedule: Schedule = HOURLY) -> str | State[None]:
         settings = load()
         known = catalog.read(settings)
         done = await refresh(settings, known, current_run(aggregates.NAME))
-        sentence = aggregates.recomputed(sum(one.hours for one in done))
+        sentence = aggregates.recomputed(sum(one.buckets for one in done))
         table = aggregates.table_of(done)
         await acreate_markdown_artifact(table, key=FLOW + aggregates.NAME, description=sentence)
         _refuse_broken(known)

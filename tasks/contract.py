@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lineage.bucket import Bucket
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
 from tasks.exact_numbers import MOST, numbers_of
@@ -99,7 +100,7 @@ class OnReturn(StrEnum):
 
     APPEND = "append"  # a conflict: the newcomer is rejected
     REVISE = "revise"  # a newer observation: it replaces, and the older goes to history
-    RECOMPUTE = "recompute"  # an aggregate: the rows of an hour are replaced as a whole
+    RECOMPUTE = "recompute"  # a derived table: the rows of a bucket are replaced as a whole
 
 
 class Twice(StrEnum):
@@ -290,6 +291,11 @@ class Contract(Frozen):
     max_bytes: int = 1_048_576  # a longer message is rejected undecoded
     oldest: timedelta = timedelta(days=3653)  # older than this before received_at is rejected
     furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
+    bucket: Bucket | None = None  # of a derived table: by what it is made again; None: by the hour
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unused(whole(self), ("bucket",))
 
     @model_validator(mode="after")
     def _keeps_the_rules(self, info: ValidationInfo) -> Self:
@@ -332,6 +338,11 @@ class Contract(Frozen):
         """Its `time`, asked of tables that have one."""
         assert self.time is not None, f"{self.table} has no time"  # noqa: S101 - whoever asks has looked
         return self.time
+
+    @property
+    def made_by(self) -> Bucket:
+        """By which bucket it is made again, asked of derived tables."""
+        return self.bucket or Bucket.HOUR
 
     @property
     def inputs(self) -> tuple[Column, ...]:

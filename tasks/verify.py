@@ -26,6 +26,7 @@ def shape_of(contract: Contract, versions: Sequence[Version] = ()) -> TableShape
         key=contract.key,
         time=contract.time,
         kind=contract.on_return.value,
+        bucket=contract.made_by,
         earlier=tuple(before.values()),
         digested=dict(map(_digested, versions)),
     )

@@ -7,8 +7,9 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from flows.catalog.catalog import Broken, Catalog, Kind
+from flows.catalog.catalog import Broken, Catalog, Kind, sentence
 from flows.catalog.definition import Definition, Table
+from flows.catalog.derived import made_of
 from flows.catalog.file_columns import check_columns, check_names
 from flows.catalog.pipeline import FLOWS, Pipeline
 from infra.local.addresses import near
@@ -19,7 +20,7 @@ from tasks.extract.files import FileOptions
 from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
 from tasks.extract.registry import SourceOptions
-from tasks.load.aggregate import Aggregate, load_aggregate
+from tasks.load.aggregate import read_draft
 from tasks.table_definition import read_table
 from tasks.transform.registry import transform
 from tasks.transform.steps.registry import check, looked_up
@@ -55,20 +56,14 @@ def read_directories(directories: Iterable[Path]) -> Catalog:
     tables, written = _with_own_tables(tables, written, broken)
     tables, written = _with_set_columns(tables, written, broken)
     contracts = {name: contract for name, (_, contract) in tables.items()}
-    derived = _each(
-        _files(folders, "derived"),
-        broken,
-        "table",
-        lambda path: load_aggregate(path, contracts),
-        taken=tables,
-    )
-    derived = _with_sources_of_their_own(derived, broken)
-    contracts |= {name: aggregate.contract for name, (_, aggregate) in derived.items()}
+    drafts = _each(_files(folders, "derived"), broken, "table", read_draft, taken=tables)
+    derived = made_of(drafts, contracts, broken)
+    contracts |= {name: aggregate.contract for name, aggregate in derived.items()}
     pipelines = _pipelines(written, contracts, broken)
     return Catalog(
         pipelines={name: pipeline for name, (_, pipeline) in sorted(pipelines.items())},
         contracts=dict(sorted(contracts.items())),
-        derived={name: aggregate for name, (_, aggregate) in sorted(derived.items())},
+        derived=derived,
         triggers={name: trigger for name, (_, trigger) in sorted(triggers.items())},
         broken=tuple(broken),
     )
@@ -126,7 +121,7 @@ def _each(
         try:
             found[name] = path, load(path)
         except ContractError as error:
-            broken.append(Broken(kind, path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken(kind, path, name, f"{near(path)}: {sentence(error)}"))
     return found
 
 
@@ -160,7 +155,7 @@ def _with_set_columns(
                 _set_alike(table, definition, *first.get(table, (name, definition)))
             filled = {table: _with_set(contracts[table], definition, contracts) for table in mine}
         except ContractError as error:
-            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {sentence(error)}"))
             continue
         first = {**dict.fromkeys(mine, (name, definition)), **first}
         found |= {table: (tables[table][0], contract) for table, contract in filled.items()}
@@ -198,13 +193,8 @@ def _pipelines(
         try:
             found[name] = path, _pipeline(name, definition, contracts)
         except ContractError as error:
-            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {sentence(error)}"))
     return found
-
-
-def _sentence(error: ContractError) -> str:
-    said = str(error)
-    return said if said.endswith((".", "?")) else f"{said}."
 
 
 def _name(path: Path) -> str:
@@ -226,20 +216,6 @@ def _filled(contract: Contract) -> Contract:
     if contract.on_return is OnReturn.RECOMPUTE:
         raise ContractError("a table with `on_return: recompute` is derived: put it into `derived/`.")
     return contract
-
-
-def _with_sources_of_their_own(derived: Found[Aggregate], broken: list[Broken]) -> Found[Aggregate]:
-    """A refresh consumes the change marks of its sources, so each of them is the source of one table."""
-    sources: dict[str, str] = {}
-    kept: Found[Aggregate] = {}
-    for name, (path, aggregate) in derived.items():
-        if taken := [table for table in aggregate.sources if table in sources]:
-            why = f"{taken[0]} is the source of {sources[taken[0]]} already, and a table is the source of one"
-            broken.append(Broken("table", path, name, f"{near(path)}: {why}."))
-            continue
-        sources |= dict.fromkeys(aggregate.sources, name)
-        kept[name] = path, aggregate
-    return kept
 
 
 def _written(path: Path) -> Written:

@@ -1,6 +1,6 @@
 """The lineage log against the ledger: the span and the edges of every batch, and every writer's chain."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..events import EVENT, EVENTS
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
 from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection
-from ..stored import chunks
+from ..stored import TableShape, chunks
 from .books import Books, Counts
 
 RAW = naming.postgres("raw_batches")
@@ -69,9 +69,11 @@ class _Producer:
     rows: int | None
 
 
-async def check_producers(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
+async def check_producers(
+    connection: Connection, books: Books, tables: Mapping[str, TableShape], first: int, end: int
+) -> AsyncIterator[str]:
     """For all that a batch wrote there is an edge that says from what, and how many rows."""
-    wanting = {number: _producers(row, books) for number, row in books.ledger.items()}
+    wanting = {number: _producers(row, books, tables) for number, row in books.ledger.items()}
     async for rows in chunks(connection, _PRODUCERS, first, end):
         for row in rows:
             expected = wanting.get(row["batch"], {}).get(row["target_key"])
@@ -89,7 +91,7 @@ async def check_producers(connection: Connection, books: Books, first: int, end:
             yield f"lineage_log, batch {number}: no edge{source} to {target}"
 
 
-def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
+def _producers(ledger: Any, books: Books, tables: Mapping[str, TableShape]) -> dict[str, _Producer]:
     """Target → its producer."""
     number, received, replayed = ledger["batch"], ledger["raw_digest"] is not None, ledger["raw_batch"]
     raw = batch_node(RAW, number if replayed is None else replayed).key
@@ -104,8 +106,9 @@ def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
     for output in books.outputs.get(number, ()):
         uri = naming.postgres(output["table_name"])
         if output["bucket"] is not None:
-            if output["rows"]:
-                edges[bucket_node(uri, output["bucket"]).key] = _Producer(None, None)
+            shape = tables.get(output["table_name"])  # of no contract: `books.balance` tells it
+            if shape and output["rows"]:
+                edges[bucket_node(uri, output["bucket"], shape.bucket).key] = _Producer(None, None)
         elif fed_by_messages:
             edges[batch_node(uri, number).key] = _Producer(raw, output["rows"])
         else:

@@ -1,4 +1,4 @@
-"""Aggregates: tables whose hours are computed from the rows of other tables by one SELECT.
+"""Derived tables: tables whose buckets are computed from the rows of other tables by one SELECT.
 
 To add one: a contract in `derived/` of a pipeline folder (`on_return: recompute`, and `made_from`), and its
 SELECT beside it, in a file of the same name.
@@ -7,16 +7,17 @@ SELECT beside it, in a file of the same name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from lineage.bucket import Bucket
 from lineage.columns import ColumnEdge
 from lineage.errors import ContractError
-from lineage.identifiers import quoted
 from lineage.model import Transformation
 from lineage.version import transformation_of
-from tasks.contract import Contract, Name, OnReturn
+from tasks.contract import Contract, Name, OnReturn, PartitionBy
 from tasks.table_definition import TableDefinition
 from tasks.yaml_file import read_yaml
 
@@ -27,20 +28,68 @@ class DerivedDefinition(TableDefinition):
     """A table whose columns are all computed from other tables; the one that it is about comes first."""
 
     made_from: tuple[Name, ...] = Field(min_length=1)
+    bucket: Bucket = Bucket.HOUR  # by what it is made again, in UTC: $1 and $2 of its SELECT
+
+    @model_validator(mode="after")
+    def _months_are_partitions(self) -> Self:
+        said_day = "partition_by" in self.model_fields_set and self.partition_by is PartitionBy.DAY
+        if self.bucket is Bucket.MONTH and said_day:
+            said = "a table that is made by the month has a partition a month: leave `partition_by` out"
+            raise PydanticCustomError("contract", "{said}", {"said": said})
+        return self
 
     def contract(self, name: str) -> Contract:
         columns = {each: column.model_copy(update={"derived": True}) for each, column in self.columns.items()}
-        said = self.model_dump(exclude={"made_from", "columns"}, exclude_unset=True)
-        return TableDefinition(**said, columns=columns).contract(name)
+        said = self.model_dump(exclude={"made_from", "columns", "bucket"}, exclude_unset=True)
+        if self.bucket is Bucket.MONTH:
+            said["partition_by"] = PartitionBy.MONTH
+        contract = TableDefinition(**said, columns=columns).contract(name)
+        # What is stored of the contract of a table that is made by the hour stays what it was.
+        return contract.model_copy(update={"bucket": None if self.bucket is Bucket.HOUR else self.bucket})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A derived table as its files say it, before it is known whether what it is made from is there."""
+
+    contract: Contract
+    made_from: tuple[str, ...]
+    sql: str
+
+    def made(self, tables: Mapping[str, Contract]) -> "Aggregate":
+        """It, of some of the tables; raises ContractError where it cannot be made from them."""
+        for table in self.made_from:
+            self._refuse(table, tables)
+        return Aggregate(
+            contract=self.contract, made_from={table: tables[table] for table in self.made_from}, sql=self.sql
+        )
+
+    def _refuse(self, table: str, tables: Mapping[str, Contract]) -> None:
+        if table not in tables:
+            raise ContractError(
+                f"it is made from {table}, and there is no such table, or its contract is broken: name those "
+                "there are."
+            )
+        source = tables[table]
+        if source.is_reference:
+            raise ContractError(
+                f"it is made from {table}, which has no `time`, and so no buckets to be made again: look its "
+                "values up by the step `lookup` where the records are read."
+            )
+        if source.on_return is OnReturn.RECOMPUTE and not self.contract.made_by.holds(source.made_by):
+            raise ContractError(
+                f"its bucket is `{self.contract.made_by}`, and that of {table} is `{source.made_by}`: it must "
+                "be as long, or longer."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """One aggregate: what its rows are, from which tables, and how an hour of it is computed."""
+    """One derived table: what its rows are, from which tables, and how a bucket of it is computed."""
 
     contract: Contract
     made_from: Mapping[str, Contract]  # table → its contract, the one that it is about first
-    sql: str  # one SELECT of the contract's columns; $1 the start of the hour, $2 its end (exclusive)
+    sql: str  # one SELECT of the contract's columns; $1 the start of the bucket, $2 its end (exclusive)
 
     def __post_init__(self) -> None:
         if self.contract.on_return is not OnReturn.RECOMPUTE:
@@ -51,13 +100,13 @@ class Aggregate:
         return self.contract.table
 
     @property
-    def bucket(self) -> str:
-        """The SQL expression of the hour a stored row belongs to; `ledger_outputs.bucket` is its value."""
-        return f"date_trunc('hour', {quoted(self.contract.time_column)}, 'UTC')"
+    def bucket(self) -> Bucket:
+        """By what it is made again; `ledger_outputs.bucket` is the start of one."""
+        return self.contract.made_by
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The tables whose change marks it consumes."""
+        """The tables whose changes it is told of."""
         return tuple(self.made_from)
 
     def columns(self) -> tuple[ColumnEdge, ...]:
@@ -73,30 +122,17 @@ class Aggregate:
     def transformation(self) -> Transformation:
         """The SQL and the contract are what makes the values, so they are its version."""
         parameters = {"sql": self.sql, "contract": self.contract.model_dump(mode="json")}
-        return transformation_of(load_aggregate, name=self.table, within=OURS, parameters=parameters)
+        return transformation_of(read_draft, name=self.table, within=OURS, parameters=parameters)
 
 
-def load_aggregate(path: Path, tables: Mapping[str, Contract]) -> Aggregate:
-    """An aggregate of some of the tables: its contract, whose SELECT stands beside it; or ContractError."""
+def read_draft(path: Path) -> Draft:
+    """The contract of a derived table, whose SELECT stands beside it; or ContractError."""
     made_from, contract = read_yaml(
         path, DerivedDefinition, lambda table: (table.made_from, table.contract(path.stem))
     )
     if contract.table != path.stem:
         raise ContractError(f"it is the contract of {contract.table}: call the file {contract.table}.yaml.")
-    if unknown := [table for table in made_from if table not in tables]:
-        raise ContractError(
-            f"it is made from {', '.join(unknown)}, and there is no such table: name those there are."
-        )
-    if timeless := [table for table in made_from if tables[table].is_reference]:
-        raise ContractError(
-            f"it is made from {timeless[0]}, which has no `time`, and so no hours to be made again: look its "
-            "values up by the step `lookup` where the records are read."
-        )
-    return Aggregate(
-        contract=contract,
-        made_from={table: tables[table] for table in made_from},
-        sql=_statement(path.with_suffix(".sql")),
-    )
+    return Draft(contract=contract, made_from=made_from, sql=_statement(path.with_suffix(".sql")))
 
 
 def _statement(path: Path) -> str:

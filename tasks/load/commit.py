@@ -134,7 +134,7 @@ async def _write(
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
-    """Everything of a commit but its rows and bytes: hours, filtered records, subjects, lineage, ledger."""
+    """Everything of a commit but its rows and bytes: marks, filtered records, subjects, lineage, ledger."""
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     filtered = await insert_filtered(commit, settled.refined.filtered_rows)

@@ -1,4 +1,4 @@
-"""Which rows an aggregate's row was made from: those of its hour that share its key.
+"""Which rows an aggregate's row was made from: those of its bucket that share its key.
 
 A device's hour is made from the device's readings of that hour; a run's summary from the run and its steps.
 """
@@ -15,12 +15,12 @@ from tasks.contract import Contract
 from tasks.load.aggregate import Aggregate
 from tasks.load.change_marks import pending
 from tasks.load.origin import Message, messages_of
-from tasks.load.refresh import HOUR
 from tasks.load.row_key import Key
-from tasks.load.tables import in_quarantine
+from tasks.load.tables import has_history, in_quarantine
 
 PAGE = 100
 """Rows of one table on a page."""
+_PLACE = ", coalesce(raw_batch, batch) AS raw_batch, sequence, part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class Part:
     total: int
     page: int
     pages: int
-    rows: Sequence[Mapping[str, Any]]  # key, batch, raw_batch, sequence, part
-    messages: Sequence[Message]  # of these rows, each once
-    changed_since: bool  # the hour waits to be computed again
+    rows: Sequence[Mapping[str, Any]]  # key, batch; raw_batch, sequence, part but of a derived table
+    messages: Sequence[Message]  # of these rows, each once; a derived table has none
+    changed_since: bool  # the bucket waits to be computed again
 
 
 def shared_key(aggregate: Contract, source: Contract) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def shared_key(aggregate: Contract, source: Contract) -> tuple[str, ...]:
 def rows_query(aggregate: Contract, source: Contract, relation: str | None = None) -> str:
     """FROM and WHERE of the source's rows `s` in a relation, unless one is given in its published view.
 
-    The parameters are the hour, its end, then the shared key.
+    The parameters are the bucket's start, its end, then the shared key.
     Rows in quarantine are no part of the published view, here as in the aggregate's SQL.
     """
     same = "".join(
@@ -60,27 +60,30 @@ async def made_from(
     """Page `page` (from 1) of the source's rows, in the order of their key, and their messages."""
     rows_of = rows_query(aggregate.contract, source)
     values = _values(aggregate.contract, source, key)
-    hour: datetime = values[0]
+    start: datetime = values[0]
     total = await connection.fetchval(f"SELECT count(*) {rows_of}", *values)
     columns = listed(source.key, "s")
     found = await connection.fetch(
-        f"SELECT {columns}, batch, coalesce(raw_batch, batch) AS raw_batch, sequence, part {rows_of} "
+        f"SELECT {columns}, batch{_PLACE if has_history(source) else ''} {rows_of} "
         f"ORDER BY {columns} LIMIT {PAGE} OFFSET {(page - 1) * PAGE}",
         *values,
     )
+    rows = [dict(row) for row in found]
     return Part(
         table=source.table,
         total=total,
         page=page,
         pages=-(-total // PAGE),
-        rows=[dict(row) for row in found],
-        messages=await _messages(connection, [dict(row) for row in found]),
-        changed_since=await pending(connection, source.table, hour),
+        rows=rows,
+        messages=await _messages(connection, rows) if has_history(source) else (),
+        changed_since=await pending(connection, aggregate.table, start, source.table),
     )
 
 
 async def left_out(connection: Connection, aggregate: Contract, source: Contract, key: Key) -> int:
     """How many rows of the source the aggregate's row leaves out: they are in quarantine."""
+    if not has_history(source):
+        return 0
     rows_of = rows_query(aggregate, source, stored_table(source.table))
     query = f"SELECT count(*) {rows_of} AND {in_quarantine(source)}"
     return int(await connection.fetchval(query, *_values(aggregate, source, key)))
@@ -88,8 +91,8 @@ async def left_out(connection: Connection, aggregate: Contract, source: Contract
 
 def _values(aggregate: Contract, source: Contract, key: Key) -> list[Any]:
     """The parameters of `rows_query`."""
-    hour: datetime = key[aggregate.time_column].replace(minute=0, second=0, microsecond=0)
-    return [hour, hour + HOUR, *(key[name] for name in shared_key(aggregate, source))]
+    start = aggregate.made_by.start(key[aggregate.time_column])
+    return [start, aggregate.made_by.end(start), *(key[name] for name in shared_key(aggregate, source))]
 
 
 async def _messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Message]:

@@ -26,7 +26,7 @@ class LedgerRow:
     """The commit that wrote a row."""
 
     batch: int
-    way: str  # how it was stored, see `Receipt.way`; "refresh": an aggregate's hour
+    way: str  # how it was stored, see `Receipt.way`; "refresh": buckets of a derived table
     dataset: str
     position: str | None  # JSON, of a source that repeats exactly
     processed_at: datetime

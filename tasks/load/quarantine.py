@@ -3,7 +3,7 @@
 Quarantine is of a key, so it survives redelivery and reprocessing: whatever returns under the key stays out
 until it is released. One table is one act, which is one transaction, a number of the ledger and its lineage:
 
-    the rows' batches ─▶ quarantine#ACT      and the hours of these rows are marked, for the aggregates
+    the rows' batches ─▶ quarantine#ACT      and these rows are marked as changed, for the derived tables
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from lineage.version import transformation_of
 from tasks.contract import Contract
 from tasks.load.change_marks import mark
 from tasks.load.edges import RAW
+from tasks.load.mark_readers import hold
 from tasks.load.recall import Condition
 from tasks.load.reference import numbered_in_order
 from tasks.load.store import Store
@@ -121,22 +122,22 @@ async def _take(connection: Connection, condition: Condition, act: Act, number: 
 
 
 def _chosen(contract: Contract) -> str:
-    """A query of rows `s`: their key columns, batch and hour (null without a time), and the key as text.
+    """A query of rows `s`: their key columns, batch and time (null without one), and the key as text.
 
     No column of a contract has a space in its name.
     """
     time = "null::timestamptz" if contract.time is None else column_of("s", contract.time)
-    hour = f"date_trunc('hour', {time}, 'UTC')"
-    made = f's.batch, {hour} AS "changed hour", {key_text(shape_of(contract))} AS "key as text"'
+    made = f's.batch, {time} AS "changed at", {key_text(shape_of(contract))} AS "key as text"'
     return f"SELECT {listed(contract.key, 's')}, {made} FROM {stored_table(contract.table)} s"
 
 
 async def _record_rows(connection: Connection, contract: Contract, act: Act, batch: append.NextBatch) -> None:
-    """Write down the rows, their hours, and the act with its lineage: each batch concerned → the act."""
+    """Write down the rows, their marks, and the act with its lineage: each batch concerned → the act."""
     number, at = batch
     await connection.execute(_RECORD, number, contract.table, act.kind == "release")
     if not contract.is_reference:
-        await mark(connection, contract.table, '(SELECT "changed hour" AS hour, batch FROM taken) AS changed')
+        await hold(connection, contract.table)  # nothing is written to it
+        await mark(connection, contract.table, '(SELECT "changed at" AS at, batch FROM taken) AS changed')
     uri = naming.postgres(contract.table)
     commit = append.LedgerEntry(
         number=number,

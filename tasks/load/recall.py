@@ -148,13 +148,18 @@ def _condition(selection: Selection, table: Recalled, batches: list[int] | None)
 async def scope_of(
     connection: Connection, found: Sequence[Condition], aggregates: Sequence[Aggregate]
 ) -> Scope:
-    """Count everything that is derived from the chosen rows; changes nothing."""
+    """Count everything that is derived from the chosen rows; changes nothing.
+
+    `aggregates`: each after those that it is made from.
+    """
     counted = [await _affected(connection, condition) for condition in found]
     made_of: dict[str, int] = {}
+    reached = list(found)
     for aggregate in aggregates:
-        parts = [condition for condition in found if condition.contract.table in aggregate.sources]
-        rows = await _aggregate_rows(connection, aggregate, parts)
+        parts = [_made_from(aggregate, each) for each in reached if each.contract.table in aggregate.sources]
+        rows = await _number_of_rows(connection, aggregate, parts)
         made_of |= {aggregate.table: rows} if rows else {}
+        reached += parts
     versions: dict[str, int] = {}
     raw: set[int] = set()
     for condition in found:
@@ -194,24 +199,28 @@ async def _affected(connection: Connection, condition: Condition) -> Affected:
     return Affected(table=contract.table, **row)
 
 
-async def _aggregate_rows(connection: Connection, aggregate: Aggregate, parts: Sequence[Condition]) -> int:
-    """How many rows of the aggregate were made from chosen rows, of whichever source."""
+def _made_from(aggregate: Aggregate, part: Condition) -> Condition:
+    """The rows of the aggregate that were made from rows of one of its tables."""
+    contract, source, bucket = aggregate.contract, part.contract, aggregate.bucket
+    same = "".join(
+        f" AND {column_of('a', name)} = {column_of('s', name)}" for name in shared_key(contract, source)
+    )
+    buckets = (
+        bucket.start_sql(column_of(*of)) for of in (("a", contract.time_column), ("s", source.time_column))
+    )
+    made = (
+        f"SELECT {listed(contract.key, 'a')} FROM {stored_table(source.table)} s "
+        f"JOIN {stored_table(contract.table)} a ON {' = '.join(buckets)}{same} WHERE {part.sql}"
+    )
+    return Condition(contract, f"({listed(contract.key, 's')}) IN ({made})", part.values)
+
+
+async def _number_of_rows(connection: Connection, aggregate: Aggregate, parts: Sequence[Condition]) -> int:
+    """How many rows of the aggregate hold one of the conditions."""
     keys: set[tuple[Any, ...]] = set()
-    contract = aggregate.contract
+    names, table = listed(aggregate.contract.key, "s"), stored_table(aggregate.table)
     for part in parts:
-        source = part.contract
-        same = "".join(
-            f" AND {column_of('a', name)} = {column_of('s', name)}" for name in shared_key(contract, source)
-        )
-        hours = (
-            f"date_trunc('hour', {column_of(*of)}, 'UTC')"
-            for of in (("a", contract.time_column), ("s", source.time_column))
-        )
-        rows = await connection.fetch(
-            f"SELECT DISTINCT {listed(contract.key, 'a')} FROM {stored_table(source.table)} s "
-            f"JOIN {stored_table(contract.table)} a ON {' = '.join(hours)}{same} WHERE {part.sql}",
-            *part.values,
-        )
+        rows = await connection.fetch(f"SELECT {names} FROM {table} s WHERE {part.sql}", *part.values)
         keys.update(tuple(row) for row in rows)
     return len(keys)
 

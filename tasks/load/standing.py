@@ -70,7 +70,7 @@ def _has_left(name: str, contract: Contract) -> bool:
 
 
 async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame) -> None:
-    """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
+    """Move standing rows (`standing_schema`, n) to the history, and mark what they change."""
     if gone.is_empty():
         return
     table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")

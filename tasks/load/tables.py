@@ -51,7 +51,7 @@ HASHED_ORIGIN: dict[str, pl.DataType] = {
 CARRIED: dict[str, pl.DataType] = {**HASHED_ORIGIN, "batch": pl.Int64()}
 """What stands in a row beside the columns of its contract; a digest covers all of it."""
 
-FIXED = ("key", "time", "on_return", "partition_by")
+FIXED = ("key", "time", "on_return", "partition_by", "bucket")
 """What a table is made for and keeps: another key would take rows of today for repetitions of before."""
 
 
@@ -123,12 +123,17 @@ async def _refuse_another_kind(connection: Connection, contract: Contract) -> No
         return
     stands = Contract.stored(first)
     for name in FIXED:
-        before, now = getattr(stands, name), getattr(contract, name)
+        before, now = _fixed(stands, name), _fixed(contract, name)
         if before != now:
             raise ContractError(
                 f"{contract.table} stands with {name}: {_shown(before)} and its contract now says "
                 f"{_shown(now)}: give the table a new name, or the contract its {name} back"
             )
+
+
+def _fixed(contract: Contract, name: str) -> str | tuple[str, ...] | None:
+    value: str | tuple[str, ...] | None = contract.made_by if name == "bucket" else getattr(contract, name)
+    return value
 
 
 def _shown(value: str | tuple[str, ...] | None) -> str:
@@ -139,7 +144,7 @@ def _shown(value: str | tuple[str, ...] | None) -> str:
 
 async def _create(connection: Connection, contract: Contract) -> None:
     name, columns = contract.table, _definition(stored_columns(contract))
-    # BRIN: batches grow with time, so a batch or an hour is a few neighbouring pages. One index, which can be
+    # BRIN: batches grow with time, so a batch or a time is a few neighbouring pages. One index, which can be
     # asked for either: a second one would be one more look for every row that is written. The rows of a
     # reference table are replaced wherever they stand, and its last batch is asked for again and again.
     parts, index = "", "btree (batch)"

@@ -110,8 +110,8 @@ FORGED = {
     "a value": ("UPDATE store.rooms SET floor = 7 WHERE room = 'A1'", "rooms, batch 1"),
     "a row of the history that is gone": ("DELETE FROM store.rooms_history", "rooms, batch 1"),
     "a mark of an hour": (
-        "INSERT INTO store.change_marks (table_name, hour, batch) VALUES ('rooms', now(), 1)",
-        "rooms, batch 1, hour",
+        "INSERT INTO store.change_marks (reader, table_name, bucket, batch) VALUES ('r', 'rooms', now(), 1)",
+        "change_marks: of rooms for r, which is not told of its changes",
     ),
 }
 

@@ -149,7 +149,7 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
             assert command(*refused).returncode == 2
         act = ("--quarantine", "--reason", "drifted", "--by", "ada", "--apply")
         done = asked(command, "recall", *SPAN, *act)
-        assert (done["applied"], done["rows"], done["hours"]) == (True, {"sensor_readings": 1}, 1)
+        assert (done["applied"], done["rows"], done["buckets"]) == (True, {"sensor_readings": 1}, 1)
         assert await house.value("SELECT count(*) FROM sensor_readings_hourly") == 2
         gone = command("trace", "sensor_readings_hourly", "a,2026-11-20T01:00:00Z")
         assert b": in quarantine is what it would be made from of sensor_readings (1)." in gone.stderr
