@@ -61,7 +61,7 @@ class Draft:
         for table in self.made_from:
             self._refuse(table, tables)
         return Aggregate(
-            contract=self.contract, made_from={table: tables[table] for table in self.made_from}, sql=self.sql
+            contract=self.contract, made_from={name: tables[name] for name in self.made_from}, sql=self.sql
         )
 
     def _refuse(self, table: str, tables: Mapping[str, Contract]) -> None:
@@ -78,7 +78,7 @@ class Draft:
             )
         if source.on_return is OnReturn.RECOMPUTE and not self.contract.made_by.holds(source.made_by):
             raise ContractError(
-                f"its bucket is `{self.contract.made_by}`, and that of {table} is `{source.made_by}`: it must "
+                f"its bucket is `{self.contract.made_by}`, and that of {table} `{source.made_by}`: it must "
                 "be as long, or longer."
             )
 

@@ -82,7 +82,7 @@ def test_what_is_made_from_itself_is_refused_with_every_file(tmp_path: Path) -> 
 def test_a_bucket_is_as_long_as_those_it_is_made_from(tmp_path: Path) -> None:
     minutes = {"made_from": [HOURLY], "bucket": "15 minutes"}
     assert catalogs.why_not(derived(tmp_path / "short", a=minutes)) == (
-        f"its bucket is `15 minutes`, and that of {HOURLY} is `hour`: it must be as long, or longer."
+        f"its bucket is `15 minutes`, and that of {HOURLY} `hour`: it must be as long, or longer."
     )
     weeks = catalogs.why_not(derived(tmp_path / "week", a={"bucket": "week"}))
     assert "'minute', '5 minutes', '15 minutes', 'hour', 'day' or 'month'" in weeks
