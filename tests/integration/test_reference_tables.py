@@ -168,7 +168,7 @@ def test_a_derived_table_is_not_made_of_it(tmp_path: Path) -> None:
     catalogs.written(tmp_path / "rooms" / "pipeline.yaml", ROOMS)
     catalogs.written(tmp_path / "rooms" / "derived" / "floors.yaml", FLOORS)
     (broken,) = catalog.read_directories((tmp_path,)).broken
-    assert "it is made from rooms, which has no `time`, and so no hours to be made again" in broken.why
+    assert "it is made from rooms, which has no `time`, and so no buckets to be made again" in broken.why
 
 
 FLOORS = """
