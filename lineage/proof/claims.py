@@ -72,7 +72,6 @@ NOT_PROVED: Blind = {
     "mark_readers": {
         "registered_at": _CLOCK,
         "filled_at": "without it the derived table is filled again; with it all must be marked or made",
-        MISSING: "the next refresh writes it again, and fills the derived table from what is stored",
     },
     "migrations": dict.fromkeys(
         ("name", "checksum", "applied_at", MISSING, EXTRA),
@@ -107,6 +106,9 @@ ONLY_IN_FULL: Blind = {
 NOT_OF_ALL: Blind = {
     "change_marks": {
         MISSING: "of a row that was replaced since: the mark of what replaced it is proved",
+    },
+    "mark_readers": {
+        MISSING: "of a derived table without marks that wait: the next refresh fills it from what is stored",
     },
     "reigns": {"reign": "of a name's first version: " + _PLACE},
 }
