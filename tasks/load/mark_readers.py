@@ -3,8 +3,9 @@
     registered ─▶ every commit from now on marks for it ─▶ filled: what was stored is marked ─▶ refreshed
 
 No commit slips by: who marks a table holds it (ROW EXCLUSIVE, as every write to it does) until it ends, and
-registering holds it against them (SHARE). So a commit that is open then is waited for, and its rows are among
-what is stored; one that begins later finds the reader. To fill takes no lock.
+registering holds it against them, and against another one (SHARE ROW EXCLUSIVE). So a commit that is open then
+is waited for, and its rows are among what is stored; one that begins later finds the reader. To fill takes no
+lock.
 """
 
 from collections.abc import Collection, Sequence
@@ -141,7 +142,7 @@ async def _against_commits(connection: Connection, table: str, so_long: str) -> 
     """Hold a stored table against whoever writes to it, until the transaction ends."""
     await connection.execute(f"SET LOCAL lock_timeout = {round(PATIENCE.total_seconds() * 1000)}")
     try:
-        await connection.execute(f"LOCK TABLE ONLY {stored_table(table)} IN SHARE MODE")
+        await connection.execute(f"LOCK TABLE ONLY {stored_table(table)} IN SHARE ROW EXCLUSIVE MODE")
     except LockNotAvailable as error:
         raise ContractError(
             f"{table} is written to or vacuumed for longer than {PATIENCE.seconds} s without an end, and so "

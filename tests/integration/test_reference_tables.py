@@ -167,6 +167,7 @@ async def test_a_file_that_is_dropped_again_is_the_table_of_today(
 def test_a_derived_table_is_not_made_of_it(tmp_path: Path) -> None:
     catalogs.written(tmp_path / "rooms" / "pipeline.yaml", ROOMS)
     catalogs.written(tmp_path / "rooms" / "derived" / "floors.yaml", FLOORS)
+    catalogs.written(tmp_path / "rooms" / "derived" / "floors.sql", "SELECT floor FROM rooms")
     (broken,) = catalog.read_directories((tmp_path,)).broken
     assert "it is made from rooms, which has no `time`, and so no buckets to be made again" in broken.why
 
