@@ -3,7 +3,7 @@
     registered ─▶ every commit from now on marks for it ─▶ filled: what was stored is marked ─▶ refreshed
 
 No commit slips by: who marks a table holds it (ROW EXCLUSIVE, as every write to it does) until it ends, and
-registering holds it against them, and against another one (SHARE ROW EXCLUSIVE). So a commit that is open then
+registering holds it against them and against others (SHARE ROW EXCLUSIVE). So a commit that is open then
 is waited for, and its rows are among what is stored; one that begins later finds the reader. To fill takes no
 lock.
 """
