@@ -17,7 +17,15 @@ _PARQUET = "payload.parquet"
 
 
 def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
-    """Every record of the batch, decoded or not."""
+    """Every record of the batch that is not left out, decoded or not."""
+    found = _decode(batch, decoder)
+    if batch.left_out is None:
+        return found
+    read = (_read_again(rows, batch, batch.left_out) for rows in (found.records, found.undecodable))
+    return Decoded(*read, found.sentences)
+
+
+def _decode(batch: RawBatch, decoder: Decoder) -> Decoded:
     payloads, layout, contract = batch.messages["payload"], batch.layout, decoder.contract
     if layout is None:
         return decoder.decode(payloads)
@@ -38,13 +46,11 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
     return table.decode_rows(rows, layout, contract)
 
 
-def read_again(rows: pl.DataFrame, batch: RawBatch) -> pl.DataFrame:
+def _read_again(rows: pl.DataFrame, batch: RawBatch, left_out: pl.DataFrame) -> pl.DataFrame:
     """The rows (with `sequence`, n) of records that are not left out of the batch."""
-    if batch.left_out is None:
-        return rows
     if batch.layout is None:
-        return rows.filter(~pl.col(cells.SEQUENCE).is_in(batch.left_out["sequence"].implode()))
-    parts = batch.left_out["part"]
+        return rows.filter(~pl.col(cells.SEQUENCE).is_in(left_out["sequence"].implode()))
+    parts = left_out["part"]
     if parts.has_nulls():
         return rows.clear()
     is_left_out = pl.col(cells.SEQUENCE).is_in(parts.implode()).fill_null(False)  # null: of no single record
