@@ -70,9 +70,7 @@ async def _untold(commit: Commit, what: str, rows: pl.DataFrame) -> list[RowId]:
     told: list[int] = []
     for table, contract in commit.plan.contracts.items():
         if what in ("rejected", "filtered"):
-            asked = rows.filter(
-                (pl.col("table") == table) & pl.all_horizontal(pl.col("key", "input_hash").is_not_null())
-            )
+            asked = rows.filter((pl.col("table") == table) & pl.col("key").is_not_null())
         elif what == table:
             asked = rows.with_columns(canonical_key(rows, contract))
         else:

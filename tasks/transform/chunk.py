@@ -21,8 +21,10 @@ def decode_batch(batch: RawBatch, decoder: Decoder) -> Decoded:
     found = _decode(batch, decoder)
     if batch.left_out is None:
         return found
-    read = (_read_again(rows, batch, batch.left_out) for rows in (found.records, found.undecodable))
-    return Decoded(*read, found.sentences)
+    records, undecodable = (
+        _read_again(rows, batch, batch.left_out) for rows in (found.records, found.undecodable)
+    )
+    return Decoded(records, undecodable, found.sentences)
 
 
 def _decode(batch: RawBatch, decoder: Decoder) -> Decoded:

@@ -1,11 +1,11 @@
-"""Records of one table, judged: from the cells of decoding to one row per key, and what becomes of the others.
+"""Records of one table, judged: from decoded cells to one row per key, and what becomes of the others.
 
     cells ─reading rules─▶ values ─rules─▶ good ─steps, rules─▶ made ─keys─▶ one row per key
       └──────────────────────┴────────────────┴──────────────────┴────▶ rejected, filtered
 
 Every transform judges by it: what is special of a source is its decoding in front of the cells, and what is
-derived of the values (`readings.py`, `experiments.py`). Row-local but for keys that come twice in a batch, and
-without a clock: `received_at` is the batch's.
+derived of the values (`readings.py`, `experiments.py`). Row-local but for keys that come twice in a batch,
+and without a clock: `received_at` is the batch's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +41,9 @@ class Judged:
 
     def at(self, place: Callable[[pl.DataFrame], pl.DataFrame]) -> "Judged":
         """With every record (`sequence`, n) where it stands in the batch (`sequence`, `part`)."""
-        moved = (place(rows) for rows in (self.kept, self.rejected, self.left_out))
-        return replace(self, **dict(zip(("kept", "rejected", "left_out"), moved, strict=True)))
+        return replace(
+            self, kept=place(self.kept), rejected=place(self.rejected), left_out=place(self.left_out)
+        )
 
 
 def refined(accepted: Mapping[str, pl.DataFrame], judged: Sequence[Judged]) -> Refined:

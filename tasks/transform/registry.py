@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
 from lineage import naming
 from lineage.errors import ContractError, HeadwaterError, TransformError
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.contract import ColumnType, Contract
+from tasks.contract import Contract
 from tasks.pattern import Pattern
 from tasks.transform import derived, experiments, readings
 from tasks.transform.columns import Columns, opaque
@@ -21,7 +21,6 @@ from tasks.transform.place import PlaceFinder
 from tasks.transform.steps.registry import Steps, Used
 
 Refine = Callable[[RawBatch, Reference], Refined]
-_READING: Final = ("metadata", "constant", "zone", "null_values", "map", "from_unit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +110,7 @@ def _hidden(contracts: Mapping[str, Contract], source: str, _parameters: Paramet
 
 
 def _experiments(contracts: Mapping[str, Contract], parameters: Parameters) -> Refine:
-    for contract in contracts.values():
-        if contract.is_reference:
-            raise ContractError(f"{contract.table}: a robot's runs have a time: name the table's `time`.")
-        for column in contract.inputs:
-            if column.type is ColumnType.DECIMAL:
-                why = "a robot's numbers are no decimals: make it a float"
-                raise ContractError(f"{contract.table}: {column.name}: {why}.")
-            if said := next((each for each in _READING if getattr(column, each) is not None), None):
-                why = f"`{said}` means nothing for a robot's runs: leave it out"
-                raise ContractError(f"{contract.table}: {column.name}: {why}.")
+    experiments.check(contracts)
     return partial(experiments.refine, contracts=contracts, source_name=parameters.source_name)
 
 

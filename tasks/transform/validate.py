@@ -4,7 +4,7 @@ Every rule is named `SUBJECT.KIND` and is broken or not by one row alone. The su
 columns or what a transform adds of its own (`topic`, `payload`); the kind tells programs what is wrong.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tasks.contract import Column, ColumnType, Contract, time_literal
+from tasks.contract import Column, ColumnType, Contract, Missing, time_literal
 from tasks.contract_rules import whole
 from tasks.transform import cells
 from tasks.transform.decimals import BOTH
@@ -48,12 +48,23 @@ def rules_of(contract: Contract, received_at: datetime, schema: pl.Schema) -> li
 
 def rules_of_set(contract: Contract, received_at: datetime) -> list[Rule]:
     """The contract's rules of the columns that steps set, in their order."""
+    return _of_made((column for column in contract.columns if column.set), contract, received_at)
+
+
+def rules_of_derived_key(contract: Contract, received_at: datetime) -> list[Rule]:
+    """The contract's rules of the columns of its key that a transform derives: each must be there."""
+    derived = (contract.column(name) for name in contract.key if name in contract.derived)
+    required = (column.model_copy(update={"missing": Missing.REJECT}) for column in derived)
+    return _of_made(required, contract, received_at)
+
+
+def _of_made(columns: Iterable[Column], contract: Contract, received_at: datetime) -> list[Rule]:
+    """The contract's rules of columns that are not read."""
     found: list[Rule] = []
-    for column in contract.columns:
-        if column.set:
-            found += _own(column, pl.Schema())
-            if column.name == contract.time:
-                found += _times(column.name, contract, received_at)
+    for column in columns:
+        found += _own(column, pl.Schema())
+        if column.name == contract.time:
+            found += _times(column.name, contract, received_at)
     return found
 
 
