@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from infra.local.addresses import Address
+from lineage import relay
+from lineage.audit import ask, find
 from lineage.model import Run, Transformation
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.load.commit import load
@@ -91,6 +93,21 @@ def test_what_both_took_is_the_same_to_the_last_bit_of_its_hash(house: House) ->
     found = refined(house, fetched(BOTH, EPOCH, LARGE, HUGE)).accepted
     both = found["experiment_steps"].filter(pl.col("step_id") == "both")
     assert (found["experiments"]["input_hash"].item(), both["input_hash"].item()) == (RUN_HASH, BOTH_HASH)
+
+
+async def test_the_audit_names_the_json_paths_that_a_column_is_read_from(house: House) -> None:
+    await house.take(fetched(BOTH), "experiments")
+    await relay.catch_up(house.connection, house.graph)
+
+    async def paths(column: str) -> set[str]:
+        answer = await ask(house.graph, find("column-upstream"), {"column": f"postgres:{column}"})
+        at = answer.columns.index("direct")
+        return {row[0].removeprefix("opentrons:bench/runs.") for row in answer.rows if row[at]}
+
+    assert await paths("experiment_steps.pipette_name") == {"runs.pipettes.pipetteName"}
+    assert await paths("experiment_steps.volume_ul") == {"commands.params.volume"}
+    assert await paths("experiments.error_type") == {"runs.errors.errorType", "runs.dataError.id"}
+    assert await paths("experiments.protocol_name") == {"protocols.metadata.protocolName"}
 
 
 async def test_what_was_accepted_is_a_duplicate_and_what_was_rejected_stays_so(house: House) -> None:
