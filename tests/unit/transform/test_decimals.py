@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.digest import row_hashes
-from lineage.errors import ContractError
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
@@ -278,11 +277,6 @@ def test_a_key_and_a_hash_are_of_the_value() -> None:
     for scale in (1, 2, 20):
         frame = pl.DataFrame({"a": pl.Series(texts).cast(pl.Decimal(38, scale)), "t": texts})
         assert row_hashes(frame, ["a"]).to_list() == row_hashes(frame, ["t"]).to_list()
-
-
-def test_a_robot_has_no_decimals() -> None:
-    with pytest.raises(ContractError, match="orders: amount: a robot's numbers are no decimals: make it a"):
-        bound("experiments", {"orders": contract(scale=2)}, Parameters(source_name="s"))
 
 
 def test_a_decoder_of_other_contracts_reads_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
