@@ -18,7 +18,8 @@ import polars as pl
 from lineage.errors import ContractError
 from tasks.batch import ORIGIN_SCHEMA, RawBatch, Reference, Refined
 from tasks.contract import Contract
-from tasks.transform import cells, keys, reading_rules, robot_deck, robot_facts, robot_records
+from tasks.decode import cells
+from tasks.transform import keys, reading_rules, robot_deck, robot_facts, robot_records
 from tasks.transform.columns import ANY_TIME, Columns, edges_of
 from tasks.transform.judge import Judged, judge, plan, plan_of_values, refined
 from tasks.transform.lost_steps import OPEN_STEPS, lost_steps

@@ -17,9 +17,9 @@ import polars as pl
 from tasks.batch import PLACE_SCHEMA
 from tasks.canonical import canonical_json
 from tasks.contract import ColumnType, Contract
+from tasks.decode import cells
+from tasks.decode.messages import Decoded, by_record, complete
 from tasks.layout import without_places
-from tasks.transform import cells
-from tasks.transform.decode import Decoded, by_record, complete
 from tasks.transform.robot_pages import Found
 
 SENTENCES: Final = {"payload.json": "it is not JSON that every reader takes"}

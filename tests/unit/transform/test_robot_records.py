@@ -12,11 +12,11 @@ import pytest
 from lineage.errors import ContractError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.table_definition import TableDefinition
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.transform import records
 from tasks.transform.place import PlaceFinder
-from tasks.transform.registry import Parameters, bound
+from tasks.transform.transforms import Parameters, bound
 from tests.fixtures.catalogs import contract as shipped
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -93,7 +93,7 @@ def of_a_robot(record: str) -> Refined:
 
 def of_a_sensor(record: str) -> Refined:
     batch = a_batch(("t", record.encode()))
-    return readings.refine(batch, Reference(frames={}), Decoder(THINGS), "s", PlaceFinder())
+    return records.refine(batch, Reference(frames={}), Decoder(THINGS), "s", PlaceFinder())
 
 
 @pytest.mark.parametrize(
