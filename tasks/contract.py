@@ -206,7 +206,7 @@ class Column(Frozen):
     map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
     from_unit: str | None = None  # what is read is in this, and converted to `unit`
     conversion: tuple[Double, Double, Double] | None = None  # by which it is: `units.conversion`, kept
-    was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
+    was: Name | None = None  # what it was called before: the stored column is renamed (`tables/rename.py`)
     minimum: Limit | None = None  # inclusive
     maximum: Limit | None = None  # inclusive
     min_length: Length | None = None  # characters

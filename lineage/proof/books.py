@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..events import EVENT
+from lineage.trigger_events import EVENT
+
 from ..keys import KeyRing
 from ..ports import Connection
 from ..stored import TableShape

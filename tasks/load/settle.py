@@ -34,7 +34,7 @@ from tasks.load.rejected import (
 from tasks.load.revise import revise
 from tasks.load.row_id import only, without
 from tasks.load.standing import taken
-from tasks.load.tables import same_key
+from tasks.tables.tables import same_key
 
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from lineage.digest import row_hashes
 from tasks.contract import Contract, OnReturn
-from tasks.transform import cells
+from tasks.decode import cells
 
 INPUT_HASH: Final = "input_hash"
 CONFLICT: Final = "key.conflict"

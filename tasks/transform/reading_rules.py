@@ -11,9 +11,9 @@ import polars as pl
 
 from tasks.batch import RawBatch
 from tasks.contract import Column, ColumnType, Contract, Metadata, time_literal
+from tasks.decode import cells, decimals, envelope, timestamps
+from tasks.decode.text_cells import CELLS
 from tasks.pattern import Pattern
-from tasks.transform import cells, decimals, envelope, timestamps
-from tasks.transform.text_cells import CELLS
 from tasks.transform.validate import Rule
 
 LOCATION: Final = "message.location"

@@ -15,8 +15,8 @@ import polars as pl
 
 from tasks.contract import Column, ColumnType, Contract, time_literal
 from tasks.contract_rules import whole
-from tasks.transform import cells
-from tasks.transform.decimals import BOTH
+from tasks.decode import cells
+from tasks.decode.decimals import BOTH
 
 RULES: Final = ".rules"
 """The column of a row's broken rules; no contract's column has a dot in its name."""

@@ -19,10 +19,10 @@ from lineage.errors import ContractError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.model import batch_node, bucket_node
 from lineage.projection import digest
-from tasks.load.aggregate import Aggregate
-from tasks.load.refresh import Refreshed, refresh
+from tasks.derived.aggregate import Aggregate
+from tasks.derived.refresh import Refreshed, refresh
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.aggregates import HOURLY, a_run, assert_proven, at, reading
 from tests.fixtures.commit import Way, a_batch, a_way
 from tests.fixtures.graph import endpoint_of

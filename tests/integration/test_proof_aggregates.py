@@ -4,8 +4,8 @@ import pytest
 
 from infra.local.addresses import Address
 from lineage.errors import VerificationError
-from tasks.load.refresh import Refreshed, refresh
-from tasks.load.tables import prepare_table
+from tasks.derived.refresh import Refreshed, refresh
+from tasks.tables.tables import prepare_table
 from tests.fixtures.aggregates import HOURLY, a_run, at, reading
 from tests.fixtures.commit import a_batch
 from tests.fixtures.proof import House, a_house

@@ -11,9 +11,9 @@ from infra import anchors
 from infra.local.addresses import Address
 from lineage import relay, seal
 from lineage.proof import Proof, prove
-from tasks.load.recall import Selection
-from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
+from tasks.again.recall import Selection
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tests.fixtures import recall
 from tests.fixtures.aggregates import HOURLY, at, reading
 from tests.fixtures.commit import a_batch, message

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.aggregates import recomputed
+from flows.acts.aggregates import recomputed
 from flows.catalog import SHIPPED as FOLDERS
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import SHIPPED

@@ -5,7 +5,7 @@ import pytest
 from flows.catalog import Pipeline
 from lineage import naming
 from lineage.columns import ColumnEdge, Kind, Subtype
-from tasks.load.aggregate import Aggregate
+from tasks.derived.aggregate import Aggregate
 from tests.fixtures.catalogs import SHIPPED
 
 SOURCE = "source:any"

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from tasks.contract import Contract
-from tasks.transform import timestamps
-from tasks.transform.record import tabulate
+from tasks.decode import timestamps
+from tasks.decode.strict import tabulate
 from tasks.transform.record_rules import check_record, check_time
 from tasks.transform.validate import RULES, rules_of, split
 
