@@ -1,5 +1,4 @@
-"""Prefect loads a flow by its path, and puts the folder of that file first on sys.path: no file there may take a
-name that anybody else imports."""
+"""Prefect loads a flow by its path, its folder first on sys.path: no file there shadows another module."""
 
 import sys
 from importlib.machinery import PathFinder
