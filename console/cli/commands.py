@@ -133,7 +133,7 @@ class OnDemand(TyperGroup):
 def loaded(name: str) -> Any:
     """The command, or the group of commands, from its module."""
     module, _, attribute = COMMANDS[name].where.partition(":")
-    found = getattr(import_module(f"console.{module}"), attribute)
+    found = getattr(import_module(f"console.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
         found.rich_markup_mode = None
         command: Any = typer.main.get_group(found)

@@ -1,6 +1,6 @@
 """What decoding hands to the rules: typed cells, and beside each what was wrong with it.
 
-Both ways to decode (`shape.py`, `record.py`) give these columns, so that nothing after them knows which one
+Both ways to decode (`shape.py`, `strict.py`) give these columns, so that nothing after them knows which one
 read a message:
 
 * `sequence` (Int32): the message;

@@ -10,8 +10,8 @@ import polars as pl
 from tasks.batch import Format, RawBatch
 from tasks.decode import cells, tabular
 from tasks.decode.messages import Decoded, Decoder, unread
+from tasks.decode.payload import PAYLOAD_SENTENCES
 from tasks.layout import records_in
-from tasks.transform.reject import PAYLOAD_SENTENCES
 
 _PARQUET = "payload.parquet"
 

@@ -3,7 +3,7 @@
 A device prints its messages from one template: the same keys in the same order with the same spaces. A
 shape is that template, learned from one message, with a group for each value the contract wants. It is
 narrower than JSON on purpose (no escapes, no exponents, no arrays): what it matches means the same to it and
-to the strict reader in `record.py`, and what it does not match goes to that reader. So a verdict never
+to the strict reader in `strict.py`, and what it does not match goes to that reader. So a verdict never
 depends on which shapes a batch happened to teach.
 """
 

@@ -18,11 +18,12 @@ from tasks.canonical import canonical_key
 from tasks.contract import UTC_MICROS, Contract
 from tasks.decode import cells, envelope
 from tasks.decode.messages import Decoded
+from tasks.decode.payload import PAYLOAD_SENTENCES
 from tasks.pattern import Pattern
 from tasks.transform import keys, reading_rules
 from tasks.transform.columns import ANY_TIME, decoded, kept, validated
 from tasks.transform.reading_rules import LOCATION, RECEIVED, origin_of
-from tasks.transform.reject import PAYLOAD_SENTENCES, rejected
+from tasks.transform.reject import rejected
 from tasks.transform.steps.kinds import Steps
 from tasks.transform.validate import RULES, Rule, fill_defaults, rules_of, rules_of_set, split
 

@@ -15,7 +15,7 @@ from tests.fixtures.headwater import command as _command
 from tests.fixtures.recall import a_house
 
 command = _command  # a fixture
-CONSOLE = Path(__file__).parents[2] / "console"
+CONSOLE = Path(__file__).parents[2] / "console" / "cli"
 UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 EVIL = "\x1b[2J\x07\r\nFORGED\x9b31m\u202e\u200bevil\u2028\ufeff\U000e0041|`[x](y)<b>"
 WALKED = [

@@ -38,7 +38,7 @@ def test_a_process_is_started_anew_when_its_settings_changed(home: Path, postgre
     there = process.environment(second.pid)
     assert there["HEADWATER_ROBOTS"] == "ot2=http://127.0.0.1:31951"
     assert there["PYTHONPATH"] == str(app.CODE)
-    assert (app.CODE / "console" / "app.py").exists()
+    assert (app.CODE / "console" / "cli" / "app.py").exists()
 
 
 def test_up_says_which_settings_of_a_process_changed_and_no_value(

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.decode import cells, header
+from tasks.decode.payload import PAYLOAD_SENTENCES
 from tasks.pattern import topic_pattern
 from tasks.transform import reading_rules
-from tasks.transform.reject import PAYLOAD_SENTENCES
 from tasks.transform.validate import rules_of
 from tests.fixtures.catalogs import contract as contract_of
 
