@@ -13,7 +13,7 @@ from typing import Any
 from tasks.canonical import canonical_json
 from tasks.contract import Column, ColumnType, Contract, Missing, Together
 from tasks.contract_rules import matches
-from tasks.decode.timestamps import TEXT
+from tasks.types.timestamp import TEXT
 
 _INT64 = 2**63
 _TIME = re.compile(TEXT)

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from tasks.contract import Contract
-from tasks.decode import timestamps
 from tasks.decode.strict import tabulate
+from tasks.transform.reading_rules import parsed
 from tasks.transform.record_rules import check_record, check_time
 from tasks.transform.validate import RULES, rules_of, split
 
@@ -102,6 +102,6 @@ def _alone(record: dict[str, Any]) -> list[str]:
 
 def _by_frame(record: dict[str, Any]) -> list[str]:
     frame = tabulate([record], CONTRACT).with_columns(sequence=pl.lit(0, pl.Int32))
-    frame = timestamps.parse(frame, CONTRACT)
+    frame = parsed(frame, CONTRACT)
     _, bad = split(frame, rules_of(CONTRACT, NOW, frame.schema))
     return [rule for rules in bad[RULES] for rule in rules]
