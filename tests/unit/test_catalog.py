@@ -50,8 +50,8 @@ def published(of: str) -> Path:
 
 @pytest.mark.parametrize("of", SCHEMAS)
 def test_the_published_schema_is_the_model(of: str) -> None:
-    write = 'python -c "from tests.unit.test_catalog import *; [published(of).write_text(schema(of)) for of in SCHEMAS]"'
-    assert published(of).read_text(encoding="utf-8") == schema(of), f"write it again: {write}"
+    write = "from tests.unit.test_catalog import *; [published(of).write_text(schema(of)) for of in SCHEMAS]"
+    assert published(of).read_text(encoding="utf-8") == schema(of), f'write it again: python -c "{write}"'
 
 
 def changed(home: Path, file: str, **change: object) -> Path:
