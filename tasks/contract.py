@@ -29,6 +29,9 @@ from pydantic_core import PydanticCustomError
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
 from tasks.exact_numbers import MOST, numbers_of
+from tasks.types.kinds import TYPES
+from tasks.types.timestamp import UTC_MICROS as UTC_MICROS
+from tasks.types.type import Type
 from tasks.units import conversion
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -77,6 +80,8 @@ _STORED: Final = "stored"
 
 
 class ColumnType(StrEnum):
+    """What a type is: `tasks/types/`."""
+
     TEXT = "text"
     FLOAT = "float"
     INTEGER = "integer"
@@ -113,26 +118,6 @@ class Twice(StrEnum):
 class PartitionBy(StrEnum):
     DAY = "day"
     MONTH = "month"
-
-
-UTC_MICROS = pl.Datetime("us", "UTC")
-# Of a decimal both are made of its digits: `Column.polars_type`, `Column.postgres_type`.
-POLARS_TYPES: dict[ColumnType, pl.DataType] = {
-    ColumnType.TEXT: pl.String(),
-    ColumnType.FLOAT: pl.Float64(),
-    ColumnType.INTEGER: pl.Int64(),
-    ColumnType.BOOLEAN: pl.Boolean(),
-    ColumnType.TIMESTAMP: UTC_MICROS,
-    ColumnType.JSON: pl.String(),
-}
-POSTGRES_TYPES: dict[ColumnType, str] = {
-    ColumnType.TEXT: "text",
-    ColumnType.FLOAT: "double precision",
-    ColumnType.INTEGER: "bigint",
-    ColumnType.BOOLEAN: "boolean",
-    ColumnType.TIMESTAMP: "timestamptz",
-    ColumnType.JSON: "json",  # not jsonb: the text as received, so that its row hash can be computed again
-}
 
 
 def _refuse(problems: Iterable[Problem]) -> None:
@@ -246,16 +231,18 @@ class Column(Frozen):
         return MOST if self.precision is None else self.precision, self.scale or 0
 
     @property
+    def kind(self) -> Type:
+        return TYPES[self.type]
+
+    @property
     def polars_type(self) -> pl.DataType:
         """What a value is in a frame."""
-        return pl.Decimal(*self.digits) if self.type is ColumnType.DECIMAL else POLARS_TYPES[self.type]
+        return self.kind.polars(self.digits)
 
     @property
     def postgres_type(self) -> str:
         """What a value is in Postgres."""
-        if self.type is ColumnType.DECIMAL:
-            return "numeric({},{})".format(*self.digits)
-        return POSTGRES_TYPES[self.type]
+        return self.kind.postgres(self.digits)
 
     @property
     def is_arrival(self) -> bool:

@@ -15,48 +15,29 @@ Reading rules add `NAME.read` (Float64) to a column that they convert: the numbe
 
 import polars as pl
 
-from tasks.contract import POLARS_TYPES, Column, ColumnType, Contract
-from tasks.contract_rules import NUMBERS
+from tasks.contract import Column, Contract
+from tasks.types.companions import as_read, epoch, fault, is_fault
+from tasks.types.kinds import TYPES
+from tasks.types.type import Type
 
+__all__ = ["as_read", "epoch", "fault", "is_fault"]  # and what is below
 SEQUENCE = "sequence"
-STILL_TEXT = (ColumnType.TEXT, ColumnType.TIMESTAMP, ColumnType.DECIMAL, ColumnType.JSON)
-"""Types whose cells are text."""
 
 
-def fault(name: str) -> str:
-    """The column that says why `name` could not be read. No contract's column has a dot in its name."""
-    return f"{name}.fault"
-
-
-def is_fault(name: str) -> bool:
-    """Whether a column is one of the faults."""
-    return name.endswith(".fault")
-
-
-def epoch(name: str) -> str:
-    """The column that holds a timestamp given as a number."""
-    return f"{name}.epoch"
-
-
-def as_read(name: str) -> str:
-    """The column that holds a converted number as it was read."""
-    return f"{name}.read"
-
-
-def kind_of(column: Column) -> ColumnType:
+def kind_of(column: Column) -> Type:
     """What a cell is before its reading rules: what is looked up in a `map` is text."""
-    return ColumnType.TEXT if column.map is not None else column.type
+    return TYPES["text"] if column.map is not None else column.kind
 
 
 def type_of(column: Column) -> pl.DataType:
     """The type of a cell before its reading rules."""
-    kind = kind_of(column)
-    return pl.String() if kind in STILL_TEXT else POLARS_TYPES[kind]
+    return kind_of(column).cell
 
 
 def null_words(column: Column) -> list[str]:
     """The texts that stand for a missing number, so that they are not what no number can be read from."""
-    if kind_of(column) not in NUMBERS or type_of(column) == pl.String():
+    kind = kind_of(column)
+    if not kind.is_number or kind.cell == pl.String():
         return []
     return [each for each in column.null_values or () if isinstance(each, str)]
 
@@ -66,7 +47,7 @@ def schema(contract: Contract) -> pl.Schema:
     fields: dict[str, pl.DataType] = {SEQUENCE: pl.Int32()}
     for column in contract.recorded:
         fields[column.name] = type_of(column)
-        if column.type is ColumnType.TIMESTAMP:
+        if column.kind.has_epoch:
             fields[epoch(column.name)] = pl.Float64()
         fields[fault(column.name)] = pl.String()
     return pl.Schema(fields)

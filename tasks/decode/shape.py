@@ -14,40 +14,27 @@ from typing import Final
 
 import polars as pl
 
-from tasks.contract import Column, ColumnType, Contract
+from tasks.contract import Column, Contract
 from tasks.decode import cells, strict
+from tasks.types.json_number import NUMBER, TEXT
 
 Path = tuple[str, ...]
 
-_TEXT: Final = r'[^"\\\x00-\x1f]*'
-_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
-_INTEGER: Final = r"-?(?:0|[1-9][0-9]{0,17})"
 _TRUTH: Final = r"true|false"
 _WRITTEN: Final = r"0|-?[1-9][0-9]{0,17}"
 _TOKEN: Final = re.compile(
-    rf'(?P<space>[ \t\r\n]+)|(?P<text>"{_TEXT}")|(?P<number>{_NUMBER})|(?P<truth>{_TRUTH})|(?P<null>null)'
+    rf'(?P<space>[ \t\r\n]+)|(?P<text>"{TEXT}")|(?P<number>{NUMBER})|(?P<truth>{_TRUTH})|(?P<null>null)'
     r"|(?P<endless>NaN|-?Infinity)|(?P<mark>[{}:,])"
 )
 _FINITE: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?"  # nobody looks at it again: it must not overflow
 _LIKE: Final = {
-    "text": f'"{_TEXT}"',
+    "text": f'"{TEXT}"',
     "number": _FINITE,
     "truth": f"(?:{_TRUTH})",
     "null": "null",
     "endless": "(?:NaN|-?Infinity)",
 }
-_ENDLESS: Final = {ColumnType.FLOAT: "finite", ColumnType.DECIMAL: "finite", ColumnType.TIMESTAMP: "unit"}
-_CAPTURED: Final = {
-    (ColumnType.TEXT, "text"): f'"({_TEXT})"',
-    (ColumnType.TIMESTAMP, "text"): f'"({_TEXT})"',
-    (ColumnType.TIMESTAMP, "number"): f"({_NUMBER})",
-    (ColumnType.FLOAT, "number"): f"({_NUMBER})",
-    (ColumnType.INTEGER, "number"): f"({_INTEGER})",
-    (ColumnType.DECIMAL, "text"): f'"({_TEXT})"',
-    (ColumnType.DECIMAL, "number"): f"({_NUMBER})",
-    (ColumnType.BOOLEAN, "truth"): f"({_TRUTH})",
-}
-_MAPPED: Final = {"text": f'"({_TEXT})"', "number": f"({_WRITTEN})", "truth": f"({_TRUTH})"}
+_MAPPED: Final = {"text": f'"({TEXT})"', "number": f"({_WRITTEN})", "truth": f"({_TRUTH})"}
 MATCHED: Final = ".matched"  # no contract's column has a dot in its name
 _EXACT: Final = 1e15  # larger numbers may overflow: left to the strict reader
 _WORTH_SHARING: Final = 2_000  # texts
@@ -169,17 +156,17 @@ class _Template:
         if column is None or kind == "null":
             self.pattern.append(_LIKE[kind])
             return True
-        if column.type is ColumnType.JSON or (column.type is ColumnType.INTEGER and "." in text):
+        if not column.kind.fits_shape(kind, text):
             return False
         if kind == "text" and cells.null_words(column):
             return False
         if column.map is not None:
             return self._mapped(column, kind, text)
-        group = _CAPTURED.get((column.type, kind))
+        group = column.kind.captured.get(kind)
         if group is None:
-            fault = _ENDLESS.get(column.type, "type") if kind == "endless" else "type"
+            fault = column.kind.endless if kind == "endless" else "type"
             self.faults[column.name] = f"{column.name}.{fault}"
-        elif column.type is ColumnType.TIMESTAMP and kind == "number":
+        elif column.kind.has_epoch and kind == "number":
             self.groups[cells.epoch(column.name)] = pl.Float64()
         else:
             self.groups[column.name] = cells.type_of(column)

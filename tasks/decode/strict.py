@@ -6,7 +6,7 @@
 * A null is a missing value. A number may be written as an integer where a float is due, and below 2^53 as a
   float without a fraction where an integer is due. Minus zero is zero. A string is never read as a number,
   nor a number as a string, nor a truth value as either: `NAME.type`. But a decimal is read from both, digit
-  for digit as it is written (`decimals.py`).
+  for digit as it is written (`types/decimal.py`).
 * NaN, the infinities and numbers beyond a double break `NAME.finite` where the contract reads them; anywhere
   else in the message they make it no JSON: `payload.json`.
 """
@@ -14,7 +14,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -23,14 +23,13 @@ from pydantic_core import from_json
 
 from tasks.contract import Column, ColumnType, Contract
 from tasks.decode import cells
+from tasks.types.json_number import WHOLE, is_non_finite, is_number
+from tasks.types.type import Cell
 
-Cell = tuple[Any, str | None]  # a value, or null and the kind of fault
 Path = tuple[str, ...]
 Record = dict[str | Path, Any]
 """A JSON object; the text of a number that is read as a decimal stands beside it, under its path."""
 
-_INT64: Final = 1 << 63
-_WHOLE: Final = float(1 << 53)  # from here on two whole numbers may be one double
 _LARGE: Final = re.compile(rb"[0-9]{19}")  # digits that may be an integer beyond 64 bits
 _DEEP: Final = 200  # levels, of what reads every digit
 _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what may not be finite
@@ -39,7 +38,7 @@ _SUSPECT: Final = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{200}")  # what
 def decimals_of(contract: Contract) -> Sequence[Path]:
     """Where decimals stand; one with a `map` is looked up as text."""
     recorded = contract.recorded
-    return [c.source_path for c in recorded if c.type is ColumnType.DECIMAL and c.map is None]
+    return [c.source_path for c in recorded if c.kind.has_digits and c.map is None]
 
 
 def read(payload: bytes, contract: Contract, decimals: Sequence[Path]) -> Record | str:
@@ -126,7 +125,7 @@ def _with_non_finite(text: str, contract: Contract) -> Record | None:
         return None
     if not isinstance(record, dict):
         return None
-    here = sum(_is_non_finite(_dig(record, column.source_path)) for column in contract.recorded)
+    here = sum(is_non_finite(_dig(record, column.source_path)) for column in contract.recorded)
     return record if 0 < here == _count_non_finite(record) else None
 
 
@@ -136,14 +135,7 @@ def _count_non_finite(value: Any) -> int:
         return sum(map(_count_non_finite, value.values()))
     if isinstance(value, list):
         return sum(map(_count_non_finite, value))
-    return int(_is_non_finite(value))
-
-
-def _is_non_finite(value: Any) -> bool:
-    try:
-        return _is_number(value) and not math.isfinite(value)
-    except OverflowError:  # an integer beyond a double
-        return True
+    return int(is_non_finite(value))
 
 
 def _dig(record: Any, path: Sequence[str]) -> Any:
@@ -157,7 +149,7 @@ def tabulate(records: Sequence[Record], contract: Contract) -> pl.DataFrame:
     series: list[pl.Series] = []
     for column in contract.recorded:
         values, faults = _reach(records, column.source_path)
-        if column.type is ColumnType.DECIMAL:
+        if column.kind.has_digits:
             values = [
                 record.get(column.source_path, value) for record, value in zip(records, values, strict=True)
             ]
@@ -183,16 +175,16 @@ def _column(column: Column, values: list[Any], faults: list[str | None]) -> list
     extra: list[pl.Series] = []
     if words := cells.null_words(column):
         values = [None if type(value) is str and value in words else value for value in values]
-    if column.type is ColumnType.TIMESTAMP:
+    if column.kind.has_epoch:
         epochs: list[float | None] = [None] * len(values)
         for at, value in enumerate(values):
-            if _is_non_finite(value):
+            if is_non_finite(value):
                 values[at], faults[at] = None, f"{column.name}.unit"
-            elif _is_number(value):
+            elif is_number(value):
                 values[at], epochs[at] = None, float(value)
         extra.append(pl.Series(cells.epoch(column.name), epochs, pl.Float64))
-    if not _is_plain(cells.kind_of(column), values):
-        reader = _written if column.map is not None else _READERS[column.type]
+    if not cells.kind_of(column).are_plain(values):
+        reader = _written if column.map is not None else column.kind.from_json
         for at, value in enumerate(values):
             if value is not None:
                 values[at], kind = reader(value)
@@ -201,82 +193,11 @@ def _column(column: Column, values: list[Any], faults: list[str | None]) -> list
     return [cell, *extra, pl.Series(cells.fault(column.name), faults, pl.String)]
 
 
-def _is_plain(kind: ColumnType, values: list[Any]) -> bool:
-    """True where no single value needs a look."""
-    if not set(map(type, values)) <= _PLAIN[kind]:
-        return False
-    return kind is not ColumnType.FLOAT or not any(map(_is_non_finite, values))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _text(value: Any) -> Cell:
-    return (value, None) if type(value) is str else (None, "type")
-
-
-def _digits(value: Any) -> Cell:
-    """The text of a number, or of what is none (`decimals.py`); NaN and the infinities have no digits."""
-    return (None, "finite") if _is_non_finite(value) else _text(value)
-
-
 def _written(value: Any) -> Cell:
     """What a `map` is asked for: text, `true` and `false`, a whole number without a point."""
     if type(value) is bool:
         return ("true" if value else "false"), None
     if type(value) is float:
-        whole = math.isfinite(value) and value.is_integer() and abs(value) < _WHOLE
+        whole = math.isfinite(value) and value.is_integer() and abs(value) < WHOLE
         return (str(int(value)), None) if whole else (None, "map")
     return (str(value), None) if type(value) in (str, int) else (None, "type")
-
-
-def _float(value: Any) -> Cell:
-    if not _is_number(value):
-        return None, "type"
-    return (None, "finite") if _is_non_finite(value) else (float(value), None)
-
-
-def _whole(value: Any) -> Cell:
-    if type(value) is float and value.is_integer() and abs(value) < _WHOLE:
-        value = int(value)
-    if type(value) is not int:
-        return None, "type"
-    return (value, None) if -_INT64 <= value < _INT64 else (None, "range")
-
-
-def _truth(value: Any) -> Cell:
-    return (value, None) if type(value) is bool else (None, "type")
-
-
-def _json(value: Any) -> Cell:
-    """Canonical JSON; a NUL anywhere in it is a fault, for no store keeps one."""
-    if _is_non_finite(value):
-        return None, "finite"
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except TypeError:  # nested deeper than 254, or an integer beyond 64 bits
-        return None, "json"
-    return (None, "nul") if "\\u0000" in text else (text, None)
-
-
-_NONE: Final = type(None)
-# The types that need no look at single values; an integer may be too large, a JSON value is written anew.
-_PLAIN: Final[dict[ColumnType, set[type]]] = {
-    ColumnType.TEXT: {str, _NONE},
-    ColumnType.TIMESTAMP: {str, _NONE},
-    ColumnType.FLOAT: {float, int, _NONE},
-    ColumnType.INTEGER: {_NONE},
-    ColumnType.DECIMAL: {str, _NONE},
-    ColumnType.BOOLEAN: {bool, _NONE},
-    ColumnType.JSON: {_NONE},
-}
-_READERS: Final[dict[ColumnType, Callable[[Any], Cell]]] = {
-    ColumnType.TEXT: _text,
-    ColumnType.TIMESTAMP: _text,
-    ColumnType.FLOAT: _float,
-    ColumnType.INTEGER: _whole,
-    ColumnType.DECIMAL: _digits,
-    ColumnType.BOOLEAN: _truth,
-    ColumnType.JSON: _json,
-}

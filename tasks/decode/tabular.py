@@ -16,17 +16,14 @@ from typing import Final
 import polars as pl
 
 from tasks.batch import Layout
-from tasks.contract import Column, ColumnType, Contract
+from tasks.contract import Column, Contract
 from tasks.decode import cells
 from tasks.decode.header import fault_of, header_in, names_of, our_names, too_short
 from tasks.decode.messages import UNDECODABLE, Decoded, complete, texts_of, unread
-from tasks.decode.text_cells import CELLS, fault, no_cell
-from tasks.decode.timestamps import in_zone
 from tasks.layout import records_in
+from tasks.types.json_number import WHOLE
+from tasks.types.type import fault, no_cell
 
-_WHOLE: Final = float(1 << 53)  # from here on two whole numbers may be one double
-_FROM, _UNTIL = -62_135_596_800, 253_402_300_800  # s since 1970 of the years 1 and 10,000
-_PER_SECOND: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 ENCODING: Final = "payload.encoding"
 
 
@@ -72,7 +69,7 @@ def _plain(
         return None
     if _cell_begins_blank(chunk, mark):
         return None
-    numbers = {c.name for c in contract.recorded if cells.kind_of(c) is ColumnType.FLOAT}
+    numbers = {c.name for c in contract.recorded if cells.kind_of(c).cell == pl.Float64}
     try:
         rows = _read(chunk, columns, delimiter, numbers)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
@@ -135,7 +132,7 @@ def _typed(found: pl.DataFrame, contract: Contract) -> pl.DataFrame:
                 continue
             if words := cells.null_words(column):
                 value = pl.when(~value.is_in(words)).then(value)
-            columns += CELLS[cells.kind_of(column)](value, column.name)
+            columns += cells.kind_of(column).from_text(value, column.name)
     if cells.SEQUENCE not in found.columns:
         found = found.with_row_index(cells.SEQUENCE)
     return complete(found.select(pl.col(cells.SEQUENCE).cast(pl.Int32), *columns), contract)
@@ -165,35 +162,8 @@ def _cells_of(column: Column, value: pl.Expr, dtype: pl.DataType) -> list[pl.Exp
         value, dtype = value.cast(pl.String), pl.String()
     if column.map is not None and (dtype == pl.Boolean or dtype.is_numeric()):
         return _written(value, name, dtype)
-    if dtype == pl.String and kind in (ColumnType.TEXT, ColumnType.TIMESTAMP, ColumnType.JSON):
-        return CELLS[kind](value, name)
-    if isinstance(dtype, pl.Datetime) and kind is ColumnType.TIMESTAMP:
-        if dtype.time_zone is None and column.zone is None:
-            return no_cell(value, name, "zone")
-        return _time(column, value, dtype)
-    if kind is ColumnType.DECIMAL and (dtype.is_integer() or dtype.is_decimal() or dtype == pl.String):
-        return [value.cast(pl.String).alias(name)]
-    if dtype.is_numeric() and kind is ColumnType.TIMESTAMP:
-        return [pl.lit(None, pl.String).alias(name), value.cast(pl.Float64).alias(cells.epoch(name))]
-    if dtype.is_numeric() and kind in (ColumnType.FLOAT, ColumnType.INTEGER):
-        return CELLS[kind](value, name)
-    if dtype == pl.Boolean and kind is ColumnType.BOOLEAN:
-        return [value.alias(name)]
-    return no_cell(value, name, "type")
-
-
-def _time(column: Column, value: pl.Expr, dtype: pl.Datetime) -> list[pl.Expr]:
-    """Cells of times; one beyond the years that a calendar here has is a fault, and stops nothing."""
-    per_second = _PER_SECOND[dtype.time_unit]
-    number = value.to_physical()
-    there = (number >= _FROM * per_second) & (number < _UNTIL * per_second)
-    kept = pl.when(there).then(number).cast(pl.Datetime(dtype.time_unit))
-    beyond = pl.when(~there).then(pl.lit(f"{column.name}.format"))
-    if dtype.time_zone is None:
-        cell, missing = in_zone(column, kept)
-        return [cell, pl.coalesce(beyond, missing).alias(cells.fault(column.name))]
-    utc = kept.dt.cast_time_unit("us").dt.replace_time_zone("UTC")
-    return [utc.alias(column.name), beyond.alias(cells.fault(column.name))]
+    found = kind.from_typed(column, value, dtype)
+    return no_cell(value, name, "type") if found is None else found
 
 
 def _written(value: pl.Expr, name: str, dtype: pl.DataType) -> list[pl.Expr]:
@@ -201,5 +171,5 @@ def _written(value: pl.Expr, name: str, dtype: pl.DataType) -> list[pl.Expr]:
     if dtype == pl.Boolean or dtype.is_integer():
         return [value.cast(pl.String).alias(name)]
     number = value.cast(pl.Float64)
-    whole = pl.when((number.abs() < _WHOLE) & (number == number.floor())).then(number).cast(pl.Int64)
+    whole = pl.when((number.abs() < WHOLE) & (number == number.floor())).then(number).cast(pl.Int64)
     return [whole.cast(pl.String).alias(name), fault(name, "map", value.is_not_null() & whole.is_null())]

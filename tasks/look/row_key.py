@@ -12,12 +12,11 @@ A time without a zone is UTC. A comma inside a value is read right by name and i
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from lineage.errors import RejectedError
-from tasks.contract import ColumnType, Contract
+from tasks.contract import Contract
 
 Key = Mapping[str, Any]
 """Key column → its value, in the contract's order."""
@@ -50,34 +49,13 @@ def _parts(contract: Contract, text: str) -> Mapping[str, Any]:
 
 
 def _value(contract: Contract, name: str, value: Any) -> Any:
-    kind = contract.column(name).type
+    kind = contract.column(name).kind
     try:
-        if kind is ColumnType.DECIMAL:
-            return _decimal(value)
-        if kind is ColumnType.TIMESTAMP:
-            moment = datetime.fromisoformat(str(value))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if kind is ColumnType.INTEGER:
-            return int(value)
-        if kind is ColumnType.BOOLEAN:
-            return _truth(str(value))
-        return float(value) if kind is ColumnType.FLOAT else str(value)
-    except (ValueError, InvalidOperation) as error:
-        raise RejectedError(f"{value!r} is no {kind} for {name}: a key is {_example(contract)}.") from error
-
-
-def _decimal(value: Any) -> Decimal:
-    """A value with more digits than its column is the key of no row; NaN is the key of none at all."""
-    found = Decimal(str(value))
-    if not found.is_finite():
-        raise ValueError(value)
-    return found
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
+        return kind.from_key(value)
+    except ValueError as error:
+        raise RejectedError(
+            f"{value!r} is no {kind.name} for {name}: a key is {_example(contract)}."
+        ) from error
 
 
 def _example(contract: Contract) -> str:

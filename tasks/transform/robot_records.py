@@ -56,7 +56,7 @@ def read(found: Sequence[Found], contract: Contract) -> RobotRecords:
     records = complete(read.records, contract).with_columns(
         _as_whole_as_it_is(read.records[column.name])
         for column in contract.recorded
-        if cells.kind_of(column) is ColumnType.JSON
+        if cells.kind_of(column).name == ColumnType.JSON
     )
     places = [(each.sequence, each.part) for each in found]
     return RobotRecords(

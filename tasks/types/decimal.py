@@ -1,4 +1,4 @@
-"""Decimals, from the text of a number to exactly its digits: it is never a double on the way.
+"""`decimal`: from the text of a number to exactly its digits: it is never a double on the way.
 
 * Digits with or without a point, maybe a sign and an exponent (`1.23e1` is 12.3). JSON may give them as a
   number or in quotes. Zeros before all other digits or after them count for nothing, and minus zero is zero.
@@ -8,12 +8,19 @@ Rules: `NAME.type` (any other text), `NAME.finite` (NaN, an infinity), `NAME.pre
 point), `NAME.scale` (digits after it).
 """
 
-from typing import Final
+import decimal
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from tasks.contract import Column, ColumnType, Contract
-from tasks.decode import cells
+from tasks.exact_numbers import fits
+from tasks.types import companions
+from tasks.types.json_number import NUMBER, QUOTED, is_non_finite
+from tasks.types.text import read_text
+from tasks.types.type import NONE, Cell, Digits, Type
+
+if TYPE_CHECKING:
+    from tasks.contract import Column
 
 BOTH: Final = "digits"
 """The fault of a number that breaks `precision` and `scale`."""
@@ -25,18 +32,64 @@ _FURTHEST: Final = 10**9
 """Of exponents: beyond it nothing changes, for a message has fewer digits."""
 
 
-def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Replace each decimal's text by its value, and name what was wrong in its fault.
+class Decimal(Type):
+    name = "decimal"
+    said = "a decimal number"
+    is_number = True
+    rules = ("minimum", "maximum", "one_of")
+    unread = {"finite": "is not a finite number"}  # noqa: RUF012 - nobody changes it
+    cell = pl.String()
+    has_digits = True
+    captured = {"text": QUOTED, "number": f"({NUMBER})"}  # noqa: RUF012 - nobody changes it
+    endless = "finite"
+    plain = (str, NONE)
 
-    A column that holds decimals already stays. The rows may come back in another order.
-    """
-    for column in contract.inputs:
-        if column.type is ColumnType.DECIMAL and frame.schema[column.name] == pl.String:
-            frame = _parse(frame, column)
-    return frame
+    def polars(self, digits: Digits) -> pl.DataType:
+        return pl.Decimal(*digits)
+
+    def postgres(self, digits: Digits) -> str:
+        return "numeric({},{})".format(*digits)
+
+    def takes(self, value: object, digits: Digits) -> bool:
+        return fits(value, *digits)
+
+    def wanted(self, digits: Digits) -> str:
+        precision, scale = digits
+        return f"a number of at most {precision - scale} digits before the point and {scale} after it"
+
+    def from_json(self, value: Any) -> Cell:
+        """The text of a number, or of what is none; NaN and the infinities have no digits."""
+        return (None, "finite") if is_non_finite(value) else read_text(value)
+
+    def from_text(self, value: pl.Expr, name: str) -> list[pl.Expr]:
+        return [value.alias(name)]
+
+    def from_typed(self, column: "Column", value: pl.Expr, dtype: pl.DataType) -> list[pl.Expr] | None:
+        """From decimals, whole numbers and texts; a double is none."""
+        if dtype.is_integer() or dtype.is_decimal() or dtype == pl.String:
+            return [value.cast(pl.String).alias(column.name)]
+        return None
+
+    def parse(self, frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
+        """Replace the column's text by its value, and name what was wrong in its fault."""
+        return _parse(frame, column)
+
+    def from_key(self, value: Any) -> Any:
+        """A value with more digits than its column is the key of no row; NaN is the key of none at all."""
+        try:
+            found = decimal.Decimal(str(value))
+        except decimal.InvalidOperation as error:
+            raise ValueError(value) from error
+        if not found.is_finite():
+            raise ValueError(value)
+        return found
+
+    def as_json(self, value: pl.Expr) -> pl.Expr:
+        """In quotes: most readers of JSON would take a double for a number."""
+        return pl.format('"{}"', value.cast(pl.String))
 
 
-def _parse(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
+def _parse(frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
     """Most numbers are written as the column has them, and read at once; only the rest costs more."""
     name, text = column.name, pl.col(column.name)
     plain = pl.when(text.str.contains(_plain(*column.digits))).then(text).cast(column.polars_type)
@@ -53,7 +106,7 @@ def _plain(precision: int, scale: int) -> str:
     return rf"^-?{before}(?:\.[0-9]{{1,{scale}}})?$" if scale else f"^-?{before}$"
 
 
-def _unless_null(column: Column) -> pl.Expr:
+def _unless_null(column: "Column") -> pl.Expr:
     """The value, null where it stands for a missing one."""
     value, said = pl.col(_VALUE), [each for each in column.null_values or () if not isinstance(each, str)]
     if not said:
@@ -61,7 +114,7 @@ def _unless_null(column: Column) -> pl.Expr:
     return pl.when(~value.is_in(pl.Series(said, dtype=column.polars_type).implode())).then(value)
 
 
-def _other_forms(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
+def _other_forms(frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
     """Numbers in any form. What counts are the digits between the first and the last that is not zero.
 
     Its steps are columns of their own: a point that is far away must not make a text of many zeros.
@@ -86,10 +139,11 @@ def _other_forms(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
     rest = rest.with_columns(pl.when(good).then(_written(point, scale)).alias(".written"))
     value = pl.col(".written")
     negative = pl.when(text.str.starts_with("-")).then(value.str.replace("^", "-")).otherwise(value)
-    known = pl.col(cells.fault(name)) if cells.fault(name) in frame.columns else pl.lit(None, pl.String)
+    beside = companions.fault(name)
+    known = pl.col(beside) if beside in frame.columns else pl.lit(None, pl.String)
     fault = pl.coalesce(known, pl.when(value.is_null()).then(_fault(name, text)))
-    rest = rest.with_columns(negative.cast(column.polars_type).alias(_VALUE), fault.alias(cells.fault(name)))
-    return rest.select(list(dict.fromkeys([*frame.columns, cells.fault(name)])))
+    rest = rest.with_columns(negative.cast(column.polars_type).alias(_VALUE), fault.alias(beside))
+    return rest.select(list(dict.fromkeys([*frame.columns, beside])))
 
 
 def _exponent(text: pl.Expr) -> pl.Expr:

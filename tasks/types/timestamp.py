@@ -1,4 +1,4 @@
-"""Timestamps as devices write them, to UTC microseconds.
+"""`timestamp`: times as devices write them, to UTC microseconds.
 
 Accepted:
 
@@ -15,12 +15,20 @@ zone has twice, or skips), `NAME.format` (any other text, or a day that no calen
 number outside both spans).
 """
 
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 
-from tasks.contract import POLARS_TYPES, Column, ColumnType, Contract, Twice
-from tasks.decode import cells
+from tasks.types import companions
+from tasks.types.json_number import NUMBER, QUOTED
+from tasks.types.text import read_text
+from tasks.types.type import NONE, Cell, Digits, Type, no_cell
+
+if TYPE_CHECKING:
+    from tasks.contract import Column
+
+UTC_MICROS: Final = pl.Datetime("us", "UTC")
 
 SECONDS_FROM: Final = 1e8
 MILLISECONDS_FROM: Final = 1e11
@@ -35,31 +43,96 @@ TEXT: Final = rf"{_LOCAL}{_ZONE}?"
 """A time as text, with a zone or without."""
 _COMMON: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z$"
 _MICROSECONDS: Final = 6  # digits
-_TWICE: Final[dict[Twice | None, Literal["earliest", "latest"]]] = {
-    Twice.FIRST: "earliest",
-    Twice.SECOND: "latest",
-}
+_TWICE: Final[dict[str | None, Literal["earliest", "latest"]]] = {"first": "earliest", "second": "latest"}
+"""A contract's `twice` → what Polars calls it."""
+_DIGITS: Final = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
+_FROM, _UNTIL = -62_135_596_800, 253_402_300_800  # s since 1970 of the years 1 and 10,000
+_PER_SECOND: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-def parse(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Replace each timestamp's text and epoch by its time, and name what was wrong in its fault.
+class Timestamp(Type):
+    name = "timestamp"
+    said = "a time"
+    unread = {  # noqa: RUF012 - nobody changes it
+        "zone": "has no time zone",
+        "format": "is not an RFC 3339 time",
+        "unit": "is a number that is neither seconds nor milliseconds since 1970",
+    }
+    cell = pl.String()
+    has_epoch = True
+    captured = {"text": QUOTED, "number": f"({NUMBER})"}  # noqa: RUF012 - nobody changes it
+    endless = "unit"
+    plain = (str, NONE)
 
-    A column that holds times already stays. The rows may come back in another order.
-    """
-    for column in contract.inputs:
-        if column.type is ColumnType.TIMESTAMP and frame.schema[column.name] == pl.String:
-            frame = _parse(frame, column)
-    return frame
+    def polars(self, _digits: Digits) -> pl.DataType:
+        return UTC_MICROS
+
+    def postgres(self, _digits: Digits) -> str:
+        return "timestamptz"
+
+    def takes(self, _value: object, _digits: Digits) -> bool:
+        return False  # no rule of a contract names a time
+
+    def wanted(self, _digits: Digits) -> str:
+        return "a time"
+
+    def from_json(self, value: Any) -> Cell:
+        return read_text(value)
+
+    def from_text(self, value: pl.Expr, name: str) -> list[pl.Expr]:
+        """A time of digits alone is seconds or milliseconds, as in JSON."""
+        digits = value.str.contains(_DIGITS)
+        epoch = pl.when(digits).then(value).cast(pl.Float64, strict=False)
+        return [pl.when(~digits).then(value).alias(name), epoch.alias(companions.epoch(name))]
+
+    def from_typed(self, column: "Column", value: pl.Expr, dtype: pl.DataType) -> list[pl.Expr] | None:
+        if dtype == pl.String:
+            return self.from_text(value, column.name)
+        if isinstance(dtype, pl.Datetime):
+            if dtype.time_zone is None and column.zone is None:
+                return no_cell(value, column.name, "zone")
+            return _from_times(column, value, dtype)
+        if dtype.is_numeric():
+            epoch = value.cast(pl.Float64).alias(companions.epoch(column.name))
+            return [pl.lit(None, pl.String).alias(column.name), epoch]
+        return None
+
+    def parse(self, frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
+        """Replace the column's text and epoch by its time, and name what was wrong in its fault."""
+        return _parse(frame, column)
+
+    def from_key(self, value: Any) -> Any:
+        """A time without a zone is UTC."""
+        moment = datetime.fromisoformat(str(value))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def as_json(self, value: pl.Expr) -> pl.Expr:
+        iso = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        return pl.when(value.dt.year().is_between(1, 9999)).then(pl.format('"{}"', iso))
 
 
-def in_zone(column: Column, local: pl.Expr) -> list[pl.Expr]:
+def _from_times(column: "Column", value: pl.Expr, dtype: pl.Datetime) -> list[pl.Expr]:
+    """Cells of times; one beyond the years that a calendar here has is a fault, and stops nothing."""
+    per_second = _PER_SECOND[dtype.time_unit]
+    number = value.to_physical()
+    there = (number >= _FROM * per_second) & (number < _UNTIL * per_second)
+    kept = pl.when(there).then(number).cast(pl.Datetime(dtype.time_unit))
+    beyond = pl.when(~there).then(pl.lit(f"{column.name}.format"))
+    if dtype.time_zone is None:
+        cell, missing = in_zone(column, kept)
+        return [cell, pl.coalesce(beyond, missing).alias(companions.fault(column.name))]
+    utc = kept.dt.cast_time_unit("us").dt.replace_time_zone("UTC")
+    return [utc.alias(column.name), beyond.alias(companions.fault(column.name))]
+
+
+def in_zone(column: "Column", local: pl.Expr) -> list[pl.Expr]:
     """The cells of a column of times (Datetime) without a zone, in that of the contract."""
     local = local.dt.cast_time_unit("us")
     fault = pl.when(local.is_not_null() & _in_zone(column, local).is_null()).then(_not_in_zone(column, local))
-    return [_in_zone(column, local).alias(column.name), fault.alias(cells.fault(column.name))]
+    return [_in_zone(column, local).alias(column.name), fault.alias(companions.fault(column.name))]
 
 
-def _in_zone(column: Column, local: pl.Expr) -> pl.Expr:
+def _in_zone(column: "Column", local: pl.Expr) -> pl.Expr:
     """UTC (Datetime, µs) of a local time in the column's zone; null where there is no such time, or two."""
     meant: Literal["earliest", "latest", "null"] = "null"
     if column.twice in _TWICE:
@@ -68,14 +141,14 @@ def _in_zone(column: Column, local: pl.Expr) -> pl.Expr:
     return here.dt.convert_time_zone("UTC")
 
 
-def _not_in_zone(column: Column, local: pl.Expr) -> pl.Expr:
+def _not_in_zone(column: "Column", local: pl.Expr) -> pl.Expr:
     """The rule that a local time breaks which is none in the column's zone, or two."""
     one = local.dt.replace_time_zone(column.zone, ambiguous="earliest", non_existent="null")
     two = pl.when(one.is_not_null()).then(pl.lit(f"{column.name}.ambiguous"))
     return two.otherwise(pl.lit(f"{column.name}.nonexistent"))
 
 
-def _parse(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
+def _parse(frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
     """Most devices write `…T…Z`, which is read fast; only the rest pays for the other forms."""
     name, text = column.name, pl.col(column.name)
     common = pl.when(text.str.contains(_COMMON)).then(
@@ -85,13 +158,13 @@ def _parse(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
     if timed[_TIME].null_count():
         known = pl.col(_TIME).is_not_null()
         timed = pl.concat([timed.filter(known), _other_forms(timed.filter(~known), column)], how="diagonal")
-    times = pl.col(_TIME).cast(POLARS_TYPES[ColumnType.TIMESTAMP]).alias(name)
-    return timed.with_columns(times).drop(_TIME, cells.epoch(name), strict=False)
+    times = pl.col(_TIME).cast(UTC_MICROS).alias(name)
+    return timed.with_columns(times).drop(_TIME, companions.epoch(name), strict=False)
 
 
-def _other_forms(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
+def _other_forms(frame: pl.DataFrame, column: "Column") -> pl.DataFrame:
     name, text = column.name, pl.col(column.name)
-    epoch = pl.col(cells.epoch(name))
+    epoch = pl.col(companions.epoch(name))
     head = pl.concat_str(text.str.slice(0, 10), pl.lit("T"), text.str.slice(11, 8))
     fraction = _fraction(text.str.extract(r"\.([0-9]+)").fill_null(""))
     zoned = pl.when(text.str.contains(_ZONED)).then(_clock(head) + fraction - _offset(text))
@@ -112,7 +185,7 @@ def _other_forms(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
         .when(text.is_not_null())
         .then(pl.lit(f"{name}.format"))
     )
-    fault = cells.fault(name)
+    fault = companions.fault(name)
     known = pl.col(fault) if fault in frame.columns else pl.lit(None, pl.String)
     unread = pl.when(pl.col(_TIME).is_null()).then(kind)
     return frame.with_columns(pl.coalesce(known, unread).alias(fault))
