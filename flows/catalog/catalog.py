@@ -8,8 +8,8 @@ from typing import Literal
 from flows.catalog.pipeline import Pipeline
 from lineage.errors import ContractError, NotFoundError
 from tasks.contract import Contract
+from tasks.derived.aggregate import Aggregate
 from tasks.extract.pull import Pull
-from tasks.load.aggregate import Aggregate
 from tasks.trigger import Trigger
 
 Kind = Literal["pipeline", "table", "trigger", "directory"]

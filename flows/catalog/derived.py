@@ -8,7 +8,7 @@ from flows.catalog.catalog import Broken, sentence
 from infra.local.addresses import near
 from lineage.errors import ContractError
 from tasks.contract import Contract
-from tasks.load.aggregate import Aggregate, Draft
+from tasks.derived.aggregate import Aggregate, Draft
 
 Drafts = Mapping[str, tuple[Path, Draft]]
 """Name → where it is defined, and what its files say."""

@@ -16,14 +16,14 @@ from infra.local.addresses import near
 from infra.settings import Settings
 from lineage.errors import ContractError
 from tasks.contract import ColumnType, Contract, Metadata, OnReturn
+from tasks.derived.aggregate import read_draft
 from tasks.extract.files import FileOptions
 from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
-from tasks.extract.registry import SourceOptions
-from tasks.load.aggregate import read_draft
+from tasks.extract.sources import SourceOptions
 from tasks.table_definition import read_table
-from tasks.transform.registry import transform
-from tasks.transform.steps.registry import check, looked_up
+from tasks.transform.steps.kinds import check, looked_up
+from tasks.transform.transforms import transform
 from tasks.trigger import Trigger, TriggerDefinition
 from tasks.yaml_file import read_yaml, within
 

@@ -14,7 +14,7 @@ from tasks.contract import Contract
 from tasks.extract.files import FileOptions
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import Columns
-from tasks.transform.registry import Parameters, Refine, bound, transform
+from tasks.transform.transforms import Parameters, Refine, bound, transform
 
 OURS: Final = ("tasks", "lineage")
 """The packages whose code is part of a transformation's version."""

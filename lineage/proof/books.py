@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..events import EVENT
+from lineage.trigger_events import EVENT
+
 from ..keys import KeyRing
 from ..ports import Connection
 from ..stored import TableShape
@@ -70,7 +71,7 @@ def balance(books: Books, tables: Mapping[str, TableShape]) -> list[str]:
         if row["read"] != out:
             found.append(f"batch {number}: the ledger says {row['read']} read and accounts for {out}")
         written = sum(output["rows"] for output in books.outputs.get(number, ()))
-        if row["accepted"] != written and row["way"] != EVENT:  # see `events.py`
+        if row["accepted"] != written and row["way"] != EVENT:  # see `trigger_events.py`
             found.append(
                 f"batch {number}: the ledger says {row['accepted']} accepted, its outputs add up to {written}"
             )

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lineage.trigger_events import EVENT, EVENTS
+
 from .. import form, naming
-from ..events import EVENT, EVENTS
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
 from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection

@@ -41,7 +41,7 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
 

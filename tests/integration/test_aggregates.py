@@ -20,8 +20,8 @@ from lineage.errors import ContractError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.model import batch_node, bucket_node
 from lineage.projection import digest
-from tasks.load.aggregate import Aggregate
-from tasks.load.refresh import Refreshed, refresh
+from tasks.derived.aggregate import Aggregate
+from tasks.derived.refresh import Refreshed, refresh
 from tasks.load.store import Store
 from tests.fixtures.aggregates import HOURLY, a_run, assert_proven, at, prepared, reading
 from tests.fixtures.commit import Way, a_batch, a_way

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
-from flows.recall import Order, recalled, recalled_tables
+from flows.acts.recall import Order, recalled, recalled_tables
 from infra.local.addresses import Address
 from infra.migrate import migrate
 from lineage import naming, relay
@@ -25,16 +25,16 @@ from lineage.fold import fold_next_day
 from lineage.identifiers import quoted
 from lineage.model import Run, batch_node, bucket_node
 from lineage.projection import digest
+from tasks.again.recall import Selection, conditions, scope_of
+from tasks.again.reread import CurrentPipeline
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.load.aggregate import Aggregate, DerivedDefinition, Draft
-from tasks.load.mark_readers import PATIENCE, register
-from tasks.load.recall import Selection, conditions, scope_of
-from tasks.load.refresh import refresh
-from tasks.load.reread import CurrentPipeline
-from tasks.load.row_key import read_key
+from tasks.derived.aggregate import Aggregate, DerivedDefinition, Draft
+from tasks.derived.mark_readers import PATIENCE, register
+from tasks.derived.refresh import refresh
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.load.trace import trace_aggregate
+from tasks.look.row_key import read_key
+from tasks.look.trace import trace_aggregate
+from tasks.tables.tables import prepare_table
 from tests.fixtures import recall
 from tests.fixtures.aggregates import HOURLY, a_run, prepared, reading
 from tests.fixtures.catalogs import SHIPPED
@@ -197,7 +197,7 @@ async def registered(dsn: str, application: str, aggregate: Aggregate) -> None:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.load.mark_readers.PATIENCE", timedelta(seconds=60))
+    monkeypatch.setattr("tasks.derived.mark_readers.PATIENCE", timedelta(seconds=60))
 
 
 SUBJECT = "INSERT INTO store.subjects VALUES ('device', 'slow', 'postgres:sensor_readings')"
@@ -283,7 +283,7 @@ async def test_a_table_that_is_held_too_long_keeps_the_others_from_nothing(
     await lab.refresh()
     await lab.rows("DELETE FROM store.mark_readers WHERE reader = 'device_months' RETURNING reader")
     await take(lab, warm("a", day(20), 1.0))
-    monkeypatch.setattr("tasks.load.mark_readers.PATIENCE", PATIENCE / 100)
+    monkeypatch.setattr("tasks.derived.mark_readers.PATIENCE", PATIENCE / 100)
     held = "LOCK TABLE ONLY store.sensor_readings IN ROW EXCLUSIVE MODE"
     async with held_at(lab, held):
         with pytest.raises(

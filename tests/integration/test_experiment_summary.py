@@ -19,19 +19,19 @@ from lineage import naming
 from lineage.bucket import Bucket
 from lineage.model import Run, bucket_node
 from lineage.proof.batches import verify_batch
+from tasks.again.reprocess import reprocess
+from tasks.again.reread import CurrentPipeline
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
+from tasks.derived.mark_readers import register
+from tasks.derived.refresh import Refreshed, refresh
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
 from tasks.load.commit import load
-from tasks.load.mark_readers import register
 from tasks.load.prepare import prepare
-from tasks.load.refresh import Refreshed, refresh
-from tasks.load.reprocess import reprocess
-from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tasks.transform.experiments import refine
-from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import assert_proven
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.catalogs import pipeline as named

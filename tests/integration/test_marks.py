@@ -7,8 +7,8 @@ import pytest
 
 from infra.postgres import Connection
 from lineage.proof import marks
-from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tests.fixtures.aggregates import prepared
 from tests.fixtures.commit import CONTRACT
 

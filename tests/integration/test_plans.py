@@ -13,23 +13,12 @@ import polars as pl
 import pytest
 
 from infra.postgres import Connection
-from tasks.load import (
-    change_marks,
-    filtered,
-    made_from,
-    origin,
-    raw,
-    reference,
-    rejected,
-    rejected_queries,
-    settle,
-    status,
-    trace,
-)
-from tasks.load.origin import row_query
-from tasks.load.partitions import Partitions
+from tasks.load import change_marks, filtered, raw, reference, rejected, settle
 from tasks.load.plan import LoadPlan
-from tasks.load.tables import prepare_table
+from tasks.look import made_from, origin, rejected_queries, status, trace
+from tasks.look.origin import row_query
+from tasks.tables.partitions import Partitions
+from tasks.tables.tables import prepare_table
 from tests.bench import reads
 from tests.fixtures import catalogs
 from tests.fixtures.aggregates import HOURLY, at

@@ -4,7 +4,7 @@ import pytest
 
 from infra.local.addresses import Address
 from lineage.errors import VerificationError
-from tasks.load.refresh import Refreshed, refresh
+from tasks.derived.refresh import Refreshed, refresh
 from tests.fixtures.aggregates import HOURLY, a_run, at, prepared, reading
 from tests.fixtures.commit import a_batch
 from tests.fixtures.proof import House, a_house

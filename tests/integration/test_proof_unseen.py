@@ -11,8 +11,8 @@ from infra import anchors
 from infra.local.addresses import Address
 from lineage import relay, seal
 from lineage.proof import Proof, prove
-from tasks.load.recall import Selection
-from tasks.verify import stored_shapes
+from tasks.again.recall import Selection
+from tasks.look.verify import stored_shapes
 from tests.fixtures import recall
 from tests.fixtures.aggregates import at, prepared, reading
 from tests.fixtures.commit import a_batch, message

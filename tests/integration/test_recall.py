@@ -7,12 +7,12 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from flows.recall import recalled_tables
+from flows.acts.recall import recalled_tables
 from infra.local.addresses import Address
+from tasks.again.changes import Changes, add
+from tasks.again.recall import Selection
+from tasks.again.replay import replay
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.load.changes import Changes, add
-from tasks.load.recall import Selection
-from tasks.load.replay import replay
 from tests.fixtures.aggregates import NOW, at, prepared, reading
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from flows import catalog, stores
-from flows.partitions import extend
-from flows.recall import Order, Outcome, recalled
+from flows import catalog
+from flows.acts.partitions import extend
+from flows.acts.recall import Order, Outcome, recalled
+from flows.process import stores
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from lineage.errors import ContractError
-from tasks.load.partitions import missing_ahead
-from tasks.load.quarantine import Kind
-from tasks.load.recall import Selection
-from tasks.load.tables import prepare_table
+from tasks.again.quarantine import Kind
+from tasks.again.recall import Selection
+from tasks.tables.partitions import missing_ahead
+from tasks.tables.tables import prepare_table
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.listening import Listeners

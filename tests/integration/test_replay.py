@@ -11,12 +11,12 @@ import pytest
 from lineage import naming
 from lineage.errors import VerificationError
 from lineage.row_digest import columns_id
+from tasks.again.replay import replay
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.load.raw import pack, unpack
-from tasks.load.rejected_queries import Which, list_rejected, open_batches, show_rejected
-from tasks.load.replay import replay
 from tasks.load.store import Store
-from tasks.load.tables import digested_columns
+from tasks.look.rejected_queries import Which, list_rejected, open_batches, show_rejected
+from tasks.tables.tables import digested_columns
 from tests.fixtures.aggregates import prepared
 from tests.fixtures.commit import CONTRACT, NOW, a_batch, message
 from tests.fixtures.replay import TOPIC, House, a_house, sensors

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from flows.registry import descriptions
+from flows.worker.runnable import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from tests.fixtures import catalogs

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from flows import catalog
-from flows.aggregates import recomputed
+from flows.acts.aggregates import recomputed
 from flows.catalog import SHIPPED as FOLDERS
 from lineage.bucket import Bucket
 from tasks.contract import Contract
-from tasks.load.aggregate import DerivedDefinition
+from tasks.derived.aggregate import DerivedDefinition
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import SHIPPED
 
