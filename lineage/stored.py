@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from .bucket import Bucket
 from .identifiers import column_of, literal, quoted, stored_table
 from .ports import Connection
 
@@ -36,11 +37,12 @@ class TableShape:
     name: str
     columns: Columns
     key: tuple[str, ...]
-    time: str | None  # None: its rows have no time, and so no hours
+    time: str | None  # None: its rows have no time, and so no buckets
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
     digested: Mapping[str, Digested] = field(default_factory=dict)  # what digests cover, by the ledger's name
+    bucket: Bucket = Bucket.HOUR  # of a derived table: by what it is made again
 
     @property
     def time_column(self) -> str:

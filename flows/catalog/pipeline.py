@@ -17,7 +17,7 @@ from tasks.extract.files import FileOptions
 from tasks.load.plan import LoadPlan
 from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.columns import Columns
-from tasks.transform.registry import TRANSFORMS, Parameters, Refine, bound, transform
+from tasks.transform.transforms import TRANSFORMS, Parameters, Refine, bound, transform
 
 FLOWS: Final = frozenset({"experiments", "partitions", "aggregates", "proof", "folds", "full-proof"})
 """The deployments of `prefect.yaml`, beside which a pipeline that is asked is another."""

@@ -8,10 +8,10 @@ from uuid import uuid4
 import structlog
 from prefect.client.orchestration import PrefectClient
 
-from flows import process, stores
 from flows.catalog import Catalog
-from flows.ours import Installation
-from flows.retry import without_end
+from flows.process import lifecycle, stores
+from flows.process.ours import Installation
+from flows.process.retry import without_end
 from flows.triggers.receiver import Receiver, source_of
 from flows.triggers.shown import Shown
 from flows.triggers.starter import Starter
@@ -20,7 +20,7 @@ from infra.settings import Settings
 from lineage.errors import UnavailableError
 from lineage.model import Run, Transformation
 from lineage.version import transformation_of
-from tasks.load.events import TriggerPlan
+from tasks.load.trigger_events import TriggerPlan
 from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
@@ -33,7 +33,7 @@ BEGIN_AGAIN: Final = 30.0  # seconds until a trigger that could not go on is beg
 
 
 async def run_triggers(
-    settings: Settings, catalog: Catalog, client: PrefectClient, ours: Installation, state: process.State
+    settings: Settings, catalog: Catalog, client: PrefectClient, ours: Installation, state: lifecycle.State
 ) -> None:
     """Every trigger of the catalog, without end: one that cannot go on is begun again, beside the others."""
 
@@ -47,7 +47,7 @@ async def run_triggers(
                 log.exception("a trigger has ended, it is begun again", trigger=trigger.name)
             await asyncio.sleep(BEGIN_AGAIN)
 
-    await process.together(*(go_on(trigger) for trigger in catalog.triggers.values()))
+    await lifecycle.together(*(go_on(trigger) for trigger in catalog.triggers.values()))
 
 
 async def run_trigger(
@@ -66,7 +66,7 @@ async def run_trigger(
         ):
             starter = Starter(starting, plan, client, ours, shown)
             receiver = Receiver(source, receiving, plan, shown, starter.look)
-            await process.together(receiver.run(), starter.run(), _keep(lock, trigger))
+            await lifecycle.together(receiver.run(), starter.run(), _keep(lock, trigger))
     finally:
         lock.release()
 

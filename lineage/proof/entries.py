@@ -1,15 +1,16 @@
 """The lineage log against the ledger: the span and the edges of every batch, and every writer's chain."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lineage.trigger_events import EVENT, EVENTS
+
 from .. import form, naming
-from ..events import EVENT, EVENTS
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
 from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection
-from ..stored import chunks
+from ..stored import TableShape, chunks
 from .books import Books, Counts
 
 RAW = naming.postgres("raw_batches")
@@ -87,12 +88,14 @@ class _Brought:
         return None if row["brought"] is None else (f"from {self.source}", row["brought"])
 
 
-async def check_producers(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
+async def check_producers(
+    connection: Connection, books: Books, tables: Mapping[str, TableShape], first: int, end: int
+) -> AsyncIterator[str]:
     """For all that a batch read and wrote there is an edge that says from what, and how many rows."""
     brought = {number: found for number, row in books.ledger.items() if (found := _brought(row, books))}
     wanting = {number: _producers(row) for number, row in books.ledger.items()}
     for number, edges in wanting.items():
-        edges |= _outputs(books.ledger[number], books.outputs.get(number, ()))
+        edges |= _outputs(books.ledger[number], books.outputs.get(number, ()), tables)
     async for rows in chunks(connection, _PRODUCERS, first, end):
         for row in rows:
             for difference in _told(row, brought, wanting):
@@ -149,15 +152,16 @@ def _producers(ledger: Any) -> dict[str, _Producer]:
     return edges
 
 
-def _outputs(ledger: Any, outputs: Iterable[Any]) -> dict[str, _Producer]:
+def _outputs(ledger: Any, outputs: Iterable[Any], tables: Mapping[str, TableShape]) -> dict[str, _Producer]:
     """The same of the tables that it wrote."""
     number, sources = ledger["batch"], _sources(ledger)
     edges: dict[str, _Producer] = {}
     for output in outputs:
         uri = naming.postgres(output["table_name"])
         if output["bucket"] is not None:
-            if output["rows"]:
-                edges[bucket_node(uri, output["bucket"]).key] = _Producer(None, None)
+            shape = tables.get(output["table_name"])  # of no contract: `books.balance` tells it
+            if shape and output["rows"]:
+                edges[bucket_node(uri, output["bucket"], shape.bucket).key] = _Producer(None, None)
         else:
             edges[batch_node(uri, number).key] = _Producer(sources, output["rows"] if sources else None)
     return edges

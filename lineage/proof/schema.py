@@ -14,7 +14,7 @@ from ..stored import TableShape, published, shown
 
 COLUMNS: Mapping[str, str] = {
     "asset_cursors": "source occurred",
-    "change_marks": "id table_name hour batch",
+    "change_marks": "id table_name bucket batch reader",
     "contracts": "table_name version hash contract prepared_at",
     "devices": "device_id name model site loaded_at",
     "digest_keys": "id first_used",
@@ -39,6 +39,7 @@ COLUMNS: Mapping[str, str] = {
     "lineage_writers": "writer opened_at application ended_at",
     "lost_batches": "dataset batch known_at rows position_id found_at",
     "listeners": "client_id pipeline started_at seen_at left_at",
+    "mark_readers": "reader table_name bucket registered_at filled_at",
     "migrations": "name checksum applied_at",
     "not_in_graph": "writer number seal reason",
     "progress": "pipeline dataset mark begun_at advanced_at",

@@ -43,7 +43,7 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
 
@@ -136,7 +136,7 @@ async def _write(
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
-    """Everything of a commit but its rows and bytes: hours, filtered records, subjects, lineage, ledger."""
+    """Everything of a commit but its rows and bytes: marks, filtered records, subjects, lineage, ledger."""
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     filtered = await insert_filtered(commit, settled.refined.filtered_rows)

@@ -9,10 +9,10 @@ import polars as pl
 
 from infra.postgres import Pool, open_pool
 from tasks.batch import MESSAGE_SCHEMA
-from tasks.load.partitions import Partitions
 from tasks.load.raw import pack
-from tasks.load.tables import prepare_table
-from tasks.load.trace import trace, trace_aggregate
+from tasks.look.trace import trace, trace_aggregate
+from tasks.tables.partitions import Partitions
+from tasks.tables.tables import prepare_table
 from tests.bench.figure import Figure, figure, percentile
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes

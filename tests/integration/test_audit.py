@@ -12,6 +12,7 @@ from infra.local.addresses import Address
 from lineage import relay
 from lineage.append import LedgerEntry, next_batch, write
 from lineage.audit import ask, audits, find, parse
+from lineage.bucket import Bucket
 from lineage.columns import ColumnEdge, Kind, Subtype
 from lineage.errors import HeadwaterError, NotFoundError, QueryError
 from lineage.model import (
@@ -347,7 +348,7 @@ async def test_a_cycle_of_any_length_is_found(postgres_dsn: str, graph: Address)
 
 async def test_an_hour_that_is_made_again_is_fresh(postgres_dsn: str, graph: Address) -> None:
     async with a_house(postgres_dsn, graph) as house:
-        hourly = bucket_node("postgres:readings_hourly", datetime(2026, 11, 20, 10, tzinfo=UTC))
+        hourly = bucket_node("postgres:readings_hourly", datetime(2026, 11, 20, 10, tzinfo=UTC), Bucket.HOUR)
 
         async def made(number: int) -> None:
             feeds = [(RelationshipType.FEEDS, batch_node(STORED, number), hourly)]

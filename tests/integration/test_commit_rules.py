@@ -13,14 +13,14 @@ from lineage import naming
 from lineage.errors import UnavailableError
 from lineage.keys import NO_KEYS
 from tasks.batch import Position, Receipt
+from tasks.decode.messages import Decoder
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.look.verify import verify
+from tasks.tables.tables import prepare_table
+from tasks.transform import records
 from tasks.transform.place import PlaceFinder
-from tasks.verify import verify
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
 from tests.fixtures.readings import topics_of
 
@@ -44,7 +44,7 @@ class Writer:
 
     async def take(self, messages: Messages, *, may_repeat: bool = False) -> Receipt:
         batch = a_batch(*messages, may_repeat=may_repeat)
-        refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+        refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
         prepared = prepare(batch, refined, self.plan)
         while True:
             try:
@@ -111,7 +111,7 @@ async def test_the_same_position_committed_twice_at_once_is_one_batch(
 ) -> None:
     position = Position(source="opentrons:ot2/runs", detail={"run_id": "1", "content_sha256": "ab"})
     batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
-    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+    refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
     receipts = await asyncio.gather(
         *(load(writer.store, writer.plan, prepare(batch, refined, writer.plan)) for writer in writers)
     )

@@ -15,10 +15,10 @@ import pytest
 from infra.local.addresses import Address
 from infra.postgres import Connection, Pool, open_pool
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
-from tasks.load.origin import Message
-from tasks.load.rejected_queries import Which, list_rejected, show_rejected
-from tasks.load.row_key import typed_key
-from tasks.load.trace import trace
+from tasks.look.origin import Message
+from tasks.look.rejected_queries import Which, list_rejected, show_rejected
+from tasks.look.row_key import typed_key
+from tasks.look.trace import trace
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from flows import folds
-from flows import graph as graph_flow
-from flows.proof import prove
+from console.asked import whole_graph as graph_flow
+from flows.acts import folds
+from flows.acts.proof import prove
 from infra.local.addresses import Address
 from infra.settings import load
 from lineage import graph as graphs

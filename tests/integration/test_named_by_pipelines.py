@@ -17,9 +17,9 @@ from lineage.audit import ask, find
 from lineage.columns import ColumnEdge, Kind, Subtype
 from lineage.model import Edge, RelationshipType, Run, Transformation, batch_node, micros
 from lineage.projection import digest
+from tasks.again.erase import Erasure, erase
 from tasks.batch import RawBatch
 from tasks.load import edges
-from tasks.load.erase import Erasure, erase
 from tasks.load.plan import LoadPlan
 from tasks.transform.columns import opaque
 from tests.fixtures.catalogs import pipeline

@@ -14,7 +14,7 @@ from lineage.errors import VerificationError
 from lineage.projection import digest
 from tasks.contract import Contract
 from tasks.load.raw import pack, unpack
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.lineage import in_graph
 from tests.fixtures.proof import RUNS, House, a_house, furnish

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
-from flows import catalog, stores
-from flows.openlineage import exported, provenance
-from flows.ours import Installation
+from console.asked.interchange import exported, provenance
+from flows import catalog
+from flows.process import stores
+from flows.process.ours import Installation
 from flows.triggers import deployments
 from flows.triggers.running import plan_of
 from flows.triggers.starter import key_of
@@ -23,9 +24,9 @@ from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import Settings, load
-from lineage.events import run_of
-from tasks.load.events import commit_message, record_start, triggers_seen, waiting
+from lineage.trigger_events import run_of
 from tasks.load.raw import unpack
+from tasks.load.trigger_events import commit_message, record_start, triggers_seen, waiting
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
 from tests.fixtures.from_bytes import House, a_house

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 import yaml
 
-from console.recall import lines
-from flows import stores
-from flows.recall import Order, Outcome, recalled
-from flows.replay import replay
+from console.cli.recall import lines
+from flows.acts.recall import Order, Outcome, recalled
+from flows.acts.replay import replay
+from flows.process import stores
 from infra.local.addresses import Address
+from tasks.again.recall import Selection
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Receipt
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.look.rejected_queries import Which
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 

@@ -20,35 +20,38 @@ from infra.settings import load
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run
 from tasks.batch import Reference
-from tasks.table_definition import read_table
+from tasks.derived.aggregate import DerivedDefinition
+from tasks.table_definition import TableDefinition, read_table
 from tasks.trigger import TriggerDefinition
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import SENSORS, SHIPPED, copied, pipeline, why_not, written
 from tests.fixtures.commit import a_batch
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "docs" / "pipeline.schema.json"
-TRIGGER_SCHEMA = ROOT / "docs" / "trigger.schema.json"
 
 FILES = {"type": "files", "folder": "x", "pattern": "*"}
 
 
-def schema() -> str:
-    return json.dumps(Definition.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+SCHEMAS = {
+    "pipeline": Definition,
+    "table": TableDefinition,
+    "derived": DerivedDefinition,
+    "trigger": TriggerDefinition,
+}
 
 
-def test_the_published_schema_is_the_models() -> None:
-    write = 'python -c "from tests.unit.test_catalog import *; SCHEMA.write_text(schema())"'
-    assert SCHEMA.read_text(encoding="utf-8") == schema(), f"write it again: {write}"
+def schema(of: str) -> str:
+    return json.dumps(SCHEMAS[of].model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def trigger_schema() -> str:
-    return json.dumps(TriggerDefinition.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+def published(of: str) -> Path:
+    return ROOT / "docs" / f"{of}.schema.json"
 
 
-def test_the_published_schema_of_triggers_is_the_models() -> None:
-    write = 'python -c "from tests.unit.test_catalog import *; TRIGGER_SCHEMA.write_text(trigger_schema())"'
-    assert TRIGGER_SCHEMA.read_text(encoding="utf-8") == trigger_schema(), f"write it again: {write}"
+@pytest.mark.parametrize("of", SCHEMAS)
+def test_the_published_schema_is_the_model(of: str) -> None:
+    write = "from tests.unit.test_catalog import *; [published(of).write_text(schema(of)) for of in SCHEMAS]"
+    assert published(of).read_text(encoding="utf-8") == schema(of), f'write it again: python -c "{write}"'
 
 
 def changed(home: Path, file: str, **change: object) -> Path:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lineage.version import covered
-from tasks.load.aggregate import load_aggregate
+from tasks.derived.aggregate import load_aggregate
 from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.event import judge
-from tasks.transform.registry import TRANSFORMS
+from tasks.transform.transforms import TRANSFORMS
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = """
@@ -62,12 +62,12 @@ def test_what_is_pulled_under_a_running_process_gives_no_version(copy: Path, bef
 from pathlib import Path
 import sys
 assert "tasks.transform.place_data" not in sys.modules
-for name in ("tasks/transform/weather.py", "tasks/transform/place_data.py", "tasks/load/sql_columns.py"):
+for name in ("tasks/transform/weather.py", "tasks/transform/place_data.py", "tasks/derived/sql_columns.py"):
     path = Path({str(copy)!r}, name)
     path.write_text(path.read_text() + "\\nPULLED = 1\\n")
-import tasks.transform.place_data, tasks.load.sql_columns
+import tasks.transform.place_data, tasks.derived.sql_columns
 assert tasks.transform.place_data.__file__ == str(Path({str(copy)!r}, "tasks/transform/place_data.py"))
-print(hasattr(tasks.transform.place_data, "PULLED"), hasattr(tasks.load.sql_columns, "PULLED"))
+print(hasattr(tasks.transform.place_data, "PULLED"), hasattr(tasks.derived.sql_columns, "PULLED"))
 print(versions())
 """
     assert run(copy, program) == f"False False\n{before}"
@@ -106,7 +106,7 @@ def test_what_a_version_covers_is_what_makes_its_values() -> None:
     """docs/pipelines.md says so."""
     readings = covered(TRANSFORMS["readings"].function, within=OURS, without=DECIDES_NOTHING)
     robots = covered(TRANSFORMS["experiments"].function, within=OURS, without=DECIDES_NOTHING)
-    assert {"tasks.transform.decode", "tasks.transform.validate", "lineage.digest"} <= set(readings)
+    assert {"tasks.decode.messages", "tasks.transform.validate", "lineage.digest"} <= set(readings)
     assert {"tasks.transform.steps.lookup", "tasks.transform.place_data"} <= set(readings)
     assert {"tasks.transform.robot_pages", "tasks.transform.robot_deck"} <= set(robots)
     assert not any("robot" in name for name in readings)
