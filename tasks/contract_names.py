@@ -42,6 +42,7 @@ TABLES: Final = frozenset(
         "lineage_writers_writer_seq",
         "listeners",
         "lost_batches",
+        "mark_readers",
         "migrations",
         "not_in_graph",
         "progress",

@@ -11,10 +11,10 @@ from lineage.errors import ContractError
 from lineage.model import SubjectKind
 from tasks.contract import Frozen, Name
 from tasks.extract.pull import Pull
-from tasks.extract.registry import SourceOptions
+from tasks.extract.sources import SourceOptions
 from tasks.extract.stream import Stream
 from tasks.table_definition import TableDefinition
-from tasks.transform.steps.registry import AnyStep
+from tasks.transform.steps.kinds import AnyStep
 
 
 class Retry(Frozen):
@@ -63,7 +63,7 @@ class Definition(Frozen):
     owner: str = Field(min_length=1)  # whom to ask
     source_name: str = ""  # in every row; unset: the pipeline's name
     source: SourceOptions
-    transform: str = "readings"  # registered in tasks/transform/registry.py, or module:function
+    transform: str = "readings"  # registered in tasks/transform/transforms.py, or module:function
     table: OwnTable | None = None
     tables: tuple[Table, ...] = ()  # with files of their own
     steps: tuple[AnyStep, ...] = ()  # what is done with good records, in this order

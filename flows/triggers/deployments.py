@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flows.ours import paged
-from flows.prefect_errors import translated
+from flows.process.ours import paged
+from flows.process.prefect_errors import translated
 from lineage.errors import NotFoundError, RejectedError
 
 _REFUSED = (409, 422)  # what a server answers to parameters that the flow does not take

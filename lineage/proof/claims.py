@@ -21,7 +21,7 @@ NOT_PROVED: Blind = {
         MISSING: "the next look begins a week ago; what was taken is not taken again",
         EXTRA: "nobody reads it",
     },
-    "change_marks": {"id": _PLACE, EXTRA: "of a row that is stored: its hour is made again once more"},
+    "change_marks": {"id": _PLACE, EXTRA: "of a row that is stored: its bucket is made again once more"},
     "contracts": {"prepared_at": _CLOCK + ", but which of two contracts of one version is the newer"},
     "devices": dict.fromkeys(
         ("device_id", "name", "model", "site", "loaded_at", MISSING, EXTRA),
@@ -61,6 +61,10 @@ NOT_PROVED: Blind = {
         ("dataset", "batch", "known_at", "rows", "position_id", "found_at", MISSING, EXTRA),
         "it says what is not in the store any more",
     ),
+    "mark_readers": {
+        "registered_at": _CLOCK,
+        "filled_at": "without it the derived table is filled again; with it all must be marked or made",
+    },
     "migrations": dict.fromkeys(
         ("name", "checksum", "applied_at", MISSING, EXTRA),
         "the schema itself is compared; what prepares the store refuses another checksum",
@@ -102,6 +106,9 @@ NOT_OF_ALL: Blind = {
         "pipeline": "of a topic of Kafka: of two pipelines the ledger says what one of them read",
         "dataset": "of a file that is followed: its listener sets it again when it starts",
         "mark": "of a topic of Kafka, how it was begun (the part '')",
+    },
+    "mark_readers": {
+        MISSING: "of a derived table without marks that wait: the next refresh fills it from what is stored",
     },
     "reigns": {"reign": "of a name's first version: " + _PLACE},
 }

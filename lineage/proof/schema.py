@@ -8,13 +8,13 @@ and contracts make.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from ..identifiers import published_view
+from ..identifiers import listed, published_view
 from ..ports import Connection
-from ..stored import TableShape, published
+from ..stored import TableShape, published, shown
 
 COLUMNS: Mapping[str, str] = {
     "asset_cursors": "source occurred",
-    "change_marks": "id table_name hour batch",
+    "change_marks": "id table_name bucket batch reader",
     "contracts": "table_name version hash contract prepared_at",
     "devices": "device_id name model site loaded_at",
     "digest_keys": "id first_used",
@@ -37,6 +37,7 @@ COLUMNS: Mapping[str, str] = {
     "lineage_writers": "writer opened_at application ended_at",
     "lost_batches": "dataset batch known_at rows position_id found_at",
     "listeners": "client_id pipeline started_at seen_at left_at",
+    "mark_readers": "reader table_name bucket registered_at filled_at",
     "migrations": "name checksum applied_at",
     "not_in_graph": "writer number seal reason",
     "progress": "pipeline dataset part mark begun_at advanced_at",
@@ -70,7 +71,8 @@ LATER: Mapping[str, frozenset[str]] = {"rejected": frozenset({"may_pass"})}
 
 
 def _shown_of(table: str) -> str:
-    return ", ".join(name for name in COLUMNS[table].split() if name not in LATER.get(table, ()))
+    columns = [name for name in COLUMNS[table].split() if name not in LATER.get(table, ())]
+    return listed(columns) if table == "ledger" else shown(columns)  # a commit of its own bytes replays none
 
 
 VIEWS: Mapping[str, str] = {

@@ -15,7 +15,7 @@ from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
 from tasks.extract.folder import Wanted
 from tasks.extract.formats.format import FileFormat, TextFormat
-from tasks.extract.formats.registry import ENDINGS, AnyFormat, by_ending
+from tasks.extract.formats.kinds import ENDINGS, AnyFormat, by_ending
 from tasks.extract.source import Source
 from tasks.pattern import Pattern, file_glob, file_pattern
 

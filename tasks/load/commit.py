@@ -8,6 +8,7 @@ are all new.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import polars as pl
@@ -24,6 +25,7 @@ from tasks.contract import Contract, OnReturn, time_literal
 from tasks.load import edges, progress
 from tasks.load.change_marks import mark_rows
 from tasks.load.filtered import insert_filtered, without_filtered_before
+from tasks.load.former import former_of
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
@@ -41,7 +43,7 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
 
@@ -133,7 +135,7 @@ async def _write(
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
-    """Everything of a commit but its rows and bytes: hours, filtered records, subjects, lineage, ledger."""
+    """Everything of a commit but its rows and bytes: marks, filtered records, subjects, lineage, ledger."""
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     filtered = await insert_filtered(commit, settled.refined.filtered_rows)
@@ -258,6 +260,11 @@ async def _introduced(commit: Commit) -> list[Edge]:
     """A writer's first commit for a run says who runs what, and what is new about that transformation."""
     plan = commit.plan
     columns = {naming.postgres(table): found for table, found in plan.columns(commit.batch.dataset).items()}
-    what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
+    what = Introduction(
+        transformation=plan.transformation,
+        source=commit.batch.dataset,
+        columns=columns,
+        former=partial(former_of, pipeline=plan.pipeline),
+    )
     new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]

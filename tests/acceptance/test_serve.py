@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 
-from flows.deploy import ROOT
+from flows.worker.deploy import ROOT
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection

@@ -15,14 +15,14 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
+from flows.batch.pull import NAME
+from flows.batch.runs import Schedule, missed
 from flows.catalog import Pipeline
 from flows.catalog.pipeline import FLOWS
-from flows.deploy import declared, deploy
-from flows.deployed_pulls import deploy_pulls
-from flows.ours import Installation
-from flows.pull import NAME
-from flows.registry import descriptions, load_flow, parameters
-from flows.runs import Schedule, missed
+from flows.process.ours import Installation
+from flows.worker.deploy import declared, deploy
+from flows.worker.deployed_pulls import deploy_pulls
+from flows.worker.runnable import descriptions, load_flow, parameters
 from infra.local.addresses import Address
 from lineage.errors import NotFoundError, SettingsError
 from tests.fixtures import catalogs

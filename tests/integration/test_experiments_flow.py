@@ -13,8 +13,8 @@ import pytest
 from prefect import get_client
 from prefect.settings import temporary_settings
 
-from flows import experiments as module
-from flows.experiments import ExperimentRequest, experiments
+from flows.batch import experiments as module
+from flows.batch.experiments import ExperimentRequest, experiments
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect

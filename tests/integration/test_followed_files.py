@@ -9,9 +9,9 @@ from typing import Any
 
 from infra.local.addresses import Address
 from infra.postgres import Connection, Pool, open_pool
-from tasks.load.origin import Message
-from tasks.load.row_key import typed_key
-from tasks.load.trace import trace
+from tasks.look.origin import Message
+from tasks.look.row_key import typed_key
+from tasks.look.trace import trace
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.following import HEADER, Follow, append, append_slowly, folder, follow, line, lines

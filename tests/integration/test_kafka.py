@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.local.addresses import Address
 from infra.local.kafka_server import Kafka
 from infra.postgres import Connection
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows.streams import listening_of
+from flows.stream.streams import listening_of
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.experiments import source_of
+from flows.batch.experiments import source_of
 from infra.http import HttpClient
 from infra.settings import load
 from infra.simulators import robot_http

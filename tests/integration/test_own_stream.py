@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.catalog import SHIPPED, read_directories
-from flows.deploy import ROOT
+from flows.worker.deploy import ROOT
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from tests.acceptance.test_listen import prove

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from flows import stores
 from flows.catalog import SHIPPED, read_directories
-from flows.deploy import ROOT
-from flows.registry import descriptions
+from flows.process import stores
+from flows.worker.deploy import ROOT
+from flows.worker.runnable import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from lineage.errors import RejectedError

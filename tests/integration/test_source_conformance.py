@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from flows import listener as listener_module
-from flows import stores
-from flows.listener import Listener
-from flows.process import State
-from flows.streams import stream_of
+from flows.process import State, stores
+from flows.stream import listener as listener_module
+from flows.stream.listener import Listener
+from flows.stream.streams import stream_of
 from infra.local.addresses import Address
 from infra.metrics import Metrics
 from tasks.batch import RawBatch

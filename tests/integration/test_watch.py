@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flows import listener
-from flows.streams import Showing
+from flows.stream import listener
+from flows.stream.streams import Showing
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from tests.fixtures.listening import SENSORS, Listeners
