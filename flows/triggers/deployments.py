@@ -13,11 +13,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flows.asked import completed
+from flows.acts.asking import TAG, completed
 from flows.catalog import Catalog
-from flows.deployed_pulls import TAG
-from flows.ours import Installation, paged
-from flows.prefect_errors import translated
+from flows.process.ours import Installation, paged
+from flows.process.prefect_errors import translated
 from infra.settings import Settings
 from lineage.errors import NotFoundError, RejectedError
 

@@ -9,20 +9,20 @@ from typing import Final
 
 import structlog
 
-from flows import process, stores
-from flows.counting import metrics
-from flows.retry import must_wait, without_end
+from flows.process import lifecycle, stores
+from flows.process.counting import metrics
+from flows.process.retry import must_wait, without_end
 from flows.triggers.shown import Shown
 from infra.metrics import Committed
 from infra.metrics import Outcome as Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage.errors import DataError, HeadwaterError
-from tasks.extract.events import Delivered, messages
 from tasks.extract.mqtt import MqttSource, open_session
-from tasks.load import listeners
-from tasks.load.events import Outcome, TriggerPlan, acknowledged, commit_message
+from tasks.extract.trigger_messages import Delivered, messages
 from tasks.load.store import Store
+from tasks.load.trigger_events import Outcome, TriggerPlan, acknowledged, commit_message
+from tasks.look import sessions
 from tasks.transform.event import judge
 from tasks.trigger import Message, Refused, Trigger, Verdict
 
@@ -69,10 +69,10 @@ class Receiver:
         """Take every message, without end; raises RejectedError when the broker refuses us."""
         known = await without_end(self._enter, what=self._what)
         async with open_session(self._source, expected=known) as session:
-            await process.together(self._take_all(session), self._watch(session))
+            await lifecycle.together(self._take_all(session), self._watch(session))
 
     async def _enter(self) -> bool:
-        return await listeners.enter(self._store.pool, self._source.client_id, self._trigger.reader)
+        return await sessions.enter(self._store.pool, self._source.client_id, self._trigger.reader)
 
     async def _take_all(self, session: Session) -> None:
         async with aclosing(messages(self._source, session)) as coming:
@@ -139,5 +139,5 @@ class Receiver:
             if monotonic() - self._present_at > PRESENT_EVERY:
                 self._present_at = monotonic()
                 with suppress(HeadwaterError):  # shown the next time
-                    await listeners.seen(self._store.pool, self._source.client_id)
+                    await sessions.seen(self._store.pool, self._source.client_id)
             await asyncio.sleep(LOOK_EVERY)

@@ -9,11 +9,11 @@ from uuid import uuid4
 import structlog
 from prefect.client.orchestration import PrefectClient
 
-from flows import process, stores
 from flows.catalog import Catalog
-from flows.counting import metrics
-from flows.ours import Installation
-from flows.retry import without_end
+from flows.process import lifecycle, stores
+from flows.process.counting import metrics
+from flows.process.ours import Installation
+from flows.process.retry import without_end
 from flows.triggers import deployments
 from flows.triggers.receiver import Receiver, source_of
 from flows.triggers.shown import Shown
@@ -23,7 +23,8 @@ from infra.settings import Settings
 from lineage.errors import UnavailableError
 from lineage.model import Run, Transformation
 from lineage.version import transformation_of
-from tasks.load.events import TriggerPlan
+from tasks.load.trigger_events import TriggerPlan
+from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
 
@@ -32,12 +33,10 @@ log = structlog.get_logger(__name__)
 KIND: Final = 0x48_54  # "HT": the first key of the lock that one process has for a trigger
 LOOK_EVERY: Final = 1.0  # seconds between two looks whether it is ours
 BEGIN_AGAIN: Final = 30.0  # seconds until a trigger that could not go on is begun again
-OURS: Final = ("tasks", "lineage")
-"""The packages whose code is part of a trigger's version."""
 
 
 async def run_triggers(
-    settings: Settings, catalog: Catalog, client: PrefectClient, ours: Installation, state: process.State
+    settings: Settings, catalog: Catalog, client: PrefectClient, ours: Installation, state: lifecycle.State
 ) -> None:
     """Every trigger of the catalog, without end: one that cannot go on is begun again, beside the others."""
 
@@ -51,7 +50,7 @@ async def run_triggers(
                 log.exception("a trigger has ended, it is begun again", trigger=trigger.name)
             await asyncio.sleep(BEGIN_AGAIN)
 
-    await process.together(*(go_on(trigger) for trigger in catalog.triggers.values()))
+    await lifecycle.together(*(go_on(trigger) for trigger in catalog.triggers.values()))
 
 
 async def run_trigger(
@@ -77,7 +76,7 @@ async def run_trigger(
             complete = partial(deployments.complete, settings, catalog, ours)
             starter = Starter(starting, plan, client, ours, complete, shown)
             receiver = Receiver(source, receiving, plan, shown, starter.look)
-            await process.together(receiver.run(), starter.run(), _keep(lock, trigger))
+            await lifecycle.together(receiver.run(), starter.run(), _keep(lock, trigger))
     finally:
         lock.release()
 
@@ -85,7 +84,9 @@ async def run_trigger(
 def plan_of(trigger: Trigger) -> TriggerPlan:
     """What its commits say of it: the version is of its file and of the code that judges messages."""
     said = trigger.model_dump(mode="json", exclude={"doc", "owner"})
-    version: Transformation = transformation_of(judge, name=trigger.reader, within=OURS, parameters=said)
+    version: Transformation = transformation_of(
+        judge, name=trigger.reader, within=OURS, without=DECIDES_NOTHING, parameters=said
+    )
     run = Run(id=uuid4(), kind="listener", name=trigger.reader, started_at=datetime.now(UTC))
     return TriggerPlan(trigger=trigger, transformation=version, run=run)
 

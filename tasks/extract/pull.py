@@ -2,11 +2,9 @@
 
     mark ─▶ batches, each with the mark after it ─▶ ONE transaction each, which advances the mark
 
-A class that keeps this port is a source wherever it stands: `source: {type: module:Class, …}`. What it needs
-is given to it (`Reading`); it reads no settings and keeps nothing between two readings.
+It keeps nothing between two readings.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,12 +13,11 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import SecretStr
 
-from infra.connection import ConnectionName
-from lineage.digest import message_digests, packed
 from lineage.errors import RejectedError
-from tasks.batch import MESSAGE_SCHEMA, Advance, Position, RawBatch
+from tasks.batch import MESSAGE_SCHEMA, Advance, RawBatch
 from tasks.contract import Frozen
-from tasks.pattern import Pattern
+from tasks.extract.progress import placed
+from tasks.extract.source import Source
 
 
 class NoParameters(Frozen):
@@ -56,35 +53,24 @@ class Reading:
         if mark == self.mark:
             raise RejectedError(f"{self._dataset} gave a batch whose mark is {mark!r}, as before: mend it.")
         before, self.mark = self.mark, mark
-        frame = messages.cast(MESSAGE_SCHEMA)
-        content = hashlib.sha256(packed(message_digests(frame["payload"]))).hexdigest()
-        detail = {"mark": [before, mark], "sha256": content}
-        return RawBatch(
+        batch = RawBatch(
             dataset=self._dataset,
-            messages=frame,
+            messages=messages.cast(MESSAGE_SCHEMA),
             received_at=received_at,
             received_until=self.now(),
-            position=Position(source=self._dataset, detail=detail),
-            progress=Advance(before, mark),
-            may_repeat=True,  # a reading may begin before the last one ended
+            progress=(Advance(before, mark),),
         )
+        return placed(batch)
 
 
-class Pull(Frozen, ABC):
-    """What a pipeline says of a source that is asked; `dataset`: its URI, of a scheme of its own.
+class Pull(Source, ABC):
+    """What a pipeline says of a source that is asked.
 
     `run_parameters`: what each run is told besides, a frozen model. A source that names one may say by the
     methods that take `told`, an instance of it, how its runs differ.
     """
 
     run_parameters: ClassVar[type[Frozen]] = NoParameters
-
-    type: str
-    connection: ConnectionName | None = None
-
-    @property
-    @abstractmethod
-    def dataset(self) -> str: ...
 
     @abstractmethod
     def batches(self, reading: Reading) -> AsyncIterator[RawBatch]:
@@ -114,16 +100,3 @@ class Pull(Frozen, ABC):
     def nothing_new(self, told: Any) -> str:
         """What a run that has read no batch says, in one sentence."""
         return f"Nothing new of {self.dataset_of(told)}."
-
-    @property
-    def location_pattern(self) -> Pattern | None:
-        """Its records have no named parts of a place."""
-        return None
-
-    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
-        """What this source gives, as URIs."""
-        return (self.dataset,)
-
-    def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is this source's."""
-        return dataset == self.dataset

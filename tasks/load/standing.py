@@ -9,8 +9,8 @@ from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
-from tasks.load.rename import standing_columns
-from tasks.load.tables import same_key, stored_columns
+from tasks.tables.rename import standing_columns
+from tasks.tables.tables import same_key, stored_columns
 
 # Keys of rows that stand and that this version has not judged, or that are of this raw batch itself.
 _UNJUDGED = """
@@ -82,7 +82,7 @@ def _has_left(name: str, contract: Contract) -> bool:
 
 
 async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame) -> None:
-    """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
+    """Move standing rows (`standing_schema`, n) to the history, and mark what they change."""
     if gone.is_empty():
         return
     table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")

@@ -22,8 +22,8 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 
-from flows.deploy import ROOT
-from flows.ours import paged
+from flows.process.ours import paged
+from flows.worker.deploy import ROOT
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
@@ -229,11 +229,11 @@ async def settled_states(server: Address, installation: str) -> dict[str, str]:
 WITH_OTHERS = """
 import sys
 from pathlib import Path
-from console.start import start_prefect
+from console.cli.start import start_prefect
 settings = start_prefect()
-from console.start import run
+from console.cli.start import run
 from flows import catalog
-from flows.serve import serve
+from flows.worker.serve import serve
 catalog.folders.SHIPPED = Path(sys.argv[-1])
 run(serve(settings, catalog.read(settings)))
 """

@@ -10,13 +10,14 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-from console.start import start_prefect
+from console.cli.start import start_prefect
 from tests.fixtures.catalogs import SHIPPED
 
 
 def main() -> None:
     settings = start_prefect()  # before the imports, as every command does it
-    from flows import pull, serve
+    from flows.batch import pull
+    from flows.worker import serve
 
     done = ContextVar[dict[str, float]]("done")
     load = pull.load

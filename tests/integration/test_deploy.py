@@ -16,15 +16,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow_async
 from prefect.states import Completed, Scheduled
 
-from flows.asked import PullRequest
+from flows.acts.asking import PullRequest
+from flows.batch.pull import NAME, pull
+from flows.batch.runs import Schedule, missed
 from flows.catalog import Pipeline
 from flows.catalog.pipeline import FLOWS
-from flows.deploy import declared, deploy
-from flows.deployed_pulls import deploy_pulls
-from flows.ours import Installation
-from flows.pull import NAME, pull
-from flows.registry import descriptions, load_flow, parameters
-from flows.runs import Schedule, missed
+from flows.process.ours import Installation
+from flows.worker.deploy import declared, deploy
+from flows.worker.deployed_pulls import deploy_pulls
+from flows.worker.runnable import descriptions, load_flow, parameters
 from infra.local.addresses import Address
 from infra.settings import load
 from lineage.errors import NotFoundError, SettingsError
@@ -137,7 +137,7 @@ async def test_robots_are_a_pipeline_that_is_asked_with_a_schedule_for_each_robo
         found = deployed["experiments"]
         assert len(deployed) == len(await installation.deployments(client)) == len(declared()) + 1
         assert len({each.id for each in found.schedules}) == len(found.schedules) == len(robots)
-    assert found.entrypoint == "flows/pull.py:pull"
+    assert found.entrypoint == "flows/batch/pull.py:pull"
     asked = [each.parameters["request"] for each in found.schedules]
     assert sorted(asked, key=lambda each: each["robot"]) == [
         {"pipeline": "experiments", "robot": "ot2"},

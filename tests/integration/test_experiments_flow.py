@@ -14,9 +14,9 @@ import pytest
 from prefect import get_client
 from prefect.settings import temporary_settings
 
-from flows import pull as module
-from flows.asked import PullRequest
-from flows.pull import pull
+from flows.acts.asking import PullRequest
+from flows.batch import pull as module
+from flows.batch.pull import pull
 from infra.graph import open_graph
 from infra.http import HttpClient
 from infra.local.addresses import Address

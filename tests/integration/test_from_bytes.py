@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import yaml
 
-from flows.erase import erased
-from flows.from_bytes import ANOTHER
+from console.asked.erase import erased
+from flows.acts.from_bytes import ANOTHER
 from infra.local.addresses import Address
 from lineage import naming
 from lineage.proof import Proof
 from lineage.proof.from_bytes import FromBytes
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
-from tasks.load.rejected_queries import Which
 from tasks.load.standing import standing_where
+from tasks.look.rejected_queries import Which
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tests.fixtures import catalogs
 from tests.fixtures.commit import NOW, a_batch, message

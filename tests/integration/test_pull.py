@@ -15,12 +15,12 @@ import pytest
 from prefect.settings import temporary_settings
 from pydantic import SecretStr
 
-from flows import stores
-from flows.asked import PullRequest
+from flows.acts.asking import PullRequest
+from flows.batch.pull import pull
 from flows.catalog import SHIPPED, read_directories
-from flows.deploy import ROOT
-from flows.pull import pull
-from flows.registry import descriptions
+from flows.process import stores
+from flows.worker.deploy import ROOT
+from flows.worker.runnable import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from lineage.errors import RejectedError
@@ -141,7 +141,7 @@ async def test_of_two_readers_one_is_overtaken(house: House, file: Path) -> None
 def test_a_mark_moves_with_each_batch() -> None:
     reading = Reading("lines:a", "3", lambda: datetime.now(UTC), lambda: SecretStr(""))
     messages = pl.DataFrame({"location": ["a:4"], "payload": [b"{}"]}, MESSAGE_SCHEMA)
-    assert reading.batch(messages, "4", datetime.now(UTC)).progress == Advance("3", "4")
+    assert reading.batch(messages, "4", datetime.now(UTC)).progress == (Advance("3", "4"),)
     with pytest.raises(RejectedError, match="lines:a gave a batch whose mark is '4', as before"):
         reading.batch(messages, "4", datetime.now(UTC))
 
@@ -151,7 +151,7 @@ def test_a_mark_moves_with_each_batch() -> None:
     [
         ("class Lines(:", "cannot be loaded: SyntaxError"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
-        ("Lines = 3", "is no class of tasks.extract.pull.Pull: let it be one"),
+        ("Lines = 3", "is no class of tasks.extract.pull.Pull or tasks.extract.stream.Stream: let it be one"),
         ("", "cannot be loaded: AttributeError"),
     ],
 )

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from infra.postgres import open_pool
-from tasks.load.devices import SCHEMA, read_devices
-from tasks.transform.readings import DEVICES
+from tasks.look.device_register import SCHEMA, read_devices
+from tasks.transform.records import DEVICES
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.headwater import Command, keys_of_commands
 from tests.fixtures.replay import TOPIC, a_house

@@ -15,11 +15,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 
-from console.resume import NOTHING, resume
-from flows.ours import Installation
-from flows.pull import pull
-from flows.registry import load_flow
-from flows.resume import FailedRun, failed_runs
+from console.cli.resume import NOTHING, resume
+from flows.batch.pull import pull
+from flows.process.ours import Installation
+from flows.worker.resume import FailedRun, failed_runs
+from flows.worker.runnable import load_flow
 from infra.local.addresses import Address
 from infra.postgres import connect
 from infra.settings import load
@@ -116,9 +116,9 @@ def test_a_cancelled_run_is_run_again_only_by_its_name(
     async def completed(_: FailedRun) -> StateType:
         return StateType.COMPLETED
 
-    monkeypatch.setattr("console.resume.start_prefect", lambda: load(postgres_dsn=postgres_dsn))
-    monkeypatch.setattr("flows.resume.failed_runs", found)
-    monkeypatch.setattr("flows.resume.resume", completed)
+    monkeypatch.setattr("console.cli.resume.start_prefect", lambda: load(postgres_dsn=postgres_dsn))
+    monkeypatch.setattr("flows.worker.resume.failed_runs", found)
+    monkeypatch.setattr("flows.worker.resume.resume", completed)
     resume()
     assert NOTHING == "No flow run waits to be resumed."
     assert capsys.readouterr() == ("", f"{NOTHING}\n")

@@ -13,15 +13,16 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.states import Failed, Running
 
-from flows import ours, warm
-from flows.deploy import declared, deploy
-from flows.deployed_pulls import deploy_pulls
-from flows.doctor_prefect import check
-from flows.history import flow_runs
-from flows.ours import Installation
-from flows.registry import load_flow
-from flows.resume import failed_runs
-from flows.warm import WarmRunner
+from flows.process import ours
+from flows.process.ours import Installation
+from flows.worker import warm
+from flows.worker.deploy import declared, deploy
+from flows.worker.deployed_pulls import deploy_pulls
+from flows.worker.doctor_prefect import check
+from flows.worker.flow_runs import flow_runs
+from flows.worker.resume import failed_runs
+from flows.worker.runnable import load_flow
+from flows.worker.warm import WarmRunner
 from infra.doctor.finding import Level
 from infra.local.addresses import Address
 from infra.settings import load
@@ -55,7 +56,7 @@ async def test_others_deployments_and_runs_stay_as_they_are(
 ) -> None:
     theirs = [
         *[await a_stranger(client, name) for name in ALIKE],
-        await a_stranger(client, "experiments", flow="headwater-pull", entrypoint="flows/pull.py:pull"),
+        await a_stranger(client, "experiments", flow="headwater-pull", entrypoint="flows/batch/pull.py:pull"),
         await a_stranger(client, "experiments", flow="headwater-experiments", entrypoint=OF_EXPERIMENTS),
     ]
     await crowd(client, 250)

@@ -15,21 +15,22 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from pydantic import SecretStr
 
-from flows import catalog, stores
-from flows.counting import metrics
-from flows.deployed_pulls import deploy_pulls
-from flows.openlineage import exported, provenance
-from flows.ours import Installation
+from console.asked.interchange import exported, provenance
+from flows import catalog
+from flows.process import stores
+from flows.process.counting import metrics
+from flows.process.ours import Installation
 from flows.triggers import deployments
 from flows.triggers.running import plan_of
 from flows.triggers.starter import key_of
+from flows.worker.deployed_pulls import deploy_pulls
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import Settings, load
-from lineage.events import run_of
-from tasks.load.events import commit_message, record_start, triggers_seen, waiting
+from lineage.trigger_events import run_of
 from tasks.load.raw import unpack
+from tasks.load.trigger_events import commit_message, record_start, triggers_seen, waiting
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
 from tests.fixtures.catalogs import SHIPPED
@@ -58,9 +59,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'headwater trigger'
 """
 PATH = """
-MATCH (a:Batch)-[:FEEDS]->(b:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
+MATCH (a:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
     -[:FEEDS]->(start:Batch)<-[:WROTE]-(run:Run)
-RETURN [a.key, b.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
+RETURN [a.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
 """
 EXAMPLES = (
     Path(os.environ.get("HEADWATER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")).parent
@@ -427,7 +428,6 @@ async def test_the_graph_knows_which_event_started_which_run_and_all_of_it_is_pr
         {
             "keys": [
                 "mqtt:lab/+/ready#1",
-                "postgres:raw_batches#1",
                 "postgres:trigger_events#1",
                 "deployment:totals/prod#2",
             ],

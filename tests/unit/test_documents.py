@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console import commands
+from console.cli import commands
 from tasks.transform.derived import DERIVED
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import pytest
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.pattern import topic_pattern
-from tasks.transform.decode import Decoder
-from tasks.transform.readings import DEVICES, refine
+from tasks.transform.records import DEVICES, refine
 from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.readings import TOPIC, atlas, raw_batch
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Column, ColumnType, Contract, Missing
-from tasks.transform.decode import Decoder
+from tasks.decode.messages import Decoder
 from tasks.transform.place import PlaceFinder
-from tasks.transform.readings import refine
+from tasks.transform.records import refine
 from tasks.transform.validate import rules_of
 from tests.fixtures.readings import READING, atlas, message, raw_batch
 

@@ -9,7 +9,7 @@ from lineage.digest import row_hashes
 from tasks.batch import ORIGIN_SCHEMA, Refined
 from tasks.contract import Contract
 from tasks.transform.place import PLACE_SCHEMA
-from tasks.transform.readings import DEVICES, enrich
+from tasks.transform.records import DEVICES, enrich
 from tests.fixtures.readings import message
 
 Refine = Callable[..., Refined]

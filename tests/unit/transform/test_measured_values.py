@@ -10,8 +10,8 @@ import pytest
 from lineage.columns import ColumnEdge, Kind, Subtype
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.contract import Contract
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.decode.messages import Decoder
+from tasks.transform import records
 from tasks.transform.place import PlaceFinder
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ CONTRACT = Contract.model_validate(
         ],
     }
 )
-DEVICES = pl.DataFrame([("d1", "registered", "m", "s")], schema=readings.DEVICES, orient="row")
+DEVICES = pl.DataFrame([("d1", "registered", "m", "s")], schema=records.DEVICES, orient="row")
 
 
 def an_arrow_file() -> bytes:
@@ -65,7 +65,7 @@ def test_what_is_measured_is_stored_and_what_is_derived_is_computed(source: str)
         layout=layout,
     )
     reference = Reference(frames={"devices": DEVICES})
-    refined = readings.refine(batch, reference, Decoder(CONTRACT), "x", PlaceFinder())
+    refined = records.refine(batch, reference, Decoder(CONTRACT), "x", PlaceFinder())
     assert refined.rejected.is_empty(), refined.rejected["message"].to_list()
     (row,) = refined.accepted["weather"].iter_rows(named=True)
     measured = {name: row[name] for name in ("dew_point", "device_name", "country")}
@@ -75,7 +75,7 @@ def test_what_is_measured_is_stored_and_what_is_derived_is_computed(source: str)
 
 @pytest.mark.parametrize("source", BATCHES)
 def test_the_lineage_of_a_measured_value_leads_to_the_message(source: str) -> None:
-    edges = readings.columns(CONTRACT, source, "x")["weather"]
+    edges = records.columns(CONTRACT, source, "x")["weather"]
 
     def direct(column: str) -> set[tuple[str, str | None]]:
         found = [each for each in edges if each.target_column == column and each.kind is Kind.DIRECT]
