@@ -8,21 +8,24 @@ from typing import Any, Final
 from pydantic import Field
 
 from flows.catalog.definition import Definition
+from lineage.acts import NODES
+from lineage.fold import WAY
 from lineage.model import Run, Transformation
-from lineage.version import transformation_of
+from lineage.version import beside, transformation_of
 from tasks.batch import RawBatch
 from tasks.contract import Contract
 from tasks.extract.files import FileOptions
 from tasks.load.plan import LoadPlan
+from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.columns import Columns
-from tasks.transform.registry import LookedUp, Parameters, Refine, bound, transform
-from tasks.transform.steps.registry import deciding
+from tasks.transform.steps.kinds import deciding
+from tasks.transform.transforms import TRANSFORMS, LookedUp, Parameters, Refine, bound, transform
 
-OURS: Final = ("tasks", "lineage")
-"""The packages whose code is part of a transformation's version."""
-
-FLOWS: Final = frozenset({"experiments", "partitions", "aggregates", "proof", "folds", "full-proof"})
+FLOWS: Final = frozenset({"partitions", "aggregates", "proof", "folds", "full-proof"})
 """The deployments of `prefect.yaml`, beside which a pipeline that is asked is another."""
+
+ACTS: Final = frozenset({*NODES, WAY})
+"""What other transformations of ours are called; that of a pipeline is called like the pipeline."""
 
 NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"
 
@@ -53,10 +56,12 @@ class Pipeline(Definition):
 
     def transformation(self) -> Transformation:
         contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts.items()}
+        function = transform(self.transform).function
         return transformation_of(
-            transform(self.transform).function,
-            name=self.transform,
-            within=OURS,
+            function,
+            name=self.name,
+            within=OURS if self.transform in TRANSFORMS else (*OURS, *beside(function)),
+            without=DECIDES_NOTHING,
             parameters={"contracts": contracts, **self._said()},
         )
 

@@ -35,11 +35,8 @@ class LoadPlan:
     """Column → the datasets (URIs) whose state may decide whether it keeps its rules."""
 
     def position_id(self, batch: RawBatch) -> str | None:
-        """The id of the batch's position, where it has one and nothing else tells that it was committed.
-
-        Offsets do, and they are not unique: a topic that is made anew counts from 0 again.
-        """
-        return None if batch.position is None or batch.offsets else self.id_of(batch.position)
+        """The id of the batch's position, where it has one that never comes again with other messages."""
+        return None if batch.position is None or batch.position.may_recur else self.id_of(batch.position)
 
     def id_of(self, position: Position) -> str:
         """An id derived from a position: the same for the same position and pipeline."""

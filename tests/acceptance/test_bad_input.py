@@ -23,6 +23,7 @@ from infra.postgres import Pool, Row, open_pool
 from lineage import naming
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.decode.messages import Decoder
 from tasks.extract.mqtt import MqttSource, batches, open_session
 from tasks.ingest import Steps, ingest
 from tasks.load import raw
@@ -30,10 +31,9 @@ from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
 from tasks.pattern import topic_pattern
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.tables.tables import prepare_table
+from tasks.transform import records as readings
 from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.readings import steps_of

@@ -46,7 +46,7 @@ STATEMENTS = {
     ),
     "an output for another table": (
         OUTPUT.format(batch=2, table="runs", bucket="NULL"),
-        "lineage_log, batch 2: no edge from postgres:raw_batches#2 to postgres:runs#2",
+        "lineage_log, batch 2: no edge from mqtt:sensors/+/readings#2 to postgres:runs#2",
     ),
     "an output of no batch": (
         OUTPUT.format(batch=999, table="runs", bucket="NULL"),
@@ -108,7 +108,7 @@ async def test_an_entry_on_a_chain_of_ones_own_is_named(
         )
     edge = Edge(
         relationship_type=RelationshipType.FEEDS,
-        source=batch_node("postgres:raw_batches", 2),
+        source=batch_node("mqtt:sensors/+/readings", 2),
         target=batch_node("postgres:sensor_readings", 2, rows=7),
         created_at=datetime.now(UTC),
         transformation_id="sensors@0",

@@ -9,16 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from flows import aggregates, proof, recall, replay, trace
+from console.asked import trace
+from flows.acts import aggregates, proof, recall, replay
 from flows.catalog import Catalog
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import Settings, load
 from lineage.model import Run
-from tasks.load.partitions import missing_ahead
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.again.recall import Selection
+from tasks.look.rejected_queries import Which
+from tasks.tables.partitions import missing_ahead
 from tests.fixtures import catalogs
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.listening import Listeners

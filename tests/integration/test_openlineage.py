@@ -105,7 +105,6 @@ async def test_others_upstreams_join_the_graph(postgres_dsn: str, graph: Address
         )
         assert {row["key"] for row in rows} >= {
             "mqtt:sensors/+/readings",
-            "postgres:raw_batches",
             "postgres:sensor_readings",
             "openlineage:s3://lab-lake/raw/plates",
             "file:/instruments/plates/*.csv",

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from flows import catalog
+from flows.acts.recall import Order, recalled
+from flows.acts.replay import replay
 from flows.catalog import Pipeline
-from flows.recall import Order, recalled
-from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import load
 from lineage.errors import ContractError
+from tasks.again.recall import Selection
 from tasks.contract import Contract
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.look.rejected_queries import Which
 from tests.fixtures import catalogs
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored

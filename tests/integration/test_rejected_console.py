@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from infra.postgres import open_pool
-from tasks.load.devices import SCHEMA, read_devices
+from tasks.look.device_register import SCHEMA, read_devices
 from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.headwater import Command, keys_of_commands

@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.acts.replay import replay
 from flows.catalog import Catalog
-from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import load
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
-from tasks.load.rejected_queries import Which
-from tasks.transform.registry import Parameters, transform
+from tasks.look.rejected_queries import Which
+from tasks.transform.transforms import Parameters, transform
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import message
 from tests.fixtures.listening import SENSORS, Listeners

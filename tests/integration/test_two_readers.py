@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from flows.acts.recall import Order, recalled
+from flows.acts.replay import replay
 from flows.catalog import Catalog
-from flows.limits import at_limit, waiting
-from flows.recall import Order, recalled
-from flows.replay import replay
+from flows.process.limits import at_limit, waiting
 from infra import key_file
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
@@ -20,15 +20,15 @@ from infra.settings import load as settings_of
 from lineage.errors import NotFoundError, RejectedError
 from lineage.model import Run
 from lineage.proof.batches import verify_batch
+from tasks.again.recall import Selection
 from tasks.batch import Receipt
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
-from tasks.load.status import open_rejected
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
+from tasks.look.rejected_queries import Which
+from tasks.look.status import open_rejected
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tests.fixtures import catalogs
 from tests.fixtures.commit import REFERENCE, a_batch, message
 

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 import yaml
 
-from console.recall import lines
-from flows import stores
-from flows.recall import Order, Outcome, recalled
-from flows.replay import replay
+from console.cli.recall import lines
+from flows.acts.recall import Order, Outcome, recalled
+from flows.acts.replay import replay
+from flows.process import stores
 from infra.local.addresses import Address
+from tasks.again.recall import Selection
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Receipt
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.look.rejected_queries import Which
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 
@@ -118,9 +118,7 @@ async def test_what_is_left_out_is_counted_and_takes_no_key(house: House) -> Non
         "AND relationship_type = 'FEEDS'"
     )
     number = receipt.batch
-    assert [tuple(edge) for edge in edges] == [
-        (f"postgres:raw_batches#{number}", f"postgres:filtered#{number}")
-    ]
+    assert [tuple(edge) for edge in edges] == [(f"{receipt.dataset}#{number}", f"postgres:filtered#{number}")]
     derives = await house.connection.fetch(
         "SELECT source_key FROM lineage_log WHERE relationship_type = 'DERIVES' "
         "AND target_key = 'postgres:rooms.room' AND facts->>'indirect' = 'FILTER'"

@@ -8,8 +8,8 @@ import pytest
 
 from infra.simulators.devices import SPOILED, Published, Simulation, register
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.decode.messages import Decoder
+from tasks.transform import records
 from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.readings import steps_of
@@ -43,7 +43,7 @@ def refined(messages: list[Published]) -> Refined:
     now = START + timedelta(hours=4)
     batch = RawBatch(dataset="mqtt:sensors/+/readings", messages=frame, received_at=now, received_until=now)
     reference = Reference(frames={"devices": register(20)})
-    return readings.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
+    return records.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

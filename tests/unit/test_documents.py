@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console import commands
+from console.cli import commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

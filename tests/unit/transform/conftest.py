@@ -10,9 +10,9 @@ import pytest
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.pattern import topic_pattern
-from tasks.transform.decode import Decoder
-from tasks.transform.readings import refine
+from tasks.transform.records import refine
 from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.readings import TOPIC, raw_batch, steps_of

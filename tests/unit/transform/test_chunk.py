@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
+from tasks.decode.chunk import decode_batch
+from tasks.decode.messages import Decoder
+from tasks.decode.tabular import decode_rows
 from tasks.extract.file_parts import parts
 from tasks.extract.formats.csv import CsvFormat
 from tasks.layout import exact, records_in, whole
-from tasks.transform.chunk import decode_batch
-from tasks.transform.decode import Decoder
-from tasks.transform.registry import Parameters, transform
-from tasks.transform.table import decode_rows
+from tasks.transform.transforms import Parameters, transform
 from tests.fixtures.catalogs import contract as contract_of
 from tests.fixtures.catalogs import pipeline
 from tests.fixtures.surveys import MAX_PART, surveyed

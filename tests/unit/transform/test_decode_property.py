@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Column, ColumnType, Contract, Missing
-from tasks.transform.decode import Decoder
-from tasks.transform.readings import refine
+from tasks.decode.messages import Decoder
+from tasks.transform.records import refine
 from tasks.transform.validate import rules_of
 from tests.fixtures.readings import READING, message, raw_batch, steps_of
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from tasks.again.changes import compare
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference
 from tasks.contract import Contract
-from tasks.load.changes import compare
+from tasks.decode.messages import Decoder
 from tasks.load.standing import ORIGIN, STANDS
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.transform import records as readings
+from tasks.transform.steps.kinds import Steps
 from tasks.transform.steps.place import Place, PlaceColumns
-from tasks.transform.steps.registry import Steps
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAMES = (

@@ -10,11 +10,11 @@ import pytest
 from lineage.columns import ColumnEdge, Kind, Subtype
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.contract import Contract
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
+from tasks.decode.messages import Decoder
+from tasks.transform import records
+from tasks.transform.steps.kinds import Steps
 from tasks.transform.steps.lookup import DEVICES, Lookup, LookupColumns
 from tasks.transform.steps.place import Place, PlaceColumns
-from tasks.transform.steps.registry import Steps
 from tasks.transform.steps.weather import Weather, WeatherColumns
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -76,7 +76,7 @@ def test_what_is_measured_is_stored_and_what_a_step_sets_is_computed(source: str
         layout=layout,
     )
     reference = Reference(frames={"devices": REGISTER})
-    refined = readings.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
+    refined = records.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
     assert refined.rejected.is_empty(), refined.rejected["message"].to_list()
     (row,) = refined.accepted["weather"].iter_rows(named=True)
     measured = {name: row[name] for name in ("dew_point", "device_name", "country")}
@@ -86,7 +86,7 @@ def test_what_is_measured_is_stored_and_what_a_step_sets_is_computed(source: str
 
 @pytest.mark.parametrize("source", BATCHES)
 def test_the_lineage_of_a_measured_value_leads_to_the_message(source: str) -> None:
-    edges = readings.columns(CONTRACT, source, steps=STEPS)["weather"]
+    edges = records.columns(CONTRACT, source, steps=STEPS)["weather"]
 
     def direct(column: str) -> set[tuple[str, str | None]]:
         found = [each for each in edges if each.target_column == column and each.kind is Kind.DIRECT]

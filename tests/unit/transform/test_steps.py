@@ -14,7 +14,7 @@ from flows.catalog import Pipeline
 from lineage.errors import ContractError, TransformError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
 from tasks.transform.steps.expression import ONE, expression
-from tasks.transform.steps.registry import STEPS
+from tasks.transform.steps.kinds import STEPS
 from tasks.transform.weather import dew_point
 from tests.fixtures import catalogs
 
