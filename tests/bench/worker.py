@@ -17,6 +17,7 @@ from tests.fixtures.catalogs import SHIPPED
 def main() -> None:
     settings = start_prefect()  # before the imports, as every command does it
     from flows.batch import pull
+    from flows.process import lifecycle
     from flows.worker import serve
 
     done = ContextVar[dict[str, float]]("done")
@@ -46,13 +47,13 @@ def main() -> None:
             print(json.dumps({"batch": receipt.batch, **done.get()}), flush=True)
 
     pull.load, pull._Extracting, pull.Carrying = first_line, Extracting, Carrying  # type: ignore[misc]
-    running = serve.process.State.running
+    running = lifecycle.State.running
 
     def ready(state: Any, doing: str) -> None:
         running(state, doing)
         print(json.dumps({"ready": True}), flush=True)
 
-    serve.process.State.running = ready  # type: ignore[method-assign]
+    lifecycle.State.running = ready  # type: ignore[method-assign]
     asyncio.run(serve.serve(settings, SHIPPED))
 
 

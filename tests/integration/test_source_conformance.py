@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from flows.process import State, stores
+from flows.process import stores
+from flows.process.lifecycle import State
 from flows.stream import listener as listener_module
 from flows.stream.listener import Listener
 from flows.stream.streams import stream_of

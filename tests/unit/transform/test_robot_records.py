@@ -15,7 +15,6 @@ from tasks.contract import Contract
 from tasks.decode.messages import Decoder
 from tasks.table_definition import TableDefinition
 from tasks.transform import records
-from tasks.transform.place import PlaceFinder
 from tasks.transform.transforms import Parameters, bound
 from tests.fixtures.catalogs import contract as shipped
 
@@ -93,7 +92,7 @@ def of_a_robot(record: str) -> Refined:
 
 def of_a_sensor(record: str) -> Refined:
     batch = a_batch(("t", record.encode()))
-    return records.refine(batch, Reference(frames={}), Decoder(THINGS), "s", PlaceFinder())
+    return records.refine(batch, Reference(frames={}), Decoder(THINGS))
 
 
 @pytest.mark.parametrize(
