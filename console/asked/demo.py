@@ -1,6 +1,6 @@
 """What the demo asks of the store: how far what was sent has come, and what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,10 @@ FROM store.ledger WHERE raw_digest IS NOT NULL
 _ARRIVED = """
 SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,
     (SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed', 'stopped')) AS ended_runs,
-    (SELECT count(*) FROM store.change_marks) AS changed_buckets
+    (SELECT count(*) FROM store.change_marks) AS changed_buckets,
+    (SELECT count(*) FROM unnest($1::text[]) AS name WHERE NOT EXISTS (
+        SELECT FROM store.mark_readers WHERE reader = name AND filled_at IS NOT NULL
+    )) AS not_made
 """
 # A reading that every step had something to say about.
 _ENRICHED = """
@@ -39,11 +42,15 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """Messages of devices that are committed, robot runs stored with their end, buckets not summed up yet."""
+    """Messages of devices that are committed, robot runs stored with their end, buckets not summed up yet.
+
+    `not_made`: how many derived tables were never made.
+    """
 
     readings: int
     ended_runs: int
     changed_buckets: int
+    not_made: int
 
 
 async def totals(pool: Pool) -> Totals:
@@ -51,9 +58,9 @@ async def totals(pool: Pool) -> Totals:
     return Totals(**await _row(pool, _TOTALS))
 
 
-async def arrived(pool: Pool) -> Arrived:
-    """How far what was sent has come."""
-    return Arrived(**await _row(pool, _ARRIVED))
+async def arrived(pool: Pool, derived: Collection[str]) -> Arrived:
+    """How far what was sent has come, also into these derived tables."""
+    return Arrived(**await _row(pool, _ARRIVED, list(derived)))
 
 
 async def rows_of(pool: Pool, table: str) -> int:
@@ -70,6 +77,6 @@ async def an_enriched_reading(pool: Pool) -> dict[str, str] | None:
     return None if key is None else dict(key)
 
 
-async def _row(pool: Pool, query: str) -> Mapping[str, Any]:
+async def _row(pool: Pool, query: str, *values: object) -> Mapping[str, Any]:
     with translated():
-        return dict(await pool.fetchrow(query) or {})
+        return dict(await pool.fetchrow(query, *values) or {})

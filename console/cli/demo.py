@@ -97,7 +97,7 @@ async def _demo(settings: Settings) -> bool:
                 await robot.play(protocol)
             kinds: Counter[str] = await publishing
             say("Waiting until all of it is stored, summed up and in the graph …", err=True)
-            await _until(with_robot, lambda: report.missing(store.pool, kinds.total(), runs=3))
+            await _until(with_robot, lambda: report.missing(store.pool, known, kinds.total(), runs=3))
         await report.show(settings, known, store.pool, kinds)
     proof = await prove(settings, known, full=True)
     report.show_proof(proof)

@@ -29,13 +29,15 @@ TABLES = (
 )
 
 
-async def missing(pool: Pool, published: int, runs: int) -> str:
+async def missing(pool: Pool, catalog: Catalog, published: int, runs: int) -> str:
     """What has not arrived yet, as the end of a sentence; empty when everything has."""
-    found = await demo.arrived(pool)
+    found = await demo.arrived(pool, catalog.derived)
     if found.readings < published:
         return f"only {found.readings:,} of {published:,} readings are committed"
     if found.ended_runs < runs:
         return f"only {found.ended_runs} of {runs} runs are stored with their end"
+    if found.not_made:
+        return f"{found.not_made} derived tables are not made"
     if found.changed_buckets:
         return f"{found.changed_buckets} changed buckets are not summed up"
     async with pool.acquire() as connection:
