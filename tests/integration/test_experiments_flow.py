@@ -137,7 +137,7 @@ async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -
     assert await bench.value("SELECT count(*) FROM experiment_steps") == steps
     assert await bench.value("SELECT count(*) FROM store.experiment_steps_history") == going
     places = "SELECT array_agg(DISTINCT (raw_batch, batch, sequence)::text) FROM experiment_steps"
-    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(,2,0)"]  # the run's own message
+    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(2,2,0)"]  # the run's own message
     await bench.fetch(run.id)
     assert await bench.value("SELECT count(*) FROM ledger") == 2
 

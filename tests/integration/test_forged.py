@@ -123,4 +123,4 @@ async def test_an_output_that_no_seal_covers_yet_is_named(house: House, table: s
     receipt = await house.way.take(a_batch(message("late", 1)))
     bucket = "'2026-11-21T00:00Z'"
     await house.connection.execute(OUTPUT.format(batch=receipt.batch, table=table, bucket=bucket))
-    await assert_named(house, f"batch {receipt.batch}: an output {table} of 2026-11-21T00Z that no commit")
+    await assert_named(house, f"batch {receipt.batch}: an output {table} of 2026-11-21T00:00Z that no commit")

@@ -324,7 +324,7 @@ async def test_a_position_never_holds_what_jsonb_cannot() -> None:
         "unreadable",
         None,
     )
-    assert "status.nul" in refined(batch).rejected["rules"].to_list()[0]
+    assert "payload.json" in refined(batch).rejected["rules"].to_list()[0]
 
 
 async def test_a_run_without_end_is_refused_rather_than_held_in_memory() -> None:
