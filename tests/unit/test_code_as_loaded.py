@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lineage.version import covered
-from tasks.derived.aggregate import load_aggregate
+from tasks.derived.aggregate import read_draft
 from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.event import judge
 from tasks.transform.transforms import TRANSFORMS
@@ -110,7 +110,7 @@ def test_what_a_version_covers_is_what_makes_its_values() -> None:
     assert {"tasks.transform.steps.lookup", "tasks.transform.place_data"} <= set(readings)
     assert {"tasks.transform.robot_pages", "tasks.transform.robot_deck"} <= set(robots)
     assert not any("robot" in name for name in readings)
-    hour = covered(load_aggregate, within=("tasks",), without=DECIDES_NOTHING)
+    hour = covered(read_draft, within=("tasks",), without=DECIDES_NOTHING)
     message = covered(judge, within=OURS, without=DECIDES_NOTHING)
     for name in {*readings, *robots, *hour, *message}:
         assert name not in DECIDES_NOTHING
