@@ -8,10 +8,10 @@ from time import monotonic
 import structlog
 from prometheus_client import CollectorRegistry
 
-from flows import process, stores
 from flows.catalog import Catalog
-from flows.limits import waiting_of
-from flows.retry import without_end
+from flows.process import lifecycle, stores
+from flows.process.limits import waiting_of
+from flows.process.retry import without_end
 from infra import anchors
 from infra.metrics import Metrics
 from infra.postgres import Connection
@@ -20,7 +20,7 @@ from lineage import graph as graphs
 from lineage import relay as log_relay
 from lineage import seal
 from lineage.ports import Graph
-from tasks.load.status import open_rejected
+from tasks.look.status import open_rejected
 
 log = structlog.get_logger(__name__)
 
@@ -34,16 +34,16 @@ ANCHOR_EVERY = 60.0
 async def relay(settings: Settings, catalog: Catalog) -> None:
     """Carry the lineage log to the graph until SIGTERM or SIGINT; wait while either is away."""
     metrics = Metrics(CollectorRegistry())
-    state = process.State()
-    with process.stop_signal() as stop, process.observed(settings, state.health):
-        state.facts = process.left_out(catalog.broken)
+    state = lifecycle.State()
+    with lifecycle.stop_signal() as stop, lifecycle.observed(settings, state.health):
+        state.facts = lifecycle.left_out(catalog.broken)
         stores.postgres_dsn(settings)  # nothing is waited for that is neither set nor running at the start
         work = without_end(lambda: _connect_and_carry(settings, catalog, metrics, state), what="relay")
-        await process.unless(stop, work)
+        await lifecycle.unless(stop, work)
 
 
 async def _connect_and_carry(
-    settings: Settings, catalog: Catalog, metrics: Metrics, state: process.State
+    settings: Settings, catalog: Catalog, metrics: Metrics, state: lifecycle.State
 ) -> None:
     """Look where Postgres and the graph are now, and carry; raises UnavailableError when one is away."""
     state.running("connecting")
@@ -72,7 +72,7 @@ async def _carry_on(
     connection: Connection,
     graph: Graph,
     metrics: Metrics,
-    state: process.State,
+    state: lifecycle.State,
 ) -> None:
     """Carry without end; raises UnavailableError when Postgres or the graph goes away."""
     now_and_then = (
@@ -101,7 +101,7 @@ class _Every:
             await self._work()
 
 
-async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: process.State) -> bool:
+async def _carry(connection: Connection, graph: Graph, metrics: Metrics, state: lifecycle.State) -> bool:
     """One round; whether more waits."""
     carried = await log_relay.carry(connection, graph)
     if carried.oldest is None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from infra import connection
 from infra import settings_rules as rules
 from infra.kafka import KafkaAddress
-from infra.mqtt.address import Tls
+from infra.mqtt.address import MqttEndpoint, Tls
 from infra.settings import Settings, variable
 from lineage.errors import SettingsError, UnavailableError
 
@@ -40,14 +40,6 @@ class GraphEndpoint:
     def driver_uri(self) -> str:
         """The URI to pass beside `encrypted=True, trusted_certificates=…`, which refuse a `+s` scheme."""
         return self.uri.replace("+s://", "://", 1) if self.ca else self.uri
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttEndpoint:
-    """`url` may hold user and password."""
-
-    url: SecretStr
-    tls: Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
 Transaction: TypeAlias = asyncpg.transaction.Transaction
 UniqueViolation = asyncpg.UniqueViolationError
+LockNotAvailable = asyncpg.LockNotAvailableError
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # no flags, no extension
 COPY_TRAILER = b"\xff\xff"

@@ -99,7 +99,20 @@ def columns_from(edges: Iterable[Edge]) -> Columns:
 
 
 def _columns(rows: Iterable[Mapping[str, object]]) -> Columns:
-    return {Pair(str(row["source"]), str(row["target"])): _how(row) for row in rows}
+    """One entry for each pair, however many transformations say it: two pipelines may fill one table."""
+    found: dict[Pair, How] = {}
+    for row in rows:
+        pair, how = Pair(str(row["source"]), str(row["target"])), _how(row)
+        found[pair] = _either(found[pair], how) if pair in found else how
+    return found
+
+
+def _either(one: How, other: How) -> How:
+    direct, indirect = (
+        ",".join(sorted({*first.split(","), *second.split(",")} - {""}))
+        for first, second in ((one.direct, other.direct), (one.indirect, other.indirect))
+    )
+    return How(direct, indirect, one.opaque or other.opaque)
 
 
 def _how(facts: Mapping[str, object]) -> How:

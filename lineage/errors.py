@@ -13,7 +13,7 @@
     │       └── TooLargeError     … of a table that is to be kept in memory (tasks/load/reference.py)
     ├── OvertakenError            another reader committed the same (tasks/load/overtaken.py)
     └── VerificationError         what is stored is not what was recorded
-        └── DifferencesError      … as a proof found (flows/proof.py)
+        └── DifferencesError      … as a proof found (flows/acts/proof.py)
 
 A bad *record* is never an exception: it is a row of the rejected half of its batch.
 Drivers' errors are translated where the driver is imported (`pyproject.toml` lists the places), so that

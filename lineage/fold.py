@@ -17,7 +17,18 @@ from typing import Any
 from . import form
 from .append import LedgerEntry, next_batch, write
 from .log import Entry, read_entries
-from .model import Fact, Node, NodeKind, RelationshipType, Run, Transformation, dataset_node, micros, run_node
+from .model import (
+    Fact,
+    Node,
+    NodeKind,
+    RelationshipType,
+    Run,
+    Transformation,
+    bucket_of,
+    dataset_node,
+    micros,
+    run_node,
+)
 from .ports import Connection
 from .projection import Projection, project
 from .seal import Seal
@@ -47,22 +58,22 @@ WHERE relationship_type = 'FOLDS' AND way = 'fold'
 _FIRST_DAY = "SELECT date_trunc('day', min(processed_at), 'UTC') FROM store.ledger"
 _LAST_BATCH = "SELECT max(batch) FROM store.ledger WHERE processed_at < $1 AND batch > $2"
 # What the entries of these commits call batches, and whose records they rejected: by dataset what its day's
-# node says, so that nothing about the dataset has to be asked of its batches. An hour is made again and
+# node says, so that nothing about the dataset has to be asked of its batches. A bucket is made again and
 # again.
 _NODES = """
 WITH named AS (
-    SELECT source_facts AS facts, writer, number, created_at, false AS made FROM store.lineage_log
+    SELECT source_facts AS facts, coalesce(source_facts->>'bucket', source_facts->>'hour') AS bucket,
+        writer, number, created_at, false AS made FROM store.lineage_log
     WHERE source_kind = 'Batch' AND batch BETWEEN $1 AND $2
     UNION ALL
-    SELECT target_facts, writer, number, created_at, true FROM store.lineage_log
+    SELECT target_facts, coalesce(target_facts->>'bucket', target_facts->>'hour'),
+        writer, number, created_at, true FROM store.lineage_log
     WHERE target_kind = 'Batch' AND batch BETWEEN $1 AND $2
 ), batches AS (
     SELECT facts->>'dataset' AS dataset, store.whole(facts->>'number') AS number,
-        store.whole(facts->>'hour') AS hour, max(store.whole(facts->>'rows')) AS rows,
-        coalesce(max(created_at) FILTER (WHERE made AND facts->>'hour' IS NOT NULL), min(created_at))
-            AS created_at,
-        coalesce(max(s.sealed_at) FILTER (WHERE made AND facts->>'hour' IS NOT NULL), min(s.sealed_at))
-            AS known_at,
+        store.whole(bucket) AS bucket, max(store.whole(facts->>'rows')) AS rows,
+        coalesce(max(created_at) FILTER (WHERE made AND bucket IS NOT NULL), min(created_at)) AS created_at,
+        coalesce(max(s.sealed_at) FILTER (WHERE made AND bucket IS NOT NULL), min(s.sealed_at)) AS known_at,
         bool_or(coalesce(facts->>'read', 'false') = 'true') AS read
     FROM named n
     LEFT JOIN LATERAL (
@@ -76,7 +87,7 @@ WITH named AS (
         max(created_at) FILTER (WHERE NOT read) AS last_created_at,
         max(known_at) FILTER (WHERE NOT read) AS last_known_at
     FROM batches
-    WHERE number BETWEEN $1 AND $2 OR (hour >= $3 AND hour < $4) GROUP BY dataset
+    WHERE number BETWEEN $1 AND $2 OR (bucket >= $3 AND bucket < $4) GROUP BY dataset
 ), sources AS (
     SELECT dataset, count(*) AS rejected_batches, sum(rejected)::bigint AS rejected
     FROM store.ledger WHERE batch BETWEEN $1 AND $2 AND rejected > 0 GROUP BY dataset
@@ -89,7 +100,7 @@ FROM days FULL JOIN sources USING (dataset) ORDER BY dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """A day of a dataset: its batches first..last, and its hours since ≤ hour < until (µs since 1970)."""
+    """A day of a dataset: its batches first..last, and its buckets since ≤ start < until (µs since 1970)."""
 
     dataset: str
     day: str
@@ -104,8 +115,8 @@ class Fold:
 
     def holds(self, facts: Mapping[str, Fact]) -> bool:
         """Whether a batch with these facts is one of the day's."""
-        if "hour" in facts:
-            return self.since <= _whole(facts["hour"], 0) < self.until
+        if (bucket := bucket_of(facts)) is not None:
+            return self.since <= _whole(bucket, 0) < self.until
         return self.first <= _whole(facts.get("number"), 0) <= self.last
 
 
@@ -163,19 +174,21 @@ async def load(connection: Connection, upto: int, entries: Sequence[Entry] | Non
 
 
 def _least(entries: Sequence[Entry]) -> tuple[int, int]:
-    """The lowest number and the earliest hour of the batches that the entries name."""
-    numbers, hours = [1 << 62], [1 << 62]
+    """The lowest number and the earliest bucket of the batches that the entries name."""
+    numbers, buckets = [1 << 62], [1 << 62]
     for entry in entries:
         for node in (entry.edge.source, entry.edge.target):
-            if node.kind is NodeKind.BATCH and "hour" in node.facts:
-                hours.append(_whole(node.facts["hour"], 0))
-            elif node.kind is NodeKind.BATCH:
+            if node.kind is not NodeKind.BATCH:
+                continue
+            if (bucket := bucket_of(node.facts)) is not None:
+                buckets.append(_whole(bucket, 0))
+            else:
                 numbers.append(_whole(node.facts.get("number"), 1 << 62))
-    return min(numbers), min(hours)
+    return min(numbers), min(buckets)
 
 
 def _whole(fact: Fact, otherwise: int) -> int:
-    """A number or an hour; `otherwise` for what is none, as others may once have told of their batches."""
+    """A number or a time; `otherwise` for what is none, as others may once have told of their batches."""
     try:
         return int(fact or otherwise)
     except ValueError:
@@ -185,7 +198,7 @@ def _whole(fact: Fact, otherwise: int) -> int:
 async def fold_next_day(connection: Connection, run: Run, until: datetime) -> str | None:
     """Fold the oldest day that is not folded and ended before `until`; returns it, None if there is none.
 
-    One transaction. A day is its batches by the time of their commit, and the hours of its date.
+    One transaction. A day is its batches by the time of their commit, and the buckets that begin on its date.
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('fold'))")

@@ -22,7 +22,8 @@ FOLDED = 2_000
 """Batches folded at a time."""
 _BATCHES = f"""
 MATCH (b:Batch)-[:PART_OF]->(:Dataset {{key: $dataset}})
-WHERE (b.number >= $first AND b.number <= $last) OR (b.hour >= $since AND b.hour < $until)
+WHERE (b.number >= $first AND b.number <= $last)
+    OR (coalesce(b.bucket, b.hour) >= $since AND coalesce(b.bucket, b.hour) < $until)
 RETURN b.key AS key LIMIT {FOLDED}
 """
 _FORGET = "UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b"

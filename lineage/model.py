@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
+from .bucket import FACTS, Bucket
+
 Fact = str | int | bool | None
 """What a node or an edge may carry: canonical values only, times as microseconds since 1970 UTC."""
 
@@ -38,7 +40,8 @@ class RelationshipType(StrEnum):
     RAN      Run → Transformation
     FOLDS    Batch (a day) → Dataset: the node stands for all the dataset's batches of that day
     USED     Subject (an experiment) → Subject (labware, a reagent)
-    SUPERSEDES  Transformation → Transformation of the same name: from then on the source is in force
+    SUPERSEDES  Transformation → Transformation of the same name, or of its former one: from then on the
+                source is in force
     """
 
     FEEDS = "FEEDS"
@@ -110,11 +113,15 @@ def batch_node(uri: str, number: int, **facts: Fact) -> Node:
     return Node(NodeKind.BATCH, f"{uri}#{number}", {"dataset": uri, "number": number, **facts})
 
 
-def bucket_node(uri: str, start: datetime, **facts: Fact) -> Node:
-    """One hour of an aggregate; it is recomputed as a whole, so it is one node whatever fed it."""
-    return Node(
-        NodeKind.BATCH, f"{uri}#{start:%Y-%m-%dT%HZ}", {"dataset": uri, "hour": micros(start), **facts}
-    )
+def bucket_node(uri: str, start: datetime, bucket: Bucket) -> Node:
+    """One bucket of a derived table; it is made again as a whole, so it is one node whatever fed it."""
+    key = f"{uri}#{bucket.label(start)}"
+    return Node(NodeKind.BATCH, key, {"dataset": uri, bucket.fact: micros(start)})
+
+
+def bucket_of(facts: Mapping[str, Fact]) -> Fact:
+    """When the bucket of a derived table begins, as its node says; None of any other batch."""
+    return next((facts[name] for name in FACTS if name in facts), None)
 
 
 SubjectKind = Literal["device", "experiment", "labware", "reagent"]

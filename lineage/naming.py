@@ -4,10 +4,17 @@ A name never holds a host or a port: those change, the dataset does not. Where a
 setting; OpenLineage's namespaces are made on export.
 """
 
+OURS = frozenset({"mqtt", "kafka", "file", "opentrons", "postgres", "library", "deployment"})
+"""The schemes of our own names, which mean what is said here: another source's name has another one."""
 MQTT = "mqtt:"
 """How the name of every stream of MQTT messages begins."""
 OPENTRONS = "opentrons:"
 """How the name of every robot's runs begins."""
+
+
+def is_ours(dataset: str) -> bool:
+    """Whether a dataset's name is of a scheme of ours."""
+    return dataset.partition(":")[0].partition("+")[0] in OURS
 
 
 def mqtt(topic_filter: str, connection: str | None = None) -> str:

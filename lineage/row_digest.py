@@ -50,7 +50,7 @@ _BYTES: Final[Mapping[type[pl.DataType], int]] = {
 def row_digest(
     key: Key | None, table: str, columns: Sequence[str], bucket: datetime | None = None
 ) -> hmac.HMAC:
-    """The digest of a table's rows of one commit, to be fed with them; `bucket`: the hour of an aggregate."""
+    """The digest of a table's rows of one commit, to be fed with them; `bucket`: when theirs begins."""
     header = {"table": table, "columns": list(columns), "bucket": None if bucket is None else micros(bucket)}
     secret = key.secret if key else b""
     return hmac.new(secret, f"{canonical_json(header)}\n".encode(), "sha256")

@@ -1,13 +1,14 @@
 """Stored tables as the record sees them, and how their rows are read: in chunks, and never kept."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
-from .identifiers import column_of, listed, literal, stored_table
+from .bucket import Bucket
+from .identifiers import column_of, literal, quoted, stored_table
 from .ports import Connection
 
 CHUNK = 20_000
@@ -36,11 +37,12 @@ class TableShape:
     name: str
     columns: Columns
     key: tuple[str, ...]
-    time: str | None  # None: its rows have no time, and so no hours
+    time: str | None  # None: its rows have no time, and so no buckets
     kind: Literal["append", "revise", "recompute"]
     origin: Columns = field(default_factory=dict)  # where a row came from, the same in every version
     earlier: tuple[Columns, ...] = ()
     digested: Mapping[str, Digested] = field(default_factory=dict)  # what digests cover, by the ledger's name
+    bucket: Bucket = Bucket.HOUR  # of a derived table: by what it is made again
 
     @property
     def time_column(self) -> str:
@@ -99,12 +101,21 @@ async def chunks(
 
 def published(shape: TableShape, columns: Sequence[str]) -> str:
     """The query of the view that people ask: these columns, without the rows whose key is in quarantine."""
-    query = f"SELECT {listed(columns)} FROM {stored_table(shape.name)} s"
+    query = f"SELECT {shown(columns)} FROM {stored_table(shape.name)} s"
     if not shape.history:
         return query
     same = " AND ".join(f"{column_of('q', name)} = {column_of('s', name)}" for name in shape.key)
     out = stored_table(f"{shape.name}_quarantine")
     return f"{query} WHERE NOT EXISTS (SELECT FROM {out} q WHERE {same})"
+
+
+def shown(columns: Iterable[str]) -> str:
+    """What views show of these columns: the raw batch that holds a row's bytes, also where it is its own."""
+    return ", ".join(_SHOWN.get(name) or quoted(name) for name in columns)
+
+
+_SHOWN = {"raw_batch": "coalesce(raw_batch, batch) AS raw_batch"}
+"""A column that is stored with nulls → what a view shows in its place."""
 
 
 def key_text(shape: TableShape) -> str:

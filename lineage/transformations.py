@@ -3,11 +3,12 @@
     Column ─DERIVES─▶ Column        one edge per pair, of this version of the transformation
     new ─SUPERSEDES─▶ old           from this moment on the new one is in force
 
-Both are written by the first commit that uses the version, in its transaction.
+Both are written by the first commit that uses the version, in its transaction. A version supersedes the one
+of the same name; the first of a name may supersede one of another, which was its own before it was renamed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -32,16 +33,22 @@ RETURNING reign, clock_timestamp()
 """
 
 
+Former = Callable[[Connection], Awaitable[str | None]]
+"""Gives the transformation (`name@version`) that one of a new name goes on from, if there is one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
     """A version of a transformation, and what the columns of each dataset (URI) come from that it writes.
 
     `source`: what it reads, where one version reads from more than one dataset (a robot each), else "".
+    `former` is asked where no version of this name was ever in force.
     """
 
     transformation: Transformation
     source: str
     columns: Mapping[str, Sequence[ColumnEdge]]
+    former: Former | None = None
 
 
 class _Pair(NamedTuple):
@@ -69,16 +76,15 @@ async def introduce(
     before = await connection.fetchval(_IN_FORCE, transformation.name)
     if before == transformation.id:
         return edges
+    if before is None and what.former is not None:
+        before = await what.former(connection)
     reign, since = await connection.fetchrow(_REIGN, transformation.name, transformation.id, batch)
     if before is not None:
-        older = Transformation(
-            name=transformation.name, version=before.removeprefix(f"{transformation.name}@")
-        )
         edges.append(
             Edge(
                 relationship_type=RelationshipType.SUPERSEDES,
                 source=node_of(transformation),
-                target=node_of(older),
+                target=node_of(_of_id(before)),
                 created_at=since,
                 transformation_id=transformation.id,
                 run_id=run_id,
@@ -86,6 +92,11 @@ async def introduce(
             )
         )
     return edges
+
+
+def _of_id(transformation_id: str) -> Transformation:
+    name, _, version = transformation_id.rpartition("@")
+    return Transformation(name=name, version=version)
 
 
 def derivations(

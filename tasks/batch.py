@@ -18,7 +18,6 @@ from uuid import UUID
 import polars as pl
 
 from lineage.canonical import canonical_json
-from tasks.followed import FollowedSpan
 
 # A message as received. Its row number is its sequence in the batch.
 MESSAGE_SCHEMA = pl.Schema({"location": pl.String, "payload": pl.Binary})
@@ -68,6 +67,7 @@ class Position:
 
     source: str  # the dataset's URI
     detail: Mapping[str, Any]  # e.g. {"path": …, "sha256": …, "from": 0, "to": 65536}
+    may_recur: bool = False  # as of other messages: a topic that is made anew counts from 0 again
 
 
 class Format(StrEnum):
@@ -115,21 +115,15 @@ def layout_of(stored: str | None) -> Layout | None:
 
 
 @dataclass(frozen=True, slots=True)
-class OffsetSpan:
-    """Offsets of one partition: first ≤ offset < end."""
-
-    topic: str
-    partition: int
-    first: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Advance:
-    """From one mark of a source to the next; `first`: None at its beginning."""
+    """From one mark of a source to the next; `first`: None at its beginning.
+
+    `part`: of a source that is read in parts which of them, as a partition's number.
+    """
 
     first: str | None
     end: str
+    part: str = ""
 
 
 async def nothing() -> None:
@@ -146,9 +140,7 @@ class RawBatch:
     received_until: datetime  # UTC; when the last message came
     position: Position | None = None
     layout: Layout | None = None  # None: each message is one record
-    offsets: tuple[OffsetSpan, ...] = ()  # advanced in the batch's transaction, or it is not committed
-    followed: FollowedSpan | None = None  # the same, of a file that grows
-    progress: Advance | None = None  # the same, of a source that is asked
+    progress: tuple[Advance, ...] = ()  # made in the batch's transaction, or it is not committed
     may_repeat: bool = False  # some of it may have been delivered before: after a reconnect, or a DUP flag
     acknowledge: Callable[[], Awaitable[None]] = field(default=nothing)
     abandon: Callable[[], Awaitable[None]] = field(default=nothing)  # another reader overtook it

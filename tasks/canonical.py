@@ -76,23 +76,10 @@ def canonical_key(frame: pl.DataFrame, contract: Contract) -> pl.Series:
         return pl.Series("key", [None] * frame.height, dtype=pl.String)
     parts: list[pl.Expr] = []
     for name in names:
-        kind = contract.column(name).type
-        parts += [pl.lit(f"{'{' if name == names[0] else ','}{json.dumps(name)}:"), _as_json(name, kind)]
+        value = contract.column(name).kind.as_json(pl.col(name))
+        parts += [pl.lit(f"{'{' if name == names[0] else ','}{json.dumps(name)}:"), value]
     text = pl.concat_str(*parts, pl.lit("}"))
     held = [pl.col(n) for n in names if contract.column(n).type is ColumnType.TEXT]
     storable = pl.all_horizontal(pl.lit(True), *(~c.str.contains("\x00", literal=True) for c in held))
     whole = frame.select(names).rechunk()  # Polars 2.1 panics where chunks end within such an expression
     return whole.select(pl.when(storable).then(text).alias("key")).to_series()
-
-
-def _as_json(name: str, kind: ColumnType) -> pl.Expr:
-    column = pl.col(name)
-    if kind is ColumnType.TIMESTAMP:
-        iso = column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-        return pl.when(column.dt.year().is_between(1, 9999)).then(pl.format('"{}"', iso))
-    if kind is ColumnType.TEXT:
-        quoted = pl.struct(column.alias("v")).struct.json_encode()  # {"v":…}
-        return pl.when(column.is_not_null()).then(quoted.str.slice(5).str.head(-1))
-    if kind is ColumnType.DECIMAL:  # in quotes: most readers of JSON would take a double for a number
-        return pl.format('"{}"', column.cast(pl.String))
-    return column.cast(pl.String)

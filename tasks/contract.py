@@ -26,9 +26,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lineage.bucket import Bucket
 from lineage.model import micros
 from tasks.contract_rules import Problem, problems_of_column, problems_of_contract
 from tasks.exact_numbers import MOST, numbers_of
+from tasks.types.kinds import TYPES
+from tasks.types.timestamp import UTC_MICROS as UTC_MICROS
+from tasks.types.type import Type
 from tasks.units import conversion
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
@@ -77,6 +81,8 @@ _STORED: Final = "stored"
 
 
 class ColumnType(StrEnum):
+    """What a type is: `tasks/types/`."""
+
     TEXT = "text"
     FLOAT = "float"
     INTEGER = "integer"
@@ -99,7 +105,7 @@ class OnReturn(StrEnum):
 
     APPEND = "append"  # a conflict: the newcomer is rejected
     REVISE = "revise"  # a newer observation: it replaces, and the older goes to history
-    RECOMPUTE = "recompute"  # an aggregate: the rows of an hour are replaced as a whole
+    RECOMPUTE = "recompute"  # a derived table: the rows of a bucket are replaced as a whole
 
 
 class Twice(StrEnum):
@@ -113,26 +119,6 @@ class Twice(StrEnum):
 class PartitionBy(StrEnum):
     DAY = "day"
     MONTH = "month"
-
-
-UTC_MICROS = pl.Datetime("us", "UTC")
-# Of a decimal both are made of its digits: `Column.polars_type`, `Column.postgres_type`.
-POLARS_TYPES: dict[ColumnType, pl.DataType] = {
-    ColumnType.TEXT: pl.String(),
-    ColumnType.FLOAT: pl.Float64(),
-    ColumnType.INTEGER: pl.Int64(),
-    ColumnType.BOOLEAN: pl.Boolean(),
-    ColumnType.TIMESTAMP: UTC_MICROS,
-    ColumnType.JSON: pl.String(),
-}
-POSTGRES_TYPES: dict[ColumnType, str] = {
-    ColumnType.TEXT: "text",
-    ColumnType.FLOAT: "double precision",
-    ColumnType.INTEGER: "bigint",
-    ColumnType.BOOLEAN: "boolean",
-    ColumnType.TIMESTAMP: "timestamptz",
-    ColumnType.JSON: "json",  # not jsonb: the text as received, so that its row hash can be computed again
-}
 
 
 def _refuse(problems: Iterable[Problem]) -> None:
@@ -206,7 +192,7 @@ class Column(Frozen):
     map: Mapping[str, Value] | None = None  # what is read → what is meant; anything else is rejected
     from_unit: str | None = None  # what is read is in this, and converted to `unit`
     conversion: tuple[Double, Double, Double] | None = None  # by which it is: `units.conversion`, kept
-    was: Name | None = None  # what it was called before: the stored column is renamed (`load/rename.py`)
+    was: Name | None = None  # what it was called before: the stored column is renamed (`tables/rename.py`)
     minimum: Limit | None = None  # inclusive
     maximum: Limit | None = None  # inclusive
     min_length: Length | None = None  # characters
@@ -246,16 +232,18 @@ class Column(Frozen):
         return MOST if self.precision is None else self.precision, self.scale or 0
 
     @property
+    def kind(self) -> Type:
+        return TYPES[self.type]
+
+    @property
     def polars_type(self) -> pl.DataType:
         """What a value is in a frame."""
-        return pl.Decimal(*self.digits) if self.type is ColumnType.DECIMAL else POLARS_TYPES[self.type]
+        return self.kind.polars(self.digits)
 
     @property
     def postgres_type(self) -> str:
         """What a value is in Postgres."""
-        if self.type is ColumnType.DECIMAL:
-            return "numeric({},{})".format(*self.digits)
-        return POSTGRES_TYPES[self.type]
+        return self.kind.postgres(self.digits)
 
     @property
     def is_arrival(self) -> bool:
@@ -290,6 +278,11 @@ class Contract(Frozen):
     max_bytes: int = 1_048_576  # a longer message is rejected undecoded
     oldest: timedelta = timedelta(days=3653)  # older than this before received_at is rejected
     furthest: timedelta = timedelta(days=1)  # further than this after received_at is rejected
+    bucket: Bucket | None = None  # of a derived table: by what it is made again; None: by the hour
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_unused(whole(self), ("bucket",))
 
     @model_validator(mode="after")
     def _keeps_the_rules(self, info: ValidationInfo) -> Self:
@@ -332,6 +325,11 @@ class Contract(Frozen):
         """Its `time`, asked of tables that have one."""
         assert self.time is not None, f"{self.table} has no time"  # noqa: S101 - whoever asks has looked
         return self.time
+
+    @property
+    def made_by(self) -> Bucket:
+        """By which bucket it is made again, asked of derived tables."""
+        return self.bucket or Bucket.HOUR
 
     @property
     def inputs(self) -> tuple[Column, ...]:

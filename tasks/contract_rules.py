@@ -4,7 +4,6 @@ What breaks a rule would be ignored, or fail with every batch: it is refused whe
 problem is where it stands in the contract, and a sentence.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from tasks.contract_names import why_no_column, why_no_table
-from tasks.exact_numbers import MOST, fits
+from tasks.exact_numbers import MOST
+from tasks.types.kinds import TYPES
 from tasks.units import UnitError, conversion
 
 if TYPE_CHECKING:
@@ -26,18 +26,16 @@ Problem = tuple[Place, str]
 
 LONGEST: Final = timedelta(days=365_000)
 """Of `oldest` and `furthest`: what is further from today than this is no date."""
-NUMBERS: Final = ("float", "integer", "decimal")
+NUMBERS: Final = tuple(name for name, of in TYPES.items() if of.is_number)
 _INT32: Final = 1 << 31
-_INT64: Final = 1 << 63
 _READ: Final = (
     *("path", "metadata", "constant", "zone", "twice", "null_values", "map", "from_unit", "default"),
 )
 _RULES: Final = ("minimum", "maximum", "min_length", "max_length", "one_of", "regex")
-_WORDS: Final = ("text", "integer", "decimal")
+_WORDS: Final = tuple(name for name, of in TYPES.items() if "one_of" in of.rules)
 _NOT_OF_CONSTANT: Final = (
     *("path", "metadata", "zone", "twice", "null_values", "map", "from_unit", "default"),
 )
-_KINDS: Final = {"float": "a number", "integer": "a whole number of 64 bits", "boolean": "true or false"}
 
 
 def problems_of_column(column: "Column") -> Iterator[Problem]:
@@ -132,11 +130,11 @@ def _why_no_null_value(column: "Column", value: str | float | Decimal) -> str:
     if isinstance(value, str):
         if column.type in NUMBERS and column.map is None and _is_number(value):
             return f"{value!r} is a number: write it without quotes"
-        return "" if _fits("text", value) else f"{value!r} holds what no text has"
+        return "" if TYPES["text"].takes(value, column.digits) else f"{value!r} holds what no text has"
     if column.type == "text" or column.map is not None:
         return f"what is read is text, never {value:g}: write it in quotes"
     if column.type == "timestamp":
-        return "" if _fits("float", value) else f"{value!r} is not {_KINDS['float']}"
+        return "" if TYPES["float"].takes(value, column.digits) else f"{value!r} is not a number"
     return "" if _takes(column, value) else f"{_shown(value)} is not {_wanted(column)}"
 
 
@@ -289,17 +287,12 @@ def why_no_regex(regex: str) -> str:
 
 def _takes(column: "Column", value: object) -> bool:
     """Whether a value is of the column's type."""
-    if column.type == "decimal":
-        return fits(value, *column.digits)
-    return _fits(column.type, value)
+    return column.kind.takes(value, column.digits)
 
 
 def _wanted(column: "Column") -> str:
     """What a value of the column's type is."""
-    if column.type == "decimal":
-        precision, scale = column.digits
-        return f"a number of at most {precision - scale} digits before the point and {scale} after it"
-    return _KINDS.get(column.type, "a text that is JSON" if column.type == "json" else "text without NUL")
+    return column.kind.wanted(column.digits)
 
 
 def _shown(value: object) -> str:
@@ -308,32 +301,6 @@ def _shown(value: object) -> str:
 
 def _all(kinds: Sequence[str]) -> str:
     return ", ".join(kinds[:-1]) + " and " * (len(kinds) > 1) + kinds[-1]
-
-
-def _fits(kind: str, value: object) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "float":
-        return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
-    if kind == "integer":
-        return isinstance(value, int) and whole and -_INT64 <= value < _INT64
-    if kind == "boolean":
-        return isinstance(value, bool)
-    return isinstance(value, str) and "\x00" not in value and (kind == "text" or _is_json(value))
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond a double
-        return False
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _within(value: object, low: float | Decimal | None, high: float | Decimal | None) -> bool:

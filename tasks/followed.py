@@ -1,7 +1,12 @@
-"""How far a file that grows was read: what its reader and the load step tell each other."""
+"""A file that grows, and how far it was read: what its reader and the load step tell each other."""
 
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, Self
 from uuid import UUID
+
+from lineage.errors import RejectedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,10 +17,31 @@ class Reached:
     line: int  # that begins there, from 1
     sha256: bytes  # of all that was read
 
+    @property
+    def mark(self) -> str:
+        """As `store.progress` keeps it."""
+        return f"{self.next} {self.line} {self.sha256.hex()}"
+
+    @classmethod
+    def of(cls, mark: str) -> Self:
+        """What a mark says; raises RejectedError where somebody wrote another."""
+        try:
+            read, line, digest = mark.split()
+            return cls(next=int(read), line=int(line), sha256=bytes.fromhex(digest))
+        except ValueError as error:
+            raise RejectedError(
+                f"store.progress says that a file was read to {mark!r}, which is no BYTES LINE SHA-256: "
+                "delete the row to read the file anew."
+            ) from error
+
+
+NOTHING: Final = Reached(next=0, line=1, sha256=hashlib.sha256().digest())
+"""Of a file that is begun."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedFile:
-    """A file as it is kept with the rows that were read of it."""
+    """A file as it is kept, and how far it was read."""
 
     file: UUID  # its identity, whatever it is called
     path: str  # below the folder, as it was called when it was begun
@@ -27,10 +53,11 @@ class FollowedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FollowedSpan:
-    """Bytes of a followed file, from `first` to what is reached with them."""
+class Followed:
+    """The files of a pipeline that are followed, as they are kept."""
 
-    file: UUID
-    path: str
-    first: int
-    reached: Reached
+    all: Callable[[], Awaitable[Sequence[FollowedFile]]]
+    find: Callable[[str, str], Awaitable[Sequence[FollowedFile]]]  # called so, or lies there: newest first
+    begin: Callable[[FollowedFile], Awaitable[bool]]  # note it; False: somebody else has begun it
+    seen: Callable[[UUID, str, str], Awaitable[None]]  # it is called so and lies there now
+    left: Callable[[UUID], Awaitable[None]]  # it is followed no more

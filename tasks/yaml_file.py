@@ -73,6 +73,13 @@ def read_yaml(path: Path, model: type[Model], then: Callable[[Model], Made]) -> 
         raise ContractError(" ".join(str(error).split())) from error
 
 
+def line_of(path: Path, place: Place) -> str:
+    """Where a place of a file that was read before stands: `line 3, column 5`."""
+    root = _Core(path.read_text(encoding="utf-8")).get_single_node()
+    assert root is not None, f"{path} is empty"  # noqa: S101 - it was read before
+    return _at(_node_at(root, place, key=False).start_mark)
+
+
 def within(place: Place, error: ValidationError) -> ValidationError:
     """The same error of something that stands at a place of the file."""
     problems: list[InitErrorDetails] = [

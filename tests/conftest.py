@@ -10,7 +10,7 @@ import pytest
 from xdist.remote import Producer
 
 from infra.local.addresses import AddressBook
-from infra.local.registry import stop_all
+from infra.local.services import stop_all
 from tests.scheduling import ByServer
 
 # A flow called as a plain function logs without a run, of which Prefect warns, and warnings are errors.

@@ -8,8 +8,8 @@ from typing import Literal
 from flows.catalog.pipeline import Pipeline
 from lineage.errors import ContractError, NotFoundError
 from tasks.contract import Contract
+from tasks.derived.aggregate import Aggregate
 from tasks.extract.pull import Pull
-from tasks.load.aggregate import Aggregate
 from tasks.trigger import Trigger
 
 Kind = Literal["pipeline", "table", "trigger", "directory"]
@@ -25,9 +25,18 @@ class Broken:
     why: str
 
 
+def sentence(error: ContractError) -> str:
+    """What is wrong, with its end."""
+    said = str(error)
+    return said if said.endswith((".", "?")) else f"{said}."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Whoever starts a process reads it, once. `contracts` are of every table, derived ones too."""
+    """Whoever starts a process reads it, once. `contracts` are of every table, derived ones too.
+
+    `derived`: each after those that it is made from.
+    """
 
     pipelines: Mapping[str, Pipeline]
     contracts: Mapping[str, Contract]

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from flows.catalog.schedule import PullSchedule
 from lineage.errors import ContractError
 from lineage.model import SubjectKind
 from tasks.contract import Frozen, Name
-from tasks.extract.opentrons import RobotOptions
 from tasks.extract.pull import Pull
-from tasks.extract.registry import SourceOptions
+from tasks.extract.sources import SourceOptions
+from tasks.extract.stream import Stream
 from tasks.table_definition import TableDefinition
-from tasks.transform.steps.registry import AnyStep
+from tasks.transform.steps.kinds import AnyStep
 
 
 class Retry(Frozen):
@@ -61,9 +61,9 @@ class Definition(Frozen):
 
     doc: str = Field(min_length=1)
     owner: str = Field(min_length=1)  # whom to ask
-    source_name: str = ""  # in every row; unset: the pipeline's name
+    source_name: str = ""  # of a robot's runs, in every row; unset: the pipeline's name
     source: SourceOptions
-    transform: str = "readings"  # registered in tasks/transform/registry.py, or module:function
+    transform: str = "readings"  # registered in tasks/transform/transforms.py, or module:function
     table: OwnTable | None = None
     tables: tuple[Table, ...] = ()  # with files of their own
     steps: tuple[AnyStep, ...] = ()  # what is done with good records, in this order
@@ -91,8 +91,21 @@ class Definition(Frozen):
 
     @model_validator(mode="after")
     def _is_read_as_it_says(self) -> Self:
-        if self.max_per_second is not None and isinstance(self.source, (RobotOptions, Pull)):
+        if self.max_per_second is not None and not isinstance(self.source, Stream):
             raise ContractError("this pipeline is no stream, so max_per_second does nothing: leave it out")
         if self.schedule is not None and not isinstance(self.source, Pull):
             raise ContractError("its source is not asked, so a schedule does nothing: leave it out")
+        if self.schedule is not None and isinstance(self.source, Pull):
+            _check_scheduled(self.source)
         return self
+
+
+def _check_scheduled(source: Pull) -> None:
+    """Raise ContractError where a run must be told what no schedule tells."""
+    try:
+        source.scheduled_runs({})
+    except ValidationError as error:
+        missing = ", ".join(str(each["loc"][-1]) for each in error.errors())
+        raise ContractError(
+            f"each run of its source is told {missing}, which a schedule does not say: leave the schedule out"
+        ) from error

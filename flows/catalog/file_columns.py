@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from lineage.errors import ContractError
 from tasks.batch import Format, Layout
 from tasks.contract import Contract
+from tasks.decode.header import alike, our_names
 from tasks.extract.files import FileOptions
-from tasks.transform.header import alike, our_names
 
 
 def check_columns(source: FileOptions, contracts: Collection[Contract]) -> None:

@@ -7,24 +7,27 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from flows.catalog.catalog import Broken, Catalog, Kind
+from flows.catalog.catalog import Broken, Catalog, Kind, sentence
 from flows.catalog.definition import Definition, Table
+from flows.catalog.derived import made_of
 from flows.catalog.file_columns import check_columns, check_names
-from flows.catalog.pipeline import FLOWS, Pipeline
+from flows.catalog.pipeline import ACTS, FLOWS, Pipeline
 from infra.local.addresses import near
 from infra.settings import Settings
 from lineage.errors import ContractError
+from lineage.version import keep
 from tasks.contract import ColumnType, Contract, Metadata, OnReturn
+from tasks.derived.aggregate import Draft, read_draft
 from tasks.extract.files import FileOptions
-from tasks.extract.kafka import KafkaOptions
 from tasks.extract.pull import Pull
-from tasks.extract.registry import SourceOptions
-from tasks.load.aggregate import Aggregate, load_aggregate
+from tasks.extract.sources import SourceOptions
+from tasks.extract.stream import Stream
+from tasks.our_code import OURS
 from tasks.table_definition import read_table
-from tasks.transform.registry import transform
-from tasks.transform.steps.registry import check, looked_up
+from tasks.transform.steps.kinds import StepError, check, looked_up
+from tasks.transform.transforms import transform
 from tasks.trigger import Trigger, TriggerDefinition
-from tasks.yaml_file import read_yaml, within
+from tasks.yaml_file import line_of, read_yaml, within
 
 SHIPPED: Final = Path(__file__).parents[2] / "pipelines"
 OF_FOLDER: Final = "pipeline"
@@ -46,6 +49,7 @@ def read(settings: Settings) -> Catalog:
 
 def read_directories(directories: Iterable[Path]) -> Catalog:
     """Every folder of the directories, in their order: of two things of one name the first one stands."""
+    keep(OURS)
     broken: list[Broken] = []
     folders = [folder for directory in directories for folder in _folders(directory, broken)]
 
@@ -55,20 +59,15 @@ def read_directories(directories: Iterable[Path]) -> Catalog:
     tables, written = _with_own_tables(tables, written, broken)
     tables, written = _with_set_columns(tables, written, broken)
     contracts = {name: contract for name, (_, contract) in tables.items()}
-    derived = _each(
-        _files(folders, "derived"),
-        broken,
-        "table",
-        lambda path: load_aggregate(path, contracts),
-        taken=tables,
-    )
-    derived = _with_sources_of_their_own(derived, broken)
-    contracts |= {name: aggregate.contract for name, (_, aggregate) in derived.items()}
+    drafts = _each(_files(folders, "derived"), broken, "table", read_draft, taken=tables)
+    drafts = _with_names_of_their_own(drafts, written, broken)
+    derived = made_of(drafts, contracts, broken)
+    contracts |= {name: aggregate.contract for name, aggregate in derived.items()}
     pipelines = _pipelines(written, contracts, broken)
     return Catalog(
         pipelines={name: pipeline for name, (_, pipeline) in sorted(pipelines.items())},
         contracts=dict(sorted(contracts.items())),
-        derived={name: aggregate for name, (_, aggregate) in sorted(derived.items())},
+        derived=derived,
         triggers={name: trigger for name, (_, trigger) in sorted(triggers.items())},
         broken=tuple(broken),
     )
@@ -126,7 +125,7 @@ def _each(
         try:
             found[name] = path, load(path)
         except ContractError as error:
-            broken.append(Broken(kind, path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken(kind, path, name, f"{near(path)}: {sentence(error)}"))
     return found
 
 
@@ -159,8 +158,12 @@ def _with_set_columns(
             for table in mine:
                 _set_alike(table, definition, *first.get(table, (name, definition)))
             filled = {table: _with_set(contracts[table], definition, contracts) for table in mine}
+        except StepError as error:
+            why = f"{line_of(path, ('steps', error.number))}: {sentence(error)}"
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {why}"))
+            continue
         except ContractError as error:
-            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {sentence(error)}"))
             continue
         first = {**dict.fromkeys(mine, (name, definition)), **first}
         found |= {table: (tables[table][0], contract) for table, contract in filled.items()}
@@ -183,10 +186,7 @@ def _with_set(contract: Contract, definition: Definition, tables: Mapping[str, C
         filled = contract.with_set(definition.sets)
     except ValidationError as error:
         raise ContractError(f"steps: {error.errors()[0]['msg']}") from error
-    try:
-        check(filled, definition.steps, tables)
-    except ContractError as error:
-        raise ContractError(f"steps: {error}") from error
+    check(filled, definition.steps, tables)
     return filled
 
 
@@ -198,13 +198,8 @@ def _pipelines(
         try:
             found[name] = path, _pipeline(name, definition, contracts)
         except ContractError as error:
-            broken.append(Broken("pipeline", path, name, f"{near(path)}: {_sentence(error)}"))
+            broken.append(Broken("pipeline", path, name, f"{near(path)}: {sentence(error)}"))
     return found
-
-
-def _sentence(error: ContractError) -> str:
-    said = str(error)
-    return said if said.endswith((".", "?")) else f"{said}."
 
 
 def _name(path: Path) -> str:
@@ -228,18 +223,15 @@ def _filled(contract: Contract) -> Contract:
     return contract
 
 
-def _with_sources_of_their_own(derived: Found[Aggregate], broken: list[Broken]) -> Found[Aggregate]:
-    """A refresh consumes the change marks of its sources, so each of them is the source of one table."""
-    sources: dict[str, str] = {}
-    kept: Found[Aggregate] = {}
-    for name, (path, aggregate) in derived.items():
-        if taken := [table for table in aggregate.sources if table in sources]:
-            why = f"{taken[0]} is the source of {sources[taken[0]]} already, and a table is the source of one"
-            broken.append(Broken("table", path, name, f"{near(path)}: {why}."))
-            continue
-        sources |= dict.fromkeys(aggregate.sources, name)
-        kept[name] = path, aggregate
-    return kept
+def _with_names_of_their_own(
+    drafts: Found[Draft], written: Found[Written], broken: list[Broken]
+) -> Found[Draft]:
+    """A transformation is called like the derived table that it makes, or like its pipeline."""
+    for name in drafts.keys() & written.keys():
+        path, (there, _) = drafts[name][0], written[name]
+        why = f"there is a pipeline {name} already, in {near(there)}: give one of the two another name"
+        broken.append(Broken("table", path, name, f"{near(path)}: {why}."))
+    return {name: each for name, each in drafts.items() if name not in written}
 
 
 def _written(path: Path) -> Written:
@@ -265,7 +257,14 @@ def _trigger(path: Path) -> Trigger:
 def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contract]) -> Pipeline:
     if isinstance(definition.source, Pull) and name in FLOWS:
         raise ContractError(f"{name} is a flow of ours: give the pipeline another name.")
-    if ":" not in definition.transform:
+    if name in ACTS:
+        raise ContractError(f"{name} is an act of ours in the record: give the pipeline another name.")
+    own = ":" in definition.transform
+    if definition.source_name and (own or not transform(definition.transform).names_source):
+        why = f"`source_name` does nothing with the transform {definition.transform}"
+        step = f"- set: {{source_name: \"'{definition.source_name}'\"}}"
+        raise ContractError(f"{why}: leave it out, and say `{step}` in `steps` where a column holds it.")
+    if not own:
         transform(definition.transform)  # there is one
     tables = definition.all_tables
     found = {table.name: _contract_of(table, contracts) for table in tables}
@@ -282,11 +281,12 @@ def _pipeline(name: str, definition: Definition, contracts: Mapping[str, Contrac
     if isinstance(pipeline.source, FileOptions):
         check_columns(pipeline.source, found.values())
     if ":" not in definition.transform:  # a function of one's own reads what it wants
-        own = definition.table.name if definition.table else None
+        mine = definition.table.name if definition.table else None
         for table, contract in found.items():
             _check_metadata(contract, pipeline.source)
+            _check_derived(contract, pipeline)
             if isinstance(pipeline.source, FileOptions):
-                check_names(pipeline.source, contract, whole=table == own)
+                check_names(pipeline.source, contract, whole=table == mine)
     return pipeline
 
 
@@ -307,6 +307,15 @@ def _contract_of(table: Table, contracts: Mapping[str, Contract]) -> Contract:
                 f"no such column of type {kind}: correct one of the two."
             )
     return contract
+
+
+def _check_derived(contract: Contract, pipeline: Pipeline) -> None:
+    """Raise ContractError where a column would be computed by nobody."""
+    if contract.derived and transform(pipeline.transform).takes_steps:
+        raise ContractError(
+            f"{contract.table}: {contract.derived[0]} is `derived`, and {pipeline.transform} derives none: "
+            "leave `derived` out, and let a step set it: place, lookup, weather or set (docs/steps.md)."
+        )
 
 
 def _check_metadata(contract: Contract, source: SourceOptions) -> None:
@@ -331,7 +340,7 @@ def _check_metadata(contract: Contract, source: SourceOptions) -> None:
 def _check_given(column: str, of: Metadata, source: SourceOptions) -> None:
     """Raise ContractError where a source does not give what a column is read from."""
     if of.is_of_envelope:
-        if not isinstance(source, KafkaOptions):
+        if not (isinstance(source, Stream) and source.has_envelope):
             raise ContractError(
                 f"{column} is read by {{{of.kind}: {of.name}}}, which Kafka alone has, and the source is "
                 f"{source.type}: read it from the record."

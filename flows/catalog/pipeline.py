@@ -1,26 +1,31 @@
 """A pipeline of the catalog: what its file says, with the contracts of its tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
 from pydantic import Field
 
 from flows.catalog.definition import Definition
+from lineage.acts import NODES
+from lineage.fold import WAY
 from lineage.model import Run, Transformation
-from lineage.version import transformation_of
+from lineage.version import beside, transformation_of
 from tasks.batch import RawBatch
 from tasks.contract import Contract
 from tasks.extract.files import FileOptions
 from tasks.load.plan import LoadPlan
+from tasks.our_code import DECIDES_NOTHING, OURS
 from tasks.transform.columns import Columns
-from tasks.transform.registry import Parameters, Refine, bound, transform
+from tasks.transform.steps.kinds import deciding
+from tasks.transform.transforms import TRANSFORMS, LookedUp, Parameters, Refine, bound, transform
 
-OURS: Final = ("tasks", "lineage")
-"""The packages whose code is part of a transformation's version."""
-
-FLOWS: Final = frozenset({"experiments", "partitions", "aggregates", "proof", "folds", "full-proof"})
+FLOWS: Final = frozenset({"partitions", "aggregates", "proof", "folds", "full-proof"})
 """The deployments of `prefect.yaml`, beside which a pipeline that is asked is another."""
+
+ACTS: Final = frozenset({*NODES, WAY})
+"""What other transformations of ours are called; that of a pipeline is called like the pipeline."""
 
 NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"
 
@@ -51,16 +56,20 @@ class Pipeline(Definition):
 
     def transformation(self) -> Transformation:
         contracts = {name: contract.model_dump(mode="json") for name, contract in self.contracts.items()}
+        function = transform(self.transform).function
         return transformation_of(
-            transform(self.transform).function,
-            name=self.transform,
-            within=OURS,
-            parameters={"contracts": contracts, "source_name": self.source_name, **self._said()},
+            function,
+            name=self.name,
+            within=OURS if self.transform in TRANSFORMS else (*OURS, *beside(function)),
+            without=DECIDES_NOTHING,
+            parameters={"contracts": contracts, **self._said()},
         )
 
     def _said(self) -> Mapping[str, Any]:
-        """What else decides its values: a file's format and columns, parts of a topic or path, steps."""
+        """What else decides its values: a file's format and columns, parts of a topic or path, steps …"""
         said: dict[str, Any] = {}
+        if transform(self.transform).names_source:
+            said["source_name"] = self.source_name
         if isinstance(self.source, FileOptions) and self.source.format:
             said["format"] = self.source.format.model_dump(mode="json", exclude_defaults=True)
         if isinstance(self.source, FileOptions) and self.source.columns:
@@ -88,8 +97,22 @@ class Pipeline(Definition):
             transformation=self.transformation(),
             run=run,
             columns=self.columns,
-            looks_up=tuple(self.looks_up),
+            deciding=self._deciding(),
         )
+
+    def _deciding(self) -> Mapping[str, Collection[str]]:
+        """Of the one table that steps fill; `Steps` says what it is."""
+        return {
+            name: causes
+            for contract in self.contracts.values()
+            if self.steps
+            for name, causes in deciding(contract, self.steps, self.looks_up).items()
+        }
+
+    @cached_property
+    def looked_up(self) -> LookedUp:
+        """The state of each dataset that its values are looked up in."""
+        return transform(self.transform).looked_up(self.contracts, self._parameters())
 
     def columns(self, source: str) -> Columns:
         """What each column of each table comes from, in a batch of that source (a URI)."""

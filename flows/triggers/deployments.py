@@ -3,9 +3,9 @@
 The run is made and nothing more: whoever works for the deployment runs it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowFilterId
@@ -13,11 +13,17 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flows.ours import paged
-from flows.prefect_errors import translated
+from flows.acts.asking import TAG, completed
+from flows.catalog import Catalog
+from flows.process.ours import Installation, paged
+from flows.process.prefect_errors import translated
+from infra.settings import Settings
 from lineage.errors import NotFoundError, RejectedError
 
-_REFUSED = (409, 422)  # what a server answers to parameters that the flow does not take
+Complete = Callable[[DeploymentResponse, Mapping[str, Any]], Mapping[str, Any]]
+"""What a run of a deployment is given, from an event's parameters; raises ParametersError."""
+
+_REFUSED: Final = (409, 422)  # what a server answers to parameters that the flow does not take
 
 
 class ParametersError(RejectedError):
@@ -41,6 +47,23 @@ async def _names(client: PrefectClient) -> list[str]:
     wanted = FlowFilter(id=FlowFilterId(any_=list({each.flow_id for each in deployments})))
     flows = {flow.id: flow.name async for flow in paged(client.read_flows, flow_filter=wanted)}
     return [f"{flows[each.flow_id]}/{each.name}" for each in deployments if each.flow_id in flows]
+
+
+def complete(
+    settings: Settings,
+    catalog: Catalog,
+    ours: Installation,
+    deployment: DeploymentResponse,
+    parameters: Mapping[str, Any],
+) -> Mapping[str, Any]:
+    """Of a pull of ours they are what its source's run is told, and checked here; else as they are."""
+    if not {ours.mark, TAG} <= set(deployment.tags):
+        return parameters
+    pipeline = deployment.parameters["request"]["pipeline"]
+    try:
+        return completed(catalog, pipeline, parameters, settings)
+    except RejectedError as error:
+        raise ParametersError(str(error)) from error
 
 
 async def start(

@@ -1,24 +1,28 @@
 """From the broker to Postgres: one message is one commit, and acknowledged after it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
-from time import monotonic
+from datetime import UTC, datetime, timedelta
+from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
 
-from flows import process, stores
-from flows.retry import must_wait, without_end
+from flows.process import lifecycle, stores
+from flows.process.counting import metrics
+from flows.process.retry import must_wait, without_end
 from flows.triggers.shown import Shown
+from infra.metrics import Committed
+from infra.metrics import Outcome as Status
 from infra.mqtt.session import Session
 from infra.settings import Settings
 from lineage.errors import DataError, HeadwaterError
-from tasks.extract.events import Delivered, messages
 from tasks.extract.mqtt import MqttSource, open_session
-from tasks.load import listeners
-from tasks.load.events import Outcome, TriggerPlan, acknowledged, commit_message
+from tasks.extract.trigger_messages import Delivered, messages
 from tasks.load.store import Store
+from tasks.load.trigger_events import Outcome, TriggerPlan, acknowledged, commit_message
+from tasks.look import sessions
 from tasks.transform.event import judge
 from tasks.trigger import Message, Refused, Trigger, Verdict
 
@@ -26,6 +30,15 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY: Final = 1.0  # seconds between two looks at the connection
 PRESENT_EVERY: Final = 60.0  # seconds between two notes that we are there
+_STATUS: Final[Mapping[Outcome, Status]] = {
+    "event": Status.ACCEPTED,
+    "rejected": Status.REJECTED,
+    "key": Status.DUPLICATE,
+    "repeat": Status.DUPLICATE,
+    "rejected before": Status.DUPLICATE,
+    "retained": Status.FILTERED,
+}
+"""What the ledger counts a message as."""
 
 
 def source_of(settings: Settings, trigger: Trigger) -> MqttSource:
@@ -56,10 +69,10 @@ class Receiver:
         """Take every message, without end; raises RejectedError when the broker refuses us."""
         known = await without_end(self._enter, what=self._what)
         async with open_session(self._source, expected=known) as session:
-            await process.together(self._take_all(session), self._watch(session))
+            await lifecycle.together(self._take_all(session), self._watch(session))
 
     async def _enter(self) -> bool:
-        return await listeners.enter(self._store.pool, self._source.client_id, self._trigger.reader)
+        return await sessions.enter(self._store.pool, self._source.client_id, self._trigger.reader)
 
     async def _take_all(self, session: Session) -> None:
         async with aclosing(messages(self._source, session)) as coming:
@@ -69,12 +82,34 @@ class Receiver:
     async def take(self, delivered: Delivered) -> None:
         """Commit a message, then acknowledge it."""
         message = delivered.message
+        began = perf_counter()
         outcome = await self._commit(message, judge(self._trigger, message.topic, message.payload))
+        self._count(message, outcome, timedelta(seconds=perf_counter() - began))
         log.info("message committed", trigger=self._trigger.name, topic=message.topic, outcome=outcome)
         if outcome in ("event", "committed before"):
             self._event()
         if await delivered.acknowledge():
             await self._forget()
+
+    def _count(self, message: Message, outcome: Outcome, took: timedelta) -> None:
+        """As a record of a source of the trigger's name; not one that was committed before."""
+        if outcome == "committed before":
+            return
+        became = {status: int(status is _STATUS[outcome]) for status in Status}
+        metrics().committed(
+            self._trigger.reader,
+            Committed(
+                messages=1,
+                size_bytes=len(message.payload),
+                accepted=became[Status.ACCEPTED],
+                rejected=became[Status.REJECTED],
+                duplicates=became[Status.DUPLICATE],
+                filtered=became[Status.FILTERED],
+                commit=took,
+                received_at=message.raw.received_at,
+                committed_at=datetime.now(UTC),
+            ),
+        )
 
     async def _commit(self, message: Message, verdict: Verdict) -> Outcome:
         """Try without end while Postgres is away; what it refuses for its values is rejected."""
@@ -104,5 +139,5 @@ class Receiver:
             if monotonic() - self._present_at > PRESENT_EVERY:
                 self._present_at = monotonic()
                 with suppress(HeadwaterError):  # shown the next time
-                    await listeners.seen(self._store.pool, self._source.client_id)
+                    await sessions.seen(self._store.pool, self._source.client_id)
             await asyncio.sleep(LOOK_EVERY)

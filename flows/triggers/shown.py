@@ -4,7 +4,7 @@ from uuid import UUID
 
 import structlog
 
-from flows.process import State
+from flows.process.lifecycle import State
 from lineage.counted import counted
 
 log = structlog.get_logger(__name__)

@@ -10,15 +10,15 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
-from flows.ours import Installation
-from flows.retry import must_wait, without_end
+from flows.process.ours import Installation
+from flows.process.retry import must_wait, without_end
 from flows.triggers import deployments
-from flows.triggers.deployments import ParametersError
+from flows.triggers.deployments import Complete, ParametersError
 from flows.triggers.shown import Shown
-from lineage import events
+from lineage import trigger_events
 from lineage.errors import HeadwaterError
-from tasks.load.events import TriggerPlan, Waiting, count_waiting, record_start, waiting
 from tasks.load.store import Store
+from tasks.load.trigger_events import TriggerPlan, Waiting, count_waiting, record_start, waiting
 
 ASK_AGAIN: Final = 2.0  # seconds until Prefect is asked again for what could not be started
 REFUSED_FOR: Final = 60.0  # seconds until an event whose parameters were refused is tried again
@@ -41,10 +41,17 @@ class Starter:
     """Starts the events of one trigger; `look` says that there may be a new one."""
 
     def __init__(
-        self, store: Store, plan: TriggerPlan, client: PrefectClient, ours: Installation, shown: Shown
+        self,
+        store: Store,
+        plan: TriggerPlan,
+        client: PrefectClient,
+        ours: Installation,
+        complete: Complete,
+        shown: Shown,
     ) -> None:
         self._store, self._plan, self._trigger = store, plan, plan.trigger
         self._client, self._ours, self._shown = client, ours, shown
+        self._complete = complete
         self._what = f"trigger {plan.trigger.name}"
         self._refused: dict[UUID, _Refusal] = {}
         self._news = asyncio.Event()
@@ -98,12 +105,11 @@ class Starter:
 
     async def _start(self, deployment: DeploymentResponse, event: Waiting) -> _Refusal | None:
         try:
-            flow_run = await deployments.start(
-                self._client, deployment, event.parameters, key_of(event.event)
-            )
+            parameters = self._complete(deployment, event.parameters)
+            flow_run = await deployments.start(self._client, deployment, parameters, key_of(event.event))
         except ParametersError as error:
             return _Refusal(str(error), monotonic() + REFUSED_FOR)
-        run = events.run_of(flow_run.id, ours=self._ours.mark in deployment.tags)
+        run = trigger_events.run_of(flow_run.id, ours=self._ours.mark in deployment.tags)
         async with self._store.work() as session:
             await record_start(
                 session.connection,

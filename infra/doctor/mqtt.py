@@ -5,8 +5,7 @@ from typing import Final
 
 from infra.doctor.finding import Finding, Level, readable
 from infra.doctor.mqtt_probe import probe
-from infra.endpoints import MqttEndpoint
-from infra.mqtt.address import Address
+from infra.mqtt.address import Address, MqttEndpoint
 
 PART: Final = "MQTT broker"
 FORGETS_SHARED: Final = "mosquitto"

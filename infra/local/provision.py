@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.local.registry import service
+from infra.local.services import service
 from lineage.errors import HeadwaterError
 
 

@@ -1,4 +1,4 @@
--- What is stored beside the curated tables, which are created from their contracts (tasks/load/tables.py).
+-- What is stored beside the curated tables, which are created from their contracts (tasks/tables/tables.py).
 
 -- One row per batch: the messages as received (an Arrow IPC file, zstd) and a SHA-256 per message. `layout` says how
 -- records stand in a message that holds many (a part of a file); null: each message is one record.

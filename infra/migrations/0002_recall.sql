@@ -1,5 +1,5 @@
 -- Recalls: rows taken out of what people query, put back, or made again from raw. A table's rows that are out
--- stand in store.NAME_quarantine (tasks/load/tables.py); these two tables say who did it and why. Append-only.
+-- stand in store.NAME_quarantine (tasks/tables/tables.py); these two tables say who did it and why. Append-only.
 -- `act` is a batch number; of a quarantine or a release it stands in the ledger, the batches of a reprocess have
 -- its run_id.
 CREATE TABLE store.recalls (

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
 from lineage.errors import SettingsError
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -21,6 +23,14 @@ class Tls:
 
 
 SYSTEM = Tls()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttEndpoint:
+    """`url` may hold user and password."""
+
+    url: SecretStr
+    tls: Tls
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,18 @@ async def publish_many(url: str, messages: Iterable[Message], *, in_flight: int 
         return await publisher.publish_many(messages)
 
 
+async def end_session(
+    url: str, client_id: str, *, patience: timedelta = timedelta(seconds=10), tls: Tls = SYSTEM
+) -> None:
+    """Have the broker forget a client id, and all that it keeps for it.
+
+    Raises UnavailableError or RejectedError.
+    """
+    link = _Link(url, client_id, MQTTProtocolVersion.MQTTv5, tls, patience)
+    await link.start(clean_start=True)  # without an expiry the session ends with its connection
+    await link.stop()
+
+
 class Subscriber:
     """Notices: `async with Subscriber(…) as notices: async for topic, payload in notices`; MQTT 5, QoS 1.
 

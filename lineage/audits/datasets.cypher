@@ -1,11 +1,11 @@
 // Which datasets are there, how many batches has each, and when did the last one come?
-// An hour of an aggregate comes again with each run that writes it. What a flow only read is no batch. A folded day's
+// A bucket of a derived table comes again with each run that writes it. What a flow only read is no batch. A folded day's
 // node stands for many batches, or, of a day without any, for none; as of a time within such a day all of it
 // counts, and `on_day` names it, since the last came at some time of that day.
 MATCH (d:Dataset)-[r]-(other)
 WHERE r.valid_from <= $valid_at AND r.known_at <= $known_at AND coalesce(other.batches, 1) > 0
 OPTIONAL MATCH (other)<-[made:FEEDS|WROTE]-()
-WHERE type(r) = 'PART_OF' AND (other.hour IS NOT NULL OR other.day IS NOT NULL)
+WHERE type(r) = 'PART_OF' AND coalesce(other.bucket, other.hour, other.day) IS NOT NULL
     AND made.valid_from <= $valid_at AND made.known_at <= $known_at
 WITH d, r, other, max(made.created_at) AS again_at,
     type(r) = 'PART_OF' AND labels(other)[0] = 'Batch' AND other.read IS NULL AS stored,

@@ -5,7 +5,7 @@ MATCH (n:Batch {key: $key})-[:FEEDS*]->(other:Batch)
 RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
 UNION ALL
 MATCH (n:Dataset {key: $key})-[:FEEDS*]->(other:Dataset)
-RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
+RETURN DISTINCT other.key AS key, other.key AS dataset, other.rows AS rows
 // as of
 MATCH (n:Batch {key: $key})-[feeds:FEEDS*]->(other:Batch)
 WHERE all(r IN feeds WHERE r.valid_from <= $valid_at AND r.known_at <= $known_at)
@@ -13,4 +13,4 @@ RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
 UNION ALL
 MATCH (n:Dataset {key: $key})-[feeds:FEEDS*]->(other:Dataset)
 WHERE all(r IN feeds WHERE r.valid_from <= $valid_at AND r.known_at <= $known_at)
-RETURN DISTINCT other.key AS key, other.dataset AS dataset, other.rows AS rows
+RETURN DISTINCT other.key AS key, other.key AS dataset, other.rows AS rows

@@ -18,13 +18,13 @@ Facts = Mapping[str, Fact]
 _KEY_SAYS: Mapping[NodeKind, frozenset[str]] = {
     NodeKind.DATASET: frozenset(),
     NodeKind.COLUMN: frozenset({"dataset", "column"}),
-    NodeKind.BATCH: frozenset({"dataset", "number", "hour", "day"}),
+    NodeKind.BATCH: frozenset({"dataset", "number", "hour", "bucket", "day"}),
     NodeKind.TRANSFORMATION: frozenset({"name", "version"}),
     NodeKind.RUN: frozenset(),
     NodeKind.SUBJECT: frozenset({"kind", "id"}),
 }
 """The facts that follow from a key; all others are told of the relationship."""
-_WHOLE = ("number", "hour", "first", "last", "since", "until", "rows")
+_WHOLE = ("number", "hour", "bucket", "first", "last", "since", "until", "rows")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ async def verify_batch(
         await check(connection, tables, (number, number + 1), counts, findings, keys)
         for shape in tables.values():
             if shape.kind == "recompute":
-                found = books.check_hours(connection, shape, counts, keys, (number, number + 1))
+                found = books.check_buckets(connection, shape, counts, keys, (number, number + 1))
                 findings.add(shape.name, [difference async for difference in found])
         findings.add("lineage_log", await _span_differences(connection, number))
     if not counts.batches:
@@ -117,7 +117,7 @@ async def check(
         ("rejected", rejected.check_rejected(connection, kept, *window, counts, keys)),
         ("filtered", filtered.check_filtered(connection, kept, *window)),
         ("lineage_log", entries.check_spans(connection, kept, *window, counts)),
-        ("edges", entries.check_producers(connection, kept, *window)),
+        ("edges", entries.check_producers(connection, kept, tables, *window)),
         ("imported_events", imported.check_events(connection, kept, *window)),
         ("acts", acts.check_acts(connection, kept, *window)),
         ("trigger_events", events.check_events(connection, kept, *window)),

@@ -7,19 +7,21 @@ bounded memory. Each check gives one sentence per difference.
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from ..events import EVENT
+from lineage.trigger_events import EVENT
+
 from ..keys import KeyRing
 from ..ports import Connection
 from ..stored import TableShape
-from .held import Held, by_hour
+from .held import Held, by_bucket
 
 _OUTPUTS = """
 SELECT o.*, g.digest_version, g.digest_key FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
 WHERE o.batch >= $1 AND o.batch < $2 ORDER BY o.batch, o.table_name, o.bucket
 """
-_NEWEST_OF_HOURS = """
+_NEWEST_OF_BUCKETS = """
 SELECT DISTINCT ON (o.bucket) o.*, g.digest_version, g.digest_key
 FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
 WHERE o.table_name = $1 AND o.bucket IS NOT NULL {touched}
@@ -69,7 +71,7 @@ def balance(books: Books, tables: Mapping[str, TableShape]) -> list[str]:
         if row["read"] != out:
             found.append(f"batch {number}: the ledger says {row['read']} read and accounts for {out}")
         written = sum(output["rows"] for output in books.outputs.get(number, ()))
-        if row["accepted"] != written and row["way"] != EVENT:  # see `events.py`
+        if row["accepted"] != written and row["way"] != EVENT:  # see `trigger_events.py`
             found.append(
                 f"batch {number}: the ledger says {row['accepted']} accepted, its outputs add up to {written}"
             )
@@ -83,12 +85,12 @@ def balance(books: Books, tables: Mapping[str, TableShape]) -> list[str]:
 
 
 def _not_one_each(number: int, outputs: Sequence[Any], tables: Mapping[str, TableShape]) -> Iterable[str]:
-    """A batch has one output of a table, of an aggregate one per hour; a second one could hide the first."""
+    """A batch has one output of a table, or one per bucket of it; a second one could hide the first."""
     seen: set[tuple[str, Any]] = set()
     for name, bucket in ((output["table_name"], output["bucket"]) for output in outputs):
-        aggregate = name in tables and tables[name].kind == "recompute"
-        if (name, bucket) in seen or (name in tables and aggregate != (bucket is not None)):
-            of = f" of {bucket:%Y-%m-%dT%HZ}" if bucket else ""
+        derived = name in tables and tables[name].kind == "recompute"
+        if (name, bucket) in seen or (name in tables and derived != (bucket is not None)):
+            of = f" of {bucket:%Y-%m-%dT%H:%MZ}" if bucket else ""
             yield f"batch {number}: an output {name}{of} that no commit writes"
         seen.add((name, bucket))
 
@@ -129,34 +131,38 @@ def compare(what: str, recorded: Any, held: Held | None) -> list[str]:
     return [f"{what}: {held.difference}"] if held and held.difference else []
 
 
-async def check_hours(
+async def check_buckets(
     connection: Connection,
     shape: TableShape,
     counts: Counts,
     keys: KeyRing,
     batches: tuple[int, int] | None = None,
 ) -> AsyncIterator[str]:
-    """The hours of an aggregate, or those that first ≤ batch < end made; an hour's newest batch counts."""
-    recorded = await _recorded_hours(connection, shape.name, batches)
+    """The buckets of a derived table, or those that first ≤ batch < end made; of each the newest batch."""
+    recorded = await _recorded_buckets(connection, shape.name, batches)
     if batches is not None and not recorded:
         return
-    newest = {(hour, output["batch"]): output for hour, output in recorded.items()}
-    held = await by_hour(connection, shape, newest, keys, whole=batches is None)
+    newest = {(start, output["batch"]): output for start, output in recorded.items()}
+    held = await by_bucket(connection, shape, newest, keys, whole=batches is None)
     counts.rows += sum(each.rows for each in held.values())
-    for hour, output in recorded.items():
-        what = f"{shape.name}, hour {hour:%Y-%m-%dT%HZ}, batch {output['batch']}"
-        for difference in compare(what, output, held.pop((hour, output["batch"]), None)):
+    for start, output in recorded.items():
+        what = f"{shape.name}, {_named(shape, start)}, batch {output['batch']}"
+        for difference in compare(what, output, held.pop((start, output["batch"]), None)):
             yield difference
-    for (hour, number), each in sorted(held.items()):
+    for (start, number), each in sorted(held.items()):
         yield (
-            f"{shape.name}, hour {hour:%Y-%m-%dT%HZ}: {each.rows} row(s) of batch {number}, "
+            f"{shape.name}, {_named(shape, start)}: {each.rows} row(s) of batch {number}, "
             "which is not the newest recorded for it"
         )
 
 
-async def _recorded_hours(
+def _named(shape: TableShape, start: datetime) -> str:
+    return f"{shape.bucket} {shape.bucket.label(start)}"
+
+
+async def _recorded_buckets(
     connection: Connection, table: str, batches: tuple[int, int] | None
 ) -> dict[Any, Any]:
-    query = _NEWEST_OF_HOURS.format(touched="" if batches is None else _TOUCHED)
+    query = _NEWEST_OF_BUCKETS.format(touched="" if batches is None else _TOUCHED)
     rows = await connection.fetch(query, table, *(batches or ()))
     return {row["bucket"]: row for row in rows}

@@ -21,7 +21,7 @@ NOT_PROVED: Blind = {
         MISSING: "the next look begins a week ago; what was taken is not taken again",
         EXTRA: "nobody reads it",
     },
-    "change_marks": {"id": _PLACE, EXTRA: "of a row that is stored: its hour is made again once more"},
+    "change_marks": {"id": _PLACE, EXTRA: "of a row that is stored: its bucket is made again once more"},
     "contracts": {"prepared_at": _CLOCK + ", but which of two contracts of one version is the newer"},
     "devices": dict.fromkeys(
         ("device_id", "name", "model", "site", "loaded_at", MISSING, EXTRA),
@@ -44,17 +44,9 @@ NOT_PROVED: Blind = {
             ("inode", "seen_as", "left_at"),
             "where a file is looked for: what is found there is compared with what was read",
         ),
-        **dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+        "begun_at": _CLOCK,
+        EXTRA: "a file of which nothing was read",
     },
-    "kafka_offsets": {
-        "pipeline": "the ledger says which offsets were committed, not by which pipeline",
-        "advanced_at": _CLOCK,
-        EXTRA: "of two pipelines that read a partition the ledger says what one of them read",
-    },
-    "kafka_starts": dict.fromkeys(
-        ("pipeline", "topic", "started_at", MISSING, EXTRA),
-        "where a partition without an offset begins; what has one goes on from there",
-    ),
     "lineage_writers": {
         "opened_at": _CLOCK,
         "application": "which chains a record goes on with; entries on either are proved",
@@ -69,6 +61,10 @@ NOT_PROVED: Blind = {
         ("dataset", "batch", "known_at", "rows", "position_id", "found_at", MISSING, EXTRA),
         "it says what is not in the store any more",
     ),
+    "mark_readers": {
+        "registered_at": _CLOCK,
+        "filled_at": "without it the derived table is filled again; with it all must be marked or made",
+    },
     "migrations": dict.fromkeys(
         ("name", "checksum", "applied_at", MISSING, EXTRA),
         "the schema itself is compared; what prepares the store refuses another checksum",
@@ -77,7 +73,10 @@ NOT_PROVED: Blind = {
         ("writer", "number", "seal", "reason", MISSING, EXTRA),
         "a proof looks itself which entries no graph can show",
     ),
-    "progress": dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+    "progress": {
+        **dict.fromkeys(("begun_at", "advanced_at"), _CLOCK),
+        EXTRA: "of a part, where nothing of it was committed: it says where reading will begin",
+    },
     "proofs": dict.fromkeys(
         ("proof", "proved_at", "after", "seal", "differences", "digest", MISSING, EXTRA),
         "a list of outcomes that no proof goes by: the anchors say what was proved",
@@ -102,6 +101,14 @@ ONLY_IN_FULL: Blind = {
 NOT_OF_ALL: Blind = {
     "change_marks": {
         MISSING: "of a row that was replaced since: the mark of what replaced it is proved",
+    },
+    "progress": {
+        "pipeline": "of a topic of Kafka: of two pipelines the ledger says what one of them read",
+        "dataset": "of a file that is followed: its listener sets it again when it starts",
+        "mark": "of a topic of Kafka, how it was begun (the part '')",
+    },
+    "mark_readers": {
+        MISSING: "of a derived table without marks that wait: the next refresh fills it from what is stored",
     },
     "reigns": {"reign": "of a name's first version: " + _PLACE},
 }

@@ -1,18 +1,20 @@
 """The lineage log against the ledger: the span and the edges of every batch, and every writer's chain."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lineage.trigger_events import EVENT, EVENTS
+
 from .. import form, naming
-from ..events import EVENT, EVENTS
 from ..log import FIRST_HEAD, Entry, canonical, chain, entry_of
 from ..model import Edge, batch_node, bucket_node
 from ..ports import Connection
-from ..stored import chunks
+from ..stored import TableShape, chunks
 from .books import Books, Counts
 
 RAW = naming.postgres("raw_batches")
+"""One dataset that all sources fed, by whose batches every commit of before went: source → it → table."""
 REJECTED = naming.postgres("rejected")
 
 _SPANS = """
@@ -26,8 +28,8 @@ JOIN store.lineage_log l ON l.writer = g.writer AND l.number = g.last_entry
 WHERE g.batch >= $1 AND g.batch < $2
 """
 _PRODUCERS = """
-SELECT batch, source_key, target_key, target_facts->>'rows' AS rows
-FROM store.lineage_log WHERE batch >= $1 AND batch < $2 AND relationship_type = 'FEEDS'
+SELECT batch, source_key, target_key, source_facts->>'rows' AS brought, target_facts->>'rows' AS rows
+FROM store.lineage_log WHERE batch >= $1 AND batch < $2 AND relationship_type IN ('FEEDS', 'PART_OF')
 """
 
 
@@ -65,51 +67,103 @@ def _agrees(ledger: Any, span: Any) -> bool:
 class _Producer:
     """An edge that must be there; None is any source, or any number of rows."""
 
-    source: str | None
+    sources: tuple[str, ...] | None  # one of these
     rows: int | None
 
 
-async def check_producers(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:
-    """For all that a batch wrote there is an edge that says from what, and how many rows."""
-    wanting = {number: _producers(row, books) for number, row in books.ledger.items()}
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """An entry that must be there: a batch of the source, and how many messages it was."""
+
+    source: str
+    before: str  # its raw batch, which entries of before say it of
+    messages: int | None
+
+    def said_by(self, row: Any) -> tuple[str, str | None] | None:
+        """Of which end an entry says so, and how many it says."""
+        if row["source_key"] != self.source:
+            return None
+        if row["target_key"] == self.before:
+            return f"to {self.before}", row["rows"]
+        return None if row["brought"] is None else (f"from {self.source}", row["brought"])
+
+
+async def check_producers(
+    connection: Connection, books: Books, tables: Mapping[str, TableShape], first: int, end: int
+) -> AsyncIterator[str]:
+    """For all that a batch read and wrote there is an edge that says from what, and how many rows."""
+    brought = {number: found for number, row in books.ledger.items() if (found := _brought(row, books))}
+    wanting = {number: _producers(row) for number, row in books.ledger.items()}
+    for number, edges in wanting.items():
+        edges |= _outputs(books.ledger[number], books.outputs.get(number, ()), tables)
     async for rows in chunks(connection, _PRODUCERS, first, end):
         for row in rows:
-            expected = wanting.get(row["batch"], {}).get(row["target_key"])
-            if expected is None or expected.source not in (None, row["source_key"]):
-                continue
-            del wanting[row["batch"]][row["target_key"]]
-            if expected.rows is not None and str(expected.rows) != row["rows"]:
-                yield (
-                    f"lineage_log, batch {row['batch']}: the edge to {row['target_key']} says "
-                    f"{row['rows']} row(s), and {expected.rows} are recorded"
-                )
+            for difference in _told(row, brought, wanting):
+                yield difference
+    for number, edge in brought.items():
+        yield f"lineage_log, batch {number}: no entry says how many messages {edge.source} is"
     for number, edges in wanting.items():
-        for target, edge in edges.items():
-            source = f" from {edge.source}" if edge.source else ""
+        for target, expected in edges.items():
+            source = f" from {expected.sources[0]}" if expected.sources else ""
             yield f"lineage_log, batch {number}: no edge{source} to {target}"
 
 
-def _producers(ledger: Any, books: Books) -> dict[str, _Producer]:
-    """Target → its producer."""
-    number, received, replayed = ledger["batch"], ledger["raw_digest"] is not None, ledger["raw_batch"]
-    raw = batch_node(RAW, number if replayed is None else replayed).key
-    fed_by_messages = received or replayed is not None
+def _told(row: Any, brought: dict[int, _Brought], wanting: dict[int, dict[str, _Producer]]) -> Iterator[str]:
+    """Take what an entry says out of what must be said; a sentence where it says another number."""
+    number = row["batch"]
+    if number in brought and (said := brought[number].said_by(row)):
+        yield from _miscounted(number, said[0], brought.pop(number).messages, said[1])
+    expected = wanting.get(number, {}).get(row["target_key"])
+    if expected and (expected.sources is None or row["source_key"] in expected.sources):
+        del wanting[number][row["target_key"]]
+        yield from _miscounted(number, f"to {row['target_key']}", expected.rows, row["rows"])
+
+
+def _miscounted(number: int, end: str, recorded: int | None, said: str | None) -> Iterator[str]:
+    if recorded is not None and str(recorded) != said:
+        yield (f"lineage_log, batch {number}: the edge {end} says {said} row(s), and {recorded} are recorded")
+
+
+def _brought(ledger: Any, books: Books) -> _Brought | None:
+    """What the batch read, if it brought messages."""
+    number = ledger["batch"]
+    if ledger["raw_digest"] is None:
+        return None
+    source, before = (batch_node(dataset, number).key for dataset in (ledger["dataset"], RAW))
+    return _Brought(source, before, books.messages.get(number))
+
+
+def _sources(ledger: Any) -> tuple[str, ...] | None:
+    """Which batch its messages are; None: it has none."""
+    if ledger["raw_digest"] is None and ledger["raw_batch"] is None:
+        return None
+    number = ledger["batch"] if ledger["raw_batch"] is None else ledger["raw_batch"]
+    return tuple(batch_node(dataset, number).key for dataset in (ledger["dataset"], RAW))
+
+
+def _producers(ledger: Any) -> dict[str, _Producer]:
+    """Target → its producer, of what is in no table of a contract."""
+    number, sources = ledger["batch"], _sources(ledger)
     edges: dict[str, _Producer] = {}
-    if received:
-        edges[raw] = _Producer(batch_node(ledger["dataset"], number).key, books.messages.get(number))
-    if fed_by_messages and ledger["rejected"]:
-        edges[batch_node(REJECTED, number).key] = _Producer(raw, ledger["rejected"])
+    if sources and ledger["rejected"]:
+        edges[batch_node(REJECTED, number).key] = _Producer(sources, ledger["rejected"])
     if ledger["way"] == EVENT and ledger["accepted"]:
-        edges[batch_node(EVENTS, number).key] = _Producer(raw, ledger["accepted"])
-    for output in books.outputs.get(number, ()):
+        edges[batch_node(EVENTS, number).key] = _Producer(sources, ledger["accepted"])
+    return edges
+
+
+def _outputs(ledger: Any, outputs: Iterable[Any], tables: Mapping[str, TableShape]) -> dict[str, _Producer]:
+    """The same of the tables that it wrote."""
+    number, sources = ledger["batch"], _sources(ledger)
+    edges: dict[str, _Producer] = {}
+    for output in outputs:
         uri = naming.postgres(output["table_name"])
         if output["bucket"] is not None:
-            if output["rows"]:
-                edges[bucket_node(uri, output["bucket"]).key] = _Producer(None, None)
-        elif fed_by_messages:
-            edges[batch_node(uri, number).key] = _Producer(raw, output["rows"])
+            shape = tables.get(output["table_name"])  # of no contract: `books.balance` tells it
+            if shape and output["rows"]:
+                edges[bucket_node(uri, output["bucket"], shape.bucket).key] = _Producer(None, None)
         else:
-            edges[batch_node(uri, number).key] = _Producer(None, None)
+            edges[batch_node(uri, number).key] = _Producer(sources, output["rows"] if sources else None)
     return edges
 
 

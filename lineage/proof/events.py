@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from ..events import EVENT, EVENTS, START, digest_of
+from lineage.trigger_events import EVENT, EVENTS, START, digest_of
+
 from ..model import batch_node
 from ..ports import Connection
 from ..stored import chunks

@@ -1,4 +1,4 @@
-"""What stored tables hold of each batch or hour, read from Postgres now and held against what was recorded.
+"""What stored tables hold of each batch or bucket, read from Postgres now and held against what was recorded.
 
     counts ─▶ those with as many rows as recorded ─▶ their digest (or, of before, the sum of their row hashes)
 
@@ -7,7 +7,7 @@ Rows are read in portions and never kept.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -20,12 +20,11 @@ from .row_sums import RowSums
 
 PORTION = 100_000
 """Rows that Postgres sorts at a time for their digests."""
-HOUR = timedelta(hours=1)
 
 Output: TypeAlias = Mapping[str, Any]
 """A row of `store.ledger_outputs`."""
 Group: TypeAlias = Any
-"""A batch, or of an aggregate an hour and the batch that made it."""
+"""A batch, or of a derived table the start of a bucket and the batch that made it."""
 Relation: TypeAlias = Callable[[TableShape, Sequence[str], Sequence[Group]], tuple[str, list[Any]]]
 """Of a table's rows: (shape, columns, groups) → SQL with these columns and GROUP, its parameters."""
 
@@ -54,7 +53,7 @@ async def by_batch(
     return await _Reading(connection, shape, recorded, keys, _of_batches).held(counts)
 
 
-async def by_hour(
+async def by_bucket(
     connection: Connection,
     shape: TableShape,
     recorded: Mapping[tuple[datetime, int], Output],
@@ -62,21 +61,22 @@ async def by_hour(
     *,
     whole: bool,
 ) -> dict[tuple[datetime, int], Held]:
-    """What is stored of each hour by the batch that wrote it: of the recorded hours, or of all (`whole`)."""
-    hours, time = [hour for hour, _ in recorded], quoted(shape.time_column)
-    args = [] if whole else [min(hours), max(hours) + HOUR, hours]
-    within = f"{time} >= $1 AND {time} < $2 AND {_hour(shape)} = ANY($3::timestamptz[])"
+    """What is stored of each bucket by the batch that wrote it: of the recorded ones, or of all (`whole`)."""
+    starts, time = [start for start, _ in recorded], quoted(shape.time_column)
+    args = [] if whole else [min(starts), shape.bucket.end(max(starts)), starts]
+    bucket = shape.bucket.start_sql(time)
+    within = f"{time} >= $1 AND {time} < $2 AND {bucket} = ANY($3::timestamptz[])"
     query = (
-        f"SELECT {_hour(shape)} AS hour, batch, count(*) AS rows FROM {stored_table(shape.name)} "
+        f"SELECT {bucket} AS bucket, batch, count(*) AS rows FROM {stored_table(shape.name)} "
         f"WHERE {'true' if whole else within} GROUP BY 1, 2"
     )
-    counts = {(row["hour"], row["batch"]): row["rows"] for row in await connection.fetch(query, *args)}
-    return await _Reading(connection, shape, recorded, keys, _of_hours).held(counts)
+    counts = {(row["bucket"], row["batch"]): row["rows"] for row in await connection.fetch(query, *args)}
+    return await _Reading(connection, shape, recorded, keys, _of_buckets).held(counts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The rows of one table, in groups that are batches or hours."""
+    """The rows of one table, in groups that are batches or buckets."""
 
     connection: Connection
     shape: TableShape
@@ -163,10 +163,6 @@ class _Reading:
         return [group for group in groups if self.recorded[group]["values_sum"] not in held.get(group, (0,))]
 
 
-def _hour(shape: TableShape) -> str:
-    return f"date_trunc('hour', {quoted(shape.time_column)}, 'UTC')"
-
-
 def _of_batches(shape: TableShape, columns: Sequence[str], batches: Sequence[int]) -> tuple[str, list[Any]]:
     within = "batch = ANY($1::bigint[]) AND batch >= $2 AND batch <= $3"  # a range is what BRIN answers
     selected = f"SELECT batch AS {quoted(GROUP)}, {listed(columns)}"
@@ -174,14 +170,14 @@ def _of_batches(shape: TableShape, columns: Sequence[str], batches: Sequence[int
     return " UNION ALL ".join(each), [list(batches), min(batches), max(batches)]
 
 
-def _of_hours(
+def _of_buckets(
     shape: TableShape, columns: Sequence[str], groups: Sequence[tuple[datetime, int]]
 ) -> tuple[str, list[Any]]:
     time = column_of("s", shape.time_column)
     sql = (
-        f"SELECT (w.hour, w.batch) AS {quoted(GROUP)}, {listed(columns, 's')} "
-        "FROM unnest($1::timestamptz[], $2::bigint[]) AS w(hour, batch) "
-        f"JOIN {stored_table(shape.name)} s ON s.batch = w.batch "
-        f"AND {time} >= w.hour AND {time} < w.hour + interval '1 hour'"
+        f"SELECT (w.start, w.batch) AS {quoted(GROUP)}, {listed(columns, 's')} "
+        'FROM unnest($1::timestamptz[], $2::bigint[], $3::timestamptz[]) AS w(start, batch, "end") '
+        f'JOIN {stored_table(shape.name)} s ON s.batch = w.batch AND {time} >= w.start AND {time} < w."end"'
     )
-    return sql, [[hour for hour, _ in groups], [batch for _, batch in groups]]
+    starts = [start for start, _ in groups]
+    return sql, [starts, [batch for _, batch in groups], list(map(shape.bucket.end, starts))]

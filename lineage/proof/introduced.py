@@ -28,9 +28,11 @@ SELECT * FROM (
         WHERE batch >= $1 EXCEPT SELECT *, false FROM told)
 ) different ORDER BY batch, transformation_id, target, told
 """
+# The first of a name may say that it supersedes one of another name: its own of before, which reigned there.
 _REIGNS = """
 WITH told AS (
-    SELECT l.source_facts->>'name' AS name, l.source_key AS transformation_id, l.batch, l.target_key AS before
+    SELECT l.source_facts->>'name' AS name, l.source_key AS transformation_id, l.batch,
+        CASE WHEN l.target_facts->>'name' = l.source_facts->>'name' THEN l.target_key END AS before
     FROM store.lineage_log l JOIN store.ledger g USING (batch)
     WHERE l.relationship_type = 'SUPERSEDES' AND g.way <> 'import' AND l.batch >= $1
 ), kept AS (

@@ -1,84 +1,140 @@
-"""Changed hours: of every stored row's hour it is known that it waits for its aggregate, or was made again.
+"""Changed buckets: of all that a derived table is made from it is known that it waits, or was made again.
 
-A commit marks the hours it changed; a refresh takes the marks and names in the log what each hour was made
-from. A mark that is lost would leave an aggregate as it was, and nothing else would show it.
+    a commit ─▶ a mark for each derived table ─▶ its refresh takes it, and names what it was made from
+
+A mark that is lost would leave a derived table as it was, and nothing else would show it.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 from .. import naming
 from ..identifiers import literal, quoted, stored_table
 from ..ports import Connection
 from ..stored import TableShape, chunks
 
+_READERS = """
+SELECT reader, table_name, bucket, filled_at IS NOT NULL AS filled FROM store.mark_readers ORDER BY 1, 2
+"""
+# `label`: how the log calls the source's batch. Both looks are hash joins, so each table is read once.
 _LOST = """
-SELECT stored.batch, stored.hour FROM (
-    SELECT DISTINCT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {stands} WHERE batch >= $1
-) stored
+SELECT changed.batch, changed.bucket FROM ({changed}) changed
 WHERE NOT EXISTS (
     SELECT FROM store.change_marks m
-    WHERE m.table_name = {table} AND m.batch = stored.batch AND m.hour = stored.hour
+    WHERE m.reader = {reader} AND m.table_name = {table}
+      AND m.batch = changed.batch AND m.bucket = changed.bucket
 ) AND NOT EXISTS (
     SELECT FROM store.lineage_log l
-    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = {source} || stored.batch
-      AND (l.target_facts->>'hour')::bigint = (extract(epoch FROM stored.hour) * 1000000)::bigint
+    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = {source} || changed.label
+      AND l.target_key = {target} || {bucket_label}{later}
 )
 ORDER BY 1, 2
 """
+_ROWS = """
+SELECT batch, bucket, batch::text AS label
+FROM (SELECT DISTINCT batch, {bucket} AS bucket FROM {stands} WHERE batch >= $1) stored
+"""
+# What was made is made again: of each bucket of the source the newest batch counts, one without rows too.
+_OUTPUTS = """
+SELECT batch, {bucket} AS bucket, {label} AS label FROM (
+    SELECT DISTINCT ON (bucket) bucket, batch FROM store.ledger_outputs
+    WHERE table_name = {table} AND bucket IS NOT NULL ORDER BY bucket, batch DESC
+) newest WHERE batch >= $1
+"""
+_LATER = " AND l.batch > changed.batch"
 _FALSE = """
-SELECT m.batch, m.hour FROM store.change_marks m
-WHERE m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
-    SELECT FROM ({rows}) stored WHERE stored.batch = m.batch AND stored.hour = m.hour
+SELECT m.batch, m.bucket FROM store.change_marks m
+WHERE m.reader = {reader} AND m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
+    SELECT FROM ({changed}) changed WHERE changed.batch = m.batch AND changed.bucket = m.bucket
 ) ORDER BY 1, 2
 """
-_NO_HOURS = "SELECT NULL::bigint AS batch, NULL::timestamptz AS hour WHERE false"
-_HOURS = "SELECT batch, date_trunc('hour', {time}, 'UTC') AS hour FROM {table} WHERE batch >= $1"
-_OF_NO_TABLE = """
-SELECT DISTINCT table_name FROM store.change_marks WHERE batch >= $1 AND table_name <> ALL ($2) ORDER BY 1
+_EVER = "SELECT batch, {bucket} AS bucket FROM {table} WHERE batch >= $1"
+_EVER_MADE = """
+SELECT batch, {bucket} AS bucket FROM store.ledger_outputs
+WHERE table_name = {table} AND bucket IS NOT NULL AND batch >= $1
+"""
+_OF_NOBODY = """
+SELECT DISTINCT reader, table_name FROM store.change_marks m WHERE batch >= $1 AND NOT EXISTS (
+    SELECT FROM store.mark_readers r WHERE r.reader = m.reader AND r.table_name = m.table_name
+) ORDER BY 1, 2
 """
 
 
-async def check_marks(connection: Connection, shape: TableShape, first: int) -> AsyncIterator[str]:
-    """The hours of rows of batches from `first` on whose change went to no aggregate and waits for none.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A derived table that is told of the changes of a table that it is made from."""
 
-    Of a table without time there are none.
-    """
-    if shape.time is not None:
-        async for rows in chunks(connection, lost(shape), first):
-            for row in rows:
-                yield (
-                    f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: its mark is lost, "
-                    "no hour of an aggregate is made from it"
-                )
-    async for rows in chunks(connection, _false(shape), first):
-        for row in rows:
-            yield (
-                f"{shape.name}, batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}: it is marked as "
-                "changed, and no such row is stored"
-            )
+    reader: TableShape
+    source: TableShape
+
+    @property
+    def is_of_derived(self) -> bool:
+        """Whether the source is a derived table itself: its batches are its buckets."""
+        return self.source.kind == "recompute"
 
 
-async def check_names(
+async def check_marks(
     connection: Connection, tables: Mapping[str, TableShape], first: int
 ) -> AsyncIterator[str]:
-    """The marks of batches from `first` on that are of no table."""
-    for row in await connection.fetch(_OF_NO_TABLE, first, list(tables)):
-        yield f"change_marks: hours of {row['table_name']}, which is no table"
+    """What changed in batches from `first` on and neither waits for a derived table nor is in it."""
+    for row in await connection.fetch(_OF_NOBODY, first):
+        yield (f"change_marks: of {row['table_name']} for {row['reader']}, which is not told of its changes")
+    for row in await connection.fetch(_READERS):
+        reader, source = tables.get(row["reader"]), tables.get(row["table_name"])
+        what = f"mark_readers: {row['reader']}, made from {row['table_name']}"
+        if reader is None or source is None or reader.kind != "recompute" or source.time is None:
+            yield f"{what}: there is no such derived table, or none with a time to make it from"
+        elif row["bucket"] != reader.bucket:
+            yield f"{what}: it is told of each {row['bucket']}, and its contract says {reader.bucket}"
+        else:
+            async for difference in _check(connection, Told(reader, source), first, filled=row["filled"]):
+                yield difference
 
 
-def _false(shape: TableShape) -> str:
-    hours = [_NO_HOURS]
-    if shape.time is not None:
-        time = quoted(shape.time)
-        hours = [_HOURS.format(table=stored_table(table), time=time) for table in shape.tables]
-    return _FALSE.format(table=literal(shape.name), rows=" UNION ALL ".join(hours))
+async def _check(connection: Connection, told: Told, first: int, *, filled: bool) -> AsyncIterator[str]:
+    """`filled`: what was stored before it was told of changes is marked; until then it is not made."""
+    reader = told.reader.name
+    if filled:
+        async for what in _found(connection, told, lost(told), first):
+            yield f"{what}: its mark is lost, {reader} is not made from it"
+    async for what in _found(connection, told, _false(told), first):
+        yield f"{what}: it is marked as changed for {reader}, and no such row is stored"
 
 
-def lost(shape: TableShape) -> str:
-    """The query of these batches and hours; its two looks are hash joins, so each table is read once."""
+async def _found(connection: Connection, told: Told, query: str, first: int) -> AsyncIterator[str]:
+    bucket = told.reader.bucket
+    async for rows in chunks(connection, query, first):
+        for row in rows:
+            yield f"{told.source.name}, batch {row['batch']}, {bucket} {bucket.label(row['bucket'])}"
+
+
+def lost(told: Told) -> str:
+    """The query of these batches and buckets; its parameter is the first batch."""
+    reader, source = told.reader, told.source
+    if told.is_of_derived:
+        start, label = reader.bucket.start_sql("newest.bucket"), source.bucket.label_sql("newest.bucket")
+        changed = _OUTPUTS.format(table=literal(source.name), bucket=start, label=label)
+    else:
+        bucket = reader.bucket.start_sql(quoted(source.time_column))
+        changed = _ROWS.format(bucket=bucket, stands=stored_table(source.name))
     return _LOST.format(
-        stands=stored_table(shape.name),
-        time=quoted(shape.time_column),
-        table=literal(shape.name),
-        source=literal(f"{naming.postgres(shape.name)}#"),
+        changed=changed,
+        reader=literal(reader.name),
+        table=literal(source.name),
+        source=literal(f"{naming.postgres(source.name)}#"),
+        target=literal(f"{naming.postgres(reader.name)}#"),
+        bucket_label=reader.bucket.label_sql("changed.bucket"),
+        later=_LATER if told.is_of_derived else "",
+    )
+
+
+def _false(told: Told) -> str:
+    reader, source = told.reader, told.source
+    if told.is_of_derived:
+        made = _EVER_MADE.format(table=literal(source.name), bucket=reader.bucket.start_sql("bucket"))
+        return _FALSE.format(reader=literal(reader.name), table=literal(source.name), changed=made)
+    bucket = reader.bucket.start_sql(quoted(source.time_column))
+    each = [_EVER.format(table=stored_table(table), bucket=bucket) for table in source.tables]
+    return _FALSE.format(
+        reader=literal(reader.name), table=literal(source.name), changed=" UNION ALL ".join(each)
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from .. import naming
 from ..acts import ERASURES
 from ..digest import digests_of, raw_digest, unpacked
 from ..ports import Connection
 from ..stored import chunks
 from .books import Books
+from .entries import RAW
 
 AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
@@ -20,9 +20,10 @@ AT_A_TIME = 8
 _ERASED = f"""
 SELECT e.batch, array_agg(e.sequence) AS sequences FROM store.erasures e
 JOIN store.ledger g ON g.batch = e.act
+JOIN store.ledger held ON held.batch = e.batch
 JOIN store.lineage_log l ON l.writer = g.writer AND l.number BETWEEN g.first_entry AND g.last_entry
 WHERE e.batch >= $1 AND e.batch < $2
-    AND l.source_key = '{naming.postgres("raw_batches")}#' || e.batch
+    AND l.source_key IN (held.dataset || '#' || e.batch, '{RAW}#' || e.batch)
     AND l.target_key = '{ERASURES}#' || e.act
     AND e.sequence::text = ANY (string_to_array(l.target_facts->>'sequences', ','))
 GROUP BY e.batch

@@ -222,12 +222,11 @@ class _Proving:
                 await batches.check(connection, tables, window, self.counts, self.findings, self.keys)
                 self.progress("batches", self.counts.batches)
         await self._look("columns", check_coverage(connection, tables, first, naming.postgres("")))
-        await self._look("change_marks", marks.check_names(connection, tables, first))
+        await self._look("change_marks", marks.check_marks(connection, tables, first))
         changed = None if first == LEAST else (first, MOST)
         for shape in tables.values():
             if shape.kind == "recompute":
-                hours = books.check_hours(connection, shape, self.counts, self.keys, changed)
-                await self._look(shape.name, hours)
+                buckets = books.check_buckets(connection, shape, self.counts, self.keys, changed)
+                await self._look(shape.name, buckets)
             else:
-                await self._look(shape.name, marks.check_marks(connection, shape, first))
                 await self._look(shape.name, check_history(connection, shape, first))

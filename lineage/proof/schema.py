@@ -8,13 +8,13 @@ and contracts make.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from ..identifiers import published_view
+from ..identifiers import listed, published_view
 from ..ports import Connection
-from ..stored import TableShape, published
+from ..stored import TableShape, published, shown
 
 COLUMNS: Mapping[str, str] = {
     "asset_cursors": "source occurred",
-    "change_marks": "id table_name hour batch",
+    "change_marks": "id table_name bucket batch reader",
     "contracts": "table_name version hash contract prepared_at",
     "devices": "device_id name model site loaded_at",
     "digest_keys": "id first_used",
@@ -22,16 +22,14 @@ COLUMNS: Mapping[str, str] = {
     "files_not_taken": "pipeline path why since",
     "filtered": "identity batch raw_batch sequence part",
     "first_readers": "dataset pipeline since",
-    "followed_files": "file pipeline path number next line sha256 inode seen_as begun_at advanced_at left_at",
+    "followed_files": "file pipeline path number inode seen_as begun_at left_at",
     "identity": "id",
     "imported_events": "hash batch place imported_at event run_id happened_at producer job state kept_facets "
     "error first_entry last_entry",
-    "kafka_offsets": "pipeline topic partition next advanced_at",
     "ledger": "batch dataset position_id position received_at received_until processed_at read accepted "
     "rejected duplicates filtered rejected_sum way raw_digest raw_batch transformation_id run_id "
     "writer first_entry last_entry chain_head digest_version digest_key pipeline looked_up",
     "ledger_outputs": "batch table_name bucket rows values_sum digest columns",
-    "kafka_starts": "pipeline topic started_at",
     "lineage_log": "writer number batch relationship_type source_kind source_key source_facts target_kind "
     "target_key target_facts transformation_id run_id created_at facts hash",
     "lineage_seals": "seal sealed_at entries total digest books hash store",
@@ -39,9 +37,10 @@ COLUMNS: Mapping[str, str] = {
     "lineage_writers": "writer opened_at application ended_at",
     "lost_batches": "dataset batch known_at rows position_id found_at",
     "listeners": "client_id pipeline started_at seen_at left_at",
+    "mark_readers": "reader table_name bucket registered_at filled_at",
     "migrations": "name checksum applied_at",
     "not_in_graph": "writer number seal reason",
-    "progress": "pipeline dataset mark begun_at advanced_at",
+    "progress": "pipeline dataset part mark begun_at advanced_at",
     "proofs": "proof proved_at after seal differences digest",
     "quarantine": "act table_name key batch released",
     "raw_batches": "batch dataset received_at received_until count bytes layout messages digests",
@@ -72,7 +71,8 @@ LATER: Mapping[str, frozenset[str]] = {"rejected": frozenset({"may_pass"})}
 
 
 def _shown_of(table: str) -> str:
-    return ", ".join(name for name in COLUMNS[table].split() if name not in LATER.get(table, ()))
+    columns = [name for name in COLUMNS[table].split() if name not in LATER.get(table, ())]
+    return listed(columns) if table == "ledger" else shown(columns)  # a commit of its own bytes replays none
 
 
 VIEWS: Mapping[str, str] = {

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lineage import naming
 from tasks.batch import Layout
-from tasks.contract import Frozen
 from tasks.extract.cuts import Limits
 from tasks.extract.file_life import Quiet
 from tasks.extract.folder import Wanted
 from tasks.extract.formats.format import FileFormat, TextFormat
-from tasks.extract.formats.registry import ENDINGS, AnyFormat, by_ending
+from tasks.extract.formats.kinds import ENDINGS, AnyFormat, by_ending
+from tasks.extract.source import Source
 from tasks.pattern import Pattern, file_glob, file_pattern
 
 _OF_WHOLE: Final = frozenset(
@@ -30,10 +30,11 @@ def _is_pattern(said: str) -> str:
     return said
 
 
-class FileOptions(Frozen):
+class FileOptions(Source):
     """What a pipeline says of its files. `folder` and `archive` are below the directory of the settings."""
 
     type: Literal["files"] = "files"
+    connection: ClassVar[None] = None  # type: ignore[misc]  # a folder is none
     folder: str = Field(min_length=1)
     pattern: Annotated[str, AfterValidator(_is_pattern)] = Field(
         min_length=1,
@@ -124,14 +125,6 @@ class FileOptions(Frozen):
     def location_pattern(self) -> Pattern | None:
         """What a file's path must fit, where parts of it have names."""
         return file_pattern(self.pattern)
-
-    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
-        """What this source gives, as URIs."""
-        return (self.dataset,)
-
-    def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is this source's."""
-        return dataset == self.dataset
 
 
 class FileSource(FileOptions):

@@ -1,6 +1,6 @@
 """Files in, as they grow: whole records are read on from where they were read to, and no file is moved.
 
-    folder/x.csv ─known again by what was read of it─▶ read on ─part─▶ batch ─its commit advances `next`─▶ …
+    folder/x.csv ─known again by what was read of it─▶ read on ─part─▶ batch ─its commit advances the mark─▶ …
 
 A renamed file is followed under its new name; one whose new name is none of ours, or that is gone, is read to
 its end through the open descriptor. One that holds other bytes than were read of it is told, and begun anew.
@@ -24,10 +24,10 @@ from tasks.extract.folder import Entry, look, shown
 from tasks.extract.formats.parquet import ParquetFormat
 from tasks.extract.growing import Candidate, Following, Growing
 from tasks.extract.locked import LockedError
-from tasks.extract.recognise import Kept, recognise
+from tasks.extract.recognise import recognise
 from tasks.extract.set_aside import SetAside
 from tasks.extract.teller import Tell, Teller, nobody
-from tasks.followed import FollowedFile
+from tasks.followed import Followed, FollowedFile
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class _Open:
 class FollowWatch:
     """Looks into the folder again and again; one per listener."""
 
-    def __init__(self, source: FileSource, kept: Kept, tell: Tell = nobody) -> None:
+    def __init__(self, source: FileSource, kept: Followed, tell: Tell = nobody) -> None:
         self._source, self._kept, self._teller = source, kept, Teller(tell)
         self._open: dict[str, _Open] = {}  # by their place (Mark.place)
         self._resting: dict[str, Mark] = {}  # by place: read to their end, and closed
@@ -82,7 +82,7 @@ class FollowWatch:
     async def batches(self) -> AsyncGenerator[RawBatch, None]:
         """Parts of files, without end; of several files a part of each in turn."""
         log.info("following files", folder=str(self._source.inbox), pattern=self._source.pattern)
-        self._known = {each.inode: each for each in await self._kept.followed()}
+        self._known = {each.inode: each for each in await self._kept.all()}
         try:
             while True:
                 await self._look()

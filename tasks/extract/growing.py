@@ -5,14 +5,12 @@ file that holds other bytes than those that were read of it is noticed: by both 
 on, and as a whole when it is opened or was changed without having grown.
 """
 
-import hashlib
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 from uuid import UUID
 
-from tasks.batch import Position, RawBatch
+from tasks.batch import Advance, Position, RawBatch
 from tasks.extract.content import ChangedError, read_at
 from tasks.extract.cuts import Cut, Part, Text
 from tasks.extract.encoding import UTF8_MARK, why_no_text
@@ -26,7 +24,7 @@ from tasks.extract.locked import open_locked
 from tasks.extract.read_before import ReadBefore, Running, hashes_at
 from tasks.extract.taken import Span, layout_of_part
 from tasks.extract.writer import ending_of
-from tasks.followed import FollowedFile, FollowedSpan, Reached
+from tasks.followed import FollowedFile, Reached
 from tasks.layout import whole
 
 Done = Callable[[], Awaitable[None]]
@@ -93,6 +91,12 @@ class Following:
             Following(one, self.first, self.held[:middle], self.before),
             Following(other, other.cut.first, self.held[middle:], between),
         )
+
+    @property
+    def since(self) -> str | None:
+        """The mark of how far the file was read before it; None: it is the first."""
+        read = Reached(next=self.first, line=self.part.cut.line, sha256=self.before.digest())
+        return read.mark if self.first else None
 
     def reached(self, line_end: bytes) -> Reached:
         """How far the file is read with it."""
@@ -221,7 +225,7 @@ class Growing:
             received_until=read[1],
             position=Position(source=dataset, detail=_detail(self.path, self.id, first, reached)),
             layout=layout_of_part(self._source, text, part),
-            followed=FollowedSpan(file=self.id, path=self.path, first=first, reached=reached),
+            progress=(Advance(following.since, reached.mark, str(self.id)),),
             abandon=abandon,
             halve=halve,
         )
@@ -236,7 +240,3 @@ def _detail(path: str, file: UUID, first: int, reached: Reached) -> dict[str, st
         "line": reached.line,
         "sha256": reached.sha256.hex(),
     }
-
-
-NOTHING: Final = Reached(next=0, line=1, sha256=hashlib.sha256().digest())
-"""Of a file that is begun."""

@@ -8,7 +8,8 @@ without end; a batch stays bound to the connection that delivered it, so acknowl
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -16,14 +17,13 @@ import polars as pl
 import structlog
 from pydantic import AfterValidator, Field, SecretStr
 
-from infra.connection import ConnectionName
 from infra.mqtt.address import SYSTEM, Tls
 from infra.mqtt.connection import Connection, Delivery, Limits
 from infra.mqtt.session import Session
 from lineage import naming
 from lineage.errors import RejectedError, UnavailableError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
-from tasks.contract import Frozen
+from tasks.extract.stream import Listening, Places, Shown, Stream
 from tasks.pattern import Pattern, topic_filter, topic_pattern
 
 log = structlog.get_logger(__name__)
@@ -37,14 +37,13 @@ def _is_topic(said: str) -> str:
 Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class MqttOptions(Frozen):
+class MqttOptions(Stream):
     """What a pipeline says of its stream, and how the stream is cut into batches."""
 
     type: Literal["mqtt"] = "mqtt"
     topic: Annotated[str, AfterValidator(_is_topic)] = Field(
         min_length=1, description="A topic filter; a level of it may have a name, as in tele/{device}/SENSOR"
     )
-    connection: ConnectionName | None = None
     group: str | None = Field(default=None, pattern=r"^[^/+#]+$")  # members of a group share the messages
     max_messages: int = Field(default=20_000, ge=1)  # in a batch
     max_bytes: int = Field(default=16 * 1024 * 1024, ge=1)  # in a batch; one larger message is a batch
@@ -69,13 +68,23 @@ class MqttOptions(Frozen):
         """What a message's topic must fit."""
         return topic_pattern(self.topic)
 
-    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
-        """What this source gives, as URIs."""
-        return (self.dataset,)
+    @property
+    def keeps_session(self) -> bool:
+        return True
 
-    def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is this source's."""
-        return dataset == self.dataset
+    def find(self, places: Places) -> None:
+        places.mqtt(self.connection)
+
+    @asynccontextmanager
+    async def open(self, listening: Listening) -> AsyncIterator[AsyncIterator[RawBatch]]:
+        """Its messages; to leave, what the broker keeps for us and no more."""
+        broker = listening.places.mqtt(self.connection)
+        source = MqttSource(
+            **self.model_dump(), url=broker.url, tls=broker.tls, client_id=listening.client_id
+        )
+        async with open_session(source, expected=listening.known) as session:
+            listening.show = lambda: _shown(session)
+            yield (drain if listening.leave else batches)(source, session, self.dataset)
 
 
 class MqttSource(MqttOptions):
@@ -93,6 +102,20 @@ class MqttSource(MqttOptions):
     @property
     def subscription(self) -> str:
         return f"$share/{self.group}/{self.topic_filter}" if self.group else self.topic_filter
+
+
+def _shown(session: Session) -> Shown:
+    numbers, connection = session.numbers, session.connection
+    connected = connection is not None and connection.lost is None
+    return Shown(
+        doing="listening" if connected else "waiting for the broker",
+        connected=connected,
+        unacknowledged=session.unacknowledged,
+        oldest=session.oldest_unacknowledged(asyncio.get_running_loop().time()),
+        sessions_lost=numbers.sessions_lost,
+        reconnects=numbers.reconnects,
+        unprotected=numbers.qos0,
+    )
 
 
 def open_session(source: MqttSource, *, expected: bool = False) -> Session:

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -24,10 +25,11 @@ from pydantic import Field
 from infra.http import Answer, HttpClient, http_client
 from lineage import naming
 from lineage.digest import message_digest
-from lineage.errors import RejectedError, SettingsError
+from lineage.errors import NotFoundError, RejectedError, SettingsError
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch
 from tasks.canonical import canonical_json
 from tasks.contract import Frozen
+from tasks.extract.pull import Pull, Reading
 from tasks.extract.robot_answers import (
     LONGEST,
     MOST,
@@ -39,7 +41,6 @@ from tasks.extract.robot_answers import (
     objects,
     text,
 )
-from tasks.pattern import Pattern
 
 PAST_THE_END = 1_000_000_000  # a cursor that is clamped to the last command
 MOST_RUNS = 1_000  # in a list; a robot keeps 20
@@ -48,10 +49,20 @@ MOST_BYTES = 256 * 1024 * 1024  # of all answers about one run, which are held i
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
-class RobotOptions(Frozen):
-    """What a pipeline says of its robots."""
+class RobotRun(Frozen):
+    """What to fetch: one run of a robot, or all that the robot still keeps."""
+
+    robot: str = Field(min_length=1)
+    experiment_id: UUID | None = None
+
+
+class RobotOptions(Pull):
+    """What a pipeline says of its robots, which are those of the settings; a run reads one of them."""
+
+    run_parameters: ClassVar[type[Frozen]] = RobotRun
 
     type: Literal["opentrons"] = "opentrons"
+    connection: None = None  # robots have settings of their own
     page_length: int = Field(default=100, ge=1)  # commands per page
     max_commands: int = Field(default=100_000, ge=1)  # per run; more is refused rather than held in memory
     patience: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))  # for one answer
@@ -60,9 +71,60 @@ class RobotOptions(Frozen):
     concurrency: int = Field(default=4, ge=1)  # flow runs at the same time
 
     @property
-    def location_pattern(self) -> Pattern | None:
-        """A robot's runs come by no topic."""
-        return None
+    def dataset(self) -> str:
+        """The runs of all its robots; those of one are a dataset of their own."""
+        return naming.opentrons("*")
+
+    @property
+    def runs_at_once(self) -> int:
+        return self.concurrency
+
+    def check_run(self, told: RobotRun, robots: Mapping[str, str]) -> None:
+        if told.robot in robots:
+            return
+        near = get_close_matches(told.robot, robots, n=1)
+        hint = f"did you mean {near[0]}?" if near else "add it."
+        there = ", ".join(robots) or "none"
+        raise NotFoundError(f"There is no robot {told.robot!r} in HEADWATER_ROBOTS (there: {there}): {hint}")
+
+    def dataset_of(self, told: RobotRun) -> str:
+        return naming.opentrons(told.robot)
+
+    def scheduled_runs(self, robots: Mapping[str, str]) -> Sequence[RobotRun]:
+        """All that each robot keeps: what notices and polling have missed."""
+        return tuple(RobotRun(robot=name) for name in robots)
+
+    def nothing_new(self, told: RobotRun) -> str:
+        if told.experiment_id is None:
+            return f"Robot {told.robot} keeps no run."
+        return f"Robot {told.robot} no longer knows run {told.experiment_id}."
+
+    def robot(self, name: str) -> "RobotSource":
+        """A robot as these options have it read."""
+        return RobotSource(
+            name=name,
+            dataset=naming.opentrons(name),
+            page_length=self.page_length,
+            max_commands=self.max_commands,
+            patience=self.patience,
+        )
+
+    async def batches(self, reading: Reading) -> AsyncIterator[RawBatch]:
+        """Each run with its commands, the oldest first; one that cannot be read holds up no other."""
+        told: RobotRun = reading.told
+        robot, refused = self.robot(told.robot), list[RejectedError]()
+        async with robot_client(robot, reading.robots[told.robot]) as client:
+            chosen = [told.experiment_id] if told.experiment_id else await list_runs(client, robot)
+            for run_id in chosen:
+                try:
+                    batch = await fetch_run(client, robot, run_id, reading.now())
+                except RejectedError as error:
+                    refused.append(error)
+                    continue
+                if batch is not None:  # else the robot has forgotten it
+                    yield batch
+        if refused:
+            raise refused[0]
 
     def datasets(self, robots: Sequence[str]) -> Sequence[str]:
         """What this source gives, as URIs: the runs of each of these robots."""

@@ -2,24 +2,26 @@
 
     mark ─▶ batches, each with the mark after it ─▶ ONE transaction each, which advances the mark
 
-A class that keeps this port is a source wherever it stands: `source: {type: module:Class, …}`. What it needs
-is given to it (`Reading`); it reads no settings and keeps nothing between two readings.
+It keeps nothing between two readings.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import SecretStr
 
-from infra.connection import ConnectionName
-from lineage.digest import message_digests, packed
 from lineage.errors import RejectedError
-from tasks.batch import MESSAGE_SCHEMA, Advance, Position, RawBatch
+from tasks.batch import MESSAGE_SCHEMA, Advance, RawBatch
 from tasks.contract import Frozen
-from tasks.pattern import Pattern
+from tasks.extract.progress import placed
+from tasks.extract.source import Source
+
+
+class NoParameters(Frozen):
+    """What a run is told that needs nothing but its pipeline."""
 
 
 class Reading:
@@ -27,6 +29,7 @@ class Reading:
 
     `mark`: where it goes on, None at the beginning; it moves with each batch. `now`: UTC, by the clock of the
     store. `connect`: the URL of the source's connection; raises UnavailableError where that is not set.
+    `told`: what the run was told, of the source's `run_parameters`. `robots`: the URL of each robot known.
     """
 
     def __init__(
@@ -35,8 +38,11 @@ class Reading:
         mark: str | None,
         now: Callable[[], datetime],
         connect: Callable[[], SecretStr],
+        told: Any = NoParameters(),  # noqa: B008 - it is frozen
+        robots: Mapping[str, str] | None = None,
     ) -> None:
         self.mark, self.now, self.connect = mark, now, connect
+        self.told, self.robots = told, robots or {}
         self._dataset = dataset
 
     def batch(self, messages: pl.DataFrame, mark: str, received_at: datetime) -> RawBatch:
@@ -47,29 +53,24 @@ class Reading:
         if mark == self.mark:
             raise RejectedError(f"{self._dataset} gave a batch whose mark is {mark!r}, as before: mend it.")
         before, self.mark = self.mark, mark
-        frame = messages.cast(MESSAGE_SCHEMA)
-        content = hashlib.sha256(packed(message_digests(frame["payload"]))).hexdigest()
-        detail = {"mark": [before, mark], "sha256": content}
-        return RawBatch(
+        batch = RawBatch(
             dataset=self._dataset,
-            messages=frame,
+            messages=messages.cast(MESSAGE_SCHEMA),
             received_at=received_at,
             received_until=self.now(),
-            position=Position(source=self._dataset, detail=detail),
-            progress=Advance(before, mark),
-            may_repeat=True,  # a reading may begin before the last one ended
+            progress=(Advance(before, mark),),
         )
+        return placed(batch)
 
 
-class Pull(Frozen, ABC):
-    """What a pipeline says of a source that is asked; `dataset`: its URI, of a scheme of its own."""
+class Pull(Source, ABC):
+    """What a pipeline says of a source that is asked.
 
-    type: str
-    connection: ConnectionName | None = None
+    `run_parameters`: what each run is told besides, a frozen model. A source that names one may say by the
+    methods that take `told`, an instance of it, how its runs differ.
+    """
 
-    @property
-    @abstractmethod
-    def dataset(self) -> str: ...
+    run_parameters: ClassVar[type[Frozen]] = NoParameters
 
     @abstractmethod
     def batches(self, reading: Reading) -> AsyncIterator[RawBatch]:
@@ -81,14 +82,21 @@ class Pull(Frozen, ABC):
         ...
 
     @property
-    def location_pattern(self) -> Pattern | None:
-        """Its records have no named parts of a place."""
-        return None
+    def runs_at_once(self) -> int:
+        """How many of its runs may go at the same time, ≥ 1; others wait."""
+        return 1
 
-    def datasets(self, _robots: Sequence[str]) -> Sequence[str]:
-        """What this source gives, as URIs."""
-        return (self.dataset,)
+    def check_run(self, told: Any, robots: Mapping[str, str]) -> None:
+        """Raise NotFoundError or RejectedError, in one sentence, for what no run can read."""
 
-    def gives(self, dataset: str) -> bool:
-        """Whether the dataset (a URI) is this source's."""
-        return dataset == self.dataset
+    def dataset_of(self, _told: Any) -> str:
+        """The dataset that a run reads, as a URI."""
+        return self.dataset
+
+    def scheduled_runs(self, _robots: Mapping[str, str]) -> Sequence[Frozen]:
+        """What its schedule asks for: whenever it is due, one run that is told each of these."""
+        return (self.run_parameters(),)
+
+    def nothing_new(self, told: Any) -> str:
+        """What a run that has read no batch says, in one sentence."""
+        return f"Nothing new of {self.dataset_of(told)}."

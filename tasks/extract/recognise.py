@@ -5,33 +5,26 @@ is told, and begun anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 
 from tasks.extract.folder import shown
-from tasks.extract.growing import NOTHING, Candidate, Growing
-from tasks.followed import FollowedFile
+from tasks.extract.growing import Candidate, Growing
+from tasks.followed import NOTHING, Followed, FollowedFile
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How far each file was read, as it is kept with the rows."""
-
-    followed: Callable[[], Awaitable[Sequence[FollowedFile]]]
-    find: Callable[[str, str], Awaitable[Sequence[FollowedFile]]]  # called so, or lies there: newest first
-    begin: Callable[[FollowedFile], Awaitable[bool]]  # note it; False: somebody else has begun it
-    seen: Callable[[UUID, str, str], Awaitable[None]]  # it is called so and lies there now
-    left: Callable[[UUID], Awaitable[None]]  # it is followed no more
-
-
 async def recognise(
-    kept: Kept, candidate: Candidate, there: Collection[str], *, ours: bool, lost: Callable[[str, str], None]
+    kept: Followed,
+    candidate: Candidate,
+    there: Collection[str],
+    *,
+    ours: bool,
+    lost: Callable[[str, str], None],
 ) -> Growing | None:
     """The file, to be read on where it was read to; None: nothing of it is to be read.
 
@@ -54,7 +47,7 @@ async def recognise(
 
 
 async def _told(
-    kept: Kept,
+    kept: Followed,
     candidate: Candidate,
     known: Sequence[FollowedFile],
     lost: Callable[[str, str], None],
@@ -75,7 +68,7 @@ async def _told(
             await kept.left(was.file)
 
 
-async def _begun(kept: Kept, candidate: Candidate, known: Sequence[FollowedFile]) -> FollowedFile | None:
+async def _begun(kept: Followed, candidate: Candidate, known: Sequence[FollowedFile]) -> FollowedFile | None:
     """A file that is not known, begun at 0; None: another listener was faster."""
     name, place = shown(candidate.name), candidate.mark.place
     number = 1 + max((each.number for each in known if each.path == name), default=0)

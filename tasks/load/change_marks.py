@@ -1,69 +1,85 @@
-"""Change marks: which hours of which tables a batch changed, for the aggregates that are made from them.
+"""Change marks: which buckets of which derived tables a batch changed.
 
-A commit leaves a mark per (batch, hour) in its own transaction; a refresh takes those it sees. A mark that is
-committed later stays for the next refresh.
+A commit leaves a mark per (reader, bucket, batch) in its own transaction, for the readers of its tables
+(`mark_readers.py`); a refresh takes those it sees. A mark that is committed later stays for the next refresh.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from lineage.bucket import FIRST_SQL
 from lineage.ports import Connection
 from tasks.contract import Contract
 
+# One statement, whoever reads: a table that nothing is made from has no reader, and leaves no mark.
+_MARK = """
+INSERT INTO store.change_marks (reader, table_name, bucket, batch)
+SELECT DISTINCT r.reader, r.table_name, CASE WHEN r.bucket LIKE '% minutes'
+    THEN date_bin(r.bucket::interval, changed.at, {first}) ELSE date_trunc(r.bucket, changed.at, 'UTC') END,
+    changed.batch
+FROM store.mark_readers r, {changed} WHERE r.table_name = $1::text
+"""
 _WAITING = """
-SELECT DISTINCT hour FROM store.change_marks WHERE table_name = ANY($1) AND hour > $2 ORDER BY hour LIMIT $3
+SELECT DISTINCT bucket FROM store.change_marks WHERE reader = $1 AND bucket > $2 ORDER BY bucket LIMIT $3
 """
 _TAKE = """
-DELETE FROM store.change_marks WHERE table_name = ANY($1) AND hour = ANY($2::timestamptz[])
-RETURNING table_name, hour, batch
+DELETE FROM store.change_marks WHERE reader = $1 AND bucket = ANY($2::timestamptz[])
+RETURNING table_name, bucket, batch
 """
-_PENDING = "SELECT EXISTS (SELECT FROM store.change_marks WHERE table_name = $1 AND hour = $2)"
+_PENDING = (
+    "SELECT EXISTS (SELECT FROM store.change_marks WHERE reader = $1 AND bucket = $2 AND table_name = $3)"
+)
+
+AT: Final = "1m"
+"""To what times are cut before they are told: the shortest bucket, as Polars writes it."""
 
 
 class Mark(NamedTuple):
-    """A batch changed an hour of a table."""
+    """A batch of a table changed a bucket."""
 
     table: str
-    hour: datetime
+    bucket: datetime
     batch: int
 
 
 async def mark(connection: Connection, table: str, changed: str, *values: object) -> None:
-    """Mark what a relation (SQL, its parameters from $2) with the columns hour and batch says."""
-    await connection.execute(
-        "INSERT INTO store.change_marks (table_name, hour, batch) "
-        f"SELECT DISTINCT $1::text, hour, batch FROM {changed}",
-        table,
-        *values,
-    )
+    """Mark what a relation `changed` (SQL, its parameters from $2) with the columns at and batch says.
+
+    The transaction must hold the table as whoever writes to it does: `mark_readers.hold`.
+    """
+    await connection.execute(_MARK.format(first=FIRST_SQL, changed=changed), table, *values)
 
 
 async def mark_rows(connection: Connection, contract: Contract, rows: pl.DataFrame) -> None:
-    """Mark the hours of stored rows (the contract's time and `batch`, n); a reference table has none."""
+    """Mark what stored rows changed (the contract's time and `batch`, n); nothing for a reference table."""
     if contract.is_reference:
         return
-    changed = rows.select(pl.col(contract.time_column).dt.truncate("1h").alias("hour"), "batch").unique()
-    relation = "unnest($2::timestamptz[], $3::bigint[]) AS changed(hour, batch)"
-    values = changed["hour"].to_list(), changed["batch"].to_list()
-    await mark(connection, contract.table, relation, *values)
+    changed = rows.select(pl.col(contract.time_column).dt.truncate(AT).alias("at"), "batch").unique()
+    await mark_times(connection, contract.table, changed["at"].to_list(), changed["batch"].to_list())
 
 
-async def waiting(
-    connection: Connection, tables: Sequence[str], after: datetime, limit: int
-) -> list[datetime]:
-    """The next hours, later than `after`, that have a mark."""
-    return [row["hour"] for row in await connection.fetch(_WAITING, list(tables), after, limit)]
+async def mark_times(
+    connection: Connection, table: str, times: Sequence[datetime], batches: Sequence[int]
+) -> None:
+    """Mark what changed at these times, each by the batch (n)."""
+    relation = "unnest($2::timestamptz[], $3::bigint[]) AS changed(at, batch)"
+    await mark(connection, table, relation, list(times), list(batches))
 
 
-async def take(connection: Connection, tables: Sequence[str], hours: Sequence[datetime]) -> list[Mark]:
-    """Remove the marks of these hours that the transaction sees; returns them."""
-    return [Mark(*row) for row in await connection.fetch(_TAKE, list(tables), list(hours))]
+async def waiting(connection: Connection, reader: str, after: datetime, limit: int) -> list[datetime]:
+    """The next buckets, later than `after`, that have a mark."""
+    return [row["bucket"] for row in await connection.fetch(_WAITING, reader, after, limit)]
 
 
-async def pending(connection: Connection, table: str, hour: datetime) -> bool:
-    """Whether the hour waits to be computed again."""
-    found: bool = await connection.fetchval(_PENDING, table, hour)
+async def take(connection: Connection, reader: str, buckets: Sequence[datetime]) -> list[Mark]:
+    """Remove the marks of these buckets that the transaction sees; returns them."""
+    return [Mark(*row) for row in await connection.fetch(_TAKE, reader, list(buckets))]
+
+
+async def pending(connection: Connection, reader: str, bucket: datetime, table: str) -> bool:
+    """Whether the bucket waits to be made again because of this table."""
+    found: bool = await connection.fetchval(_PENDING, reader, bucket, table)
     return found

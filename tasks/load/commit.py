@@ -8,6 +8,7 @@ are all new.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import polars as pl
@@ -21,9 +22,10 @@ from lineage.model import Edge
 from lineage.transformations import Introduction, introduce
 from tasks.batch import Receipt, Refined
 from tasks.contract import Contract, OnReturn, time_literal
-from tasks.load import edges, followed, offsets, progress
+from tasks.load import edges, progress
 from tasks.load.change_marks import mark_rows
 from tasks.load.filtered import insert_filtered, without_filtered_before
+from tasks.load.former import former_of
 from tasks.load.ledger import receipt_by_position, receipt_of, write_ledger
 from tasks.load.plan import Commit, LoadPlan
 from tasks.load.prepare import Prepared, Tried
@@ -41,7 +43,7 @@ from tasks.load.settle import (
     without_stored_before,
 )
 from tasks.load.store import Store, WriterSession
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 StoreRows: TypeAlias = Callable[[Commit, Refined], Awaitable[Settled]]
 
@@ -79,7 +81,8 @@ async def _committed_before(session: WriterSession, plan: LoadPlan, prepared: Pr
     position_id = plan.position_id(prepared.batch)
     done = await receipt_by_position(session.connection, position_id) if position_id else None
     if done is not None:  # its mark was set back, or deleted, to read anew
-        await progress.move(session.connection, plan.pipeline, prepared.batch)
+        for at in prepared.batch.progress:
+            await progress.move(session.connection, plan.pipeline, prepared.batch.dataset, at)
     return done
 
 
@@ -123,8 +126,6 @@ async def _write(
 ) -> Written:
     """The transaction."""
     async with session.connection.transaction():
-        await offsets.advance(commit)
-        await followed.advance(commit)
         await progress.advance(commit)
         settled = await store_rows(commit, as_stored(commit, prepared.refined))
         await write_raw(commit, prepared.raw)
@@ -134,7 +135,7 @@ async def _write(
 
 
 async def write_books(session: WriterSession, commit: Commit, settled: Settled) -> Written:
-    """Everything of a commit but its rows and bytes: hours, filtered records, subjects, lineage, ledger."""
+    """Everything of a commit but its rows and bytes: marks, filtered records, subjects, lineage, ledger."""
     for table, rows in settled.refined.accepted.items():
         await mark_rows(commit.connection, commit.plan.contracts[table], rows)
     filtered = await insert_filtered(commit, settled.refined.filtered_rows)
@@ -259,6 +260,11 @@ async def _introduced(commit: Commit) -> list[Edge]:
     """A writer's first commit for a run says who runs what, and what is new about that transformation."""
     plan = commit.plan
     columns = {naming.postgres(table): found for table, found in plan.columns(commit.batch.dataset).items()}
-    what = Introduction(transformation=plan.transformation, source=commit.batch.dataset, columns=columns)
+    what = Introduction(
+        transformation=plan.transformation,
+        source=commit.batch.dataset,
+        columns=columns,
+        former=partial(former_of, pipeline=plan.pipeline),
+    )
     new = await introduce(commit.connection, what, batch=commit.number, run_id=plan.run.id)
     return [edges.of_announcement(plan.run, plan.transformation, commit.at), *new]

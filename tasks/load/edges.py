@@ -29,6 +29,7 @@ from tasks.batch import RawBatch
 from tasks.load.plan import LoadPlan
 
 RAW = naming.postgres("raw_batches")
+"""Where messages are stored, as the ledger says it of acts; in the log a batch of them is its source's."""
 REJECTED = naming.postgres("rejected")
 
 Subject = tuple[str, str, str]
@@ -57,27 +58,46 @@ class Stored:
 def of_commit(
     number: int, batch: RawBatch, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """Source → raw, raw → each table that got rows, experiments → steps, raw → rejected and filtered; and the
+    """The source's batch → each table that got rows, → rejected and filtered; experiments → steps; and the
     subjects seen first with what they used."""
-    received = batch_node(
-        batch.dataset,
-        number,
-        received_at=micros(batch.received_at),
-        received_until=micros(batch.received_until),
-        position_id=plan.position_id(batch),
-    )
-    raw = batch_node(RAW, number, rows=batch.messages.height)
-    made = [(RelationshipType.FEEDS, received, raw), *_outputs(raw, number, plan, stored, new)]
+    received = received_node(batch, number, plan.position_id(batch))
+    made = from_received(received, _outputs(batch_node(batch.dataset, number), number, plan, stored, new))
     # not later than now: the clock may have been set back since
     return _edges(plan, made, now, valid_from=min(batch.received_at, now))
+
+
+def received_node(batch: RawBatch, number: int, position_id: str | None) -> Node:
+    """The messages that a commit brought, as a batch of their source's dataset."""
+    return batch_node(
+        batch.dataset,
+        number,
+        rows=batch.messages.height,
+        received_at=micros(batch.received_at),
+        received_until=micros(batch.received_until),
+        position_id=position_id,
+    )
+
+
+def from_received(received: Node, made: Iterable[Relation]) -> list[Relation]:
+    """What was made, with all that is said of the received batch in one entry.
+
+    Of one that nothing was made of there is an entry too: it is part of its dataset.
+    """
+    relations = list(made)
+    for place, (kind, source, target) in enumerate(relations):
+        if source.key == received.key:
+            relations[place] = kind, received, target
+            return relations
+    part = RelationshipType.PART_OF, received, dataset_node(str(received.facts["dataset"]))
+    return [part, *relations]
 
 
 def of_replay(
     number: int, raw_batch: int, plan: LoadPlan, stored: Stored, new: Iterable[Subject], now: datetime
 ) -> list[Edge]:
-    """The original raw batch → each table that got rows, → rejected (judged again, rejected again), →
-    filtered, → what a reprocess replaced."""
-    made = _outputs(batch_node(RAW, raw_batch), number, plan, stored, new)
+    """The original batch of the source → each table that got rows, → rejected (judged again, rejected again),
+    → filtered, → what a reprocess replaced."""
+    made = _outputs(batch_node(stored.source, raw_batch), number, plan, stored, new)
     return _edges(plan, made, now, valid_from=now)
 
 

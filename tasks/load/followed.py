@@ -1,49 +1,49 @@
-"""How far each followed file was read: kept with the rows, advanced in the same transaction."""
+"""Which files are followed: what each is known by. How far one was read is a mark of `progress.py`."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from infra.postgres import Pool, Row, translated
-from tasks.followed import FollowedFile, Reached
-from tasks.load.overtaken import OvertakenError
-from tasks.load.plan import Commit
+from tasks.followed import NOTHING, FollowedFile, Reached
 
-_COLUMNS = "file, path, number, inode, seen_as, left_at, next, line, sha256"
-_FIND = f"""
-SELECT {_COLUMNS} FROM store.followed_files
-WHERE pipeline = $1 AND (path = $2 OR seen_as = $2 OR inode = $3) ORDER BY begun_at DESC
+_FILES = """
+SELECT f.file, f.path, f.number, f.inode, f.seen_as, f.left_at, p.mark FROM store.followed_files f
+LEFT JOIN store.progress p ON p.pipeline = f.pipeline AND p.dataset = $2 AND p.part = f.file::text
+WHERE f.pipeline = $1
 """
-_FOLLOWED = f"SELECT {_COLUMNS} FROM store.followed_files WHERE pipeline = $1 AND left_at IS NULL"
+_FIND = f"{_FILES} AND (f.path = $3 OR f.seen_as = $3 OR f.inode = $4) ORDER BY f.begun_at DESC"
+_FOLLOWED = f"{_FILES} AND f.left_at IS NULL"
+# Another pattern is another dataset, and the files stay what they are.
+_TAKE_ALONG = """
+UPDATE store.progress p SET dataset = $2 FROM store.followed_files f
+WHERE f.pipeline = $1 AND p.pipeline = $1 AND p.part = f.file::text AND p.dataset <> $2
+"""
 _BEGIN = """
-INSERT INTO store.followed_files (pipeline, file, path, number, inode, seen_as, next, line, sha256)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
+INSERT INTO store.followed_files (pipeline, file, path, number, inode, seen_as)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 """
 _SEEN = "UPDATE store.followed_files SET seen_as = $2, inode = $3, left_at = NULL WHERE file = $1"
 _LEFT = "UPDATE store.followed_files SET left_at = clock_timestamp() WHERE file = $1"
-_ADVANCE = """
-UPDATE store.followed_files SET next = $3, line = $4, sha256 = $5, advanced_at = clock_timestamp()
-WHERE file = $1 AND next = $2
-"""
 
 
-async def find(pool: Pool, pipeline: str, path: str, inode: str) -> Sequence[FollowedFile]:
+async def find(pool: Pool, pipeline: str, dataset: str, path: str, inode: str) -> Sequence[FollowedFile]:
     """The files that were ever called so, or lay there; the one that was begun last comes first."""
     with translated():
-        return [_file_of(row) for row in await pool.fetch(_FIND, pipeline, path, inode)]
+        return [_file_of(row) for row in await pool.fetch(_FIND, pipeline, dataset, path, inode)]
 
 
-async def followed(pool: Pool, pipeline: str) -> Sequence[FollowedFile]:
-    """The files that a pipeline follows."""
+async def followed(pool: Pool, pipeline: str, dataset: str) -> Sequence[FollowedFile]:
+    """The files that a pipeline follows; they are gone on with under the dataset that it names now."""
     with translated():
-        return [_file_of(row) for row in await pool.fetch(_FOLLOWED, pipeline)]
+        await pool.execute(_TAKE_ALONG, pipeline, dataset)
+        return [_file_of(row) for row in await pool.fetch(_FOLLOWED, pipeline, dataset)]
 
 
 async def begin(pool: Pool, pipeline: str, new: FollowedFile) -> bool:
-    """Note where reading a file begins; False: somebody else has begun it."""
-    place, reached = (new.file, new.path, new.number, new.inode, new.seen_as), new.reached
+    """Note a file that is read from its beginning; False: somebody else has begun it."""
+    place = new.file, new.path, new.number, new.inode, new.seen_as
     with translated():
-        done = await pool.execute(_BEGIN, pipeline, *place, reached.next, reached.line, reached.sha256)
-    return done == "INSERT 0 1"
+        return await pool.execute(_BEGIN, pipeline, *place) == "INSERT 0 1"
 
 
 async def seen(pool: Pool, file: UUID, path: str, inode: str) -> None:
@@ -58,26 +58,6 @@ async def left(pool: Pool, file: UUID) -> None:
         await pool.execute(_LEFT, file)
 
 
-async def advance(commit: Commit) -> None:
-    """Advance the batch's file within its transaction; raises OvertakenError.
-
-    Its row is locked until the end of the transaction: another reader of the file waits, and then finds that
-    it moved.
-    """
-    span = commit.batch.followed
-    if span is None:
-        return
-    reached = span.reached
-    done = await commit.connection.execute(
-        _ADVANCE, span.file, span.first, reached.next, reached.line, reached.sha256
-    )
-    if done != "UPDATE 1":
-        raise OvertakenError(
-            f"Another listener has read {span.path} from byte {span.first} on: this batch is dropped, and "
-            "reading goes on from where that one stopped."
-        )
-
-
 def _file_of(row: Row) -> FollowedFile:
     return FollowedFile(
         file=row["file"],
@@ -86,5 +66,5 @@ def _file_of(row: Row) -> FollowedFile:
         inode=row["inode"],
         seen_as=row["seen_as"],
         left=row["left_at"] is not None,
-        reached=Reached(next=row["next"], line=row["line"], sha256=row["sha256"]),
+        reached=NOTHING if row["mark"] is None else Reached.of(row["mark"]),
     )

@@ -14,7 +14,7 @@ from tasks.load.plan import Commit
 from tasks.load.prepare import Prepared
 from tasks.load.row_digests import digests_of
 from tasks.load.settle import Settled
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 _COLUMNS = (
     "batch, dataset, position_id, position, received_at, received_until, processed_at, "

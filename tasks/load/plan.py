@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,14 +31,12 @@ class LoadPlan:
     run: Run
     uses: Mapping[str, Mapping[SubjectKind, str]] = field(default_factory=dict)  # table → kind → JSON column
     columns: Callable[[str], Mapping[str, Sequence[ColumnEdge]]] = _no_columns  # source (URI) → table → edges
-    looks_up: Sequence[str] = ()  # the reference tables whose state may decide about a record
+    deciding: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Column → the datasets (URIs) whose state may decide whether it keeps its rules."""
 
     def position_id(self, batch: RawBatch) -> str | None:
-        """The id of the batch's position, where it has one and nothing else tells that it was committed.
-
-        Offsets do, and they are not unique: a topic that is made anew counts from 0 again.
-        """
-        return None if batch.position is None or batch.offsets else self.id_of(batch.position)
+        """The id of the batch's position, where it has one that never comes again with other messages."""
+        return None if batch.position is None or batch.position.may_recur else self.id_of(batch.position)
 
     def id_of(self, position: Position) -> str:
         """An id derived from a position: the same for the same position and pipeline."""

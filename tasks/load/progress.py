@@ -1,46 +1,79 @@
-"""How far a source that is asked was read: its mark, kept with the rows, advanced in their transaction."""
+"""How far every source was read: its marks, kept with the rows, advanced in their transaction.
+
+A partition of Kafka and a file that grows are parts of a dataset, with a mark each; a source without parts
+has one, of the part ''.
+"""
+
+from collections.abc import Mapping
 
 from infra.postgres import Connection, Pool, translated
-from tasks.batch import RawBatch
+from tasks.batch import Advance
 from tasks.load.overtaken import OvertakenError
 from tasks.load.plan import Commit
 
-_MARK = "SELECT mark FROM store.progress WHERE pipeline = $1 AND dataset = $2"
+_MARKS = "SELECT part, mark FROM store.progress WHERE pipeline = $1 AND dataset = $2"
 _BEGIN = """
-INSERT INTO store.progress (pipeline, dataset, mark) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+WITH first AS (
+    INSERT INTO store.progress (pipeline, dataset, part, mark) VALUES ($1, $2, $3, $4)
+    ON CONFLICT DO NOTHING RETURNING part
+)
+INSERT INTO store.progress (pipeline, dataset, part, mark)
+SELECT $1, $2, other.part, other.mark FROM first, unnest($5::text[], $6::text[]) AS other (part, mark)
+ON CONFLICT DO NOTHING
+"""
+_FIRST = """
+INSERT INTO store.progress (pipeline, dataset, part, mark) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
 _ADVANCE = """
-UPDATE store.progress SET mark = $3, advanced_at = clock_timestamp()
-WHERE pipeline = $1 AND dataset = $2 AND mark = $4
+UPDATE store.progress SET mark = $4, advanced_at = clock_timestamp()
+WHERE pipeline = $1 AND dataset = $2 AND part = $3 AND mark = $5
 """
+
+
+async def marks(pool: Pool, pipeline: str, dataset: str) -> Mapping[str, str]:
+    """Where the pipeline goes on reading each part of the dataset; without those that were never read."""
+    with translated():
+        return {row["part"]: row["mark"] for row in await pool.fetch(_MARKS, pipeline, dataset)}
 
 
 async def mark(pool: Pool, pipeline: str, dataset: str) -> str | None:
-    """Where the pipeline goes on reading the dataset; None: it was never read."""
+    """Where the pipeline goes on reading a dataset without parts; None: it was never read."""
+    return (await marks(pool, pipeline, dataset)).get("")
+
+
+async def begin(pool: Pool, pipeline: str, dataset: str, begun: Mapping[str, str]) -> None:
+    """Note where these parts begin, all at once; none of them where somebody has begun the first."""
+    (part, at), *others = begun.items()
+    parts, ats = [each for each, _ in others], [each for _, each in others]
     with translated():
-        found: str | None = await pool.fetchval(_MARK, pipeline, dataset)
-    return found
+        await pool.execute(_BEGIN, pipeline, dataset, part, at, parts, ats)
+
+
+async def go_on(pool: Pool, pipeline: str, dataset: str, at: Advance) -> None:
+    """Go on elsewhere, because what comes next is gone; unless another reader has moved on."""
+    with translated():
+        await pool.execute(_ADVANCE, pipeline, dataset, at.part, at.end, at.first)
 
 
 async def advance(commit: Commit) -> None:
-    """Advance the batch's mark within its transaction; raises OvertakenError.
+    """Advance the batch's marks within its transaction; raises OvertakenError.
 
-    Its row is locked until the end of the transaction: another reader waits, and then finds that it moved.
+    Their rows are locked until the end of the transaction, in a fixed order: another reader waits, and then
+    finds that they moved.
     """
-    batch = commit.batch
-    if batch.progress is not None and not await move(commit.connection, commit.plan.pipeline, batch):
-        raise OvertakenError(
-            f"Another reader has read {batch.dataset} from {batch.progress.first or 'its beginning'} on: "
-            "this batch is dropped, and reading goes on from where that one stopped."
-        )
+    dataset = commit.batch.dataset
+    for at in sorted(commit.batch.progress, key=lambda at: at.part):
+        if not await move(commit.connection, commit.plan.pipeline, dataset, at):
+            raise OvertakenError(
+                f"Another reader has read {dataset}{at.part and f', part {at.part},'} from "
+                f"{at.first or 'its beginning'} on: this batch is dropped, and reading goes on from where "
+                "that one stopped."
+            )
 
 
-async def move(connection: Connection, pipeline: str, batch: RawBatch) -> bool:
+async def move(connection: Connection, pipeline: str, dataset: str, at: Advance) -> bool:
     """Whether the mark stood where the batch begins, and now stands where it ends."""
-    at = batch.progress
-    if at is None:
-        return False
-    place = pipeline, batch.dataset, at.end
+    place = pipeline, dataset, at.part, at.end
     if at.first is None:
-        return await connection.execute(_BEGIN, *place) == "INSERT 0 1"
+        return await connection.execute(_FIRST, *place) == "INSERT 0 1"
     return await connection.execute(_ADVANCE, *place, at.first) == "UPDATE 1"

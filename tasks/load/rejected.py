@@ -34,16 +34,10 @@ class Refusal:
 
 
 def passing(plan: LoadPlan) -> str:
-    """PASSING; of a pipeline that looks values up also what broke a rule of a column that its steps set.
-
-    Another state of what it was looked up in may give another value.
-    """
-    columns = {
-        column.name for contract in plan.contracts.values() for column in contract.columns if column.set
-    }
-    if not (plan.looks_up and columns):
+    """PASSING; also what broke a rule of a column that another state of what is looked up may make pass."""
+    if not plan.deciding:
         return PASSING
-    named = ", ".join(literal(name) for name in sorted(columns))
+    named = ", ".join(literal(name) for name in sorted(plan.deciding))
     of_set = f"EXISTS (SELECT FROM unnest(r.rules) AS rule WHERE split_part(rule, '.', 1) IN ({named}))"
     return f"AND (r.may_pass OR {of_set})"
 

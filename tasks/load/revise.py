@@ -5,10 +5,10 @@ import polars as pl
 from infra.postgres import Connection, copy_frame
 from lineage.identifiers import listed, stored_table
 from tasks.contract import Contract
-from tasks.load.rename import standing_columns
 from tasks.load.row_id import only
 from tasks.load.standing import lock
-from tasks.load.tables import same_key
+from tasks.tables.rename import standing_columns
+from tasks.tables.tables import same_key
 
 # Rows that came (g) and say what stands (s).
 _WITHOUT_UNCHANGED = "DELETE FROM revision g USING {table} s WHERE {same} AND s.input_hash = g.input_hash"

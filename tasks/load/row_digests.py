@@ -10,7 +10,7 @@ from infra.postgres import show_rows
 from lineage.keys import Key
 from lineage.row_digest import row_digest
 from tasks.contract import Contract
-from tasks.load.tables import digested_columns
+from tasks.tables.tables import digested_columns
 
 
 def digest_of(key: Key | None, contract: Contract, bucket: datetime | None = None) -> hmac.HMAC:

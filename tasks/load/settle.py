@@ -34,7 +34,7 @@ from tasks.load.rejected import (
 from tasks.load.revise import revise
 from tasks.load.row_id import only, without
 from tasks.load.standing import taken
-from tasks.load.tables import same_key
+from tasks.tables.tables import same_key
 
 LOOKED_AT = 100
 """Rows of a batch that tell which way it takes."""
@@ -47,9 +47,10 @@ _AT_LOCATIONS = (
     f"SELECT location FROM unnest($2::text[]) AS location WHERE location IS NULL "
     f"OR EXISTS (SELECT {_IN_DATASET} AND left(r.location, 500) = left(location.location, 500) %s)"
 )
-# The message of a stored row `s`, where it is one to a message, and its digest, hexadecimal.
+# The message of a stored row `s`, but of a part of a file, and its digest, hexadecimal.
 _STORED_MESSAGE = (
-    "LEFT JOIN store.raw_batches b ON s.part IS NULL AND b.batch = coalesce(s.raw_batch, s.batch)"
+    "LEFT JOIN store.raw_batches b ON (s.part IS NULL OR b.layout IS NULL) "
+    "AND b.batch = coalesce(s.raw_batch, s.batch)"
 )
 _STORED_DIGEST = "encode(substr(b.digests, s.sequence * 32 + 1, 32), 'hex')"
 # Key by key: for some thousand rows Postgres may hold it to be cheaper to read the whole table.
@@ -166,9 +167,9 @@ async def without_stored_before(commit: Commit, refined: Refined) -> Refined:
     rejected = refined.rejected.with_row_index("row")
     stored: list[int] = []
     for table, contract in commit.plan.contracts.items():
-        candidates = rejected.filter(
-            (pl.col("table") == table) & pl.col("key").is_not_null() & pl.col("input_hash").is_not_null()
-        )
+        candidates = rejected.filter((pl.col("table") == table) & pl.col("key").is_not_null())
+        if not commit.batch.may_repeat:  # else what cannot be read today is told by its bytes
+            candidates = candidates.filter(pl.col("input_hash").is_not_null())
         if candidates.height:
             stored += await stored_alike(commit, contract, candidates, table)
     if not stored:
@@ -191,24 +192,26 @@ async def stored_alike(commit: Commit, contract: Contract, candidates: pl.DataFr
     columns = ", ".join(f"{quoted(name)} {contract.column(name).postgres_type}" for name in contract.key)
     rows = await commit.connection.fetch(
         f'SELECT a."asked row" FROM json_to_recordset($1::json) '
-        f'AS a({columns}, "asked row" int, input_hash bigint, "asked digest" text) '
+        f'AS a({columns}, "asked row" int, input_hash bigint, "asked part" int, "asked digest" text) '
         f"JOIN {stored_table(table)} s USING ({listed(contract.key)}) {_STORED_MESSAGE} "
-        f'WHERE s.input_hash = a.input_hash OR {_STORED_DIGEST} = a."asked digest"',
+        f'WHERE s.input_hash = a.input_hash OR ({_STORED_DIGEST} = a."asked digest" '
+        'AND s.part IS NOT DISTINCT FROM a."asked part")',
         await asyncio.to_thread(_asked, commit, candidates),
     )
     return [row["asked row"] for row in rows]
 
 
 def _asked(commit: Commit, candidates: pl.DataFrame) -> str:
-    """JSON: each candidate's key, row and input hash; its digest where the message is one record.
+    """JSON: each candidate's key, row, input hash and part; its digest, but of a part of a file.
 
     A key is a JSON object that names its columns: the rest is written behind them.
     """
     digests = commit.digests.gather(candidates["sequence"])
     rows = candidates.select("row", "key", "input_hash", "part").iter_rows()
+    of_file = commit.batch.layout is not None
     asked = (
-        f'{key[:-1]},"asked row":{row},"input_hash":{hash_},'
-        f'"asked digest":{json.dumps(None if part is not None else digest)}}}'
+        f'{key[:-1]},"asked row":{row},"input_hash":{json.dumps(hash_)},"asked part":{json.dumps(part)},'
+        f'"asked digest":{json.dumps(None if of_file and part is not None else digest)}}}'
         for (row, key, hash_, part), digest in zip(rows, digests, strict=True)
     )
     return f"[{','.join(asked)}]"

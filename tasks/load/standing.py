@@ -1,16 +1,16 @@
 """The rows of a raw batch as they stand, and how one that is replaced moves to the history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from infra.postgres import Connection, Row
+from infra.postgres import Connection, Pool, Row, translated
 from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import Contract
 from tasks.load.change_marks import mark_rows
 from tasks.load.plan import Commit
-from tasks.load.rename import standing_columns
-from tasks.load.tables import same_key, stored_columns
+from tasks.tables.rename import standing_columns
+from tasks.tables.tables import same_key, stored_columns
 
 # Keys of rows that stand and that this version has not judged, or that are of this raw batch itself.
 _UNJUDGED = """
@@ -65,12 +65,24 @@ async def standing_rows(connection: Connection, raw_batch: int, contract: Contra
     return pl.DataFrame([tuple(row) for row in found], schema=schema, orient="row")
 
 
+async def standing_where(pool: Pool, contract: Contract, where: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """The rows (the contract's columns, n) that stand with one of the values in each of these columns."""
+    given = " AND ".join(f"{quoted(name)} = ANY(${number}::text[])" for number, name in enumerate(where, 1))
+    query = (
+        f"SELECT {listed(contract.names)} FROM {stored_table(contract.table)} "
+        f"WHERE {given or 'true'} ORDER BY {listed(contract.key)}"
+    )
+    with translated():
+        rows = await pool.fetch(query, *map(list, where.values()))
+    return pl.DataFrame([tuple(row) for row in rows], schema=contract.row_schema, orient="row")
+
+
 def _has_left(name: str, contract: Contract) -> bool:
     return name not in stored_columns(contract)
 
 
 async def move_to_history(commit: Commit, contract: Contract, gone: pl.DataFrame) -> None:
-    """Move standing rows (`standing_schema`, n) to the history, and mark their hours for the aggregates."""
+    """Move standing rows (`standing_schema`, n) to the history, and mark what they change."""
     if gone.is_empty():
         return
     table, history = stored_table(contract.table), stored_table(f"{contract.table}_history")

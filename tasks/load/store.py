@@ -13,7 +13,7 @@ from infra.postgres import Connection, Pool, UniqueViolation, connect, met_anoth
 from lineage.keys import NO_KEYS, KeyRing
 from lineage.log import Writer, open_writer
 from tasks.load.edges import Subject
-from tasks.load.partitions import Partitions
+from tasks.tables.partitions import Partitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

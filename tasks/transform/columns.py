@@ -27,7 +27,7 @@ def decoded(
     `more`: columns of the source that decoding hands on under their own names.
     """
     paths = {prefix + ".".join(column.source_path): column for column in contract.recorded}
-    schema = {path: column.polars_type for path, column in paths.items()} | dict(more)
+    schema = dict(more) | {path: column.polars_type for path, column in paths.items()}
     frame = named(pl.LazyFrame(schema=schema), source)
     return frame.select(*(pl.col(path).alias(column.name) for path, column in paths.items()), *more)
 

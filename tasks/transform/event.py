@@ -43,7 +43,16 @@ def judge(trigger: TriggerDefinition, topic: str, payload: bytes) -> Verdict:
         wrong |= _faults("key", of, _MISSING if value is None else value)
     if wrong:
         return Refused(rules=tuple(wrong), message=f"{'; '.join(wrong.values())}.")
-    return Asked(parameters=parameters, key=canonical_json(key) if key else None)
+    return Asked(parameters=parameters, key=canonical_json(_as_numbers(key)) if key else None)
+
+
+def _as_numbers(value: Any) -> Any:
+    """The same with every number written in one way: in JSON 1.0 and 1 are one number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _as_numbers(held) for name, held in value.items()}
+    return [_as_numbers(held) for held in value] if isinstance(value, list) else value
 
 
 def _levels(trigger: TriggerDefinition, topic: str) -> Mapping[str, str]:

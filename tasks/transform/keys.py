@@ -3,6 +3,7 @@
 Across batches the database settles the same questions by the same rule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ import polars as pl
 
 from lineage.digest import row_hashes
 from tasks.contract import Contract, OnReturn
-from tasks.transform import cells
+from tasks.decode import cells
 
 INPUT_HASH: Final = "input_hash"
 CONFLICT: Final = "key.conflict"
@@ -27,16 +28,16 @@ class Deduplicated:
     superseded: pl.DataFrame
 
 
-def hash_inputs(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+def hash_inputs(frame: pl.DataFrame, contract: Contract, seen: Sequence[str] = ()) -> pl.DataFrame:
     """Add `input_hash` over what was read: before defaults, before any enrichment.
 
     When a record came is not in it, and a number is as it was before it was converted: a record that is
-    delivered again is the same record.
+    delivered again is the same record. `seen`: columns that are not read, and belong to it all the same.
     """
     names = [
         cells.as_read(column.name) if column.conversion else column.name
-        for column in contract.inputs
-        if not column.is_arrival
+        for column in contract.columns
+        if column.name in seen or not (column.derived or column.set or column.is_arrival)
     ]
     return frame.with_columns(row_hashes(frame, names).alias(INPUT_HASH))
 

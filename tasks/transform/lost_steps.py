@@ -6,6 +6,7 @@ ended run closes its open steps: each gets a revision with the status `lost`, ma
 
 import polars as pl
 
+from tasks.layout import without_places
 from tasks.transform.robot_pages import Pages
 
 OPEN_STEPS = "open_steps"
@@ -15,18 +16,22 @@ ENDED = ("succeeded", "failed", "stopped")
 LOST = "lost"
 
 
-def lost_steps(standing: pl.DataFrame, runs: pl.DataFrame, pages: Pages) -> pl.DataFrame:
-    """The open steps of `runs` (n) that have ended and whose robot has no command of them, as `lost`.
+def lost_steps(
+    standing: pl.DataFrame, runs: pl.DataFrame, pages: Pages, left_out: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The open steps of accepted `runs` (n) that ended and whose robot has no command of them, as `lost`.
 
-    `standing` with `sequence` (of the run's message), `part` (negative: it stands in no message) and
-    `rules` (empty). No row while anything in the batch could not be read: it may be one of them.
+    `standing` with `sequence` (of the run's message) and `part` (negative: it stands in no message), but
+    what is `left_out` (PLACE_SCHEMA). No row while anything in the batch could not be read: it may be one of
+    them.
     """
-    ended = runs.filter(pl.col("status").is_in(ENDED) & (pl.col("rules").list.len() == 0))
+    ended = runs.filter(pl.col("status").is_in(ENDED))
     told = {str(command.data.get("id")) for command in pages.commands}
     if pages.unreadable:
         ended = ended.clear()
     lost = standing.filter(pl.col("status").is_in(OPEN) & ~pl.col("step_id").is_in(told)).join(
-        ended.select("experiment_id", "sequence", "rules"), on="experiment_id", maintain_order="left"
+        ended.select("experiment_id", "sequence"), on="experiment_id", maintain_order="left"
     )
     place = -1 - pl.int_range(pl.len(), dtype=pl.Int32)
-    return lost.with_columns(status=pl.lit(LOST), part=place)
+    lost = lost.with_columns(status=pl.lit(LOST), part=place)
+    return lost if left_out is None else without_places(lost, left_out)

@@ -11,9 +11,8 @@ import polars as pl
 
 from tasks.batch import RawBatch
 from tasks.contract import Column, ColumnType, Contract, Metadata, time_literal
+from tasks.decode import cells, envelope
 from tasks.pattern import Pattern
-from tasks.transform import cells, decimals, envelope, timestamps
-from tasks.transform.text_cells import CELLS
 from tasks.transform.validate import Rule
 
 LOCATION: Final = "message.location"
@@ -43,7 +42,15 @@ def values(
         if column.conversion is not None:
             here = cells.no_minus_zero(in_unit(column), pl.Float64()).alias(column.name)
             frame = frame.with_columns(pl.col(column.name).alias(cells.as_read(column.name)), here)
-    return decimals.parse(timestamps.parse(frame, contract), contract)
+    return parsed(frame, contract)
+
+
+def parsed(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Values in place of cells that are still text. The rows may come back in another order."""
+    for column in contract.inputs:
+        if frame.schema.get(column.name) == pl.String:
+            frame = column.kind.parse(frame, column)
+    return frame
 
 
 def location(sequences: pl.Series, batch: RawBatch) -> pl.Series:
@@ -67,7 +74,7 @@ def _beside(contract: Contract, pattern: Pattern | None, received_at: datetime) 
             part = pl.col(envelope.name_of(of)) if of.is_of_envelope else part_of(of, pattern)
             if words := cells.null_words(column):
                 part = pl.when(~part.is_in(words)).then(part)
-            cell, *others = CELLS[cells.kind_of(column)](part, column.name)
+            cell, *others = cells.kind_of(column).from_text(part, column.name)
             yield cells.no_minus_zero(cell, cells.type_of(column)).alias(column.name)
             yield from others
         elif column.constant is not None:

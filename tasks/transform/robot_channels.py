@@ -17,6 +17,12 @@ MOVING: Final = (
 )
 """Commands whose volume is of liquid that they move."""
 UNKNOWN: Final = 0
+NOZZLES: Final = ".nozzles"
+"""The column of `nozzles_in_use`; no contract's column has a dot in its name."""
+NOZZLES_OF: Final = (
+    *("commands.commandType", "commands.status", "commands.params.pipetteId"),
+    "commands.params.configurationParams",
+)
 _STYLES: Final = {"ALL": None, "SINGLE": 1, "COLUMN": 8, "ROW": 12}
 _NOZZLE: Final = re.compile(r"([A-H])([1-9]|1[0-2])")
 
@@ -62,8 +68,8 @@ def _between(layout: Mapping[str, Any]) -> int:
 
 
 def channels_used() -> pl.Expr:
-    """`channels` as `nozzles_in_use` gives it to how many a command uses, by its `pipette_name`."""
-    name, left = pl.col("pipette_name"), pl.col("channels")
+    """How many channels a command uses, by NOZZLES and its `pipette_name`."""
+    name, left = pl.col("pipette_name"), pl.col(NOZZLES)
     has = (
         pl.when(name.str.contains("96"))
         .then(96)

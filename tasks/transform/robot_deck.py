@@ -1,36 +1,69 @@
 """What stands on a robot's deck in a run: which pipette and which labware a command means."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
-from tasks.transform.record_rules import check_text
 from tasks.transform.robot_pages import Found, Pages
+from tasks.transform.robot_paths import Paths
 
-PIPETTES = pl.Schema(
-    dict.fromkeys(("experiment_id", "pipette_id", "pipette_name", "pipette_mount"), pl.String())
-)
-LABWARE = pl.Schema(
-    dict.fromkeys(
-        ("experiment_id", "labware_id", "labware_name", "labware_load_name", "labware_slot"), pl.String()
-    )
-)
+PIPETTES: Final[Paths] = {
+    "experiment_id": ("runs.id",),
+    "pipette_id": ("runs.pipettes.id",),
+    "pipette_name": ("runs.pipettes.pipetteName",),
+    "pipette_mount": ("runs.pipettes.mount",),
+}
+LABWARE: Final[Paths] = {
+    "experiment_id": ("runs.id",),
+    "labware_id": ("runs.labware.id",),
+    "labware_name": ("runs.labware.displayName", "runs.labware.loadName"),
+    "labware_load_name": ("runs.labware.loadName",),
+    "labware_slot": ("runs.labware.location", "runs.labware.id", "runs.modules.id", "runs.modules.location"),
+}
+LOADS: Final = ".loads"
+"""The column that a load command brings, `pipette_id` or `labware_id`; no contract's column has a dot."""
+LOADED: Final = {"pipette_id": ".loaded pipette", "labware_id": ".loaded labware"}
+"""Of each the column of what was loaded."""
+LOADED_OF: Final[Paths] = {
+    LOADS: ("commands.commandType", "commands.status"),
+    LOADED["pipette_id"]: (
+        *("commands.result.pipetteId", "commands.params.mount", "commands.params.pipetteName"),
+        *("runs.pipettes.id", "runs.pipettes.mount", "runs.pipettes.pipetteName"),
+    ),
+    LOADED["labware_id"]: (
+        *("commands.result.labwareId", "commands.params.loadName", "commands.params.location"),
+        *("runs.labware.id", "runs.labware.loadName", "runs.labware.location"),
+    ),
+}
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+"""What no text of Postgres holds: a NUL, half a surrogate pair."""
 
 
-def loaded_by(found: Found, pages: Pages) -> dict[str, Any]:
-    """Which pipette or labware a load command brought: its params name none, and lists leave results out."""
+def loaded_by(found: Found, pages: Pages) -> Mapping[str, str | None]:
+    """What a load command brought (LOADED_OF): its params name no id, and lists leave results out."""
     kind, params, result = (found.data.get(key) for key in ("commandType", "params", "result"))
+    if kind not in ("loadPipette", "loadLabware") or found.data.get("status") != "succeeded":
+        return {}
     params = params if isinstance(params, dict) else {}
     result = result if isinstance(result, dict) else {}
     run = next((run.data for run in reversed(pages.runs) if run.owner == found.owner), {})
-    if kind == "loadPipette" and found.data.get("status") == "succeeded":
+    if kind == "loadPipette":
         wanted = {"mount": params.get("mount"), "pipetteName": params.get("pipetteName")}
-        return {"pipette_id": storable(result.get("pipetteId")) or _only(items(run, "pipettes"), wanted)}
-    if kind == "loadLabware" and found.data.get("status") == "succeeded":
-        wanted = {"loadName": params.get("loadName"), "location": params.get("location")}
-        return {"labware_id": storable(result.get("labwareId")) or _only(items(run, "labware"), wanted)}
-    return {}
+        known = storable(result.get("pipetteId")) or _only(items(run, "pipettes"), wanted)
+        return {LOADS: "pipette_id", LOADED["pipette_id"]: known}
+    wanted = {"loadName": params.get("loadName"), "location": params.get("location")}
+    known = storable(result.get("labwareId")) or _only(items(run, "labware"), wanted)
+    return {LOADS: "labware_id", LOADED["labware_id"]: known}
+
+
+def loaded() -> list[pl.Expr]:
+    """`pipette_id` and `labware_id` of a command, of a load command those of what it brought."""
+    return [
+        pl.when(pl.col(LOADS) == name).then(pl.col(known)).otherwise(pl.col(name)).alias(name)
+        for name, known in LOADED.items()
+    ]
 
 
 def _only(things: Sequence[Any], wanted: Mapping[str, Any]) -> str | None:
@@ -44,7 +77,7 @@ def _only(things: Sequence[Any], wanted: Mapping[str, Any]) -> str | None:
 
 
 def pipettes_of(runs: Sequence[Found]) -> pl.DataFrame:
-    """The pipettes of the runs: experiment_id, pipette_id, pipette_name, pipette_mount."""
+    """The pipettes of the runs (PIPETTES, n)."""
     rows = [
         {
             "experiment_id": storable(run.owner),
@@ -56,11 +89,11 @@ def pipettes_of(runs: Sequence[Found]) -> pl.DataFrame:
         for pipette in items(run.data, "pipettes")
         if isinstance(pipette, dict)
     ]
-    return pl.DataFrame(rows, PIPETTES)
+    return pl.DataFrame(rows, dict.fromkeys(PIPETTES, pl.String()))
 
 
 def labware_of(runs: Sequence[Found]) -> pl.DataFrame:
-    """The labware of the runs: experiment_id, labware_id, labware_name, labware_load_name, labware_slot."""
+    """The labware of the runs (LABWARE, n)."""
     rows = [
         {
             "experiment_id": storable(run.owner),
@@ -73,7 +106,7 @@ def labware_of(runs: Sequence[Found]) -> pl.DataFrame:
         for labware in items(run.data, "labware")
         if isinstance(labware, dict)
     ]
-    return pl.DataFrame(rows, LABWARE)
+    return pl.DataFrame(rows, dict.fromkeys(LABWARE, pl.String()))
 
 
 def _slot(run: Mapping[str, Any], location: Any, depth: int = 5) -> str | None:
@@ -98,4 +131,4 @@ def items(run: Mapping[str, Any], key: str) -> list[Any]:
 
 def storable(value: Any) -> str | None:
     """A text that Postgres can hold, or null; the record's own rules say what is wrong with it."""
-    return value if isinstance(value, str) and not check_text("", value) else None
+    return value if isinstance(value, str) and not _UNSTORABLE.search(value) else None

@@ -1,4 +1,4 @@
-"""One item out of a robot's page of commands, as its bytes stand there."""
+"""One record out of a robot's answer, as its bytes stand there."""
 
 from collections.abc import Iterator
 from json import JSONDecoder
@@ -11,14 +11,30 @@ Span = tuple[int, int]
 def item_of(page: bytes, part: int) -> bytes | None:
     """The bytes of item `part` (from 0) of the page's `data`; None when they cannot be found."""
     try:
-        text = page.decode("utf-8")
-        data = None
-        for name, span in _members(text):
-            data = span if name == "data" else data  # of a name that comes twice the last counts
-        start, end = list(_items(text, data[0]))[part] if data else (0, 0)
+        return items_of(page)[part]
     except (ValueError, IndexError, RecursionError):  # no page of ours: it is shown as it is
         return None
-    return text[start:end].encode() or None
+
+
+def items_of(page: bytes) -> list[bytes]:
+    """The bytes of each item of the page's `data`; ValueError or IndexError where it is no such page."""
+    text = page.decode("utf-8")
+    at, _ = _data(text)
+    return [text[start:end].encode() for start, end in _items(text, at)]
+
+
+def data_of(answer: bytes) -> bytes:
+    """The bytes of an answer's `data`; ValueError or IndexError where it has none."""
+    text = answer.decode("utf-8")
+    start, end = _data(text)
+    return text[start:end].encode()
+
+
+def _data(text: str) -> Span:
+    found = [span for name, span in _members(text) if name == "data"]
+    if not found:
+        raise ValueError("no data")
+    return found[-1]  # of a name that comes twice the last counts
 
 
 def _members(text: str) -> Iterator[tuple[str, Span]]:

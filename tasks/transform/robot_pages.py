@@ -1,13 +1,16 @@
 """From a robot's HTTP answers, as received, to the records in them: runs, commands and protocol names."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
+from tasks.batch import REJECTED_SCHEMA
 from tasks.canonical import read_json
+from tasks.layout import without_places
+from tasks.transform.robot_item import data_of, items_of
 
 Kind = Literal["run", "command", "protocol"]
 TABLES: dict[Kind, str] = {"run": "experiments", "command": "experiment_steps"}
@@ -25,6 +28,7 @@ class Found:
     sequence: int  # the message
     part: int | None = None  # the place in its page, null when the message is the record
     index: int | None = None  # the place in the run's list of commands
+    payload: bytes  # its bytes as they stand in the message
     data: dict[str, Any]
 
 
@@ -47,6 +51,24 @@ class Pages:
     commands: list[Found] = field(default_factory=list)
     protocols: dict[str, Any] = field(default_factory=dict)  # id → name, as received
     unreadable: list[Unreadable] = field(default_factory=list)
+
+
+def refused(unreadable: Sequence[Unreadable], left_out: pl.DataFrame | None) -> pl.DataFrame:
+    """What holds no record, as rejected (REJECTED_SCHEMA, n), but what is `left_out` (PLACE_SCHEMA)."""
+    rows = [
+        {
+            "sequence": each.sequence,
+            "part": each.part,
+            "stage": "decode",
+            "rules": [each.rule],
+            "error_type": each.rule.rpartition(".")[2],
+            "message": f"{each.message}.",
+            "table": each.table,
+        }
+        for each in unreadable
+    ]
+    rejected = pl.DataFrame(rows, schema=REJECTED_SCHEMA, orient="row")
+    return rejected if left_out is None else without_places(rejected, left_out)
 
 
 def is_page(location: str) -> bool:
@@ -87,9 +109,9 @@ def _message(sequence: int, location: str, payload: bytes) -> Iterator[Found | U
         return
     data = document.get("data") if isinstance(document, dict) else None
     if kind == "command":
-        yield from _commands(sequence, where["id"], document, data)
+        yield from _commands(sequence, where["id"], payload, document, data)
     elif isinstance(data, dict):
-        yield Found(kind=kind, owner=where["id"], sequence=sequence, data=data)
+        yield Found(kind=kind, owner=where["id"], sequence=sequence, payload=data_of(payload), data=data)
     else:
         yield _no_data(sequence, kind, "an object")
 
@@ -105,7 +127,9 @@ def _kind(where: re.Match[str]) -> Kind | None:
     return "command" if where["commands"] else "run"
 
 
-def _commands(sequence: int, run_id: str, document: Any, data: Any) -> Iterator[Found | Unreadable]:
+def _commands(
+    sequence: int, run_id: str, page: bytes, document: Any, data: Any
+) -> Iterator[Found | Unreadable]:
     if not isinstance(data, list):
         yield _no_data(sequence, "command", "a list")
         return
@@ -113,7 +137,7 @@ def _commands(sequence: int, run_id: str, document: Any, data: Any) -> Iterator[
     cursor = meta.get("cursor") if isinstance(meta, dict) else None
     if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor < 2**31:
         cursor = None  # the place in the run's list is then unknown
-    for part, item in enumerate(data):
+    for part, (item, payload) in enumerate(zip(data, items_of(page), strict=True)):
         if isinstance(item, dict):
             yield Found(
                 kind="command",
@@ -121,6 +145,7 @@ def _commands(sequence: int, run_id: str, document: Any, data: Any) -> Iterator[
                 sequence=sequence,
                 part=part,
                 index=None if cursor is None else cursor + part,
+                payload=payload,
                 data=item,
             )
         else:

@@ -4,7 +4,7 @@ Every rule is named `SUBJECT.KIND` and is broken or not by one row alone. The su
 columns or what a transform adds of its own (`topic`, `payload`); the kind tells programs what is wrong.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from tasks.contract import Column, ColumnType, Contract, time_literal
+from tasks.contract import Column, ColumnType, Contract, Missing, time_literal
 from tasks.contract_rules import whole
-from tasks.transform import cells
-from tasks.transform.decimals import BOTH
+from tasks.decode import cells
+from tasks.types.decimal import BOTH
 
 RULES: Final = ".rules"
 """The column of a row's broken rules; no contract's column has a dot in its name."""
@@ -47,13 +47,26 @@ def rules_of(contract: Contract, received_at: datetime, schema: pl.Schema) -> li
 
 
 def rules_of_set(contract: Contract, received_at: datetime) -> list[Rule]:
-    """The contract's rules of the columns that steps set, in their order."""
+    """The contract's rules of the columns that steps set, in their order; no step makes a NUL."""
+    found = _of_made((column for column in contract.columns if column.set), contract, received_at)
+    no_nul = {f"{column.name}.nul" for column in contract.columns if column.set}
+    return [rule for rule in found if rule.name not in no_nul]
+
+
+def rules_of_derived_key(contract: Contract, received_at: datetime) -> list[Rule]:
+    """The contract's rules of the columns of its key that a transform derives: each must be there."""
+    derived = (contract.column(name) for name in contract.key if name in contract.derived)
+    required = (column.model_copy(update={"missing": Missing.REJECT}) for column in derived)
+    return _of_made(required, contract, received_at)
+
+
+def _of_made(columns: Iterable[Column], contract: Contract, received_at: datetime) -> list[Rule]:
+    """The contract's rules of columns that are not read."""
     found: list[Rule] = []
-    for column in contract.columns:
-        if column.set:
-            found += _own(column, pl.Schema())
-            if column.name == contract.time:
-                found += _times(column.name, contract, received_at)
+    for column in columns:
+        found += _own(column, pl.Schema())
+        if column.name == contract.time:
+            found += _times(column.name, contract, received_at)
     return found
 
 
@@ -65,7 +78,7 @@ def _faults(column: Column, schema: pl.Schema) -> Iterator[Rule]:
     for outer in column.source_path[:-1]:
         rule = f"{outer}.type"
         yield Rule(rule, pl.col(companion) == rule, f"{outer} is not an object")
-    unread = {"type": f"is not {_A[column.type]}", **_UNREAD.get(column.type, {})}
+    unread = {"type": f"is not {column.kind.said}", **column.kind.unread}
     if column.zone is not None:
         unread |= {
             "ambiguous": f"is of an hour that comes twice in {column.zone}",
@@ -198,33 +211,6 @@ def fill_defaults(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         pl.col(c.name).fill_null(_literal(c, c.default)) for c in contract.inputs if c.default is not None
     ]
     return frame.with_columns(fills) if fills else frame
-
-
-_A: Final = {
-    ColumnType.TEXT: "text",
-    ColumnType.FLOAT: "a number",
-    ColumnType.INTEGER: "a whole number",
-    ColumnType.DECIMAL: "a decimal number",
-    ColumnType.BOOLEAN: "true or false",
-    ColumnType.TIMESTAMP: "a time",
-    ColumnType.JSON: "JSON",
-}
-# Besides a wrong type, what can keep a value from being read.
-_UNREAD: Final[Mapping[ColumnType, Mapping[str, str]]] = {
-    ColumnType.FLOAT: {"finite": "is not a finite number"},
-    ColumnType.INTEGER: {"range": "does not fit 64 bits"},
-    ColumnType.DECIMAL: {"finite": "is not a finite number"},
-    ColumnType.TIMESTAMP: {
-        "zone": "has no time zone",
-        "format": "is not an RFC 3339 time",
-        "unit": "is a number that is neither seconds nor milliseconds since 1970",
-    },
-    ColumnType.JSON: {
-        "finite": "is not a finite number",
-        "json": "cannot be stored as JSON",
-        "nul": "holds a NUL character",
-    },
-}
 
 
 def _span(column: Column) -> str:

@@ -63,8 +63,9 @@ def dew_point(temperature: pl.Expr, humidity: pl.Expr) -> pl.Expr:
 
     The Magnus formula with the constants of Alduchov and Eskridge, "Improved Magnus form approximation of
     saturation vapor pressure", J. Appl. Meteor. 35 (1996), 601-609: 17.625 and 243.04 °C, good to 0.4 % of
-    the vapour pressure from -40 to 50 °C. Null where either is null or the humidity is 0: dry air has none.
+    the vapour pressure from -40 to 50 °C. Null where either is null or a hundredth of the humidity is 0: dry
+    air has none.
     """
     a, b = 17.625, 243.04
     gamma = (humidity * 0.01).log() + a * temperature / (b + temperature)
-    return pl.when(humidity > 0.0).then(b * gamma / (a - gamma))
+    return pl.when(humidity * 0.01 > 0.0).then(b * gamma / (a - gamma))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import polars as pl
 import pytest
 
 from infra.local.addresses import Address
@@ -24,6 +23,7 @@ from infra.postgres import Pool, Row, open_pool
 from lineage import naming
 from lineage.model import Run
 from tasks.batch import RawBatch, Receipt, Reference, Refined
+from tasks.decode.messages import Decoder
 from tasks.extract.mqtt import MqttSource, batches, open_session
 from tasks.ingest import Steps, ingest
 from tasks.load import raw
@@ -31,20 +31,20 @@ from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
 from tasks.pattern import topic_pattern
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.tables.tables import prepare_table
+from tasks.transform import records as readings
+from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import pipeline as named
+from tests.fixtures.readings import steps_of
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 TOPIC = "sensors/d1/readings"
 PIPELINE = named("sensors")
 CONTRACTS = PIPELINE.contracts
 CONTRACT = CONTRACTS["sensor_readings"]
-REFERENCE = Reference(frames={"devices": pl.DataFrame(schema=readings.DEVICES)})
-PLACES = PlaceFinder()
+REFERENCE = Reference(frames={"devices": DEVICES.row_schema.to_frame()})
+STEPS = steps_of(CONTRACT, "sensors")
 TOPICS = topic_pattern("sensors/{device_id}/readings")
 Message = tuple[str, bytes]
 
@@ -94,7 +94,7 @@ class Stream:
 
     def _steps(self) -> Steps:
         async def refine(batch: RawBatch, reference: Reference) -> Refined:
-            return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES, TOPICS)
+            return readings.refine(batch, reference, Decoder(CONTRACT), TOPICS, STEPS)
 
         async def commit(batch: RawBatch, refined: Refined) -> Receipt:
             return await load(self.store, self.plan, prepare(batch, refined, self.plan))

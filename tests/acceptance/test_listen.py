@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.slot import KIND
+from flows.stream.slot import KIND
 from infra.graph import open_graph
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres

@@ -62,7 +62,7 @@ def test_the_commands_of_the_readme_work_in_their_order(place: Path) -> None:
             assert all(address["url"] in outputs["up"] for address in again), "a second start reuses them"
     assert "500 published" in outputs["simulate"]
     assert "no difference" in outputs["prove"]
-    assert "postgres:raw_batches" in outputs["audit"]
+    assert "mqtt:sensors/+/readings" in outputs["audit"]
     assert "temperature.range" in outputs["rejected"]
     assert "listening" in outputs["status"]
     assert "✗" not in outputs["doctor"]

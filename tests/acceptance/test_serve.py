@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -9,29 +11,38 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterDeploymentId,
     FlowRunFilterState,
     FlowRunFilterStateName,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
 
-from flows.deploy import ROOT
+from flows.process.ours import paged
+from flows.worker.deploy import ROOT
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from tests.fixtures import catalogs
-from tests.fixtures.headwater import Headwater
+from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.prefect import a_client, variables
 from tests.fixtures.strangers import a_stranger
 from tests.fixtures.waiting import until, until_stored
 from tests.fixtures.wire import ErrorProxy
 
 NUMBERS = "SELECT coalesce(sum(accepted), 0)::int FROM ledger WHERE pipeline = 'numbers'"
+
+
+def typed(page: str) -> str:
+    """The one line of a page of the documentation that is for typing."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (line,) = re.findall(r"^```sh\n(.*)\n```", text, re.MULTILINE)
+    return str(line)
 
 
 @pytest.fixture
@@ -66,15 +77,15 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
     async with serve_robot(robot) as url:
         await robot.up()
         own = variables(prefect_server)
-        worker = headwater(
-            "serve",
-            HEADWATER_POSTGRES_DSN=postgres_dsn,
-            HEADWATER_MQTT_URL=mqtt_address.url_with_password,
+        settings = {
+            "HEADWATER_POSTGRES_DSN": postgres_dsn,
+            "HEADWATER_MQTT_URL": mqtt_address.url_with_password,
             **own,
-            HEADWATER_ROBOTS=f"ot2={url}",
-            HEADWATER_PIPELINES=str(numbers),
-            PYTHONPATH=str(ROOT),
-        )
+            "HEADWATER_ROBOTS": f"ot2={url}",
+            "HEADWATER_PIPELINES": str(numbers),
+            "PYTHONPATH": str(ROOT),
+        }
+        worker = headwater("serve", **settings)
         await asyncio.to_thread(worker.wait_until, "serving", 300.0)
         await until_stored(connection, NUMBERS, 4)
         async with a_client(prefect_server) as client:  # named like ours, and one even in our work pool
@@ -88,9 +99,14 @@ async def test_a_run_is_stored_when_its_robot_says_that_it_changed(
             await robot.play(protocol)
         query = "SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed')"
         await until_stored(connection, query, 2)
-        states = await settled_states(prefect_server)
+        states = await settled_states(prefect_server, own["HEADWATER_INSTALLATION"])
         async with a_client(prefect_server) as client:
             assert [await each.seen(client) for each in theirs] == before
+        by_hand = headwater(*shlex.split(typed("sources.md"))[1:], **settings)
+        assert await asyncio.to_thread(by_hand.process.wait, 120) == 0
+        assert re.search(
+            r"^Nothing new: batches \d+, \d+ hold the same", by_hand.log.read_text(), re.MULTILINE
+        )
     assert set(states.values()) == {"Completed"}
     metrics = worker.get("/metrics")
     assert 'flow_runs_total{flow="experiments",status="completed"}' in metrics
@@ -144,7 +160,7 @@ async def test_killed_in_the_middle_and_two_at_once_every_run_is_stored_with_its
         await until_stored(connection, query, 2)
         await robot.play(serial_dilution(3))
         await until_stored(connection, query, 3)
-        await settled_states(prefect_server)
+        await settled_states(prefect_server, settings["HEADWATER_INSTALLATION"])
     steps = await connection.fetchval("SELECT count(*) FROM experiment_steps")
     assert steps == await connection.fetchval("SELECT sum(commands) FROM experiments")
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
@@ -189,14 +205,18 @@ async def test_a_server_that_answers_with_an_error_ends_no_worker(
     assert await asyncio.to_thread(worker.stop) == 0
 
 
-async def settled_states(server: Address) -> dict[str, str]:
-    """The state of every run of the flow, once all have ended and none was added for three seconds."""
+async def settled_states(server: Address, installation: str) -> dict[str, str]:
+    """The state of every run for a robot, once all have ended and none was added for three seconds.
+
+    Those of its schedule, which are hours ahead, are left out.
+    """
     before: dict[str, str] = {}
-    ours = FlowFilter(name=FlowFilterName(any_=["headwater-experiments"]))
-    deployed = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(is_null_=False))
+    pull = FlowFilter(name=FlowFilterName(any_=["headwater-pull"]))
+    ours = DeploymentFilter(name=DeploymentFilterName(any_=[f"{installation}-experiments"]))
     async with a_client(server) as client:
         for _ in range(40):
-            runs = await client.read_flow_runs(flow_filter=ours, flow_run_filter=deployed)
+            found = paged(client.read_flow_runs, flow_filter=pull, deployment_filter=ours)
+            runs = [run async for run in found if not run.auto_scheduled]
             now = {str(run.id): run.state_name or "" for run in runs}
             ended = all(run.state is not None and run.state.is_final() for run in runs)
             if now and ended and now == before:
@@ -204,3 +224,52 @@ async def settled_states(server: Address) -> dict[str, str]:
             before = now
             await asyncio.sleep(3)
     pytest.fail(f"flow runs go on and on: {before}")
+
+
+WITH_OTHERS = """
+import sys
+from pathlib import Path
+from console.cli.start import start_prefect
+settings = start_prefect()
+from console.cli.start import run
+from flows import catalog
+from flows.worker.serve import serve
+catalog.folders.SHIPPED = Path(sys.argv[-1])
+run(serve(settings, catalog.read(settings)))
+"""
+
+
+async def test_a_broken_pipeline_of_robots_is_a_finding_and_another_of_that_type_is_served(
+    connection: Connection,
+    postgres_dsn: str,
+    mqtt_address: Address,
+    prefect_server: Address,
+    numbers: Path,
+    tmp_path: Path,
+) -> None:
+    shipped = catalogs.copied(tmp_path)
+    experiments = shipped / "robots" / "experiments.yaml"
+    whole = experiments.read_text()
+    experiments.write_text(whole.replace("owner:", "ownr:"))
+    catalogs.written(shipped / "robots" / "lab-robots.yaml", whole)
+    robot = Robot(seconds=0)
+    async with serve_robot(robot) as url:
+        await robot.up()
+        settings = {
+            "HEADWATER_POSTGRES_DSN": postgres_dsn,
+            "HEADWATER_MQTT_URL": mqtt_address.url_with_password,
+            **variables(prefect_server),
+            "HEADWATER_ROBOTS": f"ot2={url}",
+            "HEADWATER_PIPELINES": str(numbers),
+            "PYTHONPATH": str(ROOT),
+        }
+        program = (sys.executable, "-c", WITH_OTHERS)
+        worker = Process((str(shipped),), settings, tmp_path, program)
+        await asyncio.to_thread(worker.wait_until, "serving", 300.0)
+        assert "did you mean owner?" in worker.health()["left out: experiments"]
+        await robot.play(serial_dilution(1))
+        await until_stored(connection, "SELECT count(*) FROM experiments WHERE status = 'succeeded'", 1)
+        await until_stored(connection, NUMBERS, 4)
+        assert await asyncio.to_thread(worker.stop) == 0
+    readers = await connection.fetch("SELECT DISTINCT pipeline FROM ledger WHERE dataset LIKE 'opentrons:%'")
+    assert [row["pipeline"] for row in readers] == ["lab-robots"]

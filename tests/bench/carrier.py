@@ -8,7 +8,7 @@ import json
 import time
 from typing import Any
 
-from console.start import start
+from console.cli.start import start
 from tests.fixtures.catalogs import SHIPPED
 
 

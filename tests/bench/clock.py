@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
-from flows import listen
 from flows.catalog import Pipeline
-from flows.listener import Listener
+from flows.stream import side_by_side
+from flows.stream.listener import Listener
 from infra.settings import Settings
 from tasks.batch import RawBatch, Receipt
 from tasks.transform.place import PlaceFinder
@@ -79,5 +79,5 @@ def measure(
     `waits`: it begins when it is sent a line.
     """
     Clock.wanted, Clock.repeated, Clock.waits = wanted, repeated, waits
-    listen.Listener = Clock  # type: ignore[misc]
-    asyncio.run(listen.listen(settings, [_prepared(name, connections, group)]))
+    side_by_side.Listener = Clock  # type: ignore[misc]
+    asyncio.run(side_by_side.listen(settings, [_prepared(name, connections, group)]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from infra.postgres import connect, open_pool
-from tasks.load.partitions import Partitions
+from tasks.tables.partitions import Partitions
 from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.readings import readings
 from tests.bench.services import Services

@@ -11,7 +11,7 @@ import polars as pl
 
 from infra.postgres import open_pool
 from lineage.naming import postgres
-from tasks.load.partitions import Partitions
+from tasks.tables.partitions import Partitions
 from tests.bench.figure import Figure, figure, in_turns
 from tests.bench.mqtt import FILTER, OURS, Stream
 from tests.bench.readings import payloads, readings

@@ -68,7 +68,7 @@ async def _ours(services: Services, stream: Stream) -> float:
         found = await services.result("listener", PIPELINE, str(count), dsn=dsn)
         await stream.check(dsn)
         connection = await connect(dsn, application="bench")
-        offsets = await connection.fetchval("SELECT sum(next) FROM store.kafka_offsets")
+        offsets = await connection.fetchval("SELECT sum(mark::bigint) FROM store.progress WHERE part <> ''")
         await connection.close()
     if offsets != count:
         raise RuntimeError(f"the offsets kept add up to {offsets}, not to {count}")

@@ -5,7 +5,7 @@ Prints as JSON: since when, seconds, CPU seconds, and when each batch was commit
 
 import argparse
 
-from console.start import start
+from console.cli.start import start
 
 
 def main() -> None:

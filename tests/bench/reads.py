@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 from infra.postgres import Connection, connect
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.bench.figure import Figure, figure, in_turns, percentile
 from tests.bench.readings import DEVICES
 from tests.bench.services import Services

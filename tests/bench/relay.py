@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from itertools import pairwise
 from uuid import uuid4
 
 from infra.postgres import Connection, connect
@@ -15,8 +14,8 @@ from tests.bench.figure import Figure, figure
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
 
-SOURCE, RAW, STORED = "mqtt:sensors/+/readings", "postgres:raw_batches", "postgres:sensor_readings"
-PER_COMMIT = 2  # entries: source → raw, raw → stored
+SOURCE, STORED, REJECTED = "mqtt:sensors/+/readings", "postgres:sensor_readings", "postgres:rejected"
+PER_COMMIT = 2  # entries: source → stored, source → rejected
 AT_ONCE = 500  # commits
 CHUNK = 2_000  # rows of the reference's UNWIND
 AGAINST = "UNWIND 2,000 + MERGE by a bare driver"
@@ -54,17 +53,17 @@ async def _fill(connection: Connection, entries: int) -> None:
     for first in range(1, entries // PER_COMMIT + 1, AT_ONCE):
         async with connection.transaction():
             for batch in range(first, min(first + AT_ONCE, entries // PER_COMMIT + 1)):
-                nodes = [batch_node(dataset, batch, rows=1) for dataset in (SOURCE, RAW, STORED)]
+                source, *made = [batch_node(each, batch, rows=1) for each in (SOURCE, STORED, REJECTED)]
                 edges = [
                     Edge(
                         relationship_type=RelationshipType.FEEDS,
                         source=source,
                         target=target,
                         created_at=now,
-                        transformation_id="readings@bench",
+                        transformation_id="sensors@bench",
                         run_id=run,
                     )
-                    for source, target in pairwise(nodes)
+                    for target in made
                 ]
                 writer.committed(await writer.append(connection, batch, edges))
 

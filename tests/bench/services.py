@@ -22,11 +22,11 @@ from infra.local.embedded_graph import EmbeddedGraph
 from infra.local.kafka_server import Kafka
 from infra.local.postgres import PROGRAMS, Postgres
 from infra.local.prefect_server import PrefectServer
-from infra.local.registry import stop_all
+from infra.local.services import stop_all
 from infra.migrate import migrate
 from infra.postgres import connect
 from lineage import graph as graphs
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.bench import readings
 from tests.fixtures.catalogs import pipeline
 from tests.fixtures.graph import endpoint_of, graph_settings

@@ -9,10 +9,10 @@ import polars as pl
 
 from infra.postgres import Pool, open_pool
 from tasks.batch import MESSAGE_SCHEMA
-from tasks.load.partitions import Partitions
 from tasks.load.raw import pack
-from tasks.load.tables import prepare_table
-from tasks.load.trace import trace, trace_aggregate
+from tasks.look.trace import trace, trace_aggregate
+from tasks.tables.partitions import Partitions
+from tasks.tables.tables import prepare_table
 from tests.bench.figure import Figure, figure, percentile
 from tests.bench.services import Services
 from tests.bench.sizes import Sizes
@@ -37,7 +37,7 @@ WITH numbers AS (SELECT generate_series(1, $1::bigint) AS n), raw AS (
 )
 INSERT INTO store.ledger (batch, dataset, received_at, received_until, processed_at, read, accepted, rejected,
     duplicates, filtered, way, transformation_id, writer, first_entry, last_entry, chain_head)
-SELECT n, 'mqtt:bench', $2, $2, $2, $3, $3, 0, 0, 0, 'fast', 'readings@0', 1, n, n, '' FROM numbers
+SELECT n, 'mqtt:bench', $2, $2, $2, $3, $3, 0, 0, 0, 'fast', 'sensors@0', 1, n, n, '' FROM numbers
 """
 
 

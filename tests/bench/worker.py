@@ -1,4 +1,4 @@
-"""The worker of the bench: `headwater serve` as it is, with a clock in the flow of experiments.
+"""The worker of the bench: `headwater serve` as it is, with a clock in the flow of pulls.
 
 `python -m tests.bench.worker` prints {"ready": true}, then a line of JSON per stored experiment: its batch,
 and when (seconds since 1970) its flow began and each stage was done. Until SIGTERM.
@@ -10,52 +10,50 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-from console.start import start_prefect
+from console.cli.start import start_prefect
 from tests.fixtures.catalogs import SHIPPED
 
 
 def main() -> None:
     settings = start_prefect()  # before the imports, as every command does it
-    from flows import experiments, serve
+    from flows.batch import pull
+    from flows.process import lifecycle
+    from flows.worker import serve
 
-    began = ContextVar[float]("began")
-    load = experiments.load
+    done = ContextVar[dict[str, float]]("done")
+    load = pull.load
 
     def first_line() -> Any:
-        began.set(time.time())
+        done.set({"began": time.time()})
         return load()
 
-    class Timed(experiments._Work):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            self.done = {"began": began.get()}
+    def note(stage: str, result: Any) -> Any:
+        done.get().setdefault(stage, time.time())
+        return result
 
-        async def extract(self, *given: Any) -> Any:
-            return self._note("collect", await super().extract(*given))
+    class Extracting(pull._Extracting):
+        async def _next(self) -> Any:
+            return note("collect", await super()._next())
 
-        async def transform(self, *given: Any) -> Any:
-            return self._note("process", await super().transform(*given))
+    class Carrying(pull.Carrying):
+        async def _transform(self, *given: Any) -> Any:
+            return note("process", await super()._transform(*given))
 
-        async def load(self, *given: Any) -> Any:
-            return self._note("store", await super().load(*given))
+        async def _load(self, *given: Any) -> Any:
+            return note("store", await super()._load(*given))
 
-        async def verify(self, receipt: Any) -> None:
-            await super().verify(receipt)
-            self._note("verify", None)
-            print(json.dumps({"batch": receipt.batch, **self.done}), flush=True)
+        async def _verify(self, receipt: Any) -> None:
+            note("verify", await super()._verify(receipt))
+            print(json.dumps({"batch": receipt.batch, **done.get()}), flush=True)
 
-        def _note(self, stage: str, result: Any) -> Any:
-            self.done[stage] = time.time()
-            return result
-
-    experiments.load, experiments._Work = first_line, Timed  # type: ignore[misc]
-    running = serve.process.State.running
+    pull.load, pull._Extracting, pull.Carrying = first_line, Extracting, Carrying  # type: ignore[misc]
+    running = lifecycle.State.running
 
     def ready(state: Any, doing: str) -> None:
         running(state, doing)
         print(json.dumps({"ready": True}), flush=True)
 
-    serve.process.State.running = ready  # type: ignore[method-assign]
+    lifecycle.State.running = ready  # type: ignore[method-assign]
     asyncio.run(serve.serve(settings, SHIPPED))
 
 

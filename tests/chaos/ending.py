@@ -11,7 +11,7 @@ from tests.chaos.rig import Rig, stored_runs
 from tests.chaos.topic import Topic
 from tests.chaos.ways import MQTT
 
-READ = "SELECT coalesce(sum(next), 0) FROM store.kafka_offsets"
+READ = "SELECT coalesce(sum(mark::bigint), 0) FROM store.progress WHERE dataset LIKE 'kafka%' AND part <> ''"
 
 
 def end(rig: Rig, publishers: Sequence[Publisher], patience: float) -> None:

@@ -11,14 +11,15 @@ import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
-from console.exits import guarded
-from console.start import run, start, start_prefect
+from console.cli.exits import guarded
+from console.cli.start import run, start, start_prefect
 from infra.settings import Settings
 from lineage.errors import UnavailableError
 
@@ -147,8 +148,9 @@ def wrap_files() -> None:
 
 def listen(settings: Settings, pipeline: str, *, leave: bool) -> None:
     """`headwater listen`, sharing its broker's stream with others."""
-    from flows import catalog, listener
-    from flows import listen as stream
+    from flows import catalog
+    from flows.stream import listener
+    from flows.stream import side_by_side as stream
     from tasks.extract.mqtt import MqttOptions
 
     wrap_commit()
@@ -174,23 +176,27 @@ def relay(settings: Settings) -> None:
 
 def serve(settings: Settings) -> None:
     """`headwater serve`, with small pages, and less patience with what was killed."""
-    from flows import catalog, experiments, warm
-    from flows import serve as worker
+    from flows import catalog
+    from flows.worker import serve as worker
+    from flows.worker import warm
     from tasks.extract.opentrons import RobotOptions
 
     options = RobotOptions(page_length=20, revise_every=timedelta(seconds=1), poll_every=timedelta(seconds=5))
-    worker.options_of = experiments.options_of = lambda _pipeline: options
+    known = catalog.read(settings)
+    robots = known.pipeline("experiments").model_copy(update={"source": options})
+    known = replace(known, pipelines={**known.pipelines, robots.name: robots})
+    catalog.read = lambda _settings: known
     warm.TERM, warm.RENEW_EVERY, worker.RECOVER_EVERY = timedelta(seconds=6), 2.0, 3.0
     warm.CLAIMED_FOR = timedelta(seconds=10)
     wrap_commit()
     wrap_pages()
-    run(worker.serve(settings, catalog.read(settings)))
+    run(worker.serve(settings, known))
 
 
 def refresh(settings: Settings) -> None:
     """What the flow `aggregates` does; its exit status is that of a command, e.g. 3: a service is away."""
     from flows import catalog
-    from flows.aggregates import refresh_all
+    from flows.acts.aggregates import refresh_all
     from lineage.model import Run
 
     now = datetime.now(UTC)

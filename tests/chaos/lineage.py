@@ -7,12 +7,10 @@ import neo4j
 
 from tests.chaos.count import Found, Place
 
-# source batch → raw batch → batch of a table, each part of its dataset
+# source batch → batch of a table, each part of its dataset
 CHAINS = """
-MATCH (s:Batch)-[:FEEDS]->(r:Batch)-[:FEEDS]->(t:Batch), (s)-[:PART_OF]->(source:Dataset),
-      (r)-[:PART_OF]->(raw:Dataset), (t)-[:PART_OF]->(target:Dataset)
-WHERE source.key = $dataset AND raw.key = 'postgres:raw_batches' AND s.number = r.number
-  AND r.number = t.number
+MATCH (s:Batch)-[:FEEDS]->(t:Batch), (s)-[:PART_OF]->(source:Dataset), (t)-[:PART_OF]->(target:Dataset)
+WHERE source.key = $dataset AND s.number = t.number
 RETURN target.key AS target, t.number AS number, t.rows AS rows
 """
 

@@ -22,8 +22,8 @@ from infra.local.kafka_server import Kafka
 from infra.local.mosquitto import Mosquitto
 from infra.local.postgres import DATABASE, Postgres
 from infra.local.prefect_server import PrefectServer
-from infra.local.registry import service
 from infra.local.service import LocalService
+from infra.local.services import service
 from infra.migrate import migrate
 from infra.postgres import connect
 from lineage.errors import UnavailableError

@@ -8,7 +8,7 @@ from functools import partial
 
 import yaml
 
-from console.exits import UNAVAILABLE
+from console.cli.exits import UNAVAILABLE
 from lineage.errors import UnavailableError
 from tests.chaos import clock
 from tests.chaos.ground import Fault, Ground

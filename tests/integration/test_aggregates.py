@@ -15,15 +15,15 @@ from infra.local.addresses import Address
 from infra.postgres import Pool
 from lineage import graph as graphs
 from lineage import naming, relay
+from lineage.bucket import Bucket
 from lineage.errors import ContractError
 from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.model import batch_node, bucket_node
 from lineage.projection import digest
-from tasks.load.aggregate import Aggregate
-from tasks.load.refresh import Refreshed, refresh
+from tasks.derived.aggregate import Aggregate
+from tasks.derived.refresh import Refreshed, refresh
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tests.fixtures.aggregates import HOURLY, a_run, assert_proven, at, reading
+from tests.fixtures.aggregates import HOURLY, a_run, assert_proven, at, prepared, reading
 from tests.fixtures.commit import Way, a_batch, a_way
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
@@ -42,7 +42,7 @@ class Kept:
         return (await self.way.take(a_batch(*messages))).batch
 
     async def refresh(self, store: Store | None = None, hours: int = 48) -> Refreshed:
-        return await refresh(store or self.way.store, HOURLY, a_run(), hours_per_transaction=hours)
+        return await refresh(store or self.way.store, HOURLY, a_run(), buckets_per_transaction=hours)
 
     async def hours(self) -> dict[int, list[int]]:
         """Hour of the day → the batches that wrote its rows."""
@@ -57,7 +57,7 @@ class Kept:
 async def a_kept(dsn: str) -> AsyncIterator[Kept]:
     async with a_way(dsn) as way:
         async with way.pool.acquire() as connection:
-            await prepare_table(connection, HOURLY.contract)
+            await prepared(connection)
         yield Kept(dsn, way)
 
 
@@ -130,7 +130,7 @@ async def test_the_values_are_those_polars_computes(kept: Kept) -> None:
     ]
     await kept.take(*messages)
     done = await kept.refresh()
-    assert (done.hours, done.rows) == (4, 12)
+    assert (done.buckets, done.rows) == (4, 12)
     expected, found = await by_polars(kept.pool), await stored(kept.pool)
     assert expected["heat_index_count"].sum() > 0
     assert_frame_equal(found, expected, rel_tol=1e-9)
@@ -154,7 +154,7 @@ async def test_only_the_hours_that_changed_are_recomputed(kept: Kept) -> None:
     assert await kept.hours() == {hour: [first] for hour in range(4)}
     await kept.take(reading("a", at(1, 30), temperature=40.0), reading("c", at(2, 30)))  # late
     done = await kept.refresh()
-    assert (done.hours, done.rows) == (2, 5)
+    assert (done.buckets, done.rows) == (2, 5)
     assert await kept.hours() == {0: [first], 1: [*done.batches], 2: [*done.batches], 3: [first]}
     assert_frame_equal(await stored(kept.pool), await by_polars(kept.pool), rel_tol=1e-9)
     await assert_proven(kept.pool)
@@ -168,14 +168,14 @@ async def test_nothing_is_written_when_nothing_changed(kept: Kept) -> None:
     assert await kept.refresh() == Refreshed(table="sensor_readings_hourly")
     assert await kept.pool.fetchval("SELECT count(*) FROM ledger") == books
     await kept.way.take(batch)  # a duplicate changes no hour
-    assert (await kept.refresh()).hours == 0
+    assert (await kept.refresh()).buckets == 0
 
 
 async def test_the_books_of_a_refresh_balance_and_chain(kept: Kept) -> None:
     await kept.take(*(reading("a", at(hour)) for hour in range(5)))
     done = await kept.refresh(hours=2)
     assert len(done.batches) == 3
-    assert (done.hours, done.rows) == (5, 5)
+    assert (done.buckets, done.rows) == (5, 5)
     rows = await kept.pool.fetch("SELECT * FROM ledger WHERE way = 'refresh' ORDER BY batch")
     assert [row["batch"] for row in rows] == list(done.batches)
     assert [(row["read"], row["accepted"]) for row in rows] == [(2, 2), (2, 2), (1, 1)]
@@ -201,11 +201,12 @@ async def test_an_hour_whose_rows_are_gone_disappears(kept: Kept) -> None:
             "DELETE FROM store.sensor_readings WHERE \"timestamp\" < '2026-11-20 02:00Z'"
         )
         await connection.execute(
-            "INSERT INTO store.change_marks (table_name, hour, batch) VALUES ('sensor_readings', $1, 4711)",
+            "INSERT INTO store.change_marks (reader, table_name, bucket, batch) "
+            "VALUES ('sensor_readings_hourly', 'sensor_readings', $1, 4711)",
             at(1),
         )
     done = await kept.refresh()
-    assert (done.hours, done.rows) == (1, 0)
+    assert (done.buckets, done.rows) == (1, 0)
     assert list(await kept.hours()) == [2]
     emptied = "SELECT rows FROM ledger_outputs WHERE bucket = $1 ORDER BY batch DESC LIMIT 1"
     assert await kept.pool.fetchval(emptied, at(1)) == 0
@@ -225,13 +226,13 @@ async def test_a_mark_with_a_lower_id_that_commits_later_is_not_lost(kept: Kept)
         first = asyncio.create_task(slow.take(a_batch(reading("slow", at(1), temperature=10.0))))
         await is_blocked(kept.pool, "held")  # it has its marks and waits for the subject
         later = await kept.take(reading("quick", at(1), temperature=30.0))
-        assert (await kept.refresh()).hours == 2
+        assert (await kept.refresh()).buckets == 2
         assert (await stored(kept.pool))["device_id"].to_list() == ["other", "quick"]
         await holding.rollback()
         receipt = await first
     assert receipt.batch < later
     done = await kept.refresh()
-    assert (done.hours, done.rows) == (1, 2)
+    assert (done.buckets, done.rows) == (1, 2)
     assert_frame_equal(await stored(kept.pool), await by_polars(kept.pool), rel_tol=1e-9)
 
 
@@ -243,7 +244,7 @@ async def test_what_commits_during_a_refresh_is_left_to_the_next(kept: Kept) -> 
         await store.partitions.ensure(HOURLY.contract, pl.Series([at(1)]))
         holding = blocker.transaction()
         await holding.start()
-        await blocker.execute("LOCK TABLE store.sensor_readings_hourly IN SHARE MODE")
+        await blocker.execute("LOCK TABLE store.sensor_readings_hourly_20261101 IN SHARE MODE")
         refreshing = asyncio.create_task(kept.refresh(store))
         await is_blocked(kept.pool, "held")
         during = await kept.take(reading("b", at(1), temperature=30.0))
@@ -258,7 +259,7 @@ async def test_what_commits_during_a_refresh_is_left_to_the_next(kept: Kept) -> 
 
 async def fed_by(pool: Pool, hour: datetime) -> list[int]:
     """The batches an hour was made from, as the log says."""
-    target = bucket_node(naming.postgres("sensor_readings_hourly"), hour)
+    target = bucket_node(naming.postgres("sensor_readings_hourly"), hour, Bucket.HOUR)
     rows = await pool.fetch(
         "SELECT source_facts ->> 'number' AS number FROM lineage_log WHERE target_key = $1", target.key
     )
@@ -327,7 +328,7 @@ async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
             "MATCH (d:Dataset)<-[:PART_OF]-(b:Batch)-[r:FEEDS]->(h:Batch {key: $key}) "
             "RETURN d.key AS dataset, b.number AS number, r.transformation_id AS via, h.hour AS hour "
             "ORDER BY number",
-            {"key": bucket_node(naming.postgres("sensor_readings_hourly"), at(1)).key},
+            {"key": bucket_node(naming.postgres("sensor_readings_hourly"), at(1), Bucket.HOUR).key},
         )
         assert [(row["dataset"], row["number"]) for row in rows] == [
             ("postgres:sensor_readings", one),
@@ -339,4 +340,4 @@ async def test_the_graph_leads_from_an_hour_to_the_batches_it_was_made_from(
         raw = await bolt.read(
             "MATCH (r:Batch)-[:FEEDS]->(:Batch {key: $key}) RETURN r.dataset AS d", {"key": key}
         )
-        assert raw == [{"d": "postgres:raw_batches"}]
+        assert raw == [{"d": "mqtt:sensors/+/readings"}]

@@ -12,8 +12,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from pydantic import SecretStr
 
-from flows import process
-from flows.assets import capture_assets, our_names
+from flows.process import lifecycle
+from flows.worker.assets import capture_assets, our_names
 from infra.local.addresses import Address
 from infra.postgres import connect
 from infra.settings import Settings
@@ -146,7 +146,7 @@ async def test_serve_takes_them_and_ends_when_it_is_told_to(
     postgres_dsn: str, graph_address: Address, prefect_server: Address, tmp_path: Path
 ) -> None:
     prefix = f"s3://{uuid4().hex}"
-    state = process.State()
+    state = lifecycle.State()
     async with a_house(postgres_dsn, graph_address) as house, a_client(prefect_server):
         settings = Settings(postgres_dsn=SecretStr(postgres_dsn))
         serving = asyncio.create_task(capture_assets(settings, state))
@@ -195,7 +195,7 @@ async def test_whoever_sends_an_event_can_only_add(
     prefix, left_out = uuid4().hex, {}
     async with a_house(postgres_dsn, graph) as house, a_client(prefect_server) as client:
         await furnish(house)
-        run, tables = str(house.way.plan.run.id), ["postgres:raw_batches", "postgres:sensor_readings"]
+        run, tables = str(house.way.plan.run.id), ["postgres:rejected", "postgres:sensor_readings"]
         bad = [
             forged(prefix, run="none"),
             forged(prefix, run=run, asset="s3://" + "x" * 3_000),

@@ -12,6 +12,7 @@ from infra.local.addresses import Address
 from lineage import relay
 from lineage.append import LedgerEntry, next_batch, write
 from lineage.audit import ask, audits, find, parse
+from lineage.bucket import Bucket
 from lineage.columns import ColumnEdge, Kind, Subtype
 from lineage.errors import HeadwaterError, NotFoundError, QueryError
 from lineage.model import (
@@ -31,7 +32,6 @@ from tests.fixtures.proof import House, a_house, furnish
 
 README = Path(__file__).parents[2] / "README.md"
 STORED = "postgres:sensor_readings"
-RAW = "postgres:raw_batches"
 SOURCE = "mqtt:sensors/+/readings"
 
 
@@ -45,12 +45,12 @@ async def test_upstream_and_downstream(postgres_dsn: str, graph: Address) -> Non
         await carried(house)
         up = await ask(house.graph, find("upstream"), {"key": f"{STORED}#2"})
         assert up.columns == ("key", "dataset", "rows")
-        assert set(up.rows) == {(f"{SOURCE}#2", SOURCE, None), (f"{RAW}#2", RAW, 2)}
-        assert (up.total, up.cut) == (2, False)
+        assert up.rows == ((f"{SOURCE}#2", SOURCE, 2),)
+        assert (up.total, up.cut) == (1, False)
         down = await ask(house.graph, find("downstream"), {"key": f"{SOURCE}#1"})
-        assert {row[0] for row in down.rows} == {f"{RAW}#1", "postgres:rejected#1", f"{STORED}#1"}
+        assert {row[0] for row in down.rows} == {"postgres:rejected#1", f"{STORED}#1"}
         datasets = await ask(house.graph, find("upstream"), {"key": STORED})
-        assert {row[0] for row in datasets.rows} == {RAW, SOURCE, "opentrons:robot/runs"}
+        assert {row[0] for row in datasets.rows} == {SOURCE}
 
 
 async def test_a_batch_holds_since_it_was_received(postgres_dsn: str, graph: Address) -> None:
@@ -65,8 +65,8 @@ async def test_a_batch_holds_since_it_was_received(postgres_dsn: str, graph: Add
             async def found(asked: str = key, **when: datetime) -> int:
                 return (await ask(house.graph, find("upstream"), {"key": asked}, **when)).total
 
-            assert await found() == 2
-            assert await found(valid_at=then + hour / 2) == 2
+            assert await found() == 1
+            assert await found(valid_at=then + hour / 2) == 1
             assert await found(valid_at=then - hour / 2) == 0
             assert await found(valid_at=then + hour / 2, known_at=then + hour / 2) == 0
 
@@ -126,7 +126,7 @@ async def test_the_past_is_not_forgotten(postgres_dsn: str, graph: Address) -> N
         assert [row[0] for row in down.rows] == [f"{STORED}.temperature"]
         past = await ask(house.graph, find("upstream"), {"key": f"{STORED}#3"}, known_at=second)
         assert past.rows == ()
-        assert (await ask(house.graph, find("upstream"), {"key": f"{STORED}#3"})).total == 2
+        assert (await ask(house.graph, find("upstream"), {"key": f"{STORED}#3"})).total == 1
         changed = {"since": first.isoformat(), "until": datetime.now(UTC).isoformat()}
         rows = (await ask(house.graph, find("changed"), changed)).rows
         assert ("SUPERSEDES", "sensors", "sensors", 2) in rows
@@ -172,7 +172,7 @@ async def test_every_audit_answers_on_this_graph(postgres_dsn: str, graph: Addre
         shared = await ask(house.graph, find("shared"), {"experiment": "one"})
         assert shared.rows == (("labware", "tips", ["two"]),)
         path = await ask(house.graph, find("path"), {"source": SOURCE, "target": STORED})
-        assert path.rows == (([SOURCE, RAW, STORED], 2),)
+        assert path.rows == (([SOURCE, STORED], 1),)
 
 
 async def test_a_cycle_and_a_sink_are_found(postgres_dsn: str, graph: Address) -> None:
@@ -186,7 +186,7 @@ async def test_a_cycle_and_a_sink_are_found(postgres_dsn: str, graph: Address) -
         sinks = await ask(house.graph, find("sinks"))
         assert [row[:3] for row in sinks.rows] == [(STORED, SOURCE, "t")]
         cycles = await ask(house.graph, find("cycles"))
-        assert {(row[0], row[1]) for row in cycles.rows} == {(STORED, 3), (SOURCE, 3), (RAW, 3)}
+        assert {(row[0], row[1]) for row in cycles.rows} == {(STORED, 2), (SOURCE, 2)}
 
 
 async def test_a_question_that_takes_too_long_is_stopped(postgres_dsn: str, graph: Address) -> None:
@@ -228,7 +228,7 @@ async def test_the_readmes_question_by_hand_has_an_answer(postgres_dsn: str, gra
     async with a_house(postgres_dsn, graph) as house:
         await carried(house)
         rows = await house.graph.read(question, {})
-    assert list(rows[-1].values()) == [f"{SOURCE}#1", f"{RAW}#1", f"{STORED}#1"]
+    assert list(rows[-1].values()) == [f"{SOURCE}#1", f"{STORED}#1"]
 
 
 async def test_a_question_without_times_is_not_answered_about_the_past(
@@ -258,8 +258,8 @@ async def test_a_long_answer_says_its_true_length(postgres_dsn: str, graph: Addr
         everything = parse("all", "// Which?\nMATCH (b:Batch) RETURN b.key AS key ORDER BY key")
         whole = await ask(house.graph, everything)
         some = await ask(house.graph, everything, limit=5)
-        assert (whole.total, whole.cut, len(whole.rows)) == (36, False, 36)
-        assert (some.total, some.cut, some.rows) == (36, True, whole.rows[:5])
+        assert (whole.total, whole.cut, len(whole.rows)) == (24, False, 24)
+        assert (some.total, some.cut, some.rows) == (24, True, whole.rows[:5])
         named = "coalesce(b.no, 'x, y') AS text, [b.key][0] AS key"
         odd = f"// Which?\nMATCH (b:Batch) RETURN {named} ORDER BY key // so"
         assert (await ask(house.graph, parse("odd", odd))).rows == tuple(("x, y", *row) for row in whole.rows)
@@ -348,7 +348,7 @@ async def test_a_cycle_of_any_length_is_found(postgres_dsn: str, graph: Address)
 
 async def test_an_hour_that_is_made_again_is_fresh(postgres_dsn: str, graph: Address) -> None:
     async with a_house(postgres_dsn, graph) as house:
-        hourly = bucket_node("postgres:readings_hourly", datetime(2026, 11, 20, 10, tzinfo=UTC))
+        hourly = bucket_node("postgres:readings_hourly", datetime(2026, 11, 20, 10, tzinfo=UTC), Bucket.HOUR)
 
         async def made(number: int) -> None:
             feeds = [(RelationshipType.FEEDS, batch_node(STORED, number), hourly)]

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from flows import catalog, process
+from console.asked.doctor import CATALOG, examine
+from console.asked.status import status
+from console.asked.trace import traced
+from flows import catalog
+from flows.acts.replay import _reader
 from flows.catalog import Catalog
-from flows.doctor import CATALOG, examine
-from flows.replay import _reader
-from flows.status import status
-from flows.trace import traced
+from flows.process import lifecycle
 from infra.doctor.finding import Level
 from infra.settings import load
 from lineage.errors import ContractError, NotFoundError
@@ -40,7 +41,7 @@ async def test_doctor_status_and_health_tell_the_file_and_what_is_wrong(
     (well,) = [each for each in await examine(settings, SHIPPED) if each.part == CATALOG]
     assert (well.level, well.sentence) == (Level.OK, "4 pipelines read")
     assert any(WRONG in each for each in (await status(settings, broken)).broken)
-    assert WRONG in process.left_out(broken.broken)["left out: sensor_readings"]
+    assert WRONG in lifecycle.left_out(broken.broken)["left out: sensor_readings"]
 
 
 def test_the_commands_tell_it_of_a_folder_of_ones_own(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from flows.listen import _session_of_before
+from flows.stream.side_by_side import _session_of_before
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import load
-from tasks.load import listeners
 from tasks.load.store import Store
+from tasks.look import sessions as listeners
 from tests.fixtures.catalogs import pipeline
 from tests.fixtures.listening import SENSORS, Listeners, power
 from tests.fixtures.waiting import until_stored

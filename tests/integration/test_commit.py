@@ -18,16 +18,15 @@ from lineage.log import FIRST_HEAD, canonical, chain, entry_of
 from lineage.projection import digest
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.load import raw, settle
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.transform import records
 from tests.fixtures.commit import CONTRACT, NOW, REFERENCE, Way, a_batch, a_way, message
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.lineage import in_graph, of_log
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 
 
 @pytest.fixture
@@ -189,7 +188,7 @@ def _with_maximum(contract: Contract, maximum: float) -> Contract:
 
 async def test_a_lost_answer_to_commit_is_looked_up_not_tried_again(way: Way) -> None:
     batch = a_batch(message("a", 1), may_repeat=False)
-    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PlaceFinder(), topics_of(batch))
+    refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
     prepared = prepare(batch, refined, way.plan)
     first = await load(way.store, way.plan, prepared)
     way.store.discard()  # as if the connection had broken before the answer came

@@ -12,21 +12,19 @@ from lineage.errors import UnavailableError
 from lineage.log import await_end_of
 from tasks.batch import Receipt
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.load import settle
 from tasks.load.commit import load
 from tasks.load.prepare import Prepared, prepare
 from tasks.load.store import Store
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.transform import records
 from tests.fixtures.commit import CONTRACT, REFERENCE, Way, a_batch, a_plan, a_way, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 from tests.fixtures.waiting import until_stored
 
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-PLACES = PlaceFinder()
 Messages = list[tuple[str, bytes]]
 
 
@@ -48,7 +46,7 @@ async def take(store: Store, messages: Messages, *, may_repeat: bool = False) ->
 
 def ready(messages: Messages, *, may_repeat: bool = False) -> Prepared:
     batch = a_batch(*messages, may_repeat=may_repeat)
-    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+    refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
     as_they_came = {table: rows.sort("sequence") for table, rows in refined.accepted.items()}
     return prepare(batch, replace(refined, accepted=as_they_came), a_plan())
 

@@ -9,21 +9,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.postgres import Pool, open_pool
+from lineage import naming
 from lineage.errors import UnavailableError
 from lineage.keys import NO_KEYS
 from tasks.batch import Position, Receipt
+from tasks.decode.messages import Decoder
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
-from tasks.verify import verify
+from tasks.look.verify import verify
+from tasks.tables.tables import prepare_table
+from tasks.transform import records
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 
-PLACES = PlaceFinder()
 Messages = list[tuple[str, bytes]]
 
 
@@ -43,7 +42,7 @@ class Writer:
 
     async def take(self, messages: Messages, *, may_repeat: bool = False) -> Receipt:
         batch = a_batch(*messages, may_repeat=may_repeat)
-        refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+        refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
         prepared = prepare(batch, refined, self.plan)
         while True:
             try:
@@ -70,10 +69,11 @@ async def test_a_batch_of_duplicates_only_is_written_and_is_no_orphan(
     receipt = await writers[0].take(messages, may_repeat=True)
     assert (receipt.read, receipt.duplicates, receipt.accepted["sensor_readings"]) == (5, 5, 0)
     edges = await pool.fetch(
-        "SELECT source_key, target_key FROM lineage_log WHERE batch = $1 AND relationship_type = 'FEEDS'",
+        "SELECT relationship_type, source_key, target_key FROM lineage_log WHERE batch = $1",
         receipt.batch,
     )
-    assert [edge["target_key"] for edge in edges] == [f"postgres:raw_batches#{receipt.batch}"]
+    source = naming.mqtt("sensors/+/readings")
+    assert [tuple(edge) for edge in edges] == [("PART_OF", f"{source}#{receipt.batch}", source)]
     assert await pool.fetchval("SELECT count FROM raw_batches WHERE batch = $1", receipt.batch) == 5
     await verify(pool, receipt, NO_KEYS)
 
@@ -109,7 +109,7 @@ async def test_the_same_position_committed_twice_at_once_is_one_batch(
 ) -> None:
     position = Position(source="opentrons:ot2/runs", detail={"run_id": "1", "content_sha256": "ab"})
     batch = replace(a_batch(*(message("a", second) for second in range(5))), position=position)
-    refined = readings.refine(batch, REFERENCE, Decoder(CONTRACT), "mqtt", PLACES, topics_of(batch))
+    refined = records.refine(batch, REFERENCE, Decoder(CONTRACT), topics_of(batch), steps_of(CONTRACT))
     receipts = await asyncio.gather(
         *(load(writer.store, writer.plan, prepare(batch, refined, writer.plan)) for writer in writers)
     )

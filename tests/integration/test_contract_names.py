@@ -7,7 +7,7 @@ from infra.postgres import Connection, connect
 from lineage.errors import ContractError
 from tasks.contract import Contract
 from tasks.contract_names import POSTGRES, TABLES
-from tasks.load.tables import prepare_table, stored_columns
+from tasks.tables.tables import prepare_table, stored_columns
 
 RELATIONS = """
 SELECT DISTINCT relname FROM pg_class WHERE relnamespace IN ('store'::regnamespace, 'public'::regnamespace)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.postgres import Connection, connect
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.catalogs import SHIPPED
 
 DASHBOARD = Path(__file__).parents[2] / "infra" / "grafana" / "dashboards" / "headwater.json"

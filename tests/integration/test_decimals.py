@@ -16,14 +16,14 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from flows import stores
-from flows.recall import Order, recalled
-from flows.trace import traced
+from console.asked.trace import traced
+from flows.acts.recall import Order, recalled
+from flows.process import stores
 from infra.local.addresses import Address
 from lineage.errors import ContractError
+from tasks.again.recall import Selection
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
-from tasks.load.recall import Selection
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.listening import Listeners

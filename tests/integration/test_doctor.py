@@ -14,27 +14,26 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
-from console.up import show
-from flows.doctor import examine
-from flows.history import flow_runs
-from flows.ours import Installation
-from flows.partitions import extend
-from flows.registry import descriptions
+from console.asked.doctor import examine
+from console.cli.up import show
+from flows.acts.partitions import extend
+from flows.process.ours import Installation
+from flows.worker.flow_runs import flow_runs
+from flows.worker.runnable import descriptions
 from infra.doctor import graph as graph_doctor
 from infra.doctor import machine
 from infra.doctor import mqtt as mqtt_doctor
 from infra.doctor import postgres as postgres_doctor
 from infra.doctor.finding import Finding, Level, readable
-from infra.endpoints import MqttEndpoint
 from infra.graph import open_graph
 from infra.local.addresses import Address
-from infra.local.registry import service
-from infra.mqtt.address import SYSTEM
+from infra.local.services import service
+from infra.mqtt.address import SYSTEM, MqttEndpoint
 from infra.postgres import open_pool
 from infra.settings import load
 from lineage import graph as graphs
 from lineage.errors import RejectedError
-from tasks.load import listeners
+from tasks.look import sessions
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.graph import endpoint_of
 from tests.fixtures.headwater import COMMAND
@@ -86,12 +85,12 @@ async def test_missing_partitions_and_silent_listeners_are_told_with_the_fix(
     assert "no partition for tomorrow" in by_level(await examine(settings, SHIPPED), Level.PROBLEM)[0]
     await extend(settings, SHIPPED, datetime.now(UTC))
     async with open_pool(postgres_dsn, application="test") as pool:
-        await listeners.enter(pool, "headwater-3", "sensors")
-        monkeypatch.setattr("flows.doctor.SILENT", timedelta(0))
+        await sessions.enter(pool, "headwater-3", "sensors")
+        monkeypatch.setattr("console.asked.doctor.SILENT", timedelta(0))
         (silent,) = of("Listeners", await examine(settings, SHIPPED))
         assert silent.level is Level.WARNING
         assert "`HEADWATER_SLOT=3 headwater listen --pipeline sensors --drain`" in silent.fix
-        await listeners.leave(pool, "headwater-3")
+        await sessions.leave(pool, "headwater-3")
     findings = await examine(settings, SHIPPED)
     assert of("Listeners", findings) == []
     assert [finding.level for finding in of("Tables", findings)] == [Level.OK]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.rejected import drop as drop_by_command
+from console.asked.rejected import drop as drop_by_command
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool, translated
 from infra.settings import load
 from lineage.errors import UnavailableError
-from tasks.load.rejected_queries import Which, list_rejected, show_rejected
-from tasks.load.replay import DROPPING
-from tasks.load.status import open_rejected
+from tasks.again.replay import DROPPING
+from tasks.look.rejected_queries import Which, list_rejected, show_rejected
+from tasks.look.status import open_rejected
 from tests.fixtures.commit import NOW, a_batch, message
 from tests.fixtures.drop import ANY, dropped
 from tests.fixtures.headwater import Command

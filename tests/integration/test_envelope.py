@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from confluent_kafka import Producer
 
-from flows import stores
-from flows.erase import erased
+from console.asked.erase import erased
+from flows.process import stores
 from infra.local.addresses import Address
 from tasks.batch import BESIDE_SCHEMA, MESSAGE_SCHEMA, RawBatch
 from tasks.load.raw import pack, read_raw, unpack

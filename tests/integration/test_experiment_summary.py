@@ -16,20 +16,22 @@ from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from infra.simulators.robot_protocols import Protocol, Step
 from infra.simulators.robot_runs import Run as RobotRun
 from lineage import naming
+from lineage.bucket import Bucket
 from lineage.model import Run, bucket_node
 from lineage.proof.batches import verify_batch
+from tasks.again.reprocess import reprocess
+from tasks.again.reread import CurrentPipeline
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
+from tasks.derived.mark_readers import register
+from tasks.derived.refresh import Refreshed, refresh
 from tasks.extract.opentrons import RobotSource, fetch_run, robot_client
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
-from tasks.load.refresh import Refreshed, refresh
-from tasks.load.reprocess import reprocess
-from tasks.load.reread import CurrentPipeline
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tasks.transform.experiments import refine
-from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import assert_proven
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.catalogs import pipeline as named
@@ -50,6 +52,7 @@ class Bench:
         async with self.pool.acquire() as connection:
             for contract in contracts:
                 await prepare_table(connection, contract)
+            await register(connection, SUMMARY)
 
     def today(self) -> CurrentPipeline:
         """The pipeline, for what is read again."""
@@ -112,7 +115,7 @@ async def test_a_run_that_succeeded(postgres_dsn: str) -> None:
         run = await bench.robot.play(serial_dilution(4))
         receipt = await bench.take(run)
         done = await bench.refresh()
-        assert (done.hours, done.rows) == (1, 1)
+        assert (done.buckets, done.rows) == (1, 1)
         row = await bench.summary(run)
         assert (row["status"], row["robot"], row["protocol_name"]) == (
             "succeeded",
@@ -134,7 +137,7 @@ async def test_a_run_that_succeeded(postgres_dsn: str) -> None:
 async def assert_fed_by(pool: Pool, created_at: datetime, batches: list[int]) -> None:
     """The log leads from the hour to the batches of both of its sources."""
     hour = created_at.replace(minute=0, second=0, microsecond=0)
-    target = bucket_node(naming.postgres("experiment_summary"), hour)
+    target = bucket_node(naming.postgres("experiment_summary"), hour, Bucket.HOUR)
     rows = await pool.fetch("SELECT source_key FROM lineage_log WHERE target_key = $1", target.key)
     tables = ("experiments", "experiment_steps")
     expected = [f"{naming.postgres(table)}#{batch}" for table in tables for batch in batches]
@@ -189,14 +192,14 @@ async def test_a_run_that_is_still_going_is_summed_up_again_when_it_is_revised(p
         await bench.robot.ended(run)
         late = await bench.take(run)
         done = await bench.refresh()
-        assert (done.hours, done.rows) == (1, 1)
+        assert (done.buckets, done.rows) == (1, 1)
         row = await bench.summary(run)
         assert (row["status"], row["steps_succeeded"]) == ("succeeded", len(serial_dilution(1).steps))
         assert row["duration_s"] > 0
         await assert_fed_by(bench.pool, row["created_at"], [early.batch, late.batch])
         await assert_proven(bench.pool, SUMMARY)
         assert (await bench.take(run)).way == "repeat"
-        assert (await bench.refresh()).hours == 0
+        assert (await bench.refresh()).buckets == 0
 
 
 async def test_a_run_without_any_step_is_summed_up(postgres_dsn: str) -> None:

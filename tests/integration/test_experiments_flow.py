@@ -1,10 +1,11 @@
-"""The experiments flow on real services: a robot, Postgres and a Prefect server."""
+"""The flow of pulls, of robots: on a robot, Postgres and a Prefect server."""
 
 import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,9 +14,11 @@ import pytest
 from prefect import get_client
 from prefect.settings import temporary_settings
 
-from flows import experiments as module
-from flows.experiments import ExperimentRequest, experiments
+from flows.acts.asking import PullRequest
+from flows.batch import pull as module
+from flows.batch.pull import pull
 from infra.graph import open_graph
+from infra.http import HttpClient
 from infra.local.addresses import Address
 from infra.postgres import Connection, connect
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
@@ -23,6 +26,9 @@ from lineage import graph as graphs
 from lineage import naming, relay
 from lineage.audit import ask, find
 from lineage.errors import NotFoundError, RejectedError, UnavailableError, VerificationError
+from tasks.batch import RawBatch
+from tasks.extract import opentrons
+from tasks.extract.opentrons import RobotSource
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.commit import a_batch, a_way
@@ -42,8 +48,9 @@ class Bench:
     def __init__(self, robot: Robot, connection: Connection) -> None:
         self.robot, self.connection = robot, connection
 
-    async def fetch(self, run_id: str) -> str:
-        return await experiments(ExperimentRequest(robot="ot2", experiment_id=UUID(run_id)))
+    async def fetch(self, run_id: str | None = None) -> str:
+        one = {"experiment_id": run_id} if run_id else {}
+        return await pull(PullRequest.model_validate({"pipeline": "experiments", "robot": "ot2", **one}))
 
     async def value(self, query: str) -> object:
         return await self.connection.fetchval(query)
@@ -130,7 +137,7 @@ async def test_steps_that_a_robot_forgot_in_a_restart_are_closed(bench: Bench) -
     assert await bench.value("SELECT count(*) FROM experiment_steps") == steps
     assert await bench.value("SELECT count(*) FROM store.experiment_steps_history") == going
     places = "SELECT array_agg(DISTINCT (raw_batch, batch, sequence)::text) FROM experiment_steps"
-    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(,2,0)"]  # the run's own message
+    assert await bench.value(f"{places} WHERE status = 'lost'") == ["(2,2,0)"]  # the run's own message
     await bench.fetch(run.id)
     assert await bench.value("SELECT count(*) FROM ledger") == 2
 
@@ -201,7 +208,38 @@ async def test_a_robot_that_stays_away_fails_the_run_after_its_tries(
 
 async def test_a_robot_nobody_named_is_an_error_that_says_what_to_do(bench: Bench) -> None:
     with pytest.raises(NotFoundError, match="HEADWATER_ROBOTS"):
-        await experiments(ExperimentRequest(robot="flex", experiment_id=uuid4()))
+        await pull(PullRequest.model_validate({"pipeline": "experiments", "robot": "flex"}))
+
+
+async def test_a_run_that_is_told_nothing_more_reads_all_that_the_robot_keeps_and_what_is_bad_alone_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await bench.fetch() == "Robot ot2 keeps no run."
+    runs = [await bench.robot.play(serial_dilution(seed)) for seed in range(3)]
+    told = await bench.fetch()
+    assert told.startswith(f"Read {sum(len(run.commands) for run in runs) + 3} in 3 batches: ")
+    assert await bench.fetch() == "Nothing new: batches 1, 2, 3 hold the same already."
+    await bench.robot.play(serial_dilution(4))
+    assert " in 2 batches: " in await bench.fetch()  # the third is no longer the current one
+    fetch_run = opentrons.fetch_run
+
+    async def refusing(client: HttpClient, robot: RobotSource, run_id: UUID, at: datetime) -> RawBatch | None:
+        if str(run_id) == runs[0].id:
+            raise RejectedError("too long")
+        return await fetch_run(client, robot, run_id, at)
+
+    monkeypatch.setattr(opentrons, "fetch_run", refusing)
+    await bench.robot.play(serial_dilution(5))
+    with pytest.raises(RejectedError, match="too long"):
+        await bench.fetch()
+    assert await bench.value("SELECT count(*) FROM experiments") == 5
+
+
+async def test_the_request_of_an_older_version_is_understood(bench: Bench) -> None:
+    run = await bench.robot.play(serial_dilution(1))
+    request = PullRequest.model_validate({"robot": "ot2", "experiment_id": run.id})
+    assert "accepted" in await pull(request)
+    assert str(request) == f"experiments ot2 {run.id}"
 
 
 async def test_at_its_limit_of_rejected_records_a_robot_is_not_read(

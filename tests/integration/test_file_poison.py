@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.postgres import Connection, open_pool
-from tasks.load.rejected_queries import Which, list_rejected, show_rejected
+from tasks.look.rejected_queries import Which, list_rejected, show_rejected
 from tests.fixtures.headwater import COMMAND, Headwater
 from tests.fixtures.waiting import until, until_stored
 from tests.integration.test_files import HEADER, START, archived, line, lines, listen, root

@@ -9,9 +9,9 @@ from typing import Any
 
 from infra.local.addresses import Address
 from infra.postgres import Connection, Pool, open_pool
-from tasks.load.origin import Message
-from tasks.load.row_key import typed_key
-from tasks.load.trace import trace
+from tasks.look.origin import Message
+from tasks.look.row_key import typed_key
+from tasks.look.trace import trace
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.following import HEADER, Follow, append, append_slowly, folder, follow, line, lines
@@ -106,7 +106,10 @@ async def test_killed_again_and_again_while_lines_are_appended_each_is_stored_on
     assert await connection.fetchval(READ) == wanted
     assert await connection.fetchval("SELECT count(*) FROM rejected") == 0
     assert await connection.fetchval("SELECT count(DISTINCT position_id) = count(*) FROM ledger")
-    nexts = await connection.fetch("SELECT next FROM store.followed_files ORDER BY path")
+    nexts = await connection.fetch(
+        "SELECT split_part(mark, ' ', 1)::bigint AS next FROM store.progress "
+        "JOIN store.followed_files ON file::text = part ORDER BY path"
+    )
     assert [row["next"] for row in nexts] == [log.stat().st_size, objects.stat().st_size]
     assert listener.stop() == 0
     proof = prove(headwater, postgres_dsn, graph_address)
@@ -340,16 +343,15 @@ async def test_a_part_that_another_listener_overtook_is_dropped_and_reading_goes
     await until_stored(connection, ROWS, 3)
     taken = (HEADER + lines(0, 5)).encode()
     await connection.execute(
-        "UPDATE store.followed_files SET next = $1, line = 7, sha256 = $2",
-        len(taken),
-        hashlib.sha256(taken).digest(),
+        "UPDATE store.progress SET mark = $1", f"{len(taken)} 7 {hashlib.sha256(taken).hexdigest()}"
     )
     append(log, lines(3, 9))
     await until_stored(connection, ROWS, 7)
     await asyncio.sleep(1)
     await stored_once(connection, 7)
     assert "is dropped" in listener.log.read_text()
-    assert await connection.fetchval("SELECT next FROM store.followed_files") == log.stat().st_size
+    mark = await connection.fetchval("SELECT mark FROM store.progress")
+    assert int(mark.split()[0]) == log.stat().st_size
     async with open_pool(postgres_dsn, application="test") as pool:
         assert (await message_of_line(pool, 8)).location == "data.csv:10"
     assert listener.stop() == 0

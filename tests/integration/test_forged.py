@@ -46,7 +46,7 @@ STATEMENTS = {
     ),
     "an output for another table": (
         OUTPUT.format(batch=2, table="runs", bucket="NULL"),
-        "lineage_log, batch 2: no edge from postgres:raw_batches#2 to postgres:runs#2",
+        "lineage_log, batch 2: no edge from mqtt:sensors/+/readings#2 to postgres:runs#2",
     ),
     "an output of no batch": (
         OUTPUT.format(batch=999, table="runs", bucket="NULL"),
@@ -108,7 +108,7 @@ async def test_an_entry_on_a_chain_of_ones_own_is_named(
         )
     edge = Edge(
         relationship_type=RelationshipType.FEEDS,
-        source=batch_node("postgres:raw_batches", 2),
+        source=batch_node("mqtt:sensors/+/readings", 2),
         target=batch_node("postgres:sensor_readings", 2, rows=7),
         created_at=datetime.now(UTC),
         transformation_id="sensors@0",
@@ -123,4 +123,4 @@ async def test_an_output_that_no_seal_covers_yet_is_named(house: House, table: s
     receipt = await house.way.take(a_batch(message("late", 1)))
     bucket = "'2026-11-21T00:00Z'"
     await house.connection.execute(OUTPUT.format(batch=receipt.batch, table=table, bucket=bucket))
-    await assert_named(house, f"batch {receipt.batch}: an output {table} of 2026-11-21T00Z that no commit")
+    await assert_named(house, f"batch {receipt.batch}: an output {table} of 2026-11-21T00:00Z that no commit")

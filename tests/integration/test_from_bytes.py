@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import yaml
 
-from flows.erase import erased
-from flows.from_bytes import ANOTHER
+from console.asked.erase import erased
+from flows.acts.from_bytes import ANOTHER
 from infra.local.addresses import Address
 from lineage import naming
 from lineage.proof import Proof
 from lineage.proof.from_bytes import FromBytes
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch
-from tasks.load.open_steps import open_steps
-from tasks.load.rejected_queries import Which
+from tasks.load.standing import standing_where
+from tasks.look.rejected_queries import Which
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tests.fixtures import catalogs
 from tests.fixtures.commit import NOW, a_batch, message
@@ -227,7 +227,9 @@ async def test_what_was_looked_up_is_covered_by_the_seals(house: House) -> None:
 async def test_what_another_version_made_is_said_and_not_compared(house: House) -> None:
     await house.take(a_batch(message("a", 1)))
     path = house.pipelines / "sensors" / "sensors.yaml"
-    catalogs.written(path, {**yaml.safe_load(path.read_text()), "source_name": "another"})
+    said = yaml.safe_load(path.read_text())
+    said["steps"][-1] = {"set": {"source_name": "'another'"}}
+    catalogs.written(path, said)
     proof = await house.prove()
     assert (proof.differences, told(proof).rows) == ((), 0)
     assert told(proof).sentences == (
@@ -295,7 +297,7 @@ async def test_a_step_that_a_robot_lost_is_concluded_again(house: House) -> None
     step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
     await house.take(a_fetch(going, step), "experiments")
     contract = house.catalog.pipeline("experiments").contracts["experiment_steps"]
-    standing = await open_steps(house.store.pool, contract, "r1", OPEN)
+    standing = await standing_where(house.store.pool, contract, {"experiment_id": ["r1"], "status": OPEN})
     later = replace(a_fetch(RUN, page()), received_at=NOW + timedelta(minutes=1))
     await house.take(later, "experiments", **{OPEN_STEPS: standing})
     proof = await house.prove()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.graph import difference
+from console.asked.whole_graph import difference
 from infra.local.addresses import Address
 from infra.settings import Settings, load
 from lineage import diff, naming, relay

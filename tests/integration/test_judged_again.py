@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from lineage import naming
+from tasks.again.replay import replay
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference, Refined
-from tasks.load.replay import replay
 from tests.fixtures.commit import NOW, message
 from tests.fixtures.recall import House, a_house
 from tests.fixtures.replay import sensors

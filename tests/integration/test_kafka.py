@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.local.addresses import Address
 from infra.local.kafka_server import Kafka
 from infra.postgres import Connection
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.acceptance.test_listen import prove
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.headwater import Headwater, Process
@@ -95,6 +95,14 @@ def listen(headwater: Headwater, postgres_dsn: str, kafka_address: Address, topi
 
 
 READ = "SELECT sum(read)::bigint FROM ledger"
+MARKS = "SELECT part, mark FROM store.progress WHERE dataset = 'kafka:sensor-readings' ORDER BY part"
+
+
+async def marks(connection: Connection) -> list[str]:
+    """Of each partition, after what the topic itself has."""
+    begun, *partitions = await connection.fetch(MARKS)
+    assert tuple(begun) == ("", "earliest")
+    return [row["mark"] for row in partitions]
 
 
 async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stands(
@@ -108,8 +116,7 @@ async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stand
     row = await connection.fetchrow("SELECT location, rules FROM rejected")
     assert row is not None
     assert tuple(row) == (f"{TOPIC}/1@250", ["payload.json"])
-    nexts = await connection.fetch("SELECT next FROM store.kafka_offsets ORDER BY partition")
-    assert [row["next"] for row in nexts] == [250, 251, 250, 250]
+    assert await marks(connection) == ["250", "251", "250", "250"]
     assert listener.stop() == 0
     assert await asyncio.to_thread(topic.committed) == [250, 251, 250, 250]
 
@@ -117,11 +124,11 @@ async def test_messages_are_stored_once_and_a_bad_one_is_rejected_where_it_stand
 async def test_while_the_offsets_are_broken_it_waits(
     listen: Headwater, connection: Connection, topic: Topic
 ) -> None:
-    await connection.execute("ALTER TABLE store.kafka_offsets RENAME TO away")
+    await connection.execute("ALTER TABLE store.progress RENAME TO away")
     topic.publish(0, 10)
     listener = listen()
-    await until(lambda: "offsets: refused, tried again" in listener.log.read_text(), 90.0)
-    await connection.execute("ALTER TABLE store.away RENAME TO kafka_offsets")
+    await until(lambda: "progress: refused, tried again" in listener.log.read_text(), 90.0)
+    await connection.execute("ALTER TABLE store.away RENAME TO progress")
     await until_stored(connection, READ, 10)
     assert listener.stop() == 0
 
@@ -190,7 +197,7 @@ async def test_a_topic_made_anew_repeats_offsets_and_no_messages(
         topic.publish(number, number + 1)
         await until_stored(connection, READ, 3 + (number - 96) // PARTITIONS)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 5
-    assert await connection.fetchval("SELECT next FROM store.kafka_offsets WHERE partition = 0") == 2
+    assert (await marks(connection))[0] == "2"
     assert listener.stop() == 0
 
 
@@ -201,14 +208,13 @@ async def test_a_batch_that_another_consumer_overtook_is_dropped(
     topic.publish(0, 400)
     await until_stored(connection, READ, 400)
     # As if another consumer had committed the next 50 of the first partition.
-    await connection.execute("UPDATE store.kafka_offsets SET next = next + 50 WHERE partition = 0")
+    await connection.execute("UPDATE store.progress SET mark = mark::bigint + 50 WHERE part = '0'")
     topic.publish(400, 1_200)
     await until_stored(connection, READ, 400 + 750)
     await asyncio.sleep(1)
     assert await connection.fetchval(READ) == 400 + 750
     assert "is dropped" in listener.log.read_text()
-    nexts = await connection.fetch("SELECT next FROM store.kafka_offsets")
-    assert {row["next"] for row in nexts} == {300}
+    assert set(await marks(connection)) == {"300"}
     assert listener.stop() == 0
 
 
@@ -223,8 +229,8 @@ OVERTAKEN = """
 CREATE SEQUENCE store.asked;
 CREATE FUNCTION store.overtake() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN IF nextval('store.asked') = {ask} THEN RETURN NULL; END IF; RETURN NEW; END $$;
-CREATE TRIGGER overtake BEFORE UPDATE ON store.kafka_offsets FOR EACH ROW
-WHEN (NEW.next = {end}) EXECUTE FUNCTION store.overtake()
+CREATE TRIGGER overtake BEFORE UPDATE ON store.progress FOR EACH ROW
+WHEN (NEW.mark = '{end}') EXECUTE FUNCTION store.overtake()
 """
 
 
@@ -260,7 +266,7 @@ async def test_what_was_delivered_before_is_a_duplicate_when_the_offsets_are_set
     topic.publish(0, 4, b"bad")
     await until_stored(connection, READ, 404)
     assert listener.stop() == 0
-    await connection.execute("UPDATE store.kafka_offsets SET next = 50")
+    await connection.execute("UPDATE store.progress SET mark = '50' WHERE part <> ''")
     listener = listen()
     await until_stored(connection, READ, 404 + 204)
     assert await connection.fetchval("SELECT count(*) FROM sensor_readings") == 400

@@ -10,13 +10,14 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows.streams import KafkaStream
+from flows.stream.streams import listening_of
 from infra.local.addresses import Address
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
 from lineage.model import Run
 from tasks.batch import RawBatch
 from tasks.extract.kafka import KafkaOptions
+from tasks.load import progress
 from tasks.load.store import Store
 from tests.fixtures.catalogs import pipeline as named
 from tests.fixtures.commit import NOW
@@ -36,13 +37,8 @@ class Member:
     async def take(self, batches: AsyncIterator[RawBatch], commit: bool) -> None:
         async for batch in batches:
             self.read |= {payload.decode() for payload in batch.messages["payload"]}
-            for span in batch.offsets if commit else ():
-                await self._pool.execute(
-                    "UPDATE store.kafka_offsets SET next = $2 WHERE topic = $3 AND partition = $1",
-                    span.partition,
-                    span.end,
-                    self._topic,
-                )
+            for at in batch.progress if commit else ():
+                await progress.go_on(self._pool, "sensors-kafka", f"kafka:{self._topic}", at)
 
 
 @pytest.fixture
@@ -62,9 +58,10 @@ async def reading(
     source = KafkaOptions(topic=topic.name, start="latest", session_timeout=timedelta(seconds=6))
     pipeline = named("sensors-kafka").model_copy(update={"source": source})
     plan = pipeline.load_plan(Run(id=uuid4(), kind="command", name="test", started_at=NOW))
-    stream = KafkaStream(Settings(kafka_url=address.url), pipeline, plan, store, "headwater-test-0")
+    settings = Settings(kafka_url=address.url)
+    given = listening_of(settings, pipeline, plan, store.pool, "headwater-test-0")
     member = Member(store.pool, topic.name)
-    async with stream.open(known=False, leave=False) as coming:
+    async with source.open(given) as coming:
         taking = asyncio.create_task(member.take(coming, commit))
         try:
             yield member

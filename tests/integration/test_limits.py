@@ -8,18 +8,19 @@ from types import ModuleType
 
 import pytest
 
-from flows import limits, listener
+from console.asked.doctor import REJECTED, examine
+from console.asked.status import status
 from flows.catalog import Pipeline
-from flows.doctor import REJECTED, examine
-from flows.limits import RateCap, RejectedLimit, at_limit, check
-from flows.status import status
+from flows.process import limits
+from flows.process.limits import RateCap, RejectedLimit, at_limit, check
+from flows.stream import listener
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import load
 from lineage.errors import RejectedError
 from tasks.batch import Receipt
-from tasks.load.rejected_queries import Which
-from tasks.load.status import open_rejected
+from tasks.look.rejected_queries import Which
+from tasks.look.status import open_rejected
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import NOW, a_batch, a_way, message
 from tests.fixtures.drop import dropped

@@ -12,10 +12,10 @@ import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from infra.local import debian, process, registry
+from infra.local import debian, process, services
 from infra.local.addresses import Address, AddressBook
 from infra.local.mosquitto import Mosquitto
-from infra.local.registry import SERVICES, endpoints, service, stop_all
+from infra.local.services import SERVICES, endpoints, service, stop_all
 from lineage.errors import NotFoundError, SettingsError, UnavailableError
 from tests.fixtures.waiting import until
 
@@ -222,7 +222,7 @@ def test_url_with_password_escapes(tmp_path: Path) -> None:
 
 
 def test_every_service_has_a_file_and_a_name() -> None:
-    here = Path(registry.__file__).parent
+    here = Path(services.__file__).parent
     written = {each.stem for each in here.glob("*.py") if "(LocalService):" in each.read_text()}
     registered = {kind.__module__.rsplit(".", 1)[1] for kind in SERVICES.values()}
     assert registered == written

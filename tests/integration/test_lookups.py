@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from flows import stores
-from flows.recall import Order, recalled
+from flows.acts.recall import Order, recalled
+from flows.process import stores
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from lineage.proof import Proof
-from tasks.load.quarantine import Kind
-from tasks.load.recall import Selection
+from tasks.again.quarantine import Kind
+from tasks.again.recall import Selection
 from tasks.load.reference import ReferenceTables, TooLargeError
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house

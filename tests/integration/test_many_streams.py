@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import listen as listening_module
-from flows import slot as slots
-from flows.listen import listen_to
-from flows.slot import KIND
+from flows.stream import side_by_side as listening_module
+from flows.stream import slot as slots
+from flows.stream.side_by_side import listen_to
+from flows.stream.slot import KIND
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection

@@ -7,8 +7,9 @@ import pytest
 
 from infra.postgres import Connection
 from lineage.proof import marks
-from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
+from tests.fixtures.aggregates import prepared
 from tests.fixtures.commit import CONTRACT
 
 FIRST = 5_000
@@ -23,10 +24,11 @@ SELECT DISTINCT batch, date_trunc('hour', timestamp, 'UTC') AS hour FROM store.s
 INSERT INTO store.lineage_log (writer, number, batch, relationship_type, source_kind, source_key,
     source_facts, target_kind, target_key, target_facts, created_at, facts, hash)
 SELECT 1, row_number() OVER (), 20001, 'FEEDS', 'Batch', 'postgres:sensor_readings#' || batch, '{}', 'Batch',
-    'an hour', json_build_object('hour', (extract(epoch FROM hour) * 1000000)::bigint), now(), '{}', ''
+    'postgres:sensor_readings_hourly#' || to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24"Z"'), '{}',
+    now(), '{}', ''
 FROM changed WHERE batch % 2 = 0;
-INSERT INTO store.change_marks (table_name, hour, batch)
-SELECT 'sensor_readings', hour, batch FROM changed WHERE batch % 2 = 1;
+INSERT INTO store.change_marks (reader, table_name, bucket, batch)
+SELECT 'sensor_readings_hourly', 'sensor_readings', hour, batch FROM changed WHERE batch % 2 = 1;
 """
 
 
@@ -34,12 +36,10 @@ SELECT 'sensor_readings', hour, batch FROM changed WHERE batch % 2 = 1;
 async def test_a_hundred_thousand_rows_are_checked_in_one_pass_over_the_log(
     connection: Connection, analyzed: bool
 ) -> None:
-    await prepare_table(connection, CONTRACT)
-    await connection.execute(STORED)
+    told = await made_ready(connection)
     if analyzed:
         await connection.execute("ANALYZE store.sensor_readings, store.lineage_log, store.change_marks")
-    shape = (await stored_shapes(connection))["sensor_readings"]
-    statement = f"EXPLAIN (ANALYZE, FORMAT json) {marks.lost(shape)}"
+    statement = f"EXPLAIN (ANALYZE, FORMAT json) {marks.lost(told)}"
     plan = json.loads(await connection.fetchval(statement, FIRST))[0]["Plan"]
     for table in ("lineage_log", "change_marks", "readings_of_all_time"):
         there = await connection.fetchval(f"SELECT count(*) FROM store.{table}")
@@ -48,19 +48,27 @@ async def test_a_hundred_thousand_rows_are_checked_in_one_pass_over_the_log(
 
 
 async def test_exactly_the_hours_whose_mark_is_lost_are_told(connection: Connection) -> None:
-    await prepare_table(connection, CONTRACT)
-    await connection.execute(STORED)
+    await made_ready(connection)
     lost = await connection.fetch(
-        "DELETE FROM store.change_marks WHERE batch IN (4999, 5001, 17001) RETURNING batch, hour"
+        "DELETE FROM store.change_marks WHERE batch IN (4999, 5001, 17001) RETURNING batch, bucket"
     )
-    shape = (await stored_shapes(connection))["sensor_readings"]
+    shapes = await stored_shapes(connection)
     async with connection.transaction():
-        found = [each async for each in marks.check_marks(connection, shape, FIRST)]
+        found = [each async for each in marks.check_marks(connection, shapes, FIRST)]
     named = [
-        f"batch {row['batch']}, hour {row['hour']:%Y-%m-%dT%HZ}" for row in lost if row["batch"] >= FIRST
+        f"batch {row['batch']}, hour {row['bucket']:%Y-%m-%dT%HZ}" for row in lost if row["batch"] >= FIRST
     ]
     assert len(named) >= 2
     assert sorted(each.split(": ")[0] for each in found) == sorted(f"sensor_readings, {one}" for one in named)
+
+
+async def made_ready(connection: Connection) -> marks.Told:
+    """What is stored, and the aggregate that is told of its changes."""
+    await prepare_table(connection, CONTRACT)
+    await prepared(connection)
+    await connection.execute(STORED)
+    shapes = await stored_shapes(connection)
+    return marks.Told(shapes["sensor_readings_hourly"], shapes["sensor_readings"])
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,16 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from flows import aggregates, proof, recall, replay, trace
+from console.asked import trace
+from flows.acts import aggregates, proof, recall, replay
 from flows.catalog import Catalog
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection, open_pool
 from infra.settings import Settings, load
 from lineage.model import Run
-from tasks.load.partitions import missing_ahead
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.again.recall import Selection
+from tasks.look.rejected_queries import Which
+from tasks.tables.partitions import missing_ahead
 from tests.fixtures import catalogs
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.listening import Listeners
@@ -66,7 +67,6 @@ FROM "order" WHERE "time" >= $1 AND "time" < $2 GROUP BY 1, 2
 PIPELINE = """
 doc: Orders, as SQL would not name them.
 owner: sales
-source_name: shop
 source: {type: mqtt, topic: order/#}
 transform: readings
 tables: [{name: order, about: {kind: device, column: group}}]

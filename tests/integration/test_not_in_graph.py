@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from console.asked.status import status
 from flows.relay import _show_lag
-from flows.status import status
 from infra.local.addresses import Address
 from infra.metrics import Metrics
 from infra.settings import load

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows import aggregates, partitions
+from flows.acts import aggregates, partitions
 from infra.postgres import connect
 from infra.settings import load
 from lineage.errors import ContractError

@@ -105,7 +105,6 @@ async def test_others_upstreams_join_the_graph(postgres_dsn: str, graph: Address
         )
         assert {row["key"] for row in rows} >= {
             "mqtt:sensors/+/readings",
-            "postgres:raw_batches",
             "postgres:sensor_readings",
             "openlineage:s3://lab-lake/raw/plates",
             "file:/instruments/plates/*.csv",
@@ -307,7 +306,7 @@ async def test_who_gets_our_events_without_our_facet_still_gets_our_datasets(
     async with a_house(second_dsn, graph_address) as other:
         await take(other, [encoded(event) for event in plain])
         assert await asked(other, query) == fed
-        assert len(fed) >= 4
+        assert len(fed) >= 3
 
 
 class Server(ThreadingHTTPServer):

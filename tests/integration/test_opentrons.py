@@ -19,9 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from flows.experiments import source_of
 from infra.http import HttpClient
-from infra.settings import load
 from infra.simulators import robot_http
 from infra.simulators.robot import Robot, failing, serial_dilution, serve_robot
 from infra.simulators.robot_runs import Run
@@ -38,7 +36,6 @@ from tasks.extract.opentrons import (
 )
 from tasks.transform.experiments import refine
 from tests.fixtures.catalogs import contract as contract_of
-from tests.fixtures.catalogs import pipeline
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -255,10 +252,8 @@ async def test_a_robot_is_waited_for_as_long_as_its_pipeline_says(tmp_path: Path
     options = RobotOptions(patience=timedelta(seconds=0.2))
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        settings = load(home=tmp_path, robots=f"mute=http://127.0.0.1:{port}")
-        hasty = pipeline("experiments").model_copy(update={"source": options})
-        source, url = source_of(settings, hasty, "mute")
-        async with robot_client(source, url) as client, asyncio.timeout(5):
+        source = options.robot("mute")
+        async with robot_client(source, f"http://127.0.0.1:{port}") as client, asyncio.timeout(5):
             with pytest.raises(UnavailableError, match="robot mute"):
                 await fetch_run(client, source, uuid4(), datetime.now(UTC))
         await asyncio.gather(*filter(None, serving))
@@ -329,7 +324,7 @@ async def test_a_position_never_holds_what_jsonb_cannot() -> None:
         "unreadable",
         None,
     )
-    assert "status.nul" in refined(batch).rejected["rules"].to_list()[0]
+    assert "payload.json" in refined(batch).rejected["rules"].to_list()[0]
 
 
 async def test_a_run_without_end_is_refused_rather_than_held_in_memory() -> None:

@@ -1,21 +1,22 @@
 """A source we never heard of: one YAML file and a contract, and its records are stored, judged and traced."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from flows import catalog
+from flows.acts.recall import Order, recalled
+from flows.acts.replay import replay
 from flows.catalog import Pipeline
-from flows.recall import Order, recalled
-from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import load
 from lineage.errors import ContractError
+from tasks.again.recall import Selection
 from tasks.contract import Contract
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.look.rejected_queries import Which
 from tests.fixtures import catalogs
 from tests.fixtures.listening import Listeners
 from tests.fixtures.waiting import until_stored
@@ -34,7 +35,6 @@ columns:
 PIPELINE = """
 doc: Meters of a building.
 owner: facilities
-source_name: building
 source: {type: mqtt, topic: power/#}
 transform: readings
 tables: [{name: power_readings}]
@@ -88,8 +88,13 @@ columns:
   dew_point: {type: float, unit: °C, maximum: 10, doc: as the box measured it}
   country: {type: text, doc: as the box says}
   country_right: {type: text, doc: as the box says}
-  heat_index: {type: float, unit: °C, derived: true}
-  place: {type: text, derived: true}
+  heat_index: {type: float, unit: °C}
+  place: {type: text}
+"""
+STEPS = """
+steps:
+  - weather: {add: [heat_index], temperature: temperature, humidity: humidity}
+  - place: {add: {place: city}, latitude: latitude, longitude: longitude}
 """
 SOURCES = {
     "mqtt": "{type: mqtt, topic: tele/#}",
@@ -109,7 +114,9 @@ def of_weather(pipeline: Path, source: str) -> Path:
     pipeline.unlink()
     catalogs.written(pipeline.parent / "tables" / "weather.yaml", WEATHER)
     text = PIPELINE.replace("{type: mqtt, topic: power/#}", source)
-    return catalogs.written(pipeline.with_name("weather.yaml"), text.replace("power_readings", "weather"))
+    return catalogs.written(
+        pipeline.with_name("weather.yaml"), text.replace("power_readings", "weather") + STEPS
+    )
 
 
 @pytest.mark.parametrize("way", SOURCES)
@@ -152,51 +159,21 @@ async def test_a_measured_value_is_stored_and_traced_as_measured(
     assert [tuple(row) for row in await connection.fetch(query)] == [as_measured, (11.5, *as_measured[1:])]
 
 
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ("cost: {type: float, derived: true}", "`readings` cannot derive cost, only device_name"),
-        (
-            "dew_point: {type: float, derived: true}",
-            "dew_point is derived from temperature, humidity, which no record gives: add it as a column.",
-        ),
-        (
-            "temperature: {type: float}\n  dew_point: {type: float, derived: true}",
-            "dew_point is derived from humidity, which no record gives: add it as a column.",
-        ),
-        ("country: {type: text, derived: true}", "country is derived from latitude, longitude, which"),
-        ("device_site: {type: text, derived: true}", "device_site is derived from device_id, which"),
-        (
-            "device_id: {type: integer}\n  device_name: {type: text, derived: true}",
-            "device_name is derived from device_id as text, and device_id is integer: make it `type: text`.",
-        ),
-        (
-            "device_id: {type: text}\n  device_name: {type: integer, derived: true}",
-            "device_name is derived as text, and device_name is integer: make it `type: text`.",
-        ),
-        (
-            "temperature: {type: float, unit: °F}\n  humidity: {type: float}\n"
-            "  heat_index: {type: float, derived: true}",
-            "heat_index is derived from temperature as °C, and temperature is in °F: bring it to",
-        ),
-    ],
-)
-def test_what_cannot_be_derived_is_refused_at_the_start(pipeline: Path, columns: str, said: str) -> None:
-    contract = contract_of(pipeline)
-    own = CONTRACT.replace("  place: {type: text, doc: said by the meter}\n", "")
-    contract.write_text(f"{own}  {columns}\n")
-    with pytest.raises(ContractError) as caught:
-        load_pipeline(pipeline).refine()
-    assert str(caught.value).startswith(f"power_readings: {said}")
+def test_what_nobody_derives_is_refused_and_told_how_to_be_set(pipeline: Path) -> None:
+    derived = CONTRACT.replace(
+        "place: {type: text, doc: said by the meter}", "place: {type: text, derived: true}"
+    )
+    contract_of(pipeline).write_text(derived)
+    why = "place is `derived`, and readings derives none: leave `derived` out, and let a step set it"
+    with pytest.raises(ContractError, match=re.escape(why)):
+        load_pipeline(pipeline)
 
 
-def test_a_key_is_what_a_record_says(pipeline: Path) -> None:
-    contract = contract_of(pipeline)
-    derived = "source_name: {type: text, derived: true}"
-    own = CONTRACT.replace("source_name: {type: text, doc: said by the meter}", derived)
-    contract.write_text(own.replace("key: [meter, at]", "key: [meter, at, source_name]"))
-    with pytest.raises(ContractError, match="source_name is derived, and a key is what a record says itself"):
-        load_pipeline(pipeline).refine()
+def test_a_source_name_that_does_nothing_is_refused(pipeline: Path) -> None:
+    pipeline.write_text(PIPELINE + "source_name: building\n")
+    why = """leave it out, and say `- set: {source_name: "'building'"}` in `steps`"""
+    with pytest.raises(ContractError, match=re.escape(why)):
+        load_pipeline(pipeline)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from flows.partitions import extend
+from flows.acts.partitions import extend
 from infra.postgres import connect
 from infra.settings import Settings
 from tests.fixtures.catalogs import SHIPPED

@@ -13,23 +13,12 @@ import polars as pl
 import pytest
 
 from infra.postgres import Connection
-from tasks.load import (
-    change_marks,
-    filtered,
-    made_from,
-    origin,
-    raw,
-    reference,
-    rejected,
-    rejected_queries,
-    settle,
-    status,
-    trace,
-)
-from tasks.load.origin import row_query
-from tasks.load.partitions import Partitions
+from tasks.load import change_marks, filtered, raw, reference, rejected, settle
 from tasks.load.plan import LoadPlan
-from tasks.load.tables import prepare_table
+from tasks.look import made_from, origin, rejected_queries, status, trace
+from tasks.look.origin import row_query
+from tasks.tables.partitions import Partitions
+from tasks.tables.tables import prepare_table
 from tests.bench import reads
 from tests.fixtures import catalogs
 from tests.fixtures.aggregates import HOURLY, at
@@ -80,8 +69,8 @@ FROM generate_series(1, 20000) AS i;
 INSERT INTO store.filtered (identity, batch, sequence)
 SELECT sha256(i::text::bytea), i / 10, i % 10 FROM generate_series(1, 20000) AS i;
 
-INSERT INTO store.change_marks (table_name, hour, batch)
-SELECT 'sensor_readings', '2026-11-14'::timestamptz + i % 168 * interval '1 h', i
+INSERT INTO store.change_marks (reader, table_name, bucket, batch)
+SELECT 'sensor_readings_hourly', 'sensor_readings', '2026-11-14'::timestamptz + i % 168 * interval '1 h', i
 FROM generate_series(1, 20000) AS i;
 
 INSERT INTO store.sensor_readings_quarantine
@@ -127,7 +116,7 @@ async def test_every_step_of_a_trace_is_a_look_up(connection: Connection) -> Non
     steps = [
         (f"{DAY}_pkey", row_query(CONTRACT), key),
         ("sensor_readings_history_pkey", row_query(CONTRACT, "sensor_readings_history"), key),
-        ("change_marks_hour", change_marks._PENDING, ("sensor_readings", at(1))),
+        ("change_marks_bucket", change_marks._PENDING, ("sensor_readings_hourly", at(1), "sensor_readings")),
     ]
     for index, query, values in steps:
         assert looks_up(await plan_of(connection, query, *values), index), query
@@ -165,11 +154,9 @@ async def test_what_a_commit_asks_of_earlier_ones_is_a_look_up(connection: Conne
 
 def looking_up(plan: LoadPlan) -> LoadPlan:
     """With a look-up that sets a column."""
-    contract = CONTRACT.model_validate(CONTRACT.model_dump() | {"columns": [*CONTRACT.columns, FLOOR]})
-    return replace(plan, contracts={contract.table: contract}, looks_up=("rooms",))
+    return replace(plan, deciding={"floor": {"postgres:rooms"}})
 
 
-FLOOR = {"name": "floor", "type": "integer", "set": True}
 _FILL_ROOMS = """
 INSERT INTO store.rooms (room, floor, processed_at, batch, sequence, input_hash, observed_at)
 SELECT i, i % 9, now(), i / 100, i % 100, i, now() FROM generate_series(1, 20000) AS i;
@@ -239,9 +226,9 @@ async def test_open_rejected_records_are_found_however_many_were_resolved(connec
 
 
 async def test_a_refresh_finds_its_marks_and_reads_one_day(connection: Connection) -> None:
-    tables = ["sensor_readings"]
+    reader = "sensor_readings_hourly"
     for query, values in ((change_marks._WAITING, (at(0), 48)), (change_marks._TAKE, ([at(0), at(1)],))):
-        assert looks_up(await plan_of(connection, query, tables, *values), "change_marks_hour"), query
+        assert looks_up(await plan_of(connection, query, reader, *values), "change_marks_bucket"), query
     hour = await plan_of(connection, HOURLY.sql, at(1), at(2))
     assert {name for name in hour.tables if name != "sensor_readings_quarantine"} == {DAY}
 

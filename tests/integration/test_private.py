@@ -14,7 +14,7 @@ from infra.local import postgres
 from infra.local.addresses import Address
 from infra.local.postgres import Postgres, reachable
 from infra.local.prefect_server import PrefectServer
-from infra.local.registry import service, stop_all
+from infra.local.services import service, stop_all
 from infra.settings import hand_down, load
 from tests.fixtures.headwater import COMMAND
 from tests.fixtures.prefect import login

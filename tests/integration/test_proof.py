@@ -14,7 +14,7 @@ from lineage.errors import VerificationError
 from lineage.projection import digest
 from tasks.contract import Contract
 from tasks.load.raw import pack, unpack
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.lineage import in_graph
 from tests.fixtures.proof import RUNS, House, a_house, furnish
@@ -244,7 +244,7 @@ POSTGRES: dict[str, tuple[str, str, str]] = {
     "a deleted log entry": (
         "lineage_log",
         "DELETE FROM store.lineage_log WHERE batch = 2 AND target_key = 'postgres:sensor_readings#2'",
-        "lineage_log, batch 2: no edge from postgres:raw_batches#2 to postgres:sensor_readings#2",
+        "lineage_log, batch 2: no edge from mqtt:sensors/+/readings#2 to postgres:sensor_readings#2",
     ),
     "an edited log entry": (
         "lineage_log",
@@ -381,7 +381,7 @@ GRAPH: dict[str, tuple[str, str]] = {
     ),
     "a deleted relationship": (
         "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) DELETE r",
-        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 "
+        "graph: Batch mqtt:sensors/+/readings#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 "
         "is missing",
     ),
     "a changed property": (
@@ -390,7 +390,7 @@ GRAPH: dict[str, tuple[str, str]] = {
     ),
     "a changed property of a relationship": (
         "MATCH (:Batch)-[r:FEEDS]->(:Batch {key: 'postgres:sensor_readings#2'}) SET r.run_id = 'x'",
-        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0: "
+        "graph: Batch mqtt:sensors/+/readings#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0: "
         "run_id is 'x'",
     ),
     "a stray node": ("CREATE (:Batch {key: 'stray'})", "graph: Batch stray is not from the log"),
@@ -406,7 +406,7 @@ GRAPH: dict[str, tuple[str, str]] = {
     "a relationship twice": (
         "MATCH (a)-[r:FEEDS]->(b:Batch {key: 'postgres:sensor_readings#2'}) "
         "CREATE (a)-[c:FEEDS]->(b) SET c = properties(r)",
-        "graph: Batch postgres:raw_batches#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 stands",
+        "graph: Batch mqtt:sensors/+/readings#2 -FEEDS→ Batch postgres:sensor_readings#2 by sensors@0 stands",
     ),
 }
 

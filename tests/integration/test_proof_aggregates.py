@@ -4,9 +4,8 @@ import pytest
 
 from infra.local.addresses import Address
 from lineage.errors import VerificationError
-from tasks.load.refresh import Refreshed, refresh
-from tasks.load.tables import prepare_table
-from tests.fixtures.aggregates import HOURLY, a_run, at, reading
+from tasks.derived.refresh import Refreshed, refresh
+from tests.fixtures.aggregates import HOURLY, a_run, at, prepared, reading
 from tests.fixtures.commit import a_batch
 from tests.fixtures.proof import House, a_house
 
@@ -28,12 +27,12 @@ TAMPERINGS: dict[str, tuple[str, str]] = {
 
 
 async def refreshed(house: House) -> Refreshed:
-    return await refresh(house.way.store, HOURLY, a_run(), hours_per_transaction=48)
+    return await refresh(house.way.store, HOURLY, a_run(), buckets_per_transaction=48)
 
 
 async def furnish_hours(house: House) -> None:
     """Batch 1 and its hours (2), then a late reading (3) that makes one of them again (4)."""
-    await prepare_table(house.connection, HOURLY.contract)
+    await prepared(house.connection)
     await house.way.take(a_batch(reading("a", at(1, 5)), reading("a", at(2, 5)), reading("b", at(2, 6))))
     await refreshed(house)
     await house.way.take(a_batch(reading("b", at(1, 7))))
@@ -56,11 +55,11 @@ async def test_a_lost_change_mark_is_found(postgres_dsn: str, graph_address: Add
         await furnish_hours(house)
         await house.way.take(a_batch(reading("c", at(1, 9)), reading("c", at(3, 9))))
         assert (await house.prove()).differences == ()  # the marks wait
-        await house.connection.execute("DELETE FROM store.change_marks WHERE hour = $1", at(1))
+        await house.connection.execute("DELETE FROM store.change_marks WHERE bucket = $1", at(1))
         await refreshed(house)
         assert (await house.prove()).differences == (
             "sensor_readings, batch 5, hour 2026-11-20T01Z: its mark is lost, "
-            "no hour of an aggregate is made from it",
+            "sensor_readings_hourly is not made from it",
         )
 
 

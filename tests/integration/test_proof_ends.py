@@ -7,7 +7,7 @@ import pytest
 from infra.local.addresses import Address
 from lineage.proof.claims import EXTRA, MISSING, NOT_PROVED
 from lineage.proof.schema import COLUMNS, check_schema
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
 from tests.fixtures.everything import do_everything
 from tests.fixtures.proof import House, a_house
 

@@ -11,11 +11,10 @@ from infra import anchors
 from infra.local.addresses import Address
 from lineage import relay, seal
 from lineage.proof import Proof, prove
-from tasks.load.recall import Selection
-from tasks.load.tables import prepare_table
-from tasks.verify import stored_shapes
+from tasks.again.recall import Selection
+from tasks.look.verify import stored_shapes
 from tests.fixtures import recall
-from tests.fixtures.aggregates import HOURLY, at, reading
+from tests.fixtures.aggregates import at, prepared, reading
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.proof import House, a_house
 from tests.fixtures.recall import TODAY
@@ -169,7 +168,7 @@ async def test_a_store_put_in_the_place_of_an_anchored_one_is_found(house: House
 
 async def test_what_says_how_far_is_looked_at_when_nothing_is_new(house: House) -> None:
     acts = recall.House(house.way, house.connection)
-    await prepare_table(house.connection, HOURLY.contract)
+    await prepared(house.connection)
     for second in (1, 2, 3):
         await house.way.take(a_batch(message("a", second)))
         await relay.catch_up(house.connection, house.graph)

@@ -14,7 +14,7 @@ from infra.postgres import Row
 from lineage import relay
 from lineage.proof import prove
 from lineage.proof.claims import EXTRA, MISSING, NOT_OF_ALL, blind
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
 from tests.fixtures.everything import do_everything
 from tests.fixtures.proof import House, a_house
 

@@ -1,6 +1,7 @@
 """The port of a source that is asked, kept by a source in one file of a user's own; and its flow, by hand."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -11,12 +12,15 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
+from prefect.settings import temporary_settings
 from pydantic import SecretStr
 
-from flows import stores
+from flows.acts.asking import PullRequest
+from flows.batch.pull import pull
 from flows.catalog import SHIPPED, read_directories
-from flows.deploy import ROOT
-from flows.registry import descriptions
+from flows.process import stores
+from flows.worker.deploy import ROOT
+from flows.worker.runnable import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from lineage.errors import RejectedError
@@ -28,7 +32,13 @@ from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.headwater import Headwater, Process
 from tests.fixtures.lines_source import Lines
-from tests.fixtures.prefect import variables
+from tests.fixtures.prefect import at, variables
+
+# Prefect leaves the socket of its events to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 NUMBERS = """
 doc: Numbers of a text file.
@@ -131,7 +141,7 @@ async def test_of_two_readers_one_is_overtaken(house: House, file: Path) -> None
 def test_a_mark_moves_with_each_batch() -> None:
     reading = Reading("lines:a", "3", lambda: datetime.now(UTC), lambda: SecretStr(""))
     messages = pl.DataFrame({"location": ["a:4"], "payload": [b"{}"]}, MESSAGE_SCHEMA)
-    assert reading.batch(messages, "4", datetime.now(UTC)).progress == Advance("3", "4")
+    assert reading.batch(messages, "4", datetime.now(UTC)).progress == (Advance("3", "4"),)
     with pytest.raises(RejectedError, match="lines:a gave a batch whose mark is '4', as before"):
         reading.batch(messages, "4", datetime.now(UTC))
 
@@ -141,7 +151,7 @@ def test_a_mark_moves_with_each_batch() -> None:
     [
         ("class Lines(:", "cannot be loaded: SyntaxError"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
-        ("Lines = 3", "is no class of tasks.extract.pull.Pull: let it be one"),
+        ("Lines = 3", "is no class of tasks.extract.pull.Pull or tasks.extract.stream.Stream: let it be one"),
         ("", "cannot be loaded: AttributeError"),
     ],
 )
@@ -196,6 +206,46 @@ async def test_the_example_of_the_page_is_a_source(
     assert isinstance(source, Pull)
     assert len(await read_on(house, source)) == 4
     assert await house.value(ROWS) == list(range(10))
+
+
+def test_a_schedule_does_not_say_what_a_run_must_be_told(tmp_path: Path) -> None:
+    said = NUMBERS.format(path="a.txt").replace(":Lines", ":LinesOf")
+    catalogs.written(tmp_path / "numbers" / "pipeline.yaml", said)
+    why = "each run of its source is told folder, which a schedule does not say"
+    assert why in catalogs.why_not(tmp_path)
+
+
+async def test_a_run_reads_on_what_it_is_told_and_each_has_a_mark_of_its_own(
+    connection: Connection,
+    postgres_dsn: str,
+    prefect_server: Address,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = NUMBERS.format(path=tmp_path / "numbers.txt").replace(":Lines", ":LinesOf")
+    said = re.sub("schedule.*\n", "", said)
+    catalogs.written(tmp_path / "pipelines of ours" / "numbers" / "pipeline.yaml", said)
+    for name, value in {
+        "HEADWATER_POSTGRES_DSN": postgres_dsn,
+        "HEADWATER_PIPELINES": str(tmp_path / "pipelines of ours"),
+        "HEADWATER_HOME": str(tmp_path / "home"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "numbers.txt").write_text(line(number))
+
+    async def run(folder: str) -> str:
+        return await pull(PullRequest.model_validate({"pipeline": "numbers", "folder": folder}))
+
+    with temporary_settings(at(prefect_server)):
+        assert [(await run(folder)).split(":")[0] for folder in ("a", "b")] == ["Read 1 in 1 batch"] * 2
+        assert await run("a") == "Nothing new of lines:a/numbers.txt."
+        appended(tmp_path / "b" / "numbers.txt", line(2))
+        assert "1 accepted" in await run("b")
+    gc.collect()
+    marks = await connection.fetch("SELECT dataset, mark FROM store.progress ORDER BY dataset")
+    assert [tuple(row) for row in marks] == [("lines:a/numbers.txt", "1"), ("lines:b/numbers.txt", "2")]
 
 
 async def test_the_flow_reads_to_the_end_each_time_it_is_run(

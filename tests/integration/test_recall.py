@@ -7,14 +7,13 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from flows.recall import recalled_tables
+from flows.acts.recall import recalled_tables
 from infra.local.addresses import Address
+from tasks.again.changes import Changes, add
+from tasks.again.recall import Selection
+from tasks.again.replay import replay
 from tasks.batch import RawBatch, Reference, Refined
-from tasks.load.changes import Changes, add
-from tasks.load.recall import Selection
-from tasks.load.replay import replay
-from tasks.load.tables import prepare_table
-from tests.fixtures.aggregates import HOURLY, NOW, at, reading
+from tests.fixtures.aggregates import NOW, at, prepared, reading
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT
 from tests.fixtures.proof import a_house as a_proven
@@ -169,7 +168,7 @@ async def test_reprocess_makes_new_revisions_and_keeps_the_old(house: House) -> 
         "SELECT way, raw_batch, raw_digest, accepted FROM ledger WHERE batch = $1", batch
     )
     assert ledger == ("reprocess", first.batch, None, 2)
-    edge = (f"postgres:raw_batches#{first.batch}", f"postgres:sensor_readings#{batch}")
+    edge = (f"{first.dataset}#{first.batch}", f"postgres:sensor_readings#{batch}")
     assert edge in await house.fetch("SELECT source_key, target_key FROM lineage_log WHERE batch = $1", batch)
     assert await house.refresh() == 2
     assert await house.fetch("SELECT temperature_mean FROM sensor_readings_hourly ORDER BY hour") == [
@@ -362,7 +361,7 @@ async def test_the_view_still_uses_the_index(house: House) -> None:
 async def test_the_proof_holds_on_both_graphs(postgres_dsn: str, graph: Address) -> None:
     async with a_proven(postgres_dsn, graph) as proven:
         house = House(proven.way, proven.connection)
-        await prepare_table(house.connection, HOURLY.contract)
+        await prepared(house.connection)
         first = await house.take(reading("a", at(1)), reading("b", at(2), temperature=90.0))
         await house.refresh()
         await house.act("quarantine", A)
@@ -374,7 +373,7 @@ async def test_the_proof_holds_on_both_graphs(postgres_dsn: str, graph: Address)
         assert proof.ok, proof.differences
         rows = await proven.graph.read(
             "MATCH (:Batch {key: $key})-[:FEEDS*]->(b:Batch) RETURN DISTINCT b.dataset AS dataset ORDER BY 1",
-            {"key": f"postgres:raw_batches#{first.batch}"},
+            {"key": f"{first.dataset}#{first.batch}"},
         )
         assert {row["dataset"] for row in rows} >= {"postgres:quarantine", "postgres:sensor_readings_hourly"}
         assert not await proven.graph.read(
@@ -431,7 +430,7 @@ async def test_tampering_with_a_quarantine_is_found_and_named(
 ) -> None:
     async with a_proven(postgres_dsn, graph_address) as proven:
         house = House(proven.way, proven.connection)
-        await prepare_table(house.connection, HOURLY.contract)
+        await prepared(house.connection)
         await house.take(reading("a", at(1)), reading("b", at(2)))
         await house.refresh()
         await house.act("quarantine", A)

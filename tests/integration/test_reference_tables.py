@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from flows import catalog, stores
-from flows.partitions import extend
-from flows.recall import Order, Outcome, recalled
+from flows import catalog
+from flows.acts.partitions import extend
+from flows.acts.recall import Order, Outcome, recalled
+from flows.process import stores
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from lineage.errors import ContractError
-from tasks.load.partitions import missing_ahead
-from tasks.load.quarantine import Kind
-from tasks.load.recall import Selection
-from tasks.load.tables import prepare_table
+from tasks.again.quarantine import Kind
+from tasks.again.recall import Selection
+from tasks.tables.partitions import missing_ahead
+from tasks.tables.tables import prepare_table
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.listening import Listeners
@@ -110,8 +111,8 @@ FORGED = {
     "a value": ("UPDATE store.rooms SET floor = 7 WHERE room = 'A1'", "rooms, batch 1"),
     "a row of the history that is gone": ("DELETE FROM store.rooms_history", "rooms, batch 1"),
     "a mark of an hour": (
-        "INSERT INTO store.change_marks (table_name, hour, batch) VALUES ('rooms', now(), 1)",
-        "rooms, batch 1, hour",
+        "INSERT INTO store.change_marks (reader, table_name, bucket, batch) VALUES ('r', 'rooms', now(), 1)",
+        "change_marks: of rooms for r, which is not told of its changes",
     ),
 }
 
@@ -167,8 +168,9 @@ async def test_a_file_that_is_dropped_again_is_the_table_of_today(
 def test_a_derived_table_is_not_made_of_it(tmp_path: Path) -> None:
     catalogs.written(tmp_path / "rooms" / "pipeline.yaml", ROOMS)
     catalogs.written(tmp_path / "rooms" / "derived" / "floors.yaml", FLOORS)
+    catalogs.written(tmp_path / "rooms" / "derived" / "floors.sql", "SELECT floor FROM rooms")
     (broken,) = catalog.read_directories((tmp_path,)).broken
-    assert "it is made from rooms, which has no `time`, and so no hours to be made again" in broken.why
+    assert "it is made from rooms, which has no `time`, and so no buckets to be made again" in broken.why
 
 
 FLOORS = """

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from infra.postgres import open_pool
-from tasks.load.devices import SCHEMA, read_devices
-from tasks.transform.readings import DEVICES
+from tasks.look.device_register import SCHEMA, read_devices
+from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.headwater import Command, keys_of_commands
 from tests.fixtures.replay import TOPIC, a_house
@@ -86,7 +86,7 @@ async def test_what_no_pipeline_reads_is_said(command: Command, postgres_dsn: st
 
 
 async def test_the_register_is_loaded_and_read(command: Command, postgres_dsn: str, tmp_path: Path) -> None:
-    assert SCHEMA == DEVICES
+    assert DEVICES.row_schema == SCHEMA
     file = tmp_path / "devices.csv"
     file.write_text("device_id,name,site\nb,Probe B,Lyon\n007,,\n")
     loaded = command("devices", "load", str(file))

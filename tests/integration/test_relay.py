@@ -145,8 +145,8 @@ async def test_a_new_relay_goes_on_from_the_cursors(postgres_dsn: str, graph_add
         async with a_connection(postgres_dsn) as other:
             assert 0 < await drain(other, house.graph) < first
         keys = {key for (_, key) in (await in_graph(house.graph)).nodes}
-        assert "postgres:raw_batches#3" in keys
-        assert "postgres:raw_batches#1" not in keys
+        assert "mqtt:sensors/+/readings#3" in keys
+        assert "mqtt:sensors/+/readings#1" not in keys
 
 
 async def test_a_busy_writer_starves_nobody(

@@ -8,18 +8,17 @@ import pytest
 
 from lineage.errors import ContractError, HeadwaterError
 from lineage.model import Transformation
+from tasks.again.reread import CurrentPipeline
 from tasks.batch import RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import prepare
-from tasks.load.reread import CurrentPipeline
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.tables.tables import prepare_table
+from tasks.transform import records
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 from tests.fixtures.recall import House, a_house
 from tests.fixtures.replay import sensors
 
@@ -53,7 +52,7 @@ def moist(version: int = 2, **also: object) -> Contract:
 
 def today(contract: Contract) -> CurrentPipeline:
     async def refine(batch: RawBatch, reference: Reference) -> Refined:
-        return readings.refine(batch, reference, Decoder(contract), "mqtt", PlaceFinder(), topics_of(batch))
+        return records.refine(batch, reference, Decoder(contract), topics_of(batch), steps_of(contract))
 
     return replace(sensors(100.0), plan=plan_of(contract), refine=refine)
 

@@ -11,12 +11,13 @@ import pytest
 from lineage import naming
 from lineage.errors import VerificationError
 from lineage.row_digest import columns_id
+from tasks.again.replay import replay
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.load.raw import pack, unpack
-from tasks.load.rejected_queries import Which, list_rejected, open_batches, show_rejected
-from tasks.load.replay import replay
 from tasks.load.store import Store
-from tasks.load.tables import digested_columns
+from tasks.look.rejected_queries import Which, list_rejected, open_batches, show_rejected
+from tasks.tables.tables import digested_columns
+from tests.fixtures.aggregates import prepared
 from tests.fixtures.commit import CONTRACT, NOW, a_batch, message
 from tests.fixtures.replay import TOPIC, House, a_house, sensors
 
@@ -53,6 +54,8 @@ async def test_what_passes_today_is_stored_and_leads_back_to_its_bytes(house: Ho
 
 
 async def test_the_outputs_and_the_lineage_of_a_replay(house: House) -> None:
+    async with house.pool.acquire() as connection:
+        await prepared(connection)
     first = await house.take(a_batch(message("a", 1, temperature=150), message("b", 1, temperature=300)))
     (receipt,) = await house.replay(200.0)
     output = await house.pool.fetchrow("SELECT * FROM ledger_outputs WHERE batch = $1", receipt.batch)
@@ -66,7 +69,7 @@ async def test_the_outputs_and_the_lineage_of_a_replay(house: House) -> None:
         "WHERE batch = $1 ORDER BY number",
         receipt.batch,
     )
-    raw = f"{naming.postgres('raw_batches')}#{first.batch}"
+    raw = f"{first.dataset}#{first.batch}"
     found = {(e["relationship_type"], e["source_key"], e["target_key"]) for e in edges}
     assert ("FEEDS", raw, f"{naming.postgres('sensor_readings')}#{receipt.batch}") in found
     assert ("FEEDS", raw, f"{naming.postgres('rejected')}#{receipt.batch}") in found

@@ -12,16 +12,16 @@ import pytest
 from infra.postgres import open_pool
 from lineage import naming
 from lineage.model import Run, Transformation
+from tasks.again.replay import replay
+from tasks.again.reprocess import reprocess
+from tasks.again.reread import CurrentPipeline
 from tasks.batch import MESSAGE_SCHEMA, Position, RawBatch, Receipt, Reference, Refined
 from tasks.contract import Contract
 from tasks.load.commit import load
-from tasks.load.open_steps import open_steps
 from tasks.load.prepare import prepare
-from tasks.load.replay import replay
-from tasks.load.reprocess import reprocess
-from tasks.load.reread import CurrentPipeline
+from tasks.load.standing import standing_where
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tasks.transform import experiments
 from tasks.transform.lost_steps import OPEN, OPEN_STEPS
 from tests.fixtures.catalogs import pipeline as named
@@ -108,7 +108,7 @@ async def test_only_the_rejected_parts_of_a_page_are_replayed(house: House) -> N
         "SELECT source_key FROM lineage_log WHERE target_key = 'postgres:experiment_steps#1' "
         "AND relationship_type = 'FEEDS' ORDER BY 1"
     )
-    assert [row["source_key"] for row in fed] == ["postgres:experiments#1", "postgres:raw_batches#1"]
+    assert [row["source_key"] for row in fed] == [f"{first.dataset}#1", "postgres:experiments#1"]
     receipt = await replayed(house, first.batch, -10)
     assert (receipt.read, dict(receipt.accepted), receipt.rejected) == (
         2,
@@ -132,7 +132,7 @@ async def test_reprocessing_leaves_a_lost_step_as_it_was_concluded(house: House)
     step = ("/runs/r1/commands", page(10)[1].replace(b"succeeded", b"running"))
     first = await take(house, a_fetch(going, step))
     contract = CONTRACTS["experiment_steps"]
-    standing = await open_steps(house.pool, contract, "r1", OPEN)
+    standing = await standing_where(house.pool, contract, {"experiment_id": ["r1"], "status": OPEN})
     assert standing["step_id"].to_list() == ["c0"]
     later = replace(a_fetch(RUN, page()), received_at=NOW + timedelta(minutes=1))
     reference = Reference(frames={OPEN_STEPS: standing})

@@ -13,9 +13,9 @@ from typing import Protocol
 import pytest
 from structlog.testing import capture_logs
 
-from flows import proof as proof_flow
+from console.asked.restored import restored
 from flows import relay as relay_flow
-from flows.restored import restored
+from flows.acts import proof as proof_flow
 from infra import anchors
 from infra.graph import open_graph
 from infra.local.addresses import Address

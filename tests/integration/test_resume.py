@@ -1,5 +1,6 @@
 """`headwater resume` on a Prefect server: what failed is listed, and run again as the same run."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,17 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 
-from console.resume import NOTHING, resume
-from flows.ours import Installation
-from flows.registry import load_flow
-from flows.resume import FailedRun, failed_runs
+from console.cli.resume import NOTHING, resume
+from flows.batch.pull import pull
+from flows.process.ours import Installation
+from flows.worker.resume import FailedRun, failed_runs
+from flows.worker.runnable import load_flow
 from infra.local.addresses import Address
 from infra.postgres import connect
 from infra.settings import load
+from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, a_way, message
 from tests.fixtures.graph import graph_settings
@@ -112,14 +116,38 @@ def test_a_cancelled_run_is_run_again_only_by_its_name(
     async def completed(_: FailedRun) -> StateType:
         return StateType.COMPLETED
 
-    monkeypatch.setattr("console.resume.start_prefect", lambda: load(postgres_dsn=postgres_dsn))
-    monkeypatch.setattr("flows.resume.failed_runs", found)
-    monkeypatch.setattr("flows.resume.resume", completed)
+    monkeypatch.setattr("console.cli.resume.start_prefect", lambda: load(postgres_dsn=postgres_dsn))
+    monkeypatch.setattr("flows.worker.resume.failed_runs", found)
+    monkeypatch.setattr("flows.worker.resume.resume", completed)
     resume()
     assert NOTHING == "No flow run waits to be resumed."
     assert capsys.readouterr() == ("", f"{NOTHING}\n")
     resume(["unwanted"])
     assert capsys.readouterr().out == "proof unwanted: completed\n"
+
+
+async def test_a_run_that_an_older_version_asked_for_is_run_by_the_flow_of_pulls(
+    command: Headwater, client: PrefectClient, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await Installation.of(load(postgres_dsn=postgres_dsn))
+    robot = Robot(seconds=0)
+    async with serve_robot(robot) as url:
+        await robot.up()
+        run = await robot.play(serial_dilution(1))
+        parameters = {"request": {"robot": "ot2", "experiment_id": run.id}}
+        flow_id = await client.create_flow_from_name("headwater-experiments")
+        old = await client.create_flow_run(
+            Flow(pull.fn, name="headwater-experiments"), parameters=parameters, tags=[ours.mark]
+        )
+        assert old.flow_id == flow_id
+        for each in (Running(), Failed(message="no disk")):
+            await client.set_flow_run_state(old.id, each, force=True)
+        monkeypatch.setenv("HEADWATER_ROBOTS", f"ot2={url}")
+        done = await asyncio.to_thread(command, "resume", old.name)
+    assert (done.returncode, done.stdout) == (0, f"experiments {old.name}: completed\n"), done.stderr
+    connection = await connect(postgres_dsn, application="test")
+    assert await connection.fetchval("SELECT status FROM experiments") == "succeeded"
+    await connection.close()
 
 
 async def test_only_what_nobody_has_done_since_is_listed(

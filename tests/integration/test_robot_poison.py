@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from flows import robot_watch
-from flows.robot_watch import RobotWatch
-from flows.robots import robots_seen
+from console.asked.robots import robots_seen
+from flows.worker import robot_watch
+from flows.worker.robot_watch import RobotWatch
 from infra import http
 from infra.settings import load
 from infra.simulators.robot import Robot, serial_dilution, serve_robot

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from flows import robot_watch
-from flows.robot_watch import LostAt, RobotWatch
+from flows.worker import robot_watch
+from flows.worker.robot_watch import LostAt, RobotWatch
 from infra.http import HttpClient
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import HeadwaterError, RejectedError, UnavailableError

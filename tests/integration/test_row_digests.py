@@ -19,8 +19,8 @@ from tasks.batch import Receipt
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import digested_columns, hashed_origin, prepare_table
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import digested_columns, hashed_origin, prepare_table
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_plan, message
 from tests.fixtures.proof import RUNS, RUNS_PLAN, observed
 

@@ -1,6 +1,7 @@
 """`headwater run` as its users type it, on a Prefect server."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,14 @@ from uuid import uuid4
 
 import pytest
 
-from flows.registry import descriptions
+from flows.worker.runnable import descriptions
 from infra.local.addresses import Address
 from infra.postgres import Connection
 from tests.fixtures import catalogs
+from tests.fixtures.aggregates import reading
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, a_way, message
+from tests.fixtures.derived import DOC, a_lab, day
 from tests.fixtures.graph import graph_settings
 from tests.fixtures.headwater import COMMAND
 from tests.fixtures.prefect import variables
@@ -88,3 +91,19 @@ async def test_a_proof_with_differences_counts_all_of_them(
     assert last.startswith("1 batch, 1 row, 0 rejected records, ")
     assert last.endswith("`headwater prove` lists them.")
     assert not (tmp_path / ".prefect" / "storage").exists()
+
+
+async def test_derived_tables_of_ones_own_are_made_as_the_page_says(
+    run: Run, postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_PIPELINES", str(a_lab(tmp_path)))
+    command, said = re.findall(r"^\$ headwater (run .*)\n(.*)$", DOC.read_text(encoding="utf-8"), re.M)[0]
+    async with a_way(postgres_dsn) as way:
+        probe, other = (
+            [reading("probe-1", day(20, 8, minute)) for minute in (1, 2)],
+            [reading("b", moment) for moment in (day(19), day(20, 8, 2))],
+        )
+        await way.take(a_batch(*probe, *other))
+        done = run(*command.split()[1:])
+        assert done.stdout.startswith(f"{said}\n"), done.stderr
+        assert await way.value("SELECT count(*) FROM device_minutes") == 4

@@ -14,17 +14,16 @@ from lineage.model import Transformation
 from lineage.proof.batches import verify_batch
 from tasks.batch import RawBatch, Receipt
 from tasks.contract import Column, ColumnType, Contract
+from tasks.decode.messages import Decoder
 from tasks.load.commit import load
 from tasks.load.plan import LoadPlan
 from tasks.load.prepare import prepare
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
+from tasks.transform import records
 from tests.fixtures.commit import CONTRACT, REFERENCE, a_batch, a_plan, message
-from tests.fixtures.readings import topics_of
+from tests.fixtures.readings import steps_of, topics_of
 from tests.fixtures.replay import with_maximum
 
 TABLE = CONTRACT.table
@@ -49,8 +48,8 @@ class Listener:
     plan: LoadPlan
 
     async def take(self, batch: RawBatch) -> Receipt:
-        refined = readings.refine(
-            batch, REFERENCE, Decoder(self.contract), "mqtt", PlaceFinder(), topics_of(batch)
+        refined = records.refine(
+            batch, REFERENCE, Decoder(self.contract), topics_of(batch), steps_of(self.contract)
         )
         return await load(self.store, self.plan, prepare(batch, refined, self.plan))
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from flows import proof as proof_flow
+from flows.acts import proof as proof_flow
 from infra import anchors
 from infra.local.addresses import Address
 from infra.settings import Settings, load
 from lineage import relay, seal
 from lineage.errors import SettingsError
 from lineage.proof import Proof, last_proved, prove, sealed_before
-from tasks.verify import stored_shapes
+from tasks.look.verify import stored_shapes
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import a_batch, message
 from tests.fixtures.graph import graph_settings

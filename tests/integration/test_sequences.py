@@ -16,13 +16,13 @@ from lineage.errors import UnavailableError
 from lineage.log import open_writer
 from lineage.model import Run, Transformation
 from lineage.recorder import record
+from tasks.again.erase import Erasure, erase
+from tasks.again.recall import Selection
 from tasks.batch import Receipt
 from tasks.load.commit import load
-from tasks.load.erase import Erasure, erase
 from tasks.load.prepare import Prepared
-from tasks.load.recall import Selection
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.aggregates import NOW
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_plan, a_way, message
 from tests.fixtures.proof import a_house

@@ -13,14 +13,16 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.states import Failed, Running
 
-from flows import ours, warm
-from flows.deploy import declared, deploy
-from flows.doctor_prefect import check
-from flows.history import flow_runs
-from flows.ours import Installation
-from flows.registry import load_flow
-from flows.resume import failed_runs
-from flows.warm import WarmRunner
+from flows.process import ours
+from flows.process.ours import Installation
+from flows.worker import warm
+from flows.worker.deploy import declared, deploy
+from flows.worker.deployed_pulls import deploy_pulls
+from flows.worker.doctor_prefect import check
+from flows.worker.flow_runs import flow_runs
+from flows.worker.resume import failed_runs
+from flows.worker.runnable import load_flow
+from flows.worker.warm import WarmRunner
 from infra.doctor.finding import Level
 from infra.local.addresses import Address
 from infra.settings import load
@@ -38,6 +40,9 @@ pytestmark = [
 ]
 
 
+OF_EXPERIMENTS = "flows/batch/experiments.py:experiments"
+
+
 @pytest.fixture
 async def client(prefect_server: Address, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrefectClient]:
     for name, value in variables(prefect_server).items():  # of Prefect's command
@@ -49,12 +54,18 @@ async def client(prefect_server: Address, monkeypatch: pytest.MonkeyPatch) -> As
 async def test_others_deployments_and_runs_stay_as_they_are(
     client: PrefectClient, installation: Installation
 ) -> None:
-    theirs = [await a_stranger(client, name) for name in ALIKE]
+    theirs = [
+        *[await a_stranger(client, name) for name in ALIKE],
+        await a_stranger(client, "experiments", flow="headwater-pull", entrypoint="flows/batch/pull.py:pull"),
+        await a_stranger(client, "experiments", flow="headwater-experiments", entrypoint=OF_EXPERIMENTS),
+    ]
     await crowd(client, 250)
     before = [await each.seen(client) for each in theirs]
+    robots = {f"ot{number}": "http://127.0.0.1:9" for number in range(3)}
     for every in (None, timedelta(seconds=7)):
-        deployed = await deploy(client, installation, every)
-    assert len(deployed) == len(await installation.deployments(client)) == len(declared())
+        deployed = await deploy(client, installation, every, SHIPPED.pulls, robots)
+    assert len(deployed) == len(await installation.deployments(client)) == len(declared()) + 1
+    assert len(deployed["experiments"].schedules) == len(robots)
     assert await failed_runs(installation) == []
     runner = WarmRunner(client, load_flow("experiments", SHIPPED), deployed["experiments"].id, limit=1)
     assert await runner.recover() == 0
@@ -96,11 +107,29 @@ async def test_a_work_pool_or_a_deployment_that_only_has_our_name_is_refused(
     with pytest.raises(RejectedError, match="work pool"):
         await deploy(client, installation)
     other = replace(installation, name=f"{installation.name}-b")
-    theirs = await a_stranger(client, other.deployment("proof"), flow="headwater-proof")
-    before = await theirs.seen(client)
-    with pytest.raises(RejectedError, match=f"deployment {other.name}-proof"):
-        await deploy(client, other)
-    assert await theirs.seen(client) == before
+    names = {"proof": "headwater-proof", "experiments": "headwater-pull"}
+    theirs = [await a_stranger(client, other.deployment(name), flow=flow) for name, flow in names.items()]
+    before = [await each.seen(client) for each in theirs]
+    with pytest.raises(RejectedError, match=f"deployment ({other.name}-(proof|experiments)(, )?){{2}} on"):
+        await deploy(client, other, pulls=SHIPPED.pulls)
+    assert [await each.seen(client) for each in theirs] == before
+
+
+async def test_more_pipelines_than_one_answer_holds_are_all_deployed_and_paused_when_they_are_gone(
+    client: PrefectClient, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "PAGE", 2)
+    await client.create_work_pool(WorkPoolCreate(name=installation.pool, type="process"))
+    (robots,) = SHIPPED.pulls
+    pulls = [robots.model_copy(update={"name": f"robots-{number}"}) for number in range(7)]
+    await deploy_pulls(client, installation, pulls, {"ot2": "http://127.0.0.1:9"})
+    deployed = await installation.deployments(client)
+    assert {len(each.schedules) for each in deployed.values()} == {1}
+    assert deployed.keys() == {installation.deployment(each.name) for each in pulls}
+    await deploy_pulls(client, installation, pulls[:1], {})
+    left = await installation.deployments(client)
+    assert [name for name, each in left.items() if not each.paused] == [installation.deployment("robots-0")]
+    assert len(left) == 7
 
 
 async def test_more_of_ours_than_one_answer_holds_are_all_found(
@@ -131,13 +160,13 @@ async def test_doctor_tells_what_only_looks_like_ours_and_what_nobody_runs_any_m
     mine = await Installation.of(settings)
     name = f"old-{uuid4().hex[:8]}"
     await a_stranger(client, name, entrypoint=declared()[0]["entrypoint"])
-    await deploy(client, replace(mine, name="test-renamed"))
-    await deploy(client, mine)
+    await deploy(client, replace(mine, name="test-renamed"), pulls=SHIPPED.pulls)
+    await deploy(client, mine, pulls=SHIPPED.pulls)
     warned = {each.sentence for each in await check(settings, SHIPPED) if each.level is Level.WARNING}
     (unmarked,) = [each for each in warned if "without a mark" in each]
     assert name in unmarked
     (left,) = [each for each in warned if "nobody runs any more" in each]
-    assert left.count("test-renamed-") == len(declared())
+    assert left.count("test-renamed-") == len(declared()) + 1
     assert not [each for each in await check(settings, SHIPPED) if each.level is Level.PROBLEM]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from console.status import _told, ago
-from flows.status import status
+from console.asked.status import status
+from console.cli.status import _told, ago
 from infra.local.addresses import Address, AddressBook
 from infra.settings import load
 from tests.fixtures.catalogs import SHIPPED

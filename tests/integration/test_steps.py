@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows import stores
+from flows.process import stores
 from infra.local.addresses import Address
 from tasks.batch import MESSAGE_SCHEMA, RawBatch
 from tests.fixtures import catalogs

@@ -8,7 +8,7 @@ import pytest
 from infra.postgres import Connection
 from lineage.errors import ContractError
 from tasks.contract import Contract
-from tasks.load.tables import prepare_table
+from tasks.tables.tables import prepare_table
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
 
 

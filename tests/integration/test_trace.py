@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from console.trace import document
-from flows.trace import Traced
+from console.asked.trace import Traced
+from console.cli.trace import document
 from lineage import naming
 from lineage.proof.batches import verify_batch
-from tasks.load.made_from import PAGE
-from tasks.load.trace import trace
+from tasks.look.made_from import PAGE
+from tasks.look.trace import trace
+from tasks.look.verify import stored_shapes
 from tasks.transform.robot_item import item_of
-from tasks.verify import stored_shapes
 from tests.fixtures.aggregates import at, reading
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import CONTRACT, Way, a_batch, a_way, message
@@ -95,7 +95,7 @@ async def test_steps_of_a_run_lead_to_their_page_and_their_earlier_sights(experi
     contract = experiments_contract("experiment_steps")
     first = await take(experiments, a_fetch(RUN, page(10, 20)))
     second = await take(experiments, a_fetch(RUN, page(10, 30)))
-    from tasks.load.row_key import read_key
+    from tasks.look.row_key import read_key
 
     key = read_key(contract, json.dumps({"experiment_id": "r1", "step_id": "c1", contract.time: CREATED}))
     found = await trace(experiments.pool, contract, key)
@@ -149,7 +149,7 @@ async def test_recall_tells_first_and_then_does(command: Command, postgres_dsn: 
             assert command(*refused).returncode == 2
         act = ("--quarantine", "--reason", "drifted", "--by", "ada", "--apply")
         done = asked(command, "recall", *SPAN, *act)
-        assert (done["applied"], done["rows"], done["hours"]) == (True, {"sensor_readings": 1}, 1)
+        assert (done["applied"], done["rows"], done["buckets"]) == (True, {"sensor_readings": 1}, 1)
         assert await house.value("SELECT count(*) FROM sensor_readings_hourly") == 2
         gone = command("trace", "sensor_readings_hourly", "a,2026-11-20T01:00:00Z")
         assert b": in quarantine is what it would be made from of sensor_readings (1)." in gone.stderr
@@ -196,7 +196,7 @@ async def test_recall_makes_again_with_todays_code(
 async def test_a_run_of_a_robot_is_recalled_with_its_steps(
     command: Command, postgres_dsn: str, experiments: Any, tmp_path: Path
 ) -> None:
-    from tasks.load.tables import prepare_table
+    from tasks.tables.tables import prepare_table
 
     async with experiments.pool.acquire() as connection:
         await prepare_table(connection, SHIPPED.derived["experiment_summary"].contract)

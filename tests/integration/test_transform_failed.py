@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from flows.acts.replay import replay
 from flows.catalog import Catalog
-from flows.replay import replay
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import load
 from tasks.batch import RawBatch, Reference, Refined
 from tasks.contract import Contract
-from tasks.load.rejected_queries import Which
-from tasks.transform.registry import Parameters, transform
+from tasks.look.rejected_queries import Which
+from tasks.transform.transforms import Parameters, transform
 from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.commit import message
 from tests.fixtures.listening import SENSORS, Listeners
@@ -28,7 +28,9 @@ def fragile(batch: RawBatch, reference: Reference, contracts: Mapping[str, Contr
     """The readings' own transform, with a mistake in it."""
     if POISON[1] in batch.messages["payload"]:
         raise pl.exceptions.PanicException("assertion failed")
-    return transform("readings").bind(contracts, Parameters(source_name="fragile"))(batch, reference)
+    return transform("readings").bind(contracts, Parameters(source_name="fragile", steps=SENSORS.steps))(
+        batch, reference
+    )
 
 
 async def test_it_is_rejected_alone_and_ends_no_listener(

@@ -7,27 +7,33 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.actions import WorkPoolCreate
 from pydantic import SecretStr
 
-from flows import catalog, stores
-from flows.openlineage import exported, provenance
-from flows.ours import Installation
+from console.asked.interchange import exported, provenance
+from flows import catalog
+from flows.process import stores
+from flows.process.counting import metrics
+from flows.process.ours import Installation
 from flows.triggers import deployments
 from flows.triggers.running import plan_of
 from flows.triggers.starter import key_of
+from flows.worker.deployed_pulls import deploy_pulls
 from infra.local.addresses import Address
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from infra.settings import Settings, load
-from lineage.events import run_of
-from tasks.load.events import commit_message, record_start, triggers_seen, waiting
+from lineage.trigger_events import run_of
 from tasks.load.raw import unpack
+from tasks.load.trigger_events import commit_message, record_start, triggers_seen, waiting
 from tasks.transform.event import judge
 from tasks.trigger import Trigger
+from tests.fixtures.catalogs import SHIPPED
 from tests.fixtures.from_bytes import House, a_house
 from tests.fixtures.headwater import Command
 from tests.fixtures.postgres import PostgresServer
@@ -45,6 +51,7 @@ STARTED = "SELECT count(flow_run) FROM trigger_events"
 TOOK = """
 SELECT max(l.processed_at - e.received_at) FROM trigger_events e JOIN ledger l ON l.batch = e.started_by
 """
+STATUSES = ("accepted", "rejected", "duplicate")
 COMMITTED = "SELECT count(*) FROM ledger WHERE way = 'event'"
 BATCH = b'{"batch": {"id": "b-7"}}'
 CUT = """
@@ -52,9 +59,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'headwater trigger'
 """
 PATH = """
-MATCH (a:Batch)-[:FEEDS]->(b:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
+MATCH (a:Batch)-[:FEEDS]->(event:Batch {dataset: 'postgres:trigger_events'})
     -[:FEEDS]->(start:Batch)<-[:WROTE]-(run:Run)
-RETURN [a.key, b.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
+RETURN [a.key, event.key, start.key] AS keys, run.key AS run, start.flow_run AS flow_run
 """
 EXAMPLES = (
     Path(os.environ.get("HEADWATER_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")).parent
@@ -218,6 +225,38 @@ async def test_parameters_that_are_refused_wait_and_hold_up_no_other(
         await until(lambda: "1 event waits: prod does not take" in state.facts["trigger ready"])
     (run,) = await server.runs(trigger)
     assert run.parameters["rack"] == "b"
+
+
+async def test_a_pull_of_ours_is_told_what_its_source_takes_and_what_no_run_can_read_waits(
+    settings: Settings,
+    tmp_path: Path,
+    connection: Connection,
+    server: Server,
+    publisher: Publisher,
+    ours: Installation,
+) -> None:
+    await server.client.create_work_pool(WorkPoolCreate(name=ours.pool, type="process"))
+    await deploy_pulls(server.client, ours, SHIPPED.pulls, {})
+    said = {"robot": {"from": {"topic": "rack"}}, "experiment_id": {"from": "run"}}
+    trigger = a_trigger(
+        tmp_path, run=f"headwater-pull/{ours.deployment('experiments')}", parameters=said, key="run"
+    )
+    known = settings.model_copy(update={"robots": load(robots="ot2=http://127.0.0.1:9").robots})
+    run, counted = str(uuid4()), partial(metrics().registry.get_sample_value, "processed_records_total")
+    before = [counted({"source": "trigger:ready", "status": each}) or 0 for each in STATUSES]
+    async with at_work(known, trigger, server.client, ours) as state:
+        messages = [("lab/ot3/ready", run), ("lab/ot2/ready", run), ("lab/ot2/ready", run)]
+        await publisher.publish_many([(topic, json.dumps({"run": run}).encode()) for topic, run in messages])
+        await publisher.publish("lab/ot2/ready", b"{}")
+        await until_stored(connection, STARTED, 1)
+        await until(lambda: "(there: ot2): did you mean ot2?" in state.facts["trigger ready"])
+        await until_stored(connection, COMMITTED, 4)
+        await until(lambda: counted({"source": "trigger:ready", "status": "rejected"}) == before[1] + 1)
+    found = await connection.fetchval("SELECT flow_run FROM trigger_events WHERE flow_run IS NOT NULL")
+    asked = (await server.client.read_flow_run(found)).parameters
+    assert asked == {"request": {"pipeline": "experiments", "robot": "ot2", "experiment_id": run}}
+    after = [counted({"source": "trigger:ready", "status": each}) or 0 for each in STATUSES]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -389,7 +428,6 @@ async def test_the_graph_knows_which_event_started_which_run_and_all_of_it_is_pr
         {
             "keys": [
                 "mqtt:lab/+/ready#1",
-                "postgres:raw_batches#1",
                 "postgres:trigger_events#1",
                 "deployment:totals/prod#2",
             ],

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from flows.acts.recall import Order, recalled
+from flows.acts.replay import replay
 from flows.catalog import Catalog
-from flows.limits import at_limit, waiting
-from flows.recall import Order, recalled
-from flows.replay import replay
+from flows.process.limits import at_limit, waiting
 from infra import key_file
 from infra.postgres import Pool, open_pool
 from infra.settings import Settings
@@ -20,25 +20,20 @@ from infra.settings import load as settings_of
 from lineage.errors import NotFoundError, RejectedError
 from lineage.model import Run
 from lineage.proof.batches import verify_batch
+from tasks.again.recall import Selection
 from tasks.batch import Receipt
 from tasks.load.commit import load
 from tasks.load.prepare import prepare
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
-from tasks.load.status import open_rejected
 from tasks.load.store import Store
-from tasks.load.tables import prepare_table
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
-from tasks.verify import stored_shapes
+from tasks.look.rejected_queries import Which
+from tasks.look.status import open_rejected
+from tasks.look.verify import stored_shapes
+from tasks.tables.tables import prepare_table
 from tests.fixtures import catalogs
 from tests.fixtures.commit import REFERENCE, a_batch, message
-from tests.fixtures.readings import topics_of
 
 FIRST, SECOND = "sensors", "again"  # the second is before the first in the alphabet
 TABLES = {FIRST: "sensor_readings", SECOND: "readings_again"}
-PLACES = PlaceFinder()
 WARM = message("a", 1, temperature=150.0)
 
 
@@ -59,10 +54,7 @@ class House:
         pipeline = self.catalog.pipeline(name)
         run = Run(id=uuid4(), kind="listener", name="test", started_at=datetime.now(UTC))
         batch, plan = a_batch(*messages, may_repeat=may_repeat), pipeline.load_plan(run)
-        (contract,) = pipeline.contracts.values()
-        refined = readings.refine(
-            batch, REFERENCE, Decoder(contract), pipeline.source_name, PLACES, topics_of(batch)
-        )
+        refined = pipeline.refine()(batch, REFERENCE)
         return await load(self.store, plan, prepare(batch, refined, plan))
 
     def allow(self, name: str, maximum: float) -> None:

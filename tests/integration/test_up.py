@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from console.starting import GraphEngine, graph_engine, start_apps
+from console.cli.starting import GraphEngine, graph_engine, start_apps
 from infra.local import app, process
 from infra.local.addresses import Address
 from infra.local.app import Relay
-from infra.local.registry import service, stop_all
+from infra.local.services import service, stop_all
 from infra.settings import load
 from lineage.errors import SettingsError
 from tests.fixtures.headwater import COMMAND
@@ -38,7 +38,7 @@ def test_a_process_is_started_anew_when_its_settings_changed(home: Path, postgre
     there = process.environment(second.pid)
     assert there["HEADWATER_ROBOTS"] == "ot2=http://127.0.0.1:31951"
     assert there["PYTHONPATH"] == str(app.CODE)
-    assert (app.CODE / "console" / "app.py").exists()
+    assert (app.CODE / "console" / "cli" / "app.py").exists()
 
 
 def test_up_says_which_settings_of_a_process_changed_and_no_value(
@@ -47,7 +47,7 @@ def test_up_says_which_settings_of_a_process_changed_and_no_value(
     def only_relay(root: Path, environment: Mapping[str, str]) -> tuple[Relay, ...]:
         return (Relay(root, environment=environment),)
 
-    monkeypatch.setattr("console.starting.apps", only_relay)
+    monkeypatch.setattr("console.cli.starting.apps", only_relay)
     settings = {"postgres_dsn": postgres_dsn, "graph_uri": "bolt://127.0.0.1:9"}
     start_apps(load(home=home, **settings, robots="ot2=http://127.0.0.1:31950"))
     start_apps(load(home=home, **settings, robots="ot2=http://127.0.0.1:31950"))

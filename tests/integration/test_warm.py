@@ -17,10 +17,11 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Pending, Running
 
-from flows import process, serve, warm
-from flows.robot_watch import RobotWatch
-from flows.serve import start_flow
-from flows.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned, key_of
+from flows.process import lifecycle
+from flows.worker import serve, warm
+from flows.worker.robot_watch import RobotWatch
+from flows.worker.serve import start_flow
+from flows.worker.warm import CLAIMED_FOR, LEASE, WarmRunner, is_abandoned, key_of
 from infra.local.addresses import Address
 from infra.simulators.robot import Robot, serial_dilution, serve_robot
 from lineage.errors import UnavailableError
@@ -169,7 +170,7 @@ async def test_a_robots_run_whose_flow_failed_is_told_once_and_asked_for_no_more
 
     async def start(key: str, seen: RunSeen) -> bool:
         asked.append(key)
-        return await start_flow(runner, process.State(), "ot2", key, seen)
+        return await start_flow(runner, lifecycle.State(), "experiments", key, seen)
 
     robot, source = Robot(), RobotSource(name="ot2", dataset="opentrons:ot2/runs")
     async with serve_robot(robot) as url, robot_client(source, url) as http:

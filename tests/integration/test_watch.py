@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flows import listener
-from flows.streams import MqttStream
+from flows.stream import listener
+from flows.stream.streams import Showing
 from infra.mqtt.client import Publisher
 from infra.postgres import Connection
 from tests.fixtures.listening import SENSORS, Listeners
@@ -42,7 +42,7 @@ async def test_a_watch_that_fails_ends_the_listener_with_its_error(
     def show(*_: object) -> str:
         raise ValueError("it cannot be shown")
 
-    monkeypatch.setattr(MqttStream, "show", show)
+    monkeypatch.setattr(Showing, "show", show)
     with pytest.raises(ValueError, match="it cannot be shown"):
         async with listeners.run():
             pass

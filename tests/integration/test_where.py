@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 import yaml
 
-from console.recall import lines
-from flows import stores
-from flows.recall import Order, Outcome, recalled
-from flows.replay import replay
+from console.cli.recall import lines
+from flows.acts.recall import Order, Outcome, recalled
+from flows.acts.replay import replay
+from flows.process import stores
 from infra.local.addresses import Address
+from tasks.again.recall import Selection
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Receipt
-from tasks.load.recall import Selection
-from tasks.load.rejected_queries import Which
+from tasks.look.rejected_queries import Which
 from tests.fixtures import catalogs
 from tests.fixtures.from_bytes import House, a_house
 
@@ -118,9 +118,7 @@ async def test_what_is_left_out_is_counted_and_takes_no_key(house: House) -> Non
         "AND relationship_type = 'FEEDS'"
     )
     number = receipt.batch
-    assert [tuple(edge) for edge in edges] == [
-        (f"postgres:raw_batches#{number}", f"postgres:filtered#{number}")
-    ]
+    assert [tuple(edge) for edge in edges] == [(f"{receipt.dataset}#{number}", f"postgres:filtered#{number}")]
     derives = await house.connection.fetch(
         "SELECT source_key FROM lineage_log WHERE relationship_type = 'DERIVES' "
         "AND target_key = 'postgres:rooms.room' AND facts->>'indirect' = 'FILTER'"
@@ -153,6 +151,49 @@ async def test_what_is_stored_or_rejected_stays_so_whatever_a_step_says_today(ho
     assert books(await house.take(AGAIN, "rooms")) == (8, 0, 0, 8, 0)
     assert await filtered(house) == []
     assert [room for room, _ in await rows(house)] == ["a", "b", "c", "e"]
+    await clean(house)
+
+
+KEYED = """
+doc: CO2 of rooms, by a name that is made of two.
+owner: facilities
+source: {type: mqtt, topic: "rooms/{room}/co2"}
+table:
+  name: rooms
+  key: [name, at]
+  time: at
+  columns:
+    room: {type: text, from: {topic: room}}
+    house: {type: text}
+    at: {type: timestamp, from: time}
+    co2: {type: integer}
+    whole: {type: text}
+    name: {type: text}
+steps:
+  - where: co2 > 400
+  - set:
+      whole: UPPER(room)
+  - set:
+      name: COALESCE(house, 'main') || '/' || whole
+"""
+OTHER = KEYED.replace("co2 > 400", "co2 > 1000")
+
+
+async def test_a_stored_record_whose_key_a_step_sets_is_a_duplicate_whatever_is_filtered_today(
+    house: House,
+) -> None:
+    define(house, KEYED.replace("name: rooms", "name: halls"))
+    await stores.prepare_each(house.settings, [house.catalog.contracts["halls"]])
+    sent = a_batch(("a", {"co2": 600}), ("b", {"co2": 300}), ("c", {"co2": 1200, "house": "x"}))
+    assert books(await house.take(sent, "rooms")) == (3, 2, 0, 0, 1)
+    again = replace(sent, may_repeat=True)
+    assert books(await house.take(again, "rooms")) == (3, 0, 0, 2, 1)
+    define(house, OTHER.replace("name: rooms", "name: halls"))
+    assert books(await house.take(again, "rooms")) == (3, 0, 0, 2, 1)
+    new = replace(a_batch(("d", {"co2": 700}), ("e", {"co2": 800})), may_repeat=True)
+    assert books(await house.take(new, "rooms"))[3:] == (0, 2)
+    found = await house.connection.fetch("SELECT name FROM halls ORDER BY name")
+    assert [row["name"] for row in found] == ["main/A", "x/C"]
     await clean(house)
 
 
@@ -248,7 +289,8 @@ def a_part(header: str, held: str, name: str = "x.csv") -> RawBatch:
 
 async def test_lines_of_a_file_are_filtered_each_alone(house: House) -> None:
     path = house.pipelines / "sensors" / "sensors-files.yaml"
-    said = yaml.safe_load(path.read_text()) | {"steps": [{"where": "temperature > 21"}]}
+    said = yaml.safe_load(path.read_text())
+    said["steps"].append({"where": "temperature > 21"})
     catalogs.written(path, said)
     receipt = await house.take(a_part("device_id,timestamp,temperature\n", LINES), "sensors-files")
     assert books(receipt) == (3, 1, 1, 0, 1)

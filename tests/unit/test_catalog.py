@@ -20,35 +20,38 @@ from infra.settings import load
 from lineage.errors import ContractError, NotFoundError
 from lineage.model import Run
 from tasks.batch import Reference
-from tasks.table_definition import read_table
+from tasks.derived.aggregate import DerivedDefinition
+from tasks.table_definition import TableDefinition, read_table
 from tasks.trigger import TriggerDefinition
 from tests.fixtures import catalogs
 from tests.fixtures.catalogs import SENSORS, SHIPPED, copied, pipeline, why_not, written
 from tests.fixtures.commit import a_batch
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "docs" / "pipeline.schema.json"
-TRIGGER_SCHEMA = ROOT / "docs" / "trigger.schema.json"
 
 FILES = {"type": "files", "folder": "x", "pattern": "*"}
 
 
-def schema() -> str:
-    return json.dumps(Definition.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+SCHEMAS = {
+    "pipeline": Definition,
+    "table": TableDefinition,
+    "derived": DerivedDefinition,
+    "trigger": TriggerDefinition,
+}
 
 
-def test_the_published_schema_is_the_models() -> None:
-    write = 'python -c "from tests.unit.test_catalog import *; SCHEMA.write_text(schema())"'
-    assert SCHEMA.read_text(encoding="utf-8") == schema(), f"write it again: {write}"
+def schema(of: str) -> str:
+    return json.dumps(SCHEMAS[of].model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def trigger_schema() -> str:
-    return json.dumps(TriggerDefinition.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+def published(of: str) -> Path:
+    return ROOT / "docs" / f"{of}.schema.json"
 
 
-def test_the_published_schema_of_triggers_is_the_models() -> None:
-    write = 'python -c "from tests.unit.test_catalog import *; TRIGGER_SCHEMA.write_text(trigger_schema())"'
-    assert TRIGGER_SCHEMA.read_text(encoding="utf-8") == trigger_schema(), f"write it again: {write}"
+@pytest.mark.parametrize("of", SCHEMAS)
+def test_the_published_schema_is_the_model(of: str) -> None:
+    write = "from tests.unit.test_catalog import *; [published(of).write_text(schema(of)) for of in SCHEMAS]"
+    assert published(of).read_text(encoding="utf-8") == schema(of), f'write it again: python -c "{write}"'
 
 
 def changed(home: Path, file: str, **change: object) -> Path:
@@ -68,7 +71,9 @@ def test_every_file_is_a_pipeline_of_its_own_name() -> None:
 
 def test_a_transformations_version_follows_its_contract(tmp_path: Path) -> None:
     before = pipeline("sensors")
-    renamed = catalogs.read(changed(tmp_path, "sensors/sensors.yaml", source_name="another"))
+    said = yaml.safe_load((catalog.SHIPPED / "sensors" / "sensors.yaml").read_text())
+    steps = [*said["steps"][:-1], {"set": {"source_name": "'another'"}}]
+    renamed = catalogs.read(changed(tmp_path, "sensors/sensors.yaml", steps=steps))
     assert renamed.pipeline("sensors").transformation().version != before.transformation().version
     assert catalog.read(load()).pipeline("sensors").transformation() == before.transformation()
 
@@ -81,7 +86,6 @@ TABLE = {
 POWER = {
     "doc": "Meters.",
     "owner": "me",
-    "source_name": "meters",
     "source": {"type": "mqtt", "topic": "power/#"},
     "transform": "readings",
     "tables": [{"name": "power"}],
@@ -122,7 +126,7 @@ def test_what_is_broken_is_left_out_and_the_others_stand(tmp_path: Path) -> None
         "No such file or directory.",
         "halls": f"{own}/halls/halls.yaml: there is no table halls, or its contract is broken: "
         "choose from power.",
-        "broken": f"{own}/broken/broken.yaml: line 10, column 1: ownr: Extra inputs are not permitted, "
+        "broken": f"{own}/broken/broken.yaml: line 9, column 1: ownr: Extra inputs are not permitted, "
         "did you mean owner?",
         "other": f"{own}/broken/other.yml: call it other.yaml, to be read.",
         "near": f"{own}/near/near.yaml: there is no table powr, or its contract is broken: "
@@ -148,6 +152,27 @@ def test_of_two_things_of_one_name_the_first_stands_and_both_are_named(tmp_path:
         + last.format("pipelines/sensors/tables/sensor_readings.yaml"),
     ]
     assert found.contracts["sensor_readings"] == SHIPPED.contracts["sensor_readings"]
+
+
+def test_a_derived_table_is_not_called_like_a_pipeline(tmp_path: Path) -> None:
+    """Both would be one name in the record, and each version of one would put the other's out of force."""
+    mine = of_ones_own(tmp_path)
+    derived = yaml.safe_load(
+        (catalog.SHIPPED / "sensors" / "derived" / "sensor_readings_hourly.yaml").read_text()
+    )
+    written(mine / "meters" / "derived" / "experiments.yaml", derived)
+    written(mine / "meters" / "derived" / "meters.yaml", derived)
+    for name in ("experiments", "meters"):
+        (mine / "meters" / "derived" / f"{name}.sql").write_text("SELECT 1")
+    found = catalog.read_directories((catalog.SHIPPED, mine))
+    assert {"experiments", "meters"} <= found.pipelines.keys()
+    assert not {"experiments", "meters"} & found.derived.keys()
+    assert any("there is a pipeline meters already, in " in each.why for each in found.broken)
+
+
+@pytest.mark.parametrize("name", ["recall", "fold", "erase"])
+def test_a_pipeline_is_not_called_like_an_act_of_ours(tmp_path: Path, name: str) -> None:
+    assert why_not(of_ones_own(tmp_path, name)).startswith(f"{name} is an act of ours in the record: give")
 
 
 @pytest.mark.parametrize("name", ["Meters", "my meters", "1st", "m" * 64])
@@ -179,7 +204,7 @@ def test_a_derived_table_is_made_from_tables_that_are_there(tmp_path: Path) -> N
         (
             {"source": {"type": "files", "folder": "x", "patern": "*", "archive": "y"}},
             "source.files.pattern: Field required; "
-            "line 7, column 3: source.files.patern: Extra inputs are not permitted, did you mean pattern?",
+            "line 6, column 3: source.files.patern: Extra inputs are not permitted, did you mean pattern?",
         ),
         (
             {"tables": [{"name": "sensor_readings", "abuot": {}}]},
@@ -295,7 +320,7 @@ def test_a_transform_of_your_own_is_a_module_and_a_function(
     refined = refine("batch", reference)
     assert [("batch", reference, own.contracts)] == importlib.import_module("our_transform").CALLED
     assert refined.looked_up == {"postgres:devices": reference.digests["devices"]}  # it may be any of it
-    assert own.transformation().name == "our_transform:refine"
+    assert own.transformation().name == own.name
 
 
 def test_delays_grow() -> None:

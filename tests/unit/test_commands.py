@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console.app import app
-from console.commands import COMMANDS, loaded
+from console.cli.app import app
+from console.cli.commands import COMMANDS, loaded
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("polars", "structlog", "rich", "psutil", "prefect")
@@ -42,7 +42,7 @@ def test_a_command_loads_nothing_that_it_does_not_need(arguments: list[str]) -> 
     """Each of these takes as long to load as all that a short command does."""
     script = (
         "import sys\n"
-        "from console.app import main\n"
+        "from console.cli.app import main\n"
         "try:\n    main()\nfinally:\n    print(*sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(

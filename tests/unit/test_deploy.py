@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import deploy
+from flows.worker import deploy
 from lineage.errors import RejectedError, UnavailableError
 
 BUSY = "DeploymentApplyError: Server error '503 Service\n Unavailable' for url 'http://127.0.0.1:4200/api'"

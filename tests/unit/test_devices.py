@@ -8,14 +8,15 @@ import pytest
 
 from infra.simulators.devices import SPOILED, Published, Simulation, register
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.decode.messages import Decoder
+from tasks.transform import records
+from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import contract as contract_of
+from tests.fixtures.readings import steps_of
 
 START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 CONTRACT = contract_of("sensor_readings")
-PLACES = PlaceFinder()
+STEPS = steps_of(CONTRACT, "sensors")
 
 RULES = {
     "too hot": {"temperature.range"},
@@ -42,7 +43,7 @@ def refined(messages: list[Published]) -> Refined:
     now = START + timedelta(hours=4)
     batch = RawBatch(dataset="mqtt:sensors/+/readings", messages=frame, received_at=now, received_until=now)
     reference = Reference(frames={"devices": register(20)})
-    return readings.refine(batch, reference, Decoder(CONTRACT), "sensors", PLACES)
+    return records.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
@@ -75,4 +76,4 @@ def test_every_bad_kind_comes_and_is_what_it_says() -> None:
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_register_of_few_devices(count: int) -> None:
-    assert register(count).schema == readings.DEVICES
+    assert register(count).schema == DEVICES.row_schema

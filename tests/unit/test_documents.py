@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console import commands
-from tasks.transform.derived import DERIVED
+from console.cli import commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -38,13 +37,6 @@ def test_a_file_that_is_named_is_there(path: Path) -> None:
     links = set(re.findall(r"\]\((?!https?://|#)([^)#]+)", text))
     missing = {name for name in named if not PLACEHOLDER.search(name) and not (ROOT / name).exists()}
     assert missing | {link for link in links if not (path.parent / link).exists()} == set()
-
-
-def test_what_readings_derives_is_listed_whole() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    listed = re.search(r"`tasks/transform/derived.py`\): (.*?)\. A level", text)
-    assert listed is not None
-    assert re.findall(r"`(\w+)`", listed[1]) == [*DERIVED]
 
 
 @pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)

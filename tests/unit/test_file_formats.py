@@ -14,7 +14,7 @@ from tasks.extract.file_parts import parts
 from tasks.extract.files import FileOptions
 from tasks.extract.folder import Wanted, look
 from tasks.extract.formats.csv import CsvFormat
-from tasks.extract.formats.registry import ENDINGS
+from tasks.extract.formats.kinds import ENDINGS
 from tasks.extract.lines import Opening
 from tasks.layout import MAX_RECORD
 from tests.fixtures import catalogs

@@ -15,6 +15,8 @@ import orjson
 import pytest
 
 from tasks.batch import Position, RawBatch
+from tasks.decode.chunk import decode_batch
+from tasks.decode.messages import Decoder
 from tasks.extract import file_life, file_watch, teller, writer
 from tasks.extract.cuts import Survey
 from tasks.extract.file_watch import FileWatch
@@ -22,8 +24,6 @@ from tasks.extract.files import FileSource
 from tasks.extract.folder import mark_at
 from tasks.extract.taken import Opened
 from tasks.layout import records_in
-from tasks.transform.chunk import decode_batch
-from tasks.transform.decode import Decoder
 from tests.fixtures import waiting
 from tests.fixtures.commit import CONTRACT
 

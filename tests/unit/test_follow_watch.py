@@ -21,8 +21,7 @@ from tasks.extract.files import FileSource
 from tasks.extract.follow_watch import FollowWatch
 from tasks.extract.formats.csv import CsvFormat
 from tasks.extract.growing import Growing
-from tasks.extract.recognise import Kept
-from tasks.followed import FollowedFile
+from tasks.followed import Followed, FollowedFile, Reached
 from tests.fixtures.waiting import until
 
 
@@ -32,9 +31,9 @@ class Books:
 
     files: dict[UUID, FollowedFile] = field(default_factory=dict)
 
-    def kept(self) -> Kept:
-        return Kept(
-            followed=self._followed, find=self._find, begin=self._begin, seen=self._seen, left=self._left
+    def kept(self) -> Followed:
+        return Followed(
+            all=self._followed, find=self._find, begin=self._begin, seen=self._seen, left=self._left
         )
 
     async def _followed(self) -> Sequence[FollowedFile]:
@@ -60,10 +59,10 @@ class Books:
         return max((each.reached.next for each in self.files.values() if each.path == path), default=0)
 
     async def commit(self, batch: RawBatch) -> None:
-        span = batch.followed
-        assert span is not None
-        assert self.files[span.file].reached.next == span.first
-        self.files[span.file] = replace(self.files[span.file], reached=span.reached)
+        (at,) = batch.progress
+        file = self.files[UUID(at.part)]
+        assert at.first == (file.reached.mark if file.reached.next else None)
+        self.files[file.file] = replace(file, reached=Reached.of(at.end))
         await batch.acknowledge()
 
 
@@ -185,8 +184,7 @@ async def test_a_part_without_a_header_is_halved_as_any_other(inbox: Path) -> No
         for half in halves:
             await books.commit(half)
         (file,) = books.files.values()
-        assert whole.followed
-        assert file.reached == whole.followed.reached
+        assert file.reached.mark == whole.progress[0].end
 
 
 async def test_a_file_that_ended_before_its_records_began_is_given_on_at_its_end(inbox: Path) -> None:
@@ -223,9 +221,8 @@ async def test_a_halved_part_leaves_the_digests_that_whole_parts_would(inbox: Pa
         assert halves is not None
         for half in halves:
             await books.commit(half)
-        assert whole.followed is not None
         (file,) = books.files.values()
-        assert file.reached == whole.followed.reached
+        assert file.reached.mark == whole.progress[0].end
         assert [half.messages.row(-1) for half in halves] == [("a.csv:2", b"1\n2\n"), ("a.csv:4", b"3\n4\n")]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flows.line import Line
+from flows.stream.turns import Line
 
 
 @pytest.mark.parametrize("in_order", [True, False])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.listen import listen
+from flows.stream.side_by_side import listen
 from infra.local.process import free_port
 from infra.settings import load
 from lineage.errors import ContractError

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from flows.ours import FLOW
+from flows.process.ours import FLOW
 from infra.metrics import Metrics, Outcome, Stage, Status
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ SUFFIX = {"counter": "_total"}  # prometheus-client takes it off the name
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 COMPOSE = yaml.safe_load((INFRA / "compose/compose.yaml").read_text(encoding="utf-8"))["services"]
 
-FLOW_STATUS = {"completed", "failed"}  # what flows/counting.py counts
+FLOW_STATUS = {"completed", "failed"}  # what flows/process/counting.py counts
 VALUES = {"stage": set(Stage), "status": {*Status, *Outcome, *FLOW_STATUS}}
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flows import process
+from flows.process import lifecycle
 
 
 async def _wait() -> None:
@@ -14,7 +14,7 @@ async def _wait() -> None:
 async def test_work_that_is_told_to_stop_is_cancelled_and_that_is_no_error() -> None:
     stop = asyncio.Event()
     stop.set()
-    await process.unless(stop, process.together(_wait(), _wait()))
+    await lifecycle.unless(stop, lifecycle.together(_wait(), _wait()))
 
 
 async def test_a_part_that_is_cancelled_without_being_told_does_not_look_done() -> None:
@@ -22,7 +22,7 @@ async def test_a_part_that_is_cancelled_without_being_told_does_not_look_done() 
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await process.unless(asyncio.Event(), process.together(_wait(), cancelled()))
+        await lifecycle.unless(asyncio.Event(), lifecycle.together(_wait(), cancelled()))
 
 
 async def test_the_first_error_ends_the_others_and_is_raised_as_it_is() -> None:
@@ -30,7 +30,7 @@ async def test_the_first_error_ends_the_others_and_is_raised_as_it_is() -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        await process.unless(asyncio.Event(), process.together(_wait(), wrong()))
+        await lifecycle.unless(asyncio.Event(), lifecycle.together(_wait(), wrong()))
 
 
 async def test_a_watch_that_fails_ends_the_work_it_looks_on() -> None:
@@ -47,9 +47,9 @@ async def test_a_watch_that_fails_ends_the_work_it_looks_on() -> None:
         raise ValueError("unseen")
 
     with pytest.raises(ValueError, match="unseen"):
-        await process.beside(work(), watch())
+        await lifecycle.beside(work(), watch())
     assert ended == ["work"]
 
 
 async def test_work_that_is_done_ends_its_watch() -> None:
-    await process.beside(asyncio.sleep(0), _wait())
+    await lifecycle.beside(asyncio.sleep(0), _wait())

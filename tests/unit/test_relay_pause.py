@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from flows import process, relay
+from flows import relay
+from flows.process import lifecycle
 from infra.metrics import Metrics
 from lineage.relay import Carried
 
@@ -18,5 +19,5 @@ async def test_a_round_says_whether_more_waits(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(relay.log_relay, "carry", carry)
     nobody: Any = None
-    metrics, state = Metrics(CollectorRegistry()), process.State()
+    metrics, state = Metrics(CollectorRegistry()), lifecycle.State()
     assert await relay._carry(nobody, nobody, metrics, state) is behind

@@ -6,7 +6,7 @@ import pytest
 
 from lineage.errors import RejectedError
 from tasks.contract import Contract
-from tasks.load.row_key import read_key
+from tasks.look.row_key import read_key
 from tests.fixtures.commit import CONTRACT
 
 EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)

@@ -86,6 +86,27 @@ def test_a_key_is_the_same_however_its_json_is_written() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ones", "others"),
+    [
+        (["1", "1.0", "1e0", "10e-1"], ["1.5", "-1", "true", '"1"', "[1]"]),
+        (["0", "-0", "0.0", "-0.0"], ["false", '""', "[]"]),
+        (['{"a": [2.0]}', '{"a": [2]}'], ['{"a": [2.5]}', '{"a": 2}']),
+        (["9007199254740993"], ["9007199254740992"]),
+        (["9007199254740992", "9007199254740993.0"], ["9007199254740993"]),  # with a point it is a double
+        (["1e22", "10000000000000000000000"], ["1e23"]),
+    ],
+)
+def test_numbers_of_a_key_are_the_same_where_json_has_one_number(ones: list[str], others: list[str]) -> None:
+    def key(said: str) -> str:
+        found = judge(of(key="k", parameters={}), TOPIC, f'{{"k": {said}}}'.encode())
+        assert isinstance(found, Asked)
+        return str(found.key)
+
+    assert len({key(said) for said in ones}) == 1
+    assert len({key(said) for said in [ones[0], *others]}) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"ownr": "me"}, "did you mean owner?"),

@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from flows.process import until
+from flows.process.lifecycle import until
 
 
 @pytest.mark.parametrize("cancelled", [True, False])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from console.up import show
+from console.cli.up import show
 from infra.local.addresses import Address
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from lineage.version import _imported, _source, transformation_of
+from lineage.version import _imported, _keep, _kept, _source, beside, transformation_of
 
 FILES = {
     "__init__.py": "",
@@ -47,8 +47,9 @@ def write(path: Path, text: str) -> None:
 def forget() -> None:
     for name in [each for each in sys.modules if each.partition(".")[0] == "brewery"]:
         del sys.modules[name]
-    for each in (_imported, _source):
+    for each in (_imported, _source, _keep):
         each.cache_clear()
+    _kept.clear()
 
 
 def start() -> ModuleType:
@@ -99,6 +100,13 @@ def test_a_script_has_the_version_of_the_same_code_as_a_module(brewery: Path) ->
         assert version(module) == expected
     finally:
         sys.modules["__main__"] = main
+
+
+def test_what_stands_beside_a_function_is_its_users(brewery: Path) -> None:
+    write(brewery.parent / "helper.py", "")
+    (brewery.parent / "json").mkdir()  # of data
+    assert beside(start().scale) == ("brewery", "helper")
+    assert beside(pytest.fixture) == ("_pytest", "py", "pytest")  # all of its distribution
 
 
 def test_to_find_the_version_loads_nothing(brewery: Path) -> None:

@@ -41,6 +41,8 @@ def expression(said: str, columns: Collection[str]) -> pl.Expr:
     """What is written as an expression over these columns; raises ContractError with what is wrong."""
     import sqlglot  # slow to load, and most pipelines need none
 
+    if "\x00" in said:
+        raise ContractError(f"{_shown(said)!r} holds a NUL character, which no text has")
     if len(said) > LONGEST:
         raise ContractError(f"{_shown(said)!r} has more than {LONGEST:,} characters: cut it into columns")
     try:

@@ -4,19 +4,30 @@ Which row that is depends on the state of the table that the transform is given;
 value still depends on its record and that state alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from typing import TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import polars as pl
 from pydantic import Field
 
+from lineage import naming
 from lineage.errors import ContractError
+from tasks.batch import Reference
 from tasks.contract import Column, Contract, Frozen, Name
+from tasks.transform.steps.step import Found, is_there, nearest, ours_to_theirs
 
-Tables: TypeAlias = Mapping[str, pl.LazyFrame]
-"""Reference table → all its rows, each key once."""
-Added: TypeAlias = Callable[[pl.LazyFrame, Tables], pl.LazyFrame]
+DEVICES: Final = Contract.stored(
+    """{
+        "table": "devices", "key": ["device_id"], "on_return": "revise", "columns": [
+            {"name": "device_id", "type": "text"},
+            {"name": "name", "type": "text"},
+            {"name": "model", "type": "text"},
+            {"name": "site", "type": "text"}
+        ]
+    }"""
+)
+"""The device register (`headwater devices`), in which values are looked up as in a reference table. It is the
+frame of that name of `Reference`, one row per device."""
 
 
 class LookupColumns(Frozen):
@@ -28,7 +39,7 @@ class LookupColumns(Frozen):
 
     def added(self) -> Mapping[str, str]:
         """Column that is set → the reference table's."""
-        return self.add if isinstance(self.add, Mapping) else {name: name for name in self.add}
+        return ours_to_theirs(self.add)
 
     def key(self, contract: Contract) -> Mapping[str, str]:
         """Column of the record → the reference table's; of one column, whatever it is called there."""
@@ -53,19 +64,19 @@ class Lookup(Frozen):
     def check(
         self, columns: Mapping[str, Column], there: Sequence[str], tables: Mapping[str, Contract]
     ) -> None:
-        """Raise ContractError for what cannot be looked up so: `columns` of the table, `there` so far."""
         contract = _reference(self.table, tables)
-        key = self._whole_key(contract)
-        for ours, theirs in key.items():
-            if ours not in there:
-                near = _near(ours, there)
-                raise ContractError(f"lookup reads {ours}, and there is no such column before it: {near}")
+        for ours, theirs in self._whole_key(contract).items():
+            is_there("lookup", ours, there)
             _alike(columns[ours], contract.column(theirs), self.table)
         for ours, theirs in self.lookup.added().items():
             if theirs not in contract.names:
-                near = _near(theirs, contract.names)
+                near = nearest(theirs, contract.names)
                 raise ContractError(f"lookup adds {theirs}, and {self.table} has no such column: {near}")
             _alike(columns[ours], contract.column(theirs), self.table)
+
+    def reads(self, _there: Sequence[str]) -> Mapping[str, Collection[str]]:
+        by = self.lookup.by
+        return dict.fromkeys(self.sets, tuple(by) if isinstance(by, Mapping) else (by,))
 
     def _whole_key(self, contract: Contract) -> Mapping[str, str]:
         if isinstance(self.lookup.by, str) and len(contract.key) > 1:
@@ -78,19 +89,37 @@ class Lookup(Frozen):
             raise ContractError(f"{said}: name the whole key, and nothing else")
         return key
 
-    def added_from(self, contract: Contract) -> Added:
-        """What adds its columns to records, given all rows of the table."""
-        key, added = self.lookup.key(contract), self.lookup.added()
+    def does(self, _there: Sequence[str], tables: Mapping[str, Contract]) -> Found:
+        contract = tables[self.table]
+        key = self.lookup.key(contract)
         their_key = {f".key {number}": theirs for number, theirs in enumerate(key.values())}
+        named = {**their_key, **self.lookup.added()}
 
-        def add(records: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-            named = {**their_key, **added}
-            rows = tables[self.table].select(pl.col(theirs).alias(name) for name, theirs in named.items())
+        def add(records: pl.LazyFrame, table: pl.LazyFrame) -> pl.LazyFrame:
+            rows = table.select(pl.col(theirs).alias(name) for name, theirs in named.items())
             return records.join(
                 rows, left_on=list(key), right_on=list(their_key), how="left", maintain_order="left"
             )
 
-        return add
+        return Found(
+            dataset=naming.postgres(self.table),
+            schema=contract.row_schema,
+            rows=lambda _records, reference: _rows(contract, reference),
+            state=lambda reference: _state(contract, reference),
+            add=add,
+        )
+
+
+def _rows(contract: Contract, reference: Reference) -> pl.DataFrame:
+    if contract is DEVICES:
+        return reference.frames.get(contract.table, contract.row_schema.to_frame())
+    return reference.tables[contract.table].rows
+
+
+def _state(contract: Contract, reference: Reference) -> str | None:
+    if contract is DEVICES:
+        return reference.digests.get(contract.table)
+    return reference.tables[contract.table].said
 
 
 def _reference(table: str, tables: Mapping[str, Contract]) -> Contract:
@@ -101,14 +130,7 @@ def _reference(table: str, tables: Mapping[str, Contract]) -> Contract:
             f"lookup reads {table}, which is no reference table: it has a `time`, and a row of any moment"
         )
     known = [name for name, contract in tables.items() if contract.is_reference]
-    raise ContractError(f"there is no table {table} to look up in, or it is broken: {_near(table, known)}")
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"choose from {', '.join(sorted(known))}" if known else "there is none"
+    raise ContractError(f"there is no table {table} to look up in, or it is broken: {nearest(table, known)}")
 
 
 def _alike(ours: Column, theirs: Column, table: str) -> None:

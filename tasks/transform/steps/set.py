@@ -1,14 +1,15 @@
 """`set`: columns by expressions over columns of the record as they were before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 from pydantic import Field
 
 from lineage.errors import ContractError
-from tasks.contract import Column, ColumnType, Frozen, Name
+from tasks.contract import Column, ColumnType, Contract, Frozen, Name
 from tasks.transform.steps.expression import expression, said_of, type_of
+from tasks.transform.steps.step import Values
 
 
 class Set(Frozen):
@@ -20,7 +21,13 @@ class Set(Frozen):
     def sets(self) -> Sequence[str]:
         return tuple(self.set)
 
-    def check(self, columns: Mapping[str, Column], there: Sequence[str]) -> None:
+    @property
+    def table(self) -> None:
+        return None
+
+    def check(
+        self, columns: Mapping[str, Column], there: Sequence[str], _tables: Mapping[str, Contract]
+    ) -> None:
         for name, said in self.set.items():
             found = type_of(name, said, [columns[each] for each in there])
             kind = columns[name].type
@@ -31,11 +38,11 @@ class Set(Frozen):
             if why:
                 raise ContractError(f"{name}: {said!r} gives {why}")
 
-    def expressions(self, there: Sequence[str]) -> Mapping[str, pl.Expr]:
-        return {name: expression(said, there) for name, said in self.set.items()}
+    def reads(self, there: Sequence[str]) -> Mapping[str, Collection[str]]:
+        return {name: value.meta.root_names() for name, value in self.does(there, {}).of.items()}
 
-    def keeps(self, _there: Sequence[str]) -> None:
-        return None
+    def does(self, there: Sequence[str], _tables: Mapping[str, Contract]) -> Values:
+        return Values({name: expression(said, there) for name, said in self.set.items()})
 
 
 _KINDS: Final = {

@@ -1,15 +1,21 @@
 """`weather`: what a temperature and a humidity mean, by the formulas of `tasks/transform/weather.py`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Final, Literal, TypeAlias
 
 import polars as pl
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from lineage.errors import ContractError
-from tasks.contract import Column, ColumnType, Frozen, Name
+from tasks.contract import Column, ColumnType, Contract, Frozen, Name
+from tasks.transform.steps.step import Values, form, is_as, is_there, ours_to_theirs
 from tasks.transform.weather import dew_point, heat_index
 
+Formula: TypeAlias = Literal["dew_point", "heat_index"]
+Added: TypeAlias = Annotated[
+    Annotated[tuple[Formula, ...], Field(min_length=1), Tag("list")]
+    | Annotated[Mapping[Name, Formula], Field(min_length=1), Tag("mapping")],
+    Discriminator(form),
+]
 _FORMULAS: Final[Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
     "dew_point": dew_point,
     "heat_index": heat_index,
@@ -20,37 +26,44 @@ _NUMBERS: Final = (ColumnType.FLOAT, ColumnType.INTEGER)
 class WeatherColumns(Frozen):
     """Which of dew_point and heat_index (°C), from which temperature (°C) and relative humidity (%)."""
 
-    add: Annotated[tuple[Literal["dew_point", "heat_index"], ...], Field(min_length=1)]
+    add: Added
     temperature: Name
     humidity: Name
 
 
 class Weather(Frozen):
-    """Columns that are called as what they are: `dew_point`, `heat_index`."""
+    """Columns that are called as what they are, or ours → `dew_point`, `heat_index`."""
 
     weather: WeatherColumns
 
     @property
     def sets(self) -> Sequence[str]:
-        return self.weather.add
+        return tuple(self._added)
 
-    def check(self, columns: Mapping[str, Column], there: Sequence[str]) -> None:
-        for name in self.sets:
-            _is_in("°C", columns[name], (ColumnType.FLOAT,))
-        for name, unit in ((self.weather.temperature, "°C"), (self.weather.humidity, "%")):
-            if name not in there:
-                raise ContractError(f"weather reads {name}, and there is no such column before it")
-            _is_in(unit, columns[name], _NUMBERS)
-
-    def expressions(self, _there: Sequence[str]) -> Mapping[str, pl.Expr]:
-        measured = pl.col(self.weather.temperature), pl.col(self.weather.humidity)
-        return {name: _FORMULAS[name](*measured) for name in self.sets}
-
-    def keeps(self, _there: Sequence[str]) -> None:
+    @property
+    def table(self) -> None:
         return None
 
+    def check(
+        self, columns: Mapping[str, Column], there: Sequence[str], _tables: Mapping[str, Contract]
+    ) -> None:
+        for name in self.sets:
+            is_as("weather", columns[name], (ColumnType.FLOAT,), "°C")
+        for name, unit in zip(self._measured, ("°C", "%"), strict=True):
+            is_there("weather", name, there)
+            is_as("weather", columns[name], _NUMBERS, unit)
 
-def _is_in(unit: str, column: Column, kinds: Sequence[ColumnType]) -> None:
-    if column.type not in kinds or column.unit not in (None, unit):
-        said = f"{column.type} in {column.unit}" if column.unit else column.type
-        raise ContractError(f"weather takes {column.name} as {kinds[0]} in {unit}, and it is {said}")
+    def reads(self, _there: Sequence[str]) -> Mapping[str, Collection[str]]:
+        return dict.fromkeys(self.sets, self._measured)
+
+    def does(self, _there: Sequence[str], _tables: Mapping[str, Contract]) -> Values:
+        temperature, humidity = map(pl.col, self._measured)
+        return Values({ours: _FORMULAS[what](temperature, humidity) for ours, what in self._added.items()})
+
+    @property
+    def _added(self) -> Mapping[str, str]:
+        return ours_to_theirs(self.weather.add)
+
+    @property
+    def _measured(self) -> tuple[str, str]:
+        return self.weather.temperature, self.weather.humidity

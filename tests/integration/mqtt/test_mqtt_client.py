@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from infra.doctor.mqtt_probe import probe
-from infra.mqtt.client import Publisher, Subscriber, publish_many
+from infra.mqtt.client import Publisher, Subscriber, end_session, publish_many
 from lineage.errors import RejectedError, SettingsError, UnavailableError
 from tests.fixtures.mosquitto import NO_MEMORY, Broker, MakeBroker
 from tests.fixtures.waiting import until
@@ -33,6 +33,19 @@ async def test_notices_arrive_also_those_sent_while_we_were_away(mosquitto: Brok
         if notice == ("robot-server/runs", b"1"):  # we left before its acknowledgement did
             notice = (await take(notices, 1))[0]
         assert notice == ("robot-server/runs/a", b"3")
+
+
+async def test_an_ended_session_keeps_nothing_and_those_of_others_stay(mosquitto: Broker) -> None:
+    for client_id in ("old", "other"):
+        async with Subscriber(mosquitto.url, client_id, ["robot-server/#"]):
+            pass
+    await end_session(mosquitto.url, "old")
+    await publish_many(mosquitto.url, [("robot-server/runs", b"1")])
+    async with Subscriber(mosquitto.url, "other", ["robot-server/#"]) as notices:
+        assert await take(notices, 1) == [("robot-server/runs", b"1")]
+    async with Subscriber(mosquitto.url, "old", ["other"]) as notices:
+        await publish_many(mosquitto.url, [("other", b"2")])
+        assert await take(notices, 1) == [("other", b"2")]
 
 
 async def test_a_subscriber_reconnects_and_subscribes_again(make_mosquitto: MakeBroker) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.pattern import topic_pattern
-from tasks.transform.decode import Decoder
-from tasks.transform.readings import DEVICES, refine
+from tasks.transform.records import refine
+from tasks.transform.steps.lookup import DEVICES
 from tests.fixtures.catalogs import contract as contract_of
-from tests.fixtures.readings import TOPIC, atlas, raw_batch
+from tests.fixtures.readings import TOPIC, raw_batch, steps_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -32,11 +33,11 @@ def refined(contract: Contract) -> Refine:
     """`refined(*payloads, topics=…, devices=…)`: one batch, refined."""
 
     def run(*payloads: bytes, topics: str | Sequence[str] = TOPIC, devices: Any = ()) -> Refined:
-        register = pl.DataFrame(list(devices), DEVICES, orient="row")
+        register = pl.DataFrame(list(devices), DEVICES.row_schema, orient="row")
         reference = Reference(frames={"devices": register})
         pattern = topic_pattern("sensors/{device_id}/readings")
         batch = raw_batch(payloads, topics)
-        return refine(batch, reference, Decoder(contract), "lab sensors", atlas(), pattern)
+        return refine(batch, reference, Decoder(contract), pattern, steps_of(contract, "lab sensors"))
 
     return run
 

@@ -106,7 +106,7 @@ def test_a_step_reads_it(tmp_path: Path) -> None:
                 [{"set": {"n": "came"}}, {"set": {"m": "n"}}],
                 key=["box", "at", "m"],
             ),
-            "steps: m is set from when the record came, so it cannot be in the key",
+            "m is set from when the record came, so it cannot be in the key",
         ),
         (changed({"came": {"type": "text", "from": {"received": "time"}}}), "its type must be timestamp"),
         (

@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.digest import row_hashes
-from lineage.errors import ContractError
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference, Refined
 from tasks.canonical import canonical_key
 from tasks.contract import Contract
+from tasks.decode.messages import Decoder
 from tasks.pattern import topic_pattern
 from tasks.table_definition import TableDefinition
-from tasks.transform.decode import Decoder
-from tasks.transform.registry import Parameters, bound
+from tasks.transform.transforms import Parameters, bound
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AT = "2026-11-21T08:00:00Z"
@@ -280,16 +279,11 @@ def test_a_key_and_a_hash_are_of_the_value() -> None:
         assert row_hashes(frame, ["a"]).to_list() == row_hashes(frame, ["t"]).to_list()
 
 
-def test_a_robot_has_no_decimals() -> None:
-    with pytest.raises(ContractError, match="orders: amount: a robot's numbers are no decimals: make it a"):
-        bound("experiments", {"orders": contract(scale=2)}, Parameters(source_name="s"))
-
-
 def test_a_decoder_of_other_contracts_reads_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("tasks.transform.record.json.loads", never)
+    monkeypatch.setattr("tasks.decode.strict.json.loads", never)
     floats = TableDefinition.model_validate(
         {"key": ["at"], "time": "at", "columns": {"at": {"type": "timestamp"}, "x": {"type": "float"}}}
     ).contract("t")

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from tasks.batch import Reference, Refined
 from tasks.contract import Column, ColumnType, Contract, Missing
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
-from tasks.transform.readings import refine
+from tasks.decode.messages import Decoder
+from tasks.transform.records import refine
 from tasks.transform.validate import rules_of
-from tests.fixtures.readings import READING, atlas, message, raw_batch
+from tests.fixtures.readings import READING, message, raw_batch, steps_of
 
 NEVER = 10**9  # more messages than any batch has: every one of them is read the strict way
 
@@ -196,11 +195,11 @@ def test_no_verdict_depends_on_the_grouping(
         json.dumps(READING | {"device_id": d} | r).encode() for d, r in zip(devices, given, strict=True)
     ]
     topics = [f"sensors/{device}/readings" for device in devices]
-    places: PlaceFinder = atlas()
+    steps = steps_of(contract)
 
     def run(start: int, end: int) -> dict[int, Any]:
         batch = raw_batch(payloads[start:end], topics[start:end])
-        found = verdicts(refine(batch, Reference(frames={}), Decoder(contract), "s", places))
+        found = verdicts(refine(batch, Reference(frames={}), Decoder(contract), steps=steps))
         return {sequence + start: verdict for sequence, verdict in found.items()}
 
     assert run(0, len(payloads)) == run(0, cut) | run(cut, len(payloads))

@@ -1,4 +1,4 @@
-"""The enrichment is one lazy plan that adds the derived columns and changes nothing else."""
+"""What the steps of `sensors` add to a reading, and that nothing else changes."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,6 @@ import pytest
 from lineage.digest import row_hashes
 from tasks.batch import ORIGIN_SCHEMA, Refined
 from tasks.contract import Contract
-from tasks.transform.place import PLACE_SCHEMA
-from tasks.transform.readings import DEVICES, enrich
 from tests.fixtures.readings import message
 
 Refine = Callable[..., Refined]
@@ -49,29 +47,6 @@ def test_the_input_hash_knows_nothing_of_the_enrichment(refined: Refine, contrac
     assert one["device_name"].to_list() != other["device_name"].to_list()
     assert one["input_hash"].to_list() == other["input_hash"].to_list()
     assert one["input_hash"].to_list() == row_hashes(one, [c.name for c in contract.inputs]).to_list()
-
-
-def test_the_plan_is_lazy_and_keeps_the_rows_and_their_order(contract: Contract) -> None:
-    readings = pl.LazyFrame(
-        {
-            "device_id": ["b", "a", "b"],
-            "temperature": [30.0, None, 20.0],
-            "humidity": [60.0, 50.0, 0.0],
-            "latitude": [48.14, None, 48.144],
-            "longitude": [11.58, None, 11.58],
-            "carried": [1, 2, 3],
-        }
-    )
-    devices = pl.LazyFrame([("b", "B", "m", "s")], DEVICES, orient="row")
-    places = pl.LazyFrame([(4814, 1158, "Munich", "DE", "Europe/Berlin")], PLACE_SCHEMA, orient="row")
-    plan = enrich(readings, devices, places, "src", contract)
-    assert isinstance(plan, pl.LazyFrame)
-    rows = plan.collect()
-    assert rows["carried"].to_list() == [1, 2, 3]
-    assert rows["device_name"].to_list() == ["B", None, "B"]
-    assert rows["place"].to_list() == ["Munich", None, "Munich"]
-    assert rows["dew_point"].is_null().to_list() == [False, True, True]
-    assert not {"latitude_cell", "longitude_cell"} & set(rows.columns)
 
 
 def test_real_rooms_and_their_readings_pass_whole(

@@ -8,9 +8,9 @@ import pytest
 
 from tasks.batch import Format, Layout
 from tasks.contract import Contract
-from tasks.transform import cells
-from tasks.transform.decode import Decoder
-from tasks.transform.table import decode_csv
+from tasks.decode import cells
+from tasks.decode.messages import Decoder
+from tasks.decode.tabular import decode_csv
 
 CONTRACT = Contract.model_validate(
     {

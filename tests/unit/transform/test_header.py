@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.batch import Format, Layout
-from tasks.transform.header import fault_of, names_of, our_names
-from tasks.transform.table import decode_csv
+from tasks.decode.header import fault_of, names_of, our_names
+from tasks.decode.tabular import decode_csv
 from tests.fixtures.commit import CONTRACT
 
 FIRST = "device_id,timestamp"

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from tasks.again.changes import compare
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference
 from tasks.contract import Contract
-from tasks.load.changes import compare
+from tasks.decode.messages import Decoder
 from tasks.load.standing import ORIGIN, STANDS
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.transform import records as readings
+from tasks.transform.steps.kinds import Steps
+from tasks.transform.steps.place import Place, PlaceColumns
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAMES = (
@@ -30,11 +31,14 @@ CONTRACT = Contract.model_validate(
             {"name": "at", "type": "timestamp"},
             {"name": "latitude", "type": "float", "maximum": 90},
             {"name": "longitude", "type": "float"},
-            {"name": "place", "type": "text", "derived": True},
+            {"name": "place", "type": "text", "set": True},
             *({"name": name, "type": "text"} for name in NAMES),
         ],
     }
 )
+
+COORDINATES = {"latitude": "latitude", "longitude": "longitude"}
+STEPS = Steps(CONTRACT, [Place(place=PlaceColumns(add={"place": "city"}, **COORDINATES))])
 
 
 def record(minute: int, latitude: float = 52.52) -> dict[str, object]:
@@ -58,7 +62,7 @@ def test_every_column_keeps_what_the_record_said(decoder: Decoder) -> None:
         received_at=NOW,
         received_until=NOW,
     )
-    refined = readings.refine(batch, Reference(frames={}), decoder, "x", PlaceFinder())
+    refined = readings.refine(batch, Reference(frames={}), decoder, steps=STEPS)
     accepted = refined.accepted["things"].sort("at")
     assert accepted.select(NAMES).rows(named=True) == [
         {name: f"{name} {minute}" for name in NAMES} for minute in (0, 1, 4)

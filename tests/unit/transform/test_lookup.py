@@ -163,7 +163,7 @@ def test_what_is_looked_up_is_part_of_the_version(tmp_path: Path, climate: Pipel
             {"table": "room"},
             "there is no table room to look up in, or it is broken: did you mean rooms?",
         ),
-        ({"table": "zzz"}, "choose from owners, rooms"),
+        ({"table": "zzz"}, "choose from devices, owners, rooms"),
         ({"table": "climate"}, "lookup reads climate, which is no reference table: it has a `time`"),
         ({"by": "house"}, "the key of rooms has several columns: write `by: {OURS: building, OURS: room}`"),
         (
@@ -203,7 +203,7 @@ def test_a_key_hangs_on_no_table_that_may_change(tmp_path: Path, key: str) -> No
     columns = {**CLIMATE["table"]["columns"], "high": {"type": "boolean"}}
     table = {**CLIMATE["table"], "columns": columns, "key": ["house", key, "at"]}
     written(tmp_path, steps=steps, table=table)
-    why = f"steps: {key} is set from the table rooms, which may change, so it cannot be in the key"
+    why = f"{key} is set from postgres:rooms, which may change, so it cannot be in the key"
     assert any(why in each.why for each in catalog.read_directories((tmp_path,)).broken)
 
 

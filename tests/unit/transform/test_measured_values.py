@@ -1,4 +1,4 @@
-"""What is measured keeps its value and its lineage, though `readings` could compute one of its name."""
+"""What is measured keeps its value and its lineage, though a step could compute one of its name."""
 
 import json
 from datetime import UTC, datetime
@@ -10,9 +10,12 @@ import pytest
 from lineage.columns import ColumnEdge, Kind, Subtype
 from tasks.batch import MESSAGE_SCHEMA, Format, Layout, RawBatch, Reference
 from tasks.contract import Contract
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.decode.messages import Decoder
+from tasks.transform import records
+from tasks.transform.steps.kinds import Steps
+from tasks.transform.steps.lookup import DEVICES, Lookup, LookupColumns
+from tasks.transform.steps.place import Place, PlaceColumns
+from tasks.transform.steps.weather import Weather, WeatherColumns
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAMES = ("device_id", "at", "temperature", "humidity", "dew_point", "device_name", "latitude", "longitude")
@@ -28,12 +31,20 @@ CONTRACT = Contract.model_validate(
             *({"name": name, "type": "float"} for name in NUMBERS),
             *({"name": name, "type": "text"} for name in ("device_id", "device_name", "country")),
             {"name": "at", "type": "timestamp"},
-            *({"name": name, "type": "text", "derived": True} for name in ("device_site", "place")),
-            {"name": "heat_index", "type": "float", "derived": True},
+            *({"name": name, "type": "text", "set": True} for name in ("device_site", "place")),
+            {"name": "heat_index", "type": "float", "set": True},
         ],
     }
 )
-DEVICES = pl.DataFrame([("d1", "registered", "m", "s")], schema=readings.DEVICES, orient="row")
+STEPS = Steps(
+    CONTRACT,
+    [
+        Place(place=PlaceColumns(latitude="latitude", longitude="longitude", add={"place": "city"})),
+        Lookup(lookup=LookupColumns(table="devices", by="device_id", add={"device_site": "site"})),
+        Weather(weather=WeatherColumns(temperature="temperature", humidity="humidity", add=("heat_index",))),
+    ],
+)
+REGISTER = pl.DataFrame([("d1", "registered", "m", "s")], schema=DEVICES.row_schema, orient="row")
 
 
 def an_arrow_file() -> bytes:
@@ -55,7 +66,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("source", BATCHES)
-def test_what_is_measured_is_stored_and_what_is_derived_is_computed(source: str) -> None:
+def test_what_is_measured_is_stored_and_what_a_step_sets_is_computed(source: str) -> None:
     messages, layout = BATCHES[source]
     batch = RawBatch(
         dataset=source,
@@ -64,8 +75,8 @@ def test_what_is_measured_is_stored_and_what_is_derived_is_computed(source: str)
         received_until=NOW,
         layout=layout,
     )
-    reference = Reference(frames={"devices": DEVICES})
-    refined = readings.refine(batch, reference, Decoder(CONTRACT), "x", PlaceFinder())
+    reference = Reference(frames={"devices": REGISTER})
+    refined = records.refine(batch, reference, Decoder(CONTRACT), steps=STEPS)
     assert refined.rejected.is_empty(), refined.rejected["message"].to_list()
     (row,) = refined.accepted["weather"].iter_rows(named=True)
     measured = {name: row[name] for name in ("dew_point", "device_name", "country")}
@@ -75,7 +86,7 @@ def test_what_is_measured_is_stored_and_what_is_derived_is_computed(source: str)
 
 @pytest.mark.parametrize("source", BATCHES)
 def test_the_lineage_of_a_measured_value_leads_to_the_message(source: str) -> None:
-    edges = readings.columns(CONTRACT, source, "x")["weather"]
+    edges = records.columns(CONTRACT, source, steps=STEPS)["weather"]
 
     def direct(column: str) -> set[tuple[str, str | None]]:
         found = [each for each in edges if each.target_column == column and each.kind is Kind.DIRECT]
@@ -86,4 +97,4 @@ def test_the_lineage_of_a_measured_value_leads_to_the_message(source: str) -> No
         assert ColumnEdge(source, name, name, Kind.DIRECT, Subtype.IDENTITY, False) in edges
     assert direct("heat_index") == {(source, "temperature"), (source, "humidity")}
     assert direct("device_site") == {("postgres:devices", "site")}
-    assert direct("place") == {("library:reverse_geocode", "place")}
+    assert direct("place") == {("library:reverse_geocode", "city")}

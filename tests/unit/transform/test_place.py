@@ -20,7 +20,7 @@ class Counting:
 
     def __call__(self, points: Sequence[Point]) -> list[Place]:
         self.asked += points
-        return [Place(f"{latitude},{longitude}", "XX", None) for latitude, longitude in points]
+        return [Place(f"{latitude},{longitude}", None, "XX", None) for latitude, longitude in points]
 
 
 def cells(*pairs: tuple[int | None, int | None]) -> pl.DataFrame:
@@ -46,9 +46,9 @@ def test_a_cell_is_asked_once() -> None:
     look = Counting()
     finder = PlaceFinder(look.load)
     first = finder.find(cells((4814, 1158), (0, 0)))
-    assert first["place"].to_list() == ["48.14,11.58", "0.0,0.0"]
+    assert first["city"].to_list() == ["48.14,11.58", "0.0,0.0"]
     again = finder.find(cells((0, 0), (1, 1), (4814, 1158)))
-    assert again["place"].to_list() == ["0.0,0.0", "0.01,0.01", "48.14,11.58"]
+    assert again["city"].to_list() == ["0.0,0.0", "0.01,0.01", "48.14,11.58"]
     assert look.asked == [(48.14, 11.58), (0.0, 0.0), (0.01, 0.01)]
 
 
@@ -63,10 +63,18 @@ def test_the_memory_is_bounded_and_the_oldest_goes_first() -> None:
     assert len(look.asked) == 4
 
 
+def test_what_is_nowhere_on_earth_is_not_asked() -> None:
+    look = Counting()
+    found = PlaceFinder(look.load).find(cells((9001, 0), (0, -18001), (None, 1), (9000, 18000)))
+    assert found.select(CELL).rows() == [(9000, 18000)]
+    far = pl.DataFrame({"x": [1e300, float("nan"), float("-inf")]})
+    assert far.select(cell(pl.col("x")))["x"].null_count() == 3
+
+
 def test_the_libraries_know_towns_and_time_zones() -> None:
     found = PlaceFinder().find(cells((4814, 1158), (-3387, 15121), (0, -3000)))
     assert found.rows()[:2] == [
-        (4814, 1158, "Munich", "DE", "Europe/Berlin"),
-        (-3387, 15121, "Sydney", "AU", "Australia/Sydney"),
+        (4814, 1158, "Munich", "Bavaria", "DE", "Europe/Berlin"),
+        (-3387, 15121, "Sydney", "New South Wales", "AU", "Australia/Sydney"),
     ]
     assert str(found["time_zone"][2]).startswith("Etc/")  # at sea

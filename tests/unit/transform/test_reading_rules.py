@@ -19,7 +19,7 @@ from tasks.extract import folder
 from tasks.pattern import file_glob, file_pattern
 from tasks.table_definition import TableDefinition
 from tasks.transform import reading_rules
-from tasks.transform.registry import TRANSFORMS, Parameters, bound
+from tasks.transform.transforms import TRANSFORMS, Parameters, bound
 from tests.fixtures import catalogs
 
 NOW = datetime(2026, 11, 26, 20, tzinfo=UTC)

@@ -4,9 +4,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.decode import cells, header
+from tasks.decode.payload import PAYLOAD_SENTENCES
 from tasks.pattern import topic_pattern
-from tasks.transform import cells, header, reading_rules
-from tasks.transform.reject import PAYLOAD_SENTENCES
+from tasks.transform import reading_rules
 from tasks.transform.validate import rules_of
 from tests.fixtures.catalogs import contract as contract_of
 

@@ -14,7 +14,7 @@ from flows.catalog import Pipeline
 from lineage.errors import ContractError, TransformError
 from tasks.batch import MESSAGE_SCHEMA, RawBatch, Reference, Refined
 from tasks.transform.steps.expression import ONE, expression
-from tasks.transform.steps.registry import STEPS
+from tasks.transform.steps.kinds import STEPS
 from tasks.transform.weather import dew_point
 from tests.fixtures import catalogs
 
@@ -100,6 +100,16 @@ def test_a_set_column_keeps_the_rules_of_its_column(rooms: Pipeline) -> None:
     assert (found.read, found.accepted["rooms"].height) == (3, 1)
 
 
+def test_a_formula_gives_a_column_of_any_name_and_a_humidity_of_nearly_nothing_has_no_dew_point(
+    tmp_path: Path,
+) -> None:
+    weather = {"add": {"third": "dew_point"}, "temperature": "temperature", "humidity": "humidity"}
+    rooms = with_steps(tmp_path, {"weather": weather})
+    found = refined(rooms, {"temperature": 21.4, "humidity": 44.1}, {"temperature": 20, "humidity": 5e-324})
+    dew, none = found.accepted["rooms"].sort("room")["third"].to_list()
+    assert (round(dew, 1), none, found.rejected.height) == (8.7, None, 0)
+
+
 def test_the_lineage_of_a_set_column_is_what_it_was_computed_from(rooms: Pipeline) -> None:
     edges = rooms.columns("kafka:rooms")["rooms"]
     of: dict[str, set[str | None]] = {}
@@ -182,6 +192,24 @@ def test_what_is_not_true_is_filtered(tmp_path: Path) -> None:
         (at, None, "rooms", f'{{"at":"2026-11-26T19:00:00.000000Z","room":"r00{at}"}}') for at in (0, 2)
     ]
     assert found.filtered_rows["input_hash"].null_count() == 0
+
+
+def test_what_is_filtered_is_known_by_the_key_that_a_step_would_set(tmp_path: Path) -> None:
+    """Where that cannot be computed, its neighbours still have theirs."""
+    rooms = with_steps(
+        tmp_path,
+        {"where": "count < 0"},
+        {"set": {"code": "count * 10", "third": "co2 / 3"}},
+        count={"type": "integer"},
+        code={"type": "decimal", "precision": 4, "scale": 0},
+    )
+    (contract,) = rooms.contracts.values()
+    keyed = contract.model_copy(update={"key": ("at", "code")})
+    changed = rooms.model_copy(update={"contracts": {"rooms": keyed}})
+    found = refined(changed, {"count": 7}, {"count": 5000}, {"count": 8}, {"count": -1})
+    at = '"at":"2026-11-26T19:00:00.000000Z"'
+    assert found.filtered_rows["key"].to_list() == [f'{{{at},"code":"70"}}', None, f'{{{at},"code":"80"}}']
+    assert found.accepted["rooms"]["third"].to_list() == [None]
 
 
 def test_each_step_sees_what_was_set_and_kept_before_it(tmp_path: Path) -> None:

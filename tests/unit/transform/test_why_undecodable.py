@@ -8,11 +8,11 @@ import pytest
 
 from lineage import naming
 from tasks.batch import MESSAGE_SCHEMA, Format, RawBatch, Reference
+from tasks.decode.messages import Decoder
 from tasks.layout import Layout
-from tasks.transform import readings
-from tasks.transform.decode import Decoder
-from tasks.transform.place import PlaceFinder
+from tasks.transform import records
 from tests.fixtures.catalogs import contract as contract_of
+from tests.fixtures.readings import steps_of
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 CONTRACT = contract_of("sensor_readings")
@@ -29,7 +29,7 @@ def messages(*payloads: bytes, layout: Layout | None = None) -> list[str]:
         received_until=NOW,
         layout=layout,
     )
-    refined = readings.refine(batch, Reference(frames={}), Decoder(CONTRACT), "sensors", PlaceFinder())
+    refined = records.refine(batch, Reference(frames={}), Decoder(CONTRACT), steps=steps_of(CONTRACT))
     return refined.rejected["message"].to_list()
 
 

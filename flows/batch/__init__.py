@@ -1,0 +1,1 @@
+"""The Prefect flows, and the steps that their runs share."""

@@ -1,0 +1,1 @@
+"""Streams: from sources that never end to Postgres."""

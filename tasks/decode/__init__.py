@@ -1,0 +1,1 @@
+"""From bytes to typed cells; one file per form."""

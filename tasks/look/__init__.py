@@ -1,0 +1,1 @@
+"""Questions to the store: where a row came from, what was rejected, who reads."""

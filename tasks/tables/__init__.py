@@ -1,0 +1,1 @@
+"""The tables that contracts ask for: made, changed, partitioned."""
