@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from . import sequences
+from . import query_files, sequences
 from .columns import ColumnEdge
 from .log import FIRST_HEAD, WRITER_LOCK, Span, Writer
 from .model import Edge, Node, RelationshipType, Transformation, transformation_node
@@ -14,14 +14,7 @@ from .ports import Connection
 from .row_digest import VERSION
 from .transformations import Introduction, introduce
 
-_LEDGER = """
-INSERT INTO store.ledger (batch, dataset, position_id, received_at, received_until, processed_at,
-    read, accepted, rejected, duplicates, filtered, way, transformation_id, run_id,
-    writer, first_entry, last_entry, chain_head, rejected_sum, digest_version, digest_key,
-    raw_digest{column})
-VALUES ($1, $2, $3, $4, $4, $5, $16, $17, $18, $19, $20, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-    $21{value})
-"""
+_LEDGER = query_files.read(__package__, "book_act.sql")
 _WITHOUT_READER = _LEDGER.format(column="", value="")
 _WITH_READER = _LEDGER.format(column=", pipeline", value=", $22")
 """Who read the messages; the engine alone has no such column, and no messages."""
@@ -31,14 +24,7 @@ SELECT nextval('store.batch_number') AS number, clock_timestamp() AS at,
 """
 _LAST = "SELECT number, hash FROM store.lineage_log WHERE writer = $1 ORDER BY number DESC LIMIT 1"
 
-_INTRODUCED = """
-SELECT NOT EXISTS (
-    SELECT FROM unnest($3::text[]) AS wanted WHERE NOT EXISTS (
-        SELECT FROM store.transformations t
-        WHERE t.transformation_id = $2 AND t.source = '' AND t.target = wanted
-    )
-) AND $2 = (SELECT transformation_id FROM store.reigns WHERE name = $1 ORDER BY reign DESC LIMIT 1)
-"""
+_INTRODUCED = query_files.read(__package__, "is_introduced.sql")
 
 Relation = tuple[RelationshipType, Node, Node]
 Columns = Mapping[str, Sequence[ColumnEdge]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import form
+from . import form, query_files
 from .append import LedgerEntry, next_batch, write
 from .log import Entry, read_entries
 from .model import (
@@ -40,62 +40,14 @@ TRANSFORMATION = Transformation(name="fold", version="1")
 NOTHING: Mapping[str, Fact] = {"dataset": "postgres:ledger", "batches": 0, "rows": 0}
 """What a day without a commit folds."""
 
-_KNOWN = """
-SELECT l.* FROM store.lineage_log l
-WHERE l.relationship_type = 'FOLDS' AND (
-    store.whole(l.source_facts->>'last') >= $2 OR store.whole(l.source_facts->>'until') > $3
-) AND EXISTS (
-    SELECT FROM store.lineage_spans s
-    WHERE s.writer = l.writer AND l.number BETWEEN s.first AND s.last AND s.seal <= $1
-)
-"""
-_NEWEST = """
-SELECT max(store.whole(source_facts->>'until')) AS until,
-    coalesce(max(store.whole(source_facts->>'last')), 0) AS last
-FROM store.lineage_log JOIN store.ledger USING (batch)
-WHERE relationship_type = 'FOLDS' AND way = 'fold'
-"""
+_KNOWN = query_files.read(__package__, "folds_after.sql")
+_NEWEST = query_files.read(__package__, "newest_fold.sql")
 _FIRST_DAY = "SELECT date_trunc('day', min(processed_at), 'UTC') FROM store.ledger"
 _LAST_BATCH = "SELECT max(batch) FROM store.ledger WHERE processed_at < $1 AND batch > $2"
 # What the entries of these commits call batches, and whose records they rejected: by dataset what its day's
 # node says, so that nothing about the dataset has to be asked of its batches. A bucket is made again and
 # again.
-_NODES = """
-WITH named AS (
-    SELECT source_facts AS facts, coalesce(source_facts->>'bucket', source_facts->>'hour') AS bucket,
-        writer, number, created_at, false AS made FROM store.lineage_log
-    WHERE source_kind = 'Batch' AND batch BETWEEN $1 AND $2
-    UNION ALL
-    SELECT target_facts, coalesce(target_facts->>'bucket', target_facts->>'hour'),
-        writer, number, created_at, true FROM store.lineage_log
-    WHERE target_kind = 'Batch' AND batch BETWEEN $1 AND $2
-), batches AS (
-    SELECT facts->>'dataset' AS dataset, store.whole(facts->>'number') AS number,
-        store.whole(bucket) AS bucket, max(store.whole(facts->>'rows')) AS rows,
-        coalesce(max(created_at) FILTER (WHERE made AND bucket IS NOT NULL), min(created_at)) AS created_at,
-        coalesce(max(s.sealed_at) FILTER (WHERE made AND bucket IS NOT NULL), min(s.sealed_at)) AS known_at,
-        bool_or(coalesce(facts->>'read', 'false') = 'true') AS read
-    FROM named n
-    LEFT JOIN LATERAL (
-        SELECT seal FROM store.lineage_spans p WHERE p.writer = n.writer AND p.last >= n.number
-        ORDER BY p.last LIMIT 1
-    ) span ON true
-    LEFT JOIN store.lineage_seals s USING (seal)
-    GROUP BY 1, 2, 3
-), days AS (
-    SELECT dataset, count(*) FILTER (WHERE NOT read) AS batches, coalesce(sum(rows), 0)::bigint AS rows,
-        max(created_at) FILTER (WHERE NOT read) AS last_created_at,
-        max(known_at) FILTER (WHERE NOT read) AS last_known_at
-    FROM batches
-    WHERE number BETWEEN $1 AND $2 OR (bucket >= $3 AND bucket < $4) GROUP BY dataset
-), sources AS (
-    SELECT dataset, count(*) AS rejected_batches, sum(rejected)::bigint AS rejected
-    FROM store.ledger WHERE batch BETWEEN $1 AND $2 AND rejected > 0 GROUP BY dataset
-)
-SELECT dataset, coalesce(batches, 0) AS batches, coalesce(rows, 0) AS rows, last_created_at, last_known_at,
-    rejected_batches, rejected
-FROM days FULL JOIN sources USING (dataset) ORDER BY dataset
-"""
+_NODES = query_files.read(__package__, "days_to_fold.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

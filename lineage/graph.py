@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from . import query_files
 from .fold import Fold
 from .model import Fact, NodeKind, RelationshipType
 from .ports import Graph
@@ -20,12 +21,7 @@ CHUNK = 2_000
 
 FOLDED = 2_000
 """Batches folded at a time."""
-_BATCHES = f"""
-MATCH (b:Batch)-[:PART_OF]->(:Dataset {{key: $dataset}})
-WHERE (b.number >= $first AND b.number <= $last)
-    OR (coalesce(b.bucket, b.hour) >= $since AND coalesce(b.bucket, b.hour) < $until)
-RETURN b.key AS key LIMIT {FOLDED}
-"""
+_BATCHES = query_files.read(__package__, "batches_to_fold.cypher").format(folded=FOLDED)
 _FORGET = "UNWIND $keys AS key MATCH (b:Batch {key: key}) DETACH DELETE b"
 ENDS = """
 RETURN type(r) AS type, properties(r) AS facts, labels(a) AS source_labels, a.key AS source,

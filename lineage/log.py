@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from . import sequences
+from . import query_files, sequences
 from .canonical import canonical_json
 from .model import Edge, Node, NodeKind, RelationshipType, micros
 from .ports import Connection
@@ -33,13 +33,7 @@ _INSERT = (
 
 
 # Locked in the same statement: a writer that is there and has no lock is one whose connection is gone.
-_OPEN_WRITER = """
-WITH opened AS (
-    INSERT INTO store.lineage_writers (application) VALUES ($1) RETURNING writer, opened_at
-),
-locked AS (SELECT writer, opened_at, pg_advisory_lock($2, (writer % 2147483648)::int) FROM opened)
-SELECT writer, opened_at FROM locked
-"""
+_OPEN_WRITER = query_files.read(__package__, "open_writer.sql")
 _IS_WRITER = "SELECT true FROM store.lineage_writers WHERE writer = $1 AND opened_at = $2"
 
 

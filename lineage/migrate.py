@@ -4,16 +4,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
+from . import query_files
 from .errors import QueryError
 from .ports import Connection
 
 LOCK = 0x4865_6164  # advisory lock of every schema change: two of them at once would deadlock
-_TABLE = """
-CREATE SCHEMA IF NOT EXISTS store;
-CREATE TABLE IF NOT EXISTS store.migrations (
-    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-"""
+_TABLE = query_files.read(__package__, "migrations_table.sql")
 
 Migration = tuple[str, str]
 """A name that is never used again, and the SQL."""

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from . import query_files
 from .digest import row_hashes, signed, sum_of
 from .keyed_hash import keyed_hashes
 from .keys import Key, KeyRing
@@ -53,13 +54,7 @@ VERDICT: Mapping[str, pl.DataType] = {
 Made: TypeAlias = tuple[int | None, str | None]
 """How a commit's digests are made: the version, None: the first, and the name of the key, None: no key."""
 
-JUDGED_LAST = """
-SELECT r.*, g.digest_version, g.digest_key FROM store.rejected r
-JOIN store.ledger g ON g.batch = coalesce((
-    SELECT max(p.batch) FROM store.replays p WHERE p.identity = r.identity AND p.verdict = 'rejected'
-), r.batch)
-WHERE r.identity = ANY($1::bytea[])
-"""
+JUDGED_LAST = query_files.read(__package__, "judged_last.sql")
 """The records of these identities, each with how the commit that judged it last made its digests."""
 
 _RULE = pl.element()
@@ -70,18 +65,7 @@ MAY_PASS = pl.col("rules").list.eval(_PASSING_RULE).list.any().alias("may_pass")
 _RULES = ("rules", "rules_before")
 
 # The records each batch rejected, first or again, as they stand; `before`: their hash before a later replay.
-_JUDGED = """
-SELECT j.batch AS judged_by, next.before, r.* FROM (
-    SELECT identity, batch FROM store.rejected WHERE batch >= $1 AND batch < $2
-    UNION ALL
-    SELECT identity, batch FROM store.replays WHERE verdict = 'rejected' AND batch >= $1 AND batch < $2
-) j
-JOIN store.rejected r USING (identity)
-LEFT JOIN LATERAL (
-    SELECT p.before FROM store.replays p
-    WHERE p.identity = j.identity AND p.batch > j.batch AND p.verdict = 'rejected' ORDER BY p.batch LIMIT 1
-) next ON true
-"""
+_JUDGED = query_files.read(__package__, "judged_between.sql")
 _VERDICTS = "SELECT * FROM store.replays WHERE batch >= $1 AND batch < $2"
 
 

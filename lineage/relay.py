@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from . import fold, lost
+from . import fold, lost, query_files
 from . import graph as graphs
 from .errors import RejectedError
 from .log import Unshown
@@ -47,15 +47,7 @@ _LOCK = "SELECT pg_advisory_lock($1, hashtext($2))"
 _TRY = "SELECT pg_try_advisory_lock($1, hashtext($2))"
 _UNLOCK = "SELECT pg_advisory_unlock($1, hashtext($2))"
 # What is sealed and not carried: the newest seal's total and the cursor's, and the first seal after it.
-_UNCARRIED = """
-WITH reached AS (SELECT coalesce((SELECT seal FROM store.relay_cursors WHERE sink = $1), 0) AS seal)
-SELECT
-    coalesce((SELECT total FROM store.lineage_seals ORDER BY seal DESC LIMIT 1), 0)
-    - coalesce((SELECT total FROM store.lineage_seals s WHERE s.seal = reached.seal), 0) AS entries,
-    (SELECT sealed_at FROM store.lineage_seals s WHERE s.seal > reached.seal ORDER BY s.seal LIMIT 1)
-        AS oldest
-FROM reached
-"""
+_UNCARRIED = query_files.read(__package__, "uncarried.sql")
 
 
 @dataclass(frozen=True, slots=True)

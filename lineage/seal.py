@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from . import form
+from . import form, query_files
 from .canonical import canonical_json
 from .log import WRITER_LOCK, Entry, Span, Unshown, read_entries
 from .model import micros
@@ -28,22 +28,7 @@ FIRST_HASH = bytes(32)
 
 # The last number and the next entry of each writer are one look each into an index, however long the log is.
 # Whose last seal is the oldest comes first, so that a busy writer starves nobody, whatever its clock says.
-UNSEALED = """
-SELECT w.writer, coalesce(s.last, 0) AS number, newest.number AS head, next.created_at AS oldest
-FROM store.lineage_writers w
-LEFT JOIN LATERAL (
-    SELECT last, seal FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1
-) s ON true
-CROSS JOIN LATERAL (
-    SELECT l.number FROM store.lineage_log l WHERE l.writer = w.writer ORDER BY l.number DESC LIMIT 1
-) newest
-CROSS JOIN LATERAL (
-    SELECT l.created_at FROM store.lineage_log l
-    WHERE l.writer = w.writer AND l.number > coalesce(s.last, 0) ORDER BY l.number LIMIT 1
-) next
-WHERE w.ended_at IS NULL
-ORDER BY coalesce(s.seal, 0), w.writer
-"""
+UNSEALED = query_files.read(__package__, "unsealed.sql")
 _ENTRIES = (
     "SELECT * FROM store.lineage_log WHERE writer = $1 AND number > $2 AND number <= $3 ORDER BY number"
 )
@@ -66,20 +51,8 @@ WHERE s.seal = $1 ORDER BY l.writer, l.number
 """
 # A writer without its lock has no connection any more, and what it committed is final; but for the chains
 # that `append.py` continues from one transaction to the next.
-_GONE = """
-SELECT writer FROM (
-    SELECT writer, pg_try_advisory_lock($1, (writer % 2147483648)::int) AS gone
-    FROM store.lineage_writers
-    WHERE ended_at IS NULL AND application NOT LIKE 'record %' OFFSET 0
-) tried WHERE gone
-"""
-_END = """
-UPDATE store.lineage_writers w SET ended_at = clock_timestamp()
-WHERE writer = ANY($1) AND NOT EXISTS (
-    SELECT FROM store.lineage_log l WHERE l.writer = w.writer AND l.number > coalesce(
-        (SELECT s.last FROM store.lineage_spans s WHERE s.writer = w.writer ORDER BY s.last DESC LIMIT 1), 0)
-)
-"""
+_GONE = query_files.read(__package__, "gone_writers.sql")
+_END = query_files.read(__package__, "end_writers.sql")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

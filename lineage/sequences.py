@@ -8,25 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import query_files
 from .ports import Connection
 
 # Which columns hold the numbers of which sequence: identities their own, and what is kept elsewhere too.
-_NUMBERED = """
-SELECT pg_get_serial_sequence(format('store.%I', c.relname), a.attname) AS sequence,
-    format('store.%I', c.relname) AS in_table, quote_ident(a.attname) AS in_column
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.relnamespace = 'store'::regnamespace AND c.relkind = 'r' AND a.attidentity <> ''
-UNION ALL
-SELECT sequence, in_table, in_column FROM (VALUES
-    ('store.batch_number', 'store.ledger', 'batch'),
-    ('store.batch_number', 'store.raw_batches', 'batch'),
-    ('store.batch_number', 'store.recalls', 'act'),
-    (pg_get_serial_sequence('store.lineage_writers', 'writer'), 'store.lineage_log', 'writer'),
-    (pg_get_serial_sequence('store.lineage_writers', 'writer'), 'store.lineage_spans', 'writer')
-) known (sequence, in_table, in_column)
-WHERE to_regclass(in_table) IS NOT NULL
-ORDER BY 1, 2
-"""
+_NUMBERED = query_files.read(__package__, "numbered_columns.sql")
 # One look into an index for each column.
 _BEHIND = """
 SELECT '{sequence}' AS sequence, last_value - (NOT is_called)::int AS was, greatest({newest}) AS newest

@@ -5,22 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.postgres import Pool, translated
+from lineage import query_files
 from lineage.identifiers import published_view
 
-_TOTALS = """
-SELECT coalesce(sum(read), 0)::bigint AS read, coalesce(sum(accepted), 0)::bigint AS accepted,
-    coalesce(sum(rejected), 0)::bigint AS rejected, coalesce(sum(duplicates), 0)::bigint AS duplicates,
-    coalesce(sum(filtered), 0)::bigint AS filtered
-FROM store.ledger WHERE raw_digest IS NOT NULL
-"""
-_ARRIVED = """
-SELECT (SELECT coalesce(sum(read), 0)::bigint FROM store.ledger WHERE dataset LIKE 'mqtt:%') AS readings,
-    (SELECT count(*) FROM experiments WHERE status IN ('succeeded', 'failed', 'stopped')) AS ended_runs,
-    (SELECT count(*) FROM store.change_marks) AS changed_buckets,
-    (SELECT count(*) FROM unnest($1::text[]) AS name WHERE NOT EXISTS (
-        SELECT FROM store.mark_readers WHERE reader = name AND filled_at IS NOT NULL
-    )) AS not_made
-"""
+_TOTALS = query_files.read(__package__, "totals.sql")
+_ARRIVED = query_files.read(__package__, "arrived.sql")
 # A reading that every step had something to say about.
 _ENRICHED = """
 SELECT device_id, "timestamp"::text AS "timestamp" FROM sensor_readings

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from infra.doctor.finding import Finding, Level, away, readable
 from infra.migrate import missing
 from infra.postgres import Connection, Row, connect, translated
-from lineage import sequences
+from lineage import query_files, sequences
 from lineage.errors import HeadwaterError
 
 PART: Final = "Postgres"
@@ -16,13 +16,7 @@ OLDEST: Final = 140_000
 FEW_CONNECTIONS: Final = 20
 SKEW: Final = 5.0  # seconds
 
-_FACTS = """
-SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
-    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
-    current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
-    current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity) AS free,
-    clock_timestamp() AS now
-"""
+_FACTS = query_files.read(__package__, "server_facts.sql")
 _CORRECTED = """
 SELECT sequence, was, became, at FROM store.sequence_corrections
 WHERE at > clock_timestamp() - interval '7 days' ORDER BY at

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from .. import append
+from .. import append, query_files
 from ..errors import RejectedError
 from ..log import Writer
 from ..model import Edge, RelationshipType, Transformation, batch_node, dataset_node
@@ -30,12 +30,7 @@ LOCK = 0x48_4F  # "HO": one import at a time, so that the events of a run add up
 _LOCK = "SELECT pg_advisory_xact_lock($1, 0)"
 _KNOWN = "SELECT error FROM store.imported_events WHERE hash = $1"
 _OF_RUN = "SELECT event FROM store.imported_events WHERE run_id = $1 AND error IS NULL ORDER BY batch, place"
-_KEEP = """
-INSERT INTO store.imported_events (
-    hash, batch, place, imported_at, event, run_id, happened_at, producer, job, state, kept_facets, error,
-    first_entry, last_entry
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-"""
+_KEEP = query_files.read(__package__, "keep_event.sql")
 
 
 @dataclass(frozen=True, slots=True)

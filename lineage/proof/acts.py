@@ -6,6 +6,7 @@ reprocess nothing at all.
 
 from collections.abc import AsyncIterator, Mapping
 
+from .. import query_files
 from ..acts import ERASURES, NODES, RECALL, REPROCESS, digest_of, digest_of_erasure
 from ..model import batch_node
 from ..ports import Connection
@@ -20,16 +21,7 @@ _RECALLS = """
 SELECT act, kind FROM store.recalls WHERE act >= $1 AND act < $2 ORDER BY act
 """
 _ROWS = "SELECT DISTINCT act FROM store.quarantine WHERE act >= $1 AND act < $2 ORDER BY act"
-_ERASED = """
-SELECT e.act, count(*) AS messages, count(*) FILTER (WHERE EXISTS (
-    SELECT FROM store.lineage_log l JOIN store.ledger g ON g.batch = l.batch
-    JOIN store.ledger held ON held.batch = e.batch
-    WHERE l.batch = e.act AND l.source_key IN (held.dataset || '#' || e.batch, $3 || e.batch)
-        AND l.target_key = $4 || e.act
-        AND e.sequence::text = ANY (string_to_array(l.target_facts->>'sequences', ','))
-)) AS told
-FROM store.erasures e WHERE e.act >= $1 AND e.act < $2 GROUP BY e.act ORDER BY e.act
-"""
+_ERASED = query_files.read(__package__, "erased_of_acts.sql")
 # From the first act of this way on, every reprocess that was asked for is one.
 _BEFORE_TOLD = "SELECT NOT EXISTS (SELECT FROM store.ledger WHERE way = $1 AND batch < $2)"
 

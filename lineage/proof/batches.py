@@ -5,6 +5,7 @@ verify_batch: one, as its flow ends        check_batches: all from a number on, 
 
 from collections.abc import AsyncIterator, Mapping
 
+from .. import query_files
 from ..errors import VerificationError
 from ..identifiers import stored_table
 from ..keys import NO_KEYS, KeyRing
@@ -27,12 +28,7 @@ _NUMBERED = (
     ("started_by", "trigger_events"),
     *(("act", name) for name in ("recalls", "quarantine", "erasures")),
 )
-_WINDOWS = """
-SELECT batch FROM (
-    SELECT batch, row_number() OVER (ORDER BY batch) AS place FROM store.ledger WHERE batch >= $2
-) numbered
-WHERE place % $1 = 0 ORDER BY batch
-"""
+_WINDOWS = query_files.read(__package__, "windows.sql")
 
 
 async def verify_batch(

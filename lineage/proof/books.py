@@ -12,6 +12,7 @@ from typing import Any
 
 from lineage.trigger_events import EVENT
 
+from .. import query_files
 from ..keys import KeyRing
 from ..ports import Connection
 from ..stored import TableShape
@@ -21,12 +22,7 @@ _OUTPUTS = """
 SELECT o.*, g.digest_version, g.digest_key FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
 WHERE o.batch >= $1 AND o.batch < $2 ORDER BY o.batch, o.table_name, o.bucket
 """
-_NEWEST_OF_BUCKETS = """
-SELECT DISTINCT ON (o.bucket) o.*, g.digest_version, g.digest_key
-FROM store.ledger_outputs o LEFT JOIN store.ledger g USING (batch)
-WHERE o.table_name = $1 AND o.bucket IS NOT NULL {touched}
-ORDER BY o.bucket, o.batch DESC
-"""
+_NEWEST_OF_BUCKETS = query_files.read(__package__, "newest_outputs.sql")
 _TOUCHED = """
 AND o.bucket IN (
     SELECT bucket FROM store.ledger_outputs WHERE table_name = $1 AND batch >= $2 AND batch < $3

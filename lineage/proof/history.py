@@ -11,6 +11,7 @@ could have moved any row of its raw batch.
 
 from collections.abc import AsyncIterator
 
+from .. import query_files
 from ..acts import REPROCESS, history, moved
 from ..identifiers import stored_table
 from ..model import batch_node
@@ -25,30 +26,11 @@ coalesce(
 )
 """
 _NEW = "(h.batch >= $1 OR h.replaced_by >= $1)"
-_NOT_REPLACED = """
-SELECT h.batch, h.replaced_by, count(*) AS rows FROM {history} h
-LEFT JOIN store.ledger g ON g.batch = h.replaced_by
-WHERE {new} AND NOT {made_again} AND NOT {observed}
-GROUP BY 1, 2 ORDER BY 1, 2
-"""
+_NOT_REPLACED = query_files.read(__package__, "not_replaced.sql")
 # A later observation of the same key, which stands or was replaced in its turn.
-_OBSERVED = """
-(h.batch <> h.replaced_by AND (EXISTS (
-    SELECT FROM {table} s WHERE {same} AND s.batch = h.replaced_by AND s.observed_at >= h.observed_at
-) OR EXISTS (
-    SELECT FROM {history} s
-    WHERE {same} AND s.batch = h.replaced_by AND s.observed_at >= h.observed_at
-)))
-"""
+_OBSERVED = query_files.read(__package__, "observed_later.sql")
 # Once a reprocess withdrew a key's newest row, an older observation that comes may stand.
-_NOT_NEWEST = """
-SELECT s.batch, count(*) AS rows FROM {history} h JOIN {table} s ON {same}
-LEFT JOIN store.ledger g ON g.batch = h.replaced_by
-WHERE {new} AND h.observed_at > s.observed_at AND NOT {made_again} AND NOT EXISTS (
-    SELECT FROM {history} h2 JOIN store.ledger g2 ON g2.batch = h2.replaced_by
-    WHERE {withdrawn} AND g2.way = 'reprocess' AND h2.observed_at >= h.observed_at
-) GROUP BY 1 ORDER BY 1
-"""
+_NOT_NEWEST = query_files.read(__package__, "not_newest.sql")
 _REPROCESSED = """
 SELECT batch, raw_batch FROM store.ledger
 WHERE batch >= $1 AND way = $2 AND raw_batch IS NOT NULL ORDER BY batch

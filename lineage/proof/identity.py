@@ -7,28 +7,18 @@ nothing.
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
+from .. import query_files
 from ..ports import Connection
 from ..seal import Stranger, database_of, identity
 
 _ONE = "SELECT count(*) FROM store.identity"
 # Seals of before this was said name none; from the first one on that does, every one does.
-_UNLIKE = """
-SELECT min(seal) AS first, max(seal) AS last, count(*) AS seals FROM store.lineage_seals
-WHERE seal >= $1 AND store IS DISTINCT FROM (SELECT id FROM store.identity LIMIT 1) AND (
-    store IS NOT NULL
-    OR seal > (SELECT seal FROM store.lineage_seals WHERE store IS NOT NULL ORDER BY seal LIMIT 1)
-)
-"""
+_UNLIKE = query_files.read(__package__, "seals_of_others.sql")
 _SAME = """
 SELECT a.place, a.seal FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY a(seal, hash, place)
 JOIN store.lineage_seals USING (seal, hash) ORDER BY a.seal DESC LIMIT 1
 """
-_BEGAN = """
-SELECT least(
-    (SELECT sealed_at FROM store.lineage_seals ORDER BY seal LIMIT 1),
-    (SELECT processed_at FROM store.ledger ORDER BY batch LIMIT 1)
-)
-"""
+_BEGAN = query_files.read(__package__, "began.sql")
 
 
 async def check_identity(

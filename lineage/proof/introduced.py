@@ -8,75 +8,20 @@ Were they changed, edges would be missing or told twice, and the wrong version w
 
 from collections.abc import AsyncIterator
 
+from .. import query_files
 from ..ports import Connection
 
 # Imports tell of the transformations of others, which are not introduced. A commit of messages, new or
 # replayed, is of one source; any other introduces for all sources.
-_TRANSFORMATIONS = """
-WITH told AS (
-    SELECT DISTINCT l.transformation_id, l.batch, l.target_facts->>'dataset' AS target,
-        CASE WHEN g.raw_digest IS NULL AND g.raw_batch IS NULL THEN '' ELSE g.dataset END AS source
-    FROM store.lineage_log l JOIN store.ledger g USING (batch)
-    WHERE l.relationship_type = 'DERIVES' AND g.way <> 'import' AND l.batch >= $1
-), kept AS (
-    SELECT transformation_id, batch, target, source FROM store.transformations
-    WHERE starts_with(transformation_id, name || '@') AND batch >= $1
-)
-SELECT * FROM (
-    (SELECT *, true AS told FROM told EXCEPT SELECT *, true FROM kept)
-    UNION ALL (SELECT transformation_id, batch, target, source, false FROM store.transformations
-        WHERE batch >= $1 EXCEPT SELECT *, false FROM told)
-) different ORDER BY batch, transformation_id, target, told
-"""
+_TRANSFORMATIONS = query_files.read(__package__, "transformations_unlike.sql")
 # The first of a name may say that it supersedes one of another name: its own of before, which reigned there.
-_REIGNS = """
-WITH told AS (
-    SELECT l.source_facts->>'name' AS name, l.source_key AS transformation_id, l.batch,
-        CASE WHEN l.target_facts->>'name' = l.source_facts->>'name' THEN l.target_key END AS before
-    FROM store.lineage_log l JOIN store.ledger g USING (batch)
-    WHERE l.relationship_type = 'SUPERSEDES' AND g.way <> 'import' AND l.batch >= $1
-), kept AS (
-    SELECT * FROM (
-        SELECT name, transformation_id, batch,
-            lag(transformation_id) OVER (PARTITION BY name ORDER BY reign) AS before
-        FROM store.reigns
-    ) reigned WHERE batch >= $1
-), first AS (
-    SELECT * FROM kept WHERE before IS NULL AND EXISTS (
-        SELECT FROM store.lineage_log l WHERE l.batch = kept.batch AND l.relationship_type = 'RAN'
-        AND l.target_facts->>'name' = kept.name AND l.target_key = kept.transformation_id
-    )
-)
-SELECT * FROM (
-    (SELECT *, true AS told FROM told EXCEPT SELECT *, true FROM kept)
-    UNION ALL (SELECT *, false FROM kept EXCEPT SELECT *, false FROM told EXCEPT SELECT *, false FROM first)
-) different ORDER BY batch, transformation_id, told
-"""
+_REIGNS = query_files.read(__package__, "reigns_unlike.sql")
 # The number that orders versions in the graph; entries of before have none.
-_RENUMBERED = """
-SELECT l.batch, l.source_key, l.facts->>'reign' AS reign FROM store.lineage_log l
-WHERE l.relationship_type = 'SUPERSEDES' AND l.facts->>'reign' IS NOT NULL AND NOT EXISTS (
-    SELECT FROM store.reigns r
-    WHERE (r.reign::text, r.transformation_id, r.batch) = (l.facts->>'reign', l.source_key, l.batch)
-) ORDER BY l.batch, l.source_key
-"""
-_WITHOUT_REIGN = """
-SELECT DISTINCT l.target_facts->>'name' AS name
-FROM store.lineage_log l JOIN store.ledger g USING (batch)
-WHERE l.relationship_type = 'RAN' AND g.way <> 'import' AND l.batch >= $1 AND NOT EXISTS (
-    SELECT FROM store.reigns r WHERE r.name = l.target_facts->>'name'
-) ORDER BY 1
-"""
+_RENUMBERED = query_files.read(__package__, "renumbered_reigns.sql")
+_WITHOUT_REIGN = query_files.read(__package__, "without_reign.sql")
 
 # Who is in there is not told of again; a row says of no batch, so that all of them are looked at, or none.
-_TOLD = """
-SELECT source_facts->>'kind' AS kind, source_facts->>'id' AS id,
-    coalesce(target_facts->>'dataset', target_key) AS dataset, batch
-FROM store.lineage_log WHERE relationship_type = 'ABOUT'
-UNION ALL
-SELECT target_facts->>'kind', target_facts->>'id', source_facts->>'id', batch
-FROM store.lineage_log WHERE relationship_type = 'USED'
-"""
+_TOLD = query_files.read(__package__, "subjects_told.sql")
 _SUBJECTS = f"""
 SELECT kind, id, dataset FROM store.subjects
 EXCEPT SELECT kind, id, dataset FROM ({_TOLD}) told ORDER BY 1, 2, 3

@@ -8,7 +8,7 @@ A mark that is lost would leave a derived table as it was, and nothing else woul
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from .. import naming
+from .. import naming, query_files
 from ..identifiers import literal, quoted, stored_table
 from ..ports import Connection
 from ..stored import TableShape, chunks
@@ -17,37 +17,15 @@ _READERS = """
 SELECT reader, table_name, bucket, filled_at IS NOT NULL AS filled FROM store.mark_readers ORDER BY 1, 2
 """
 # `label`: how the log calls the source's batch. Both looks are hash joins, so each table is read once.
-_LOST = """
-SELECT changed.batch, changed.bucket FROM ({changed}) changed
-WHERE NOT EXISTS (
-    SELECT FROM store.change_marks m
-    WHERE m.reader = {reader} AND m.table_name = {table}
-      AND m.batch = changed.batch AND m.bucket = changed.bucket
-) AND NOT EXISTS (
-    SELECT FROM store.lineage_log l
-    WHERE l.batch > $1 AND l.relationship_type = 'FEEDS' AND l.source_key = {source} || changed.label
-      AND l.target_key = {target} || {bucket_label}{later}
-)
-ORDER BY 1, 2
-"""
+_LOST = query_files.read(__package__, "lost_marks.sql")
 _ROWS = """
 SELECT batch, bucket, batch::text AS label
 FROM (SELECT DISTINCT batch, {bucket} AS bucket FROM {stands} WHERE batch >= $1) stored
 """
 # What was made is made again: of each bucket of the source the newest batch counts, one without rows too.
-_OUTPUTS = """
-SELECT batch, {bucket} AS bucket, {label} AS label FROM (
-    SELECT DISTINCT ON (bucket) bucket, batch FROM store.ledger_outputs
-    WHERE table_name = {table} AND bucket IS NOT NULL ORDER BY bucket, batch DESC
-) newest WHERE batch >= $1
-"""
+_OUTPUTS = query_files.read(__package__, "newest_buckets.sql")
 _LATER = " AND l.batch > changed.batch"
-_FALSE = """
-SELECT m.batch, m.bucket FROM store.change_marks m
-WHERE m.reader = {reader} AND m.table_name = {table} AND m.batch >= $1 AND NOT EXISTS (
-    SELECT FROM ({changed}) changed WHERE changed.batch = m.batch AND changed.bucket = m.bucket
-) ORDER BY 1, 2
-"""
+_FALSE = query_files.read(__package__, "false_marks.sql")
 _EVER = "SELECT batch, {bucket} AS bucket FROM {table} WHERE batch >= $1"
 _EVER_MADE = """
 SELECT batch, {bucket} AS bucket FROM store.ledger_outputs

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from .. import query_files
 from ..acts import ERASURES
 from ..digest import digests_of, raw_digest, unpacked
 from ..ports import Connection
@@ -17,17 +18,7 @@ AT_A_TIME = 8
 """Raw batches in memory at once; each is at most as large as a listener's batch."""
 
 # An erasure counts if the log says so: raw batch → act, with the sequences.
-_ERASED = f"""
-SELECT e.batch, array_agg(e.sequence) AS sequences FROM store.erasures e
-JOIN store.ledger g ON g.batch = e.act
-JOIN store.ledger held ON held.batch = e.batch
-JOIN store.lineage_log l ON l.writer = g.writer AND l.number BETWEEN g.first_entry AND g.last_entry
-WHERE e.batch >= $1 AND e.batch < $2
-    AND l.source_key IN (held.dataset || '#' || e.batch, '{RAW}#' || e.batch)
-    AND l.target_key = '{ERASURES}#' || e.act
-    AND e.sequence::text = ANY (string_to_array(l.target_facts->>'sequences', ','))
-GROUP BY e.batch
-"""
+_ERASED = query_files.read(__package__, "erased_messages.sql").format(raw=RAW, erasures=ERASURES)
 
 
 async def check_messages(connection: Connection, books: Books, first: int, end: int) -> AsyncIterator[str]:

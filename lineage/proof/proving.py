@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .. import fold, naming, relay, restores
+from .. import fold, naming, query_files, relay, restores
 from ..keys import NO_KEYS, KeyRing
 from ..ports import Connection, Graph
 from ..projection import digest as digest_of
@@ -36,12 +36,7 @@ from .walk import Walk
 
 _TOTAL = "SELECT coalesce(max(total), 0) FROM store.lineage_seals"
 # The last batch of each writer up to a seal; its batches have ascending numbers.
-_PROVED_BATCH = """
-SELECT max(l.batch) FROM store.lineage_writers w CROSS JOIN LATERAL (
-    SELECT last FROM store.lineage_spans s WHERE s.writer = w.writer AND s.seal <= $1
-    ORDER BY last DESC LIMIT 1
-) s JOIN store.lineage_log l ON l.writer = w.writer AND l.number = s.last
-"""
+_PROVED_BATCH = query_files.read(__package__, "proved_batch.sql")
 _KEEP = "INSERT INTO store.proofs (after, seal, differences, digest) VALUES ($1, $2, $3, $4)"
 
 Progress = Callable[[str, int], None]

@@ -7,21 +7,12 @@
 
 from collections.abc import AsyncIterator
 
+from .. import query_files
 from ..identifiers import literal, stored_table
 from ..ports import Connection
 from ..stored import TableShape, chunks, key_text
 
-_UNLIKE = """
-SELECT coalesce(stands.key, said.key) AS key, stands.act AS stands, said.act AS said
-FROM (SELECT {key} AS key, s.act FROM {stands} s) stands
-FULL JOIN (
-    SELECT * FROM (
-        SELECT DISTINCT ON (key) key, act, released FROM store.quarantine
-        WHERE table_name = {table} ORDER BY key, act DESC
-    ) newest WHERE NOT released
-) said USING (key)
-WHERE stands.act IS DISTINCT FROM said.act ORDER BY 1
-"""
+_UNLIKE = query_files.read(__package__, "quarantine_unlike.sql")
 
 
 async def check_standing(connection: Connection, shape: TableShape) -> AsyncIterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import polars as pl
 
+from .. import query_files
 from ..keys import KeyRing
 from ..ports import Connection
 from ..rejected import MAY_PASS, Made, judged
@@ -12,19 +13,7 @@ from ..row_digest import VERSION
 from ..stored import chunks
 from .books import Books, Counts
 
-_UNLIKE_REPLAYS = """
-SELECT r.batch, count(*) AS records FROM (
-    SELECT identity FROM store.rejected WHERE batch >= $1 AND batch < $2
-    UNION SELECT identity FROM store.replays WHERE batch >= $1 AND batch < $2
-) judged JOIN store.rejected r USING (identity)
-LEFT JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE verdict = 'rejected') AS again,
-        nullif(max(p.batch), max(p.batch) FILTER (WHERE verdict = 'rejected')) AS resolved_by
-    FROM store.replays p WHERE p.identity = r.identity
-) said ON true
-WHERE r.attempts <> 1 + said.again OR r.resolved_by IS DISTINCT FROM said.resolved_by
-GROUP BY r.batch ORDER BY r.batch
-"""
+_UNLIKE_REPLAYS = query_files.read(__package__, "replays_unlike.sql")
 _PASSING = "SELECT batch, rules, may_pass AS said FROM store.rejected WHERE batch >= $1 AND batch < $2"
 _PASSING_SCHEMA = {"batch": pl.Int64(), "rules": pl.List(pl.String()), "said": pl.Boolean()}
 

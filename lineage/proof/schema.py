@@ -8,6 +8,7 @@ and contracts make.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from .. import query_files
 from ..identifiers import listed, published_view
 from ..ports import Connection
 from ..stored import TableShape, published, shown
@@ -96,38 +97,14 @@ FUNCTIONS: Mapping[str, str] = {
 }
 """The functions that migrations make: their bodies, in single spaces and without a last semicolon."""
 
-_RELATIONS = """
-SELECT c.relname AS name, c.relrowsecurity OR c.relforcerowsecurity AS row_security,
-    EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS rules,
-    ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-        AND NOT a.attisdropped ORDER BY a.attnum)::text[] AS columns,
-    ARRAY(SELECT a.attname FROM pg_attribute a
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated <> '')::text[] AS generated
-FROM pg_class c WHERE c.relnamespace = 'store'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND NOT c.relispartition ORDER BY 1
-"""
-_TRIGGERS = """
-SELECT c.relname AS table_name, t.tgname AS name, t.tgenabled::text AS enabled, t.tgtype AS type,
-    t.tgfoid = 'store.refuse_change'::regproc AND t.tgqual IS NULL AS refuses, n.nspname AS schema
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND (n.nspname = 'store' OR (n.nspname = 'public' AND c.relname = ANY ($1)))
-ORDER BY 1, 2
-"""
+_RELATIONS = query_files.read(__package__, "relations.sql")
+_TRIGGERS = query_files.read(__package__, "triggers.sql")
 BEFORE_EACH_CHANGE = 2 + 8 + 16 + 32  # before, delete, update, truncate; of the statement (pg_trigger.h)
 _FUNCTIONS = """
 SELECT p.proname AS name, trim(regexp_replace(p.prosrc, '\\s+', ' ', 'g')) AS body FROM pg_proc p
 WHERE p.pronamespace = 'store'::regnamespace ORDER BY 1
 """
-_REPLICA = """
-SELECT 'this session begins' AS who FROM pg_settings
-WHERE name = 'session_replication_role' AND reset_val <> 'origin'
-UNION ALL
-SELECT coalesce('role ' || r.rolname || ' begins', 'every session begins') FROM pg_db_role_setting s
-LEFT JOIN pg_roles r ON r.oid = s.setrole
-WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-    AND EXISTS (SELECT FROM unnest(s.setconfig) each
-        WHERE each LIKE 'session_replication_role=%' AND each NOT LIKE '%=origin')
-"""
+_REPLICA = query_files.read(__package__, "replica_roles.sql")
 _VIEW = "SELECT pg_get_viewdef(to_regclass($1), true)"
 _VIEW_RULES = """
 SELECT count(*) FROM pg_rewrite WHERE ev_class = to_regclass($1) AND rulename <> '_RETURN'

@@ -12,6 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from infra.postgres import Connection
+from lineage import query_files
 from tasks.again.reread import CurrentPipeline
 from tasks.batch import PLACE_SCHEMA, RawBatch, Refined
 from tasks.layout import without_places
@@ -24,10 +25,7 @@ Aside = Callable[[Refined], Awaitable[pl.DataFrame]]
 
 _CONFLICT = "key.conflict"
 # Rejected records that wait or were dropped.
-_ASIDE = """(r.resolved_by IS NULL OR EXISTS (
-    SELECT FROM store.replays p
-    WHERE p.identity = r.identity AND p.batch = r.resolved_by AND p.verdict = 'dropped'
-))"""
+_ASIDE = query_files.read(__package__, "aside.sql")
 _BY_IDENTITY = f"SELECT identity FROM store.rejected r WHERE identity = ANY($1::bytea[]) AND {_ASIDE}"
 _OF_BATCH = f"""
 SELECT sequence, part FROM store.rejected r

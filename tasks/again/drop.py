@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from infra.postgres import Connection, Row, translated
-from lineage import append
+from lineage import append, query_files
 from lineage.acts import DROPS, digest_of
 from lineage.keys import KeyRing
 from lineage.model import RelationshipType, batch_node, run_node
@@ -25,13 +25,7 @@ from tasks.our_code import of_act
 
 AT_MOST: Final = timedelta(minutes=30)  # per statement; a million records may take over a minute
 
-_DROP = f"""
-WITH dropped AS (
-    UPDATE store.rejected SET resolved_by = $6 WHERE {CHOSEN} RETURNING identity, batch, rules
-)
-INSERT INTO store.replays (identity, batch, verdict, rules_before)
-SELECT identity, $6, 'dropped', rules FROM dropped RETURNING identity, rules_before AS rules
-"""
+_DROP = query_files.read(__package__, "drop.sql").format(chosen=CHOSEN)
 _LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 _REJECTED_BY = """
 SELECT r.batch, count(*) AS records FROM store.replays p JOIN store.rejected r USING (identity)

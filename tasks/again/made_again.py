@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 
 from infra.postgres import Connection, Row
-from lineage import naming
+from lineage import naming, query_files
 from lineage.columns import Kind, Subtype
 from lineage.counted import counted
 from lineage.errors import TransformError
@@ -58,15 +58,7 @@ SELECT DISTINCT o.table_name FROM store.ledger_outputs o JOIN store.ledger l USI
 WHERE bucket IS NULL AND (raw_digest IS NOT NULL OR raw_batch IS NOT NULL) ORDER BY 1
 """
 # The records whose verdict, as it stands, is of this batch: the first one, or the last of a replay.
-_JUDGED = """
-SELECT r.* FROM (
-    SELECT identity FROM store.rejected WHERE batch = $1
-    UNION SELECT identity FROM store.replays WHERE batch = $1 AND verdict = 'rejected'
-) judged JOIN store.rejected r USING (identity)
-WHERE $1 = coalesce((
-    SELECT max(p.batch) FROM store.replays p WHERE p.identity = r.identity AND p.verdict = 'rejected'
-), r.batch) ORDER BY r.sequence, r.part
-"""
+_JUDGED = query_files.read(__package__, "judged_in_batch.sql")
 _MAKES_A_VALUE: Final = frozenset({Subtype.CONDITIONAL, Subtype.WINDOW, Subtype.GROUP_BY})
 """Besides what is direct; a join on a key, a filter and an order decide which rows there are."""
 

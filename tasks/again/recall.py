@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from lineage import naming
+from lineage import naming, query_files
 from lineage.errors import RejectedError
 from lineage.identifiers import column_of, listed, stored_table
 from lineage.ports import Connection
@@ -18,14 +18,7 @@ from tasks.look.made_from import shared_key
 from tasks.tables.tables import in_quarantine
 
 # The commits of a batch, a file and a version; a replay or a reprocess of a batch belongs to it.
-_BATCHES = """
-SELECT batch FROM store.ledger WHERE (raw_digest IS NOT NULL OR raw_batch IS NOT NULL)
-AND ($1::bigint IS NULL OR batch = $1 OR raw_batch = $1)
-AND ($2::text IS NULL OR coalesce(raw_batch, batch) IN (
-    SELECT batch FROM store.ledger WHERE position ->> 'path' = $2 OR dataset = $3
-)) AND ($4::text IS NULL OR transformation_id = $4)
-ORDER BY batch
-"""
+_BATCHES = query_files.read(__package__, "batches_of_recall.sql")
 # Those of these commits that left records out: no stored row leads to them.
 _FILTERED = """
 SELECT DISTINCT coalesce(raw_batch, batch) AS raw FROM store.ledger

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from infra.postgres import Connection
+from lineage import query_files
 from tasks.again.at_issue import places_of, refine_at_issue
 from tasks.again.reread import LOCK, CurrentPipeline, begin, end, raw_batch_lock
 from tasks.batch import PLACE_SCHEMA, Receipt, Refined
@@ -29,20 +30,7 @@ from tasks.load.store import Store, WriterSession
 from tasks.load.verdicts import OPEN_SCHEMA, at_issue, judge, unseen, write_verdicts
 
 DROPPING = (LOCK, -1)  # shared by replays, held alone by a drop
-_OPEN = """
-SELECT * FROM (
-    SELECT identity, sequence, part, rules, coalesce((
-        SELECT l.transformation_id = $3 AND ($4::jsonb = '{}' OR coalesce(l.looked_up::jsonb @> $4, false))
-        FROM store.replays p JOIN store.ledger l ON l.batch = p.batch
-        WHERE p.identity = r.identity ORDER BY p.batch DESC LIMIT 1
-    ), false) AS judged
-    FROM store.rejected r
-    WHERE (r.raw_batch = $1 OR (r.batch = $1 AND r.raw_batch IS NULL)) AND r.resolved_by IS NULL
-      AND ($2::bytea[] IS NULL OR r.identity = ANY($2))
-) o
-WHERE NOT judged OR 'key.conflict' = ANY(rules)
-ORDER BY identity
-"""
+_OPEN = query_files.read(__package__, "open_rejected.sql")
 
 
 async def replay(

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from infra.postgres import LockNotAvailable
+from lineage import query_files
 from lineage.errors import ContractError
 from lineage.identifiers import quoted, stored_table
 from lineage.ports import Connection
@@ -47,19 +48,8 @@ INSERT INTO store.change_marks (reader, table_name, bucket, batch)
 SELECT DISTINCT $1::text, $2::text, bucket, batch FROM ({stored}) stored
 """
 # What replaced rows leave: a bucket that was made once, and that has no row any more, is made again too.
-_ROWS = """
-SELECT {bucket} AS bucket, batch FROM {table}
-UNION ALL
-SELECT {bucket}, batch FROM {history} WHERE {bucket} IN (
-    SELECT o.bucket FROM store.ledger_outputs o WHERE o.table_name = $1 AND o.bucket IS NOT NULL
-)
-"""
-_OUTPUTS = """
-SELECT {bucket} AS bucket, newest.batch FROM (
-    SELECT DISTINCT ON (o.bucket) o.bucket, o.batch FROM store.ledger_outputs o
-    WHERE o.table_name = $2 AND o.bucket IS NOT NULL ORDER BY o.bucket, o.batch DESC
-) newest
-"""
+_ROWS = query_files.read(__package__, "buckets_of_rows.sql")
+_OUTPUTS = query_files.read(__package__, "buckets_of_outputs.sql")
 
 
 async def hold(connection: Connection, table: str) -> None:

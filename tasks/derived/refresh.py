@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from lineage import naming
+from lineage import naming, query_files
 from lineage.append import NextBatch, next_batch
 from lineage.bucket import Bucket
 from lineage.errors import ContractError
@@ -44,27 +44,13 @@ WAY = "refresh"
 """What the ledger's `way` says of a refresh: it has no source outside, no raw batch and no rejected rows."""
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
-_LEDGER = """
-INSERT INTO store.ledger (
-    batch, dataset, received_at, received_until, processed_at, read, accepted, rejected, duplicates, filtered,
-    way, transformation_id, run_id, writer, first_entry, last_entry, chain_head,
-    digest_version, digest_key
-) VALUES ($1, $2, $3, $3, $3, $4, $4, 0, 0, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-"""
+_LEDGER = query_files.read(__package__, "book_refresh.sql")
 _OUTPUT = """
 INSERT INTO store.ledger_outputs
     (batch, table_name, bucket, rows, digest, columns)
 VALUES ($1, $2, $3, $4, $5, $6)
 """
-_STORE = """
-WITH made AS (
-    INSERT INTO {table} ({columns}, processed_at, batch)
-    SELECT {columns}, $3::timestamptz, $4::bigint FROM (
-{sql}
-) AS computed ORDER BY {key} RETURNING {time} AS "its time"
-)
-SELECT count(*) AS rows, coalesce(bool_and("its time" >= $1 AND "its time" < $2), true) AS within FROM made
-"""
+_STORE = query_files.read(__package__, "store_bucket.sql")
 
 
 # Which buckets of a derived table these batches of it made, within a span.

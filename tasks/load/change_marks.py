@@ -10,18 +10,13 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from lineage import query_files
 from lineage.bucket import FIRST_SQL
 from lineage.ports import Connection
 from tasks.contract import Contract
 
 # One statement, whoever reads: a table that nothing is made from has no reader, and leaves no mark.
-_MARK = """
-INSERT INTO store.change_marks (reader, table_name, bucket, batch)
-SELECT DISTINCT r.reader, r.table_name, CASE WHEN r.bucket LIKE '% minutes'
-    THEN date_bin(r.bucket::interval, changed.at, {first}) ELSE date_trunc(r.bucket, changed.at, 'UTC') END,
-    changed.batch
-FROM store.mark_readers r, {changed} WHERE r.table_name = $1::text
-"""
+_MARK = query_files.read(__package__, "mark.sql")
 _WAITING = """
 SELECT DISTINCT bucket FROM store.change_marks WHERE reader = $1 AND bucket > $2 ORDER BY bucket LIMIT $3
 """

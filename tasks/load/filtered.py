@@ -9,6 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from infra.postgres import Connection
+from lineage import query_files
 from lineage.filtered import SCHEMA, Told, told
 from tasks.batch import Refined
 from tasks.canonical import canonical_key
@@ -20,12 +21,7 @@ from tasks.load.settle import stored_alike
 _ANY = "SELECT EXISTS (SELECT FROM store.ledger WHERE dataset = $1 AND filtered > 0)"
 _KNOWN = "SELECT identity FROM store.filtered WHERE identity = ANY($1::bytea[])"
 # Each record once, and by the first batch that filtered it; in the order of the index against deadlocks.
-_INSERT = """
-INSERT INTO store.filtered (identity, batch, raw_batch, sequence, part)
-SELECT identity, $1, $2, sequence, part
-FROM unnest($3::bytea[], $4::int[], $5::int[]) AS came (identity, sequence, part)
-ORDER BY identity, sequence, part ON CONFLICT DO NOTHING RETURNING identity, batch, raw_batch, sequence, part
-"""
+_INSERT = query_files.read(__package__, "insert_filtered.sql")
 
 
 async def insert_filtered(commit: Commit, rows: pl.DataFrame) -> Told | None:

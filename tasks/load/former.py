@@ -4,19 +4,14 @@ It bore that of its transform, as that of every other pipeline of the same trans
 the first commit under the new name says which of those it supersedes: the one that it committed by last.
 """
 
+from lineage import query_files
 from lineage.ports import Connection
 
 _FORMER = """
 SELECT transformation_id FROM store.ledger WHERE pipeline = $1 ORDER BY batch DESC LIMIT 1
 """
 # The others' newest commits: what one of them still is made by stays in force until that one commits itself.
-_SHARED = """
-SELECT EXISTS (
-    SELECT FROM (
-        SELECT max(batch) AS batch FROM store.ledger WHERE pipeline <> $1 GROUP BY pipeline
-    ) newest JOIN store.ledger USING (batch) WHERE transformation_id = $2
-)
-"""
+_SHARED = query_files.read(__package__, "shared_version.sql")
 
 
 async def former_of(connection: Connection, pipeline: str) -> str | None:

@@ -7,20 +7,13 @@ has one, of the part ''.
 from collections.abc import Mapping
 
 from infra.postgres import Connection, Pool, translated
+from lineage import query_files
 from tasks.batch import Advance
 from tasks.load.overtaken import OvertakenError
 from tasks.load.plan import Commit
 
 _MARKS = "SELECT part, mark FROM store.progress WHERE pipeline = $1 AND dataset = $2"
-_BEGIN = """
-WITH first AS (
-    INSERT INTO store.progress (pipeline, dataset, part, mark) VALUES ($1, $2, $3, $4)
-    ON CONFLICT DO NOTHING RETURNING part
-)
-INSERT INTO store.progress (pipeline, dataset, part, mark)
-SELECT $1, $2, other.part, other.mark FROM first, unnest($5::text[], $6::text[]) AS other (part, mark)
-ON CONFLICT DO NOTHING
-"""
+_BEGIN = query_files.read(__package__, "begin_progress.sql")
 _FIRST = """
 INSERT INTO store.progress (pipeline, dataset, part, mark) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """

@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from infra.postgres import Pool, translated
+from lineage import query_files
 from lineage.errors import QueryError
 from lineage.identifiers import listed, stored_table
 from lineage.ports import Connection
@@ -23,27 +24,9 @@ MOST_ROWS: Final = 1_000_000
 MOST_BYTES: Final = 200_000_000
 """Of a reference table in memory; each process that looks values up in it holds it once for each pipeline."""
 
-_LAST = """
-SELECT coalesce(greatest(
-    (SELECT max(batch) FROM {table}),
-    (SELECT max(replaced_by) FROM {table_history}),
-    (SELECT max(act) FROM store.quarantine WHERE table_name = $1)
-), 0)
-"""
+_LAST = query_files.read(__package__, "last_state.sql")
 # What stood once batch $1 was committed, without the keys that were in quarantine then.
-_STATE = """
-SELECT {columns} FROM (
-    SELECT {columns}, {key_text} AS "key as text" FROM {table} s WHERE batch <= $1
-    UNION ALL
-    SELECT {columns}, {key_text} FROM {table_history} s WHERE batch <= $1 AND replaced_by > $1
-) stood
-WHERE "key as text" NOT IN (
-    SELECT key FROM (
-        SELECT DISTINCT ON (key) key, released FROM store.quarantine
-        WHERE table_name = $2 AND act <= $1 ORDER BY key, act DESC
-    ) judged WHERE NOT released
-)
-"""
+_STATE = query_files.read(__package__, "rows_of_state.sql")
 
 
 class TooLargeError(QueryError):

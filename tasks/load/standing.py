@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from infra.postgres import Connection, Pool, Row, translated
+from lineage import query_files
 from lineage.identifiers import column_of, listed, quoted, stored_table
 from tasks.contract import Contract
 from tasks.load.change_marks import mark_rows
@@ -13,13 +14,7 @@ from tasks.tables.rename import standing_columns
 from tasks.tables.tables import same_key, stored_columns
 
 # Keys of rows that stand and that this version has not judged, or that are of this raw batch itself.
-_UNJUDGED = """
-SELECT {names} FROM {keys} AS a JOIN {table} s USING ({names})
-WHERE coalesce(s.raw_batch, s.batch) = ${batch} OR NOT EXISTS (
-    SELECT FROM store.ledger l WHERE l.transformation_id = ${version}
-    AND (l.batch = coalesce(s.raw_batch, s.batch) OR l.raw_batch = coalesce(s.raw_batch, s.batch))
-)
-"""
+_UNJUDGED = query_files.read(__package__, "unjudged_keys.sql")
 _COMMITS = "SELECT batch FROM store.ledger WHERE batch = $1 OR raw_batch = $1"
 ORIGIN = {"input_hash": pl.Int64(), "sequence": pl.Int32(), "part": pl.Int32(), "batch": pl.Int64()}
 

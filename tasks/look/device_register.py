@@ -3,20 +3,13 @@
 import polars as pl
 
 from infra.postgres import Connection, Pool, translated
+from lineage import query_files
 
 SCHEMA = pl.Schema({"device_id": pl.String, "name": pl.String, "model": pl.String, "site": pl.String})
 """One row per device; the transforms take it under the name `devices`."""
 
 # Devices that are new or changed; the others are left as they are.
-_UPSERT = """
-INSERT INTO store.devices AS d (device_id, name, model, site)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS g(device_id, name, model, site)
-ORDER BY device_id
-ON CONFLICT (device_id) DO UPDATE
-SET name = excluded.name, model = excluded.model, site = excluded.site, loaded_at = clock_timestamp()
-WHERE (d.name, d.model, d.site) IS DISTINCT FROM (excluded.name, excluded.model, excluded.site)
-RETURNING device_id
-"""
+_UPSERT = query_files.read(__package__, "upsert_devices.sql")
 
 
 async def load_devices(pool: Pool, devices: pl.DataFrame) -> int:

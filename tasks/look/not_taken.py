@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from infra.postgres import Connection, Pool, translated
+from lineage import query_files
 
 MOST = 1_000  # files of a pipeline that are told by name
 
 # What a listener sees now, instead of what it saw before; `since` stays while the reason does.
-_TELL = """
-WITH seen AS (SELECT * FROM unnest($2::text[], $3::text[]) AS s (path, why)),
-gone AS (
-    DELETE FROM store.files_not_taken WHERE pipeline = $1 AND path NOT IN (SELECT path FROM seen)
-)
-INSERT INTO store.files_not_taken AS f (pipeline, path, why) SELECT $1, path, why FROM seen
-ON CONFLICT (pipeline, path) DO UPDATE SET why = excluded.why, since = excluded.since
-    WHERE f.why <> excluded.why
-"""
+_TELL = query_files.read(__package__, "tell_not_taken.sql")
 _NOT_TAKEN = "SELECT pipeline, path, why, since FROM store.files_not_taken ORDER BY pipeline, since, path"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from infra.postgres import Pool, translated
+from lineage import query_files
 from lineage.errors import NotFoundError, RejectedError
 from lineage.ports import Connection
 from tasks.look.origin import message_of
@@ -23,13 +24,7 @@ _LIST = (
 # How many there are without the limit.
 _COUNT = f"SELECT count(*) FROM store.rejected WHERE {CHOSEN}"
 # Which raw batches hold open records, the oldest first, who read them, and which records of them are chosen.
-_OPEN_BATCHES = f"""
-SELECT o.*, (SELECT pipeline FROM store.ledger l WHERE l.batch = o.raw_batch) AS pipeline FROM (
-    SELECT coalesce(raw_batch, batch) AS raw_batch, dataset,
-        array_agg(identity ORDER BY identity) AS identities
-    FROM store.rejected WHERE {CHOSEN} GROUP BY 1, 2
-) o ORDER BY raw_batch
-"""
+_OPEN_BATCHES = query_files.read(__package__, "open_batches.sql").format(chosen=CHOSEN)
 # Which rules were broken, how often, and one message of a record that broke each.
 _RULES = """
 SELECT rule, count(*) AS records, min(message) AS example FROM store.rejected, unnest(rules) AS rule

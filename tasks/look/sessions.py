@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from infra.postgres import Pool, translated
+from lineage import query_files
 
-_ENTER = """
-INSERT INTO store.listeners AS l (client_id, pipeline) VALUES ($1, $2)
-ON CONFLICT (client_id) DO UPDATE SET pipeline = excluded.pipeline, started_at = clock_timestamp(),
-    seen_at = clock_timestamp(), left_at = NULL
-RETURNING (SELECT before.left_at IS NULL FROM store.listeners before WHERE before.client_id = $1) AS expected
-"""
+_ENTER = query_files.read(__package__, "enter_listener.sql")
 _STANDS = """
 SELECT EXISTS (SELECT FROM store.listeners WHERE client_id = $1 AND pipeline = $2 AND left_at IS NULL)
 """

@@ -1,15 +1,11 @@
 """Whether a name is free: a table that is made over something else's name would not be the contract's."""
 
 from infra.postgres import Connection
+from lineage import query_files
 from lineage.errors import ContractError
 from tasks.contract import Contract
 
-_TAKEN = """
-SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE (n.nspname = 'store' AND (c.relname = ANY($1::text[]) OR c.relname ~ $2))
-   OR (n.nspname = 'public' AND c.relname = $3)
-ORDER BY 1 LIMIT 1
-"""
+_TAKEN = query_files.read(__package__, "taken_name.sql")
 
 
 async def refuse_taken_name(connection: Connection, contract: Contract) -> None:
