@@ -38,6 +38,8 @@ CONNECTIONS = "connections"
 """The field that is read from as many variables as there are connections."""
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+MODULES = "PYTHONPATH"
+"""Where modules of one's own are found: sources, streams, transforms."""
 PREFECT_SECRETS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 PREFECT_VARIABLES = (*PREFECT_SECRETS, "PREFECT_API_SSL_CERT_FILE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY")
 """Prefect's own settings that our processes need too: who we are to its server, and whether to trust it."""
@@ -233,7 +235,7 @@ class Settings(BaseSettings):
         """These settings as variables, for a process of ours. It holds passwords: never print it."""
         given = {name: _absolute(value) for name, value in self._given().items()}
         ours = {name: _written(value) for name, value in given.items() if value is not None}
-        return ours | {name: os.environ[name] for name in PREFECT_VARIABLES if name in os.environ}
+        return ours | {name: os.environ[name] for name in (*PREFECT_VARIABLES, MODULES) if name in os.environ}
 
     def masked(self) -> dict[str, str]:
         """Variable name → value as a person may see it, of every setting that is set."""

@@ -1,6 +1,7 @@
 """Our own long-lived commands as local services: they use the others, so they start last and end first."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import ClassVar
 from infra.local import http_probe, process
 from infra.local.addresses import LOOPBACK, Address
 from infra.local.service import Launch, LocalService
+from infra.settings import MODULES
 
 CODE = Path(__file__).parents[2]
 """Where the code that runs now lies: what it starts runs the same, not what is installed."""
@@ -32,9 +34,10 @@ class App(LocalService):
     def prepare(self) -> Launch:
         port = self.port()
         own = dict(zip(OWN, (str(self.root), LOOPBACK, str(port)), strict=True))
+        modules = [str(CODE), *filter(None, [self._environment.get(MODULES)])]
         return Launch(
             command=[Path(sys.executable).with_name("headwater"), self.name],
-            environment=self._environment | own | {"PYTHONPATH": str(CODE)},
+            environment=self._environment | own | {MODULES: os.pathsep.join(modules)},
             url=f"http://{LOOPBACK}:{port}",
             port=port,
             http_port=port,
