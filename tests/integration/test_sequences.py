@@ -182,6 +182,11 @@ async def test_every_sequence_is_looked_at(postgres_dsn: str, graph_address: Add
         await house.way.take(a_batch(message("a", 1)))
         assert (await house.prove()).ok
         assert await sequences.behind(house.connection) == []
+        await house.connection.execute(  # else nothing marks, and the marks' sequence stands still
+            "INSERT INTO store.mark_readers (reader, table_name, bucket, filled_at) "
+            "VALUES ('sensor_readings_hourly', 'sensor_readings', 'hour', clock_timestamp())"
+        )
+        await house.way.take(a_batch(message("b", 2)))
         await back(house.connection)
         query = (
             "SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences WHERE schemaname = 'store'"
