@@ -227,7 +227,7 @@ def _with_names_of_their_own(
     drafts: Found[Draft], written: Found[Written], broken: list[Broken]
 ) -> Found[Draft]:
     """A transformation is called like the derived table that it makes, or like its pipeline."""
-    for name in drafts.keys() & written.keys():
+    for name in sorted(drafts.keys() & written.keys()):
         path, (there, _) = drafts[name][0], written[name]
         why = f"there is a pipeline {name} already, in {near(there)}: give one of the two another name"
         broken.append(Broken("table", path, name, f"{near(path)}: {why}."))

@@ -181,6 +181,7 @@ def _custom(name: str) -> Callable[..., Any]:
     try:
         function: Callable[..., Any] = getattr(import_module(module), attribute)
         covered(function, within=(*OURS, *beside(function)))  # as it was loaded, and so now
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ContractError(f"the transform {name} cannot be loaded: {error}") from error
+    except Exception as error:  # whatever a module of a user's does, the other pipelines are read
+        why = f"{type(error).__name__}: {error}"
+        raise ContractError(f"the transform {name} cannot be loaded: {why}") from error
     return function

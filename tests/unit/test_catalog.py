@@ -424,3 +424,26 @@ def test_what_is_wrong_with_a_table_inside_a_pipeline_has_its_line(
     why = why_not(tmp_path)
     assert said in why
     assert why.startswith("line ")
+
+
+def test_a_broken_module_of_a_transform_leaves_out_its_own_pipeline_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_transform.py").write_text("raise ValueError('no licence')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = copied(tmp_path) / "own"
+    own.mkdir()
+    table = {"name": "own", "key": ["at"], "time": "at", "columns": {"at": {"type": "timestamp"}}}
+    said = {
+        "doc": "d",
+        "owner": "us",
+        "source": FILES,
+        "transform": "broken_transform:refine",
+        "table": table,
+    }
+    written(own / "own.yaml", said)
+    known = catalogs.read(tmp_path / "pipelines")
+    assert known.broken == ()
+    assert known.pipelines["sensors"].refine()
+    with pytest.raises(ContractError, match="cannot be loaded: ValueError: no licence"):
+        known.pipelines["own"].refine()

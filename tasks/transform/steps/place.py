@@ -1,23 +1,17 @@
 """`place`: where two coordinates are, as the libraries behind `tasks/transform/place.py` know it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
-from pydantic import Discriminator, Field, Tag
 
 from lineage import naming
 from tasks.batch import Reference
 from tasks.contract import Column, ColumnType, Contract, Frozen, Name
 from tasks.transform.place import CELL, PLACE_SCHEMA, PlaceFinder, cell, libraries
-from tasks.transform.steps.step import Found, form, is_as, is_there, ours_to_theirs
+from tasks.transform.steps.step import Added, Found, is_as, is_there, ours_to_theirs
 
 What: TypeAlias = Literal["city", "region", "country", "time_zone"]
-Added: TypeAlias = Annotated[
-    Annotated[tuple[What, ...], Field(min_length=1), Tag("list")]
-    | Annotated[Mapping[Name, What], Field(min_length=1), Tag("mapping")],
-    Discriminator(form),
-]
 LIBRARY: Final = naming.library("reverse_geocode")
 _NUMBERS: Final = (ColumnType.FLOAT, ColumnType.INTEGER)
 _HERE: Final = (".latitude", ".longitude")  # no contract's column has a dot in its name
@@ -26,7 +20,7 @@ _HERE: Final = (".latitude", ".longitude")  # no contract's column has a dot in 
 class PlaceColumns(Frozen):
     """Which of city, region, country, time_zone, from which coordinates in degrees."""
 
-    add: Added
+    add: Added[What]
     latitude: Name
     longitude: Name
 

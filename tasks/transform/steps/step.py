@@ -8,13 +8,14 @@ state of what it looks values up in alone, to the last bit: not on how many rows
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias, TypeVar
 
 import polars as pl
+from pydantic import Discriminator, Field, Tag
 
 from lineage.errors import ContractError
 from tasks.batch import Reference
-from tasks.contract import Column, Contract
+from tasks.contract import Column, Contract, Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,18 @@ class Step(Protocol):
         ...
 
 
-def form(said: object) -> str:
+def _form(said: object) -> str:
     """Which one an `add` is: names in a list, or a mapping."""
     return "mapping" if isinstance(said, Mapping) else "list"
+
+
+What = TypeVar("What")
+Added: TypeAlias = Annotated[
+    Annotated[tuple[What, ...], Field(min_length=1), Tag("list")]
+    | Annotated[Mapping[Name, What], Field(min_length=1), Tag("mapping")],
+    Discriminator(_form),
+]
+"""What an `add` says: columns that are called as what they are, or ours → what they are."""
 
 
 def ours_to_theirs(said: Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:

@@ -1,21 +1,15 @@
 """`weather`: what a temperature and a humidity mean, by the formulas of `tasks/transform/weather.py`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
-from pydantic import Discriminator, Field, Tag
 
 from tasks.contract import Column, ColumnType, Contract, Frozen, Name
-from tasks.transform.steps.step import Values, form, is_as, is_there, ours_to_theirs
+from tasks.transform.steps.step import Added, Values, is_as, is_there, ours_to_theirs
 from tasks.transform.weather import dew_point, heat_index
 
 Formula: TypeAlias = Literal["dew_point", "heat_index"]
-Added: TypeAlias = Annotated[
-    Annotated[tuple[Formula, ...], Field(min_length=1), Tag("list")]
-    | Annotated[Mapping[Name, Formula], Field(min_length=1), Tag("mapping")],
-    Discriminator(form),
-]
 _FORMULAS: Final[Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
     "dew_point": dew_point,
     "heat_index": heat_index,
@@ -26,7 +20,7 @@ _NUMBERS: Final = (ColumnType.FLOAT, ColumnType.INTEGER)
 class WeatherColumns(Frozen):
     """Which of dew_point and heat_index (°C), from which temperature (°C) and relative humidity (%)."""
 
-    add: Added
+    add: Added[Formula]
     temperature: Name
     humidity: Name
 
